@@ -1,0 +1,1 @@
+"""rlstitch: encoders and controllers of trained agents as interchangeable parts."""

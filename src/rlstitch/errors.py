@@ -1,0 +1,49 @@
+"""Errors that a user can act on: each says what was expected and what was found."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RlstitchError(Exception):
+    """Base of every error that rlstitch raises on purpose; the command line prints it in one line and exits with 2."""
+
+
+class UnknownNameError(RlstitchError, ValueError):
+    """A name that is not among the known ones.
+
+    The message offers the nearest valid names, or all of them where none is near.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        elif known:
+            hint = f"known: {', '.join(known[:20])}"
+        else:
+            hint = f"there is no {kind} yet"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+        self.kind, self.name = kind, name
+
+
+class InvalidInputError(RlstitchError, ValueError):
+    """A value, shape or combination that cannot be used."""
+
+
+class ArtefactError(RlstitchError):
+    """A stored file that is missing, truncated, altered, or not what it claims to be."""
+
+
+class IncompatibleError(RlstitchError):
+    """Two agents, spaces or anchor sets that cannot be put together."""
+
+
+class MissingExtraError(RlstitchError, ImportError):
+    """An optional dependency that is not installed; the message names the line that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package: pip install 'rlstitch[{extra}]'")
+        self.feature, self.extra = feature, extra
