@@ -1,1 +1,52 @@
-"""rlstitch: encoders and controllers of trained agents as interchangeable parts."""
+"""rlstitch: encoders and controllers of trained agents as interchangeable parts.
+
+The names below are loaded when they are first used, so that `import rlstitch` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "Agent": "rlstitch.agents",
+    "TrainConfig": "rlstitch.pipelines.config",
+    "World": "rlstitch.envs",
+    "evaluate": "rlstitch.pipelines.evaluate",
+    "list_agents": "rlstitch.agents.artefact",
+    "load_agent": "rlstitch.agents.artefact",
+    "load_config": "rlstitch.pipelines.config",
+    "relativize": "rlstitch.pipelines.relativize",
+    "save_agent": "rlstitch.agents.artefact",
+    "stitch": "rlstitch.pipelines.stitch",
+    "train": "rlstitch.pipelines.train",
+}
+
+__all__ = [
+    "Agent",
+    "TrainConfig",
+    "World",
+    "__version__",
+    "evaluate",
+    "list_agents",
+    "load_agent",
+    "load_config",
+    "relativize",
+    "save_agent",
+    "stitch",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rlstitch")
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'rlstitch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,54 @@
+# One line of set-up for every target: a virtual environment in .venv, made when it is missing or when what it is made from changed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+# Two test processes share the cores; more threads in each would only stand in each other's way.
+export OMP_NUM_THREADS ?= 1
+export SDL_VIDEODRIVER ?= dummy
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo bench clean
+
+help:
+	@echo "make setup   install rlstitch and the developers' tools into $(VENV)"
+	@echo "make test    run all tests with coverage"
+	@echo "make lint    check style, types and import contracts"
+	@echo "make demo    stitch the ready-trained agents (installs rlstitch alone)"
+	@echo "make bench   measure speed beside the usual tools; takes minutes"
+	@echo "make clean   remove caches and $(VENV)"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps say what was installed; a developer's set-up holds all that the demo needs.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[dev,ot]'
+	@touch $(VENV)/.installed $@
+
+setup: $(VENV)/.installed-dev
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+demo: $(VENV)/.installed
+	$(BIN)/rlstitch demo
+
+bench: setup
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

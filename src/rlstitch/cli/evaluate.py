@@ -1,0 +1,45 @@
+"""`rlstitch evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Play episodes with an agent and summarise them."""
+
+    agent: Annotated[Positional[str], arg(metavar="AGENT")]
+    """Name or folder of the agent."""
+    variation: Annotated[str | None, arg(metavar="NAME")] = None
+    """Another look than the agent's own."""
+    task: Annotated[str | None, arg(metavar="NAME")] = None
+    """Another task than the agent's own."""
+    episodes: Annotated[int, arg(metavar="NUMBER")] = 100
+    """Episodes to play."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Seed of the episodes."""
+    greedy: bool = False
+    """Take the most likely action instead of drawing one."""
+    video: bool = False
+    """Film some episodes."""
+
+    def run(self) -> None:
+        """Evaluate, and print the summary."""
+        from rlstitch.pipelines.evaluate import evaluate
+
+        result = evaluate(
+            self.agent,
+            variation=self.variation,
+            task=self.task,
+            episodes=self.episodes,
+            seed=self.seed,
+            deterministic=self.greedy,
+            video=self.video,
+        )
+        say(result)

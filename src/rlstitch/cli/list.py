@@ -1,0 +1,18 @@
+"""`rlstitch list`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """List the agents and presets that are at hand."""
+
+    def run(self) -> None:
+        """Print one line an agent, broken ones with the reason, then one line a preset."""
+        from rlstitch.pipelines.listing import list_everything
+
+        say(list_everything())

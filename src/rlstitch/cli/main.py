@@ -1,0 +1,91 @@
+"""`rlstitch <command>`: choose the command, run it, and turn how it ended into an exit status.
+
+0: done. 2: an error that the user can act on, in one line, or a wrong usage. 130: interrupted. 141: nobody reads the output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+import tyro
+from tyro.conf import OmitSubcommandPrefixes, subcommand
+
+from rlstitch.cli.console import complain, say
+from rlstitch.cli.demo import Demo
+from rlstitch.cli.evaluate import Evaluate
+from rlstitch.cli.list import List
+from rlstitch.cli.relativize import Relativize
+from rlstitch.cli.show import Show
+from rlstitch.cli.stitch import Stitch
+from rlstitch.cli.train import Train
+from rlstitch.errors import RlstitchError
+
+Command: TypeAlias = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Stitch, subcommand("stitch")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Relativize, subcommand("relativize")]
+    | Annotated[List, subcommand("list")]
+    | Annotated[Show, subcommand("show")]
+    | Annotated[Demo, subcommand("demo")]
+)
+
+_DESCRIPTION = (
+    "Train agents once, then join the encoder of one to the controller of another. `--version` prints the version."
+)
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """Turn arguments into a command.
+
+    Raises:
+        SystemExit: 2 on a wrong usage, 0 after `--help`, as argparse has it.
+    """
+    command: Command = tyro.cli(
+        Command,  # type: ignore[arg-type]
+        prog="rlstitch",
+        description=_DESCRIPTION,
+        args=list(argv),
+        config=(OmitSubcommandPrefixes,),
+    )
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (see the module's docstring)."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except RlstitchError as error:
+        complain(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # What is still buffered would be written, and fail, once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from rlstitch import __version__
+
+        say(f"rlstitch {__version__}")
+        return 0
+    try:
+        command = parse(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    command.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""`rlstitch relativize`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relativize:
+    """Make a trained agent relative: its encoder stays, its controller is distilled on to similarities to anchors."""
+
+    agent: Annotated[Positional[str], arg(metavar="AGENT")]
+    """Name or folder of the agent."""
+    anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "112"
+    """An anchor set (identity or folder), or how many anchors to choose."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Seed of the anchors' choice and the distillation."""
+    name: Annotated[str | None, arg(metavar="NAME")] = None
+    """Name of the relative agent; the agent's with -relative where not given."""
+    force: bool = False
+    """Replace an agent of the same name."""
+
+    def run(self) -> None:
+        """Relativize, and print how the relative agent does beside the one it came from."""
+        from rlstitch.pipelines.relativize import relativize
+
+        say(relativize(self.agent, anchors=self.anchors, seed=self.seed, name=self.name, force=self.force))

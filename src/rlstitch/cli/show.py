@@ -1,0 +1,24 @@
+"""`rlstitch show`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show what an agent is: its world, its parts, where it comes from and how it does."""
+
+    agent: Annotated[Positional[str], arg(metavar="AGENT")]
+    """Name or folder of the agent."""
+
+    def run(self) -> None:
+        """Print the agent's card."""
+        from rlstitch.pipelines.listing import show_agent
+
+        say(show_agent(self.agent))

@@ -1,0 +1,57 @@
+"""`rlstitch stitch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stitch:
+    """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes."""
+
+    encoder: Annotated[str, arg(metavar="AGENT")]
+    """Agent that gives the encoder, and the look of the world."""
+    policy: Annotated[str, arg(metavar="AGENT")]
+    """Agent that gives the controller, and the task."""
+    method: Literal["naive", "relative", "orthogonal", "linear", "affine", "auto"] = "auto"
+    """What stands between the two; auto takes relative where both agents are, else the best fit on held-out pairs."""
+    pairs: Annotated[int, arg(metavar="NUMBER")] = 512
+    """Paired observations that a translation is fitted on."""
+    episodes: Annotated[int, arg(metavar="NUMBER")] = 100
+    """Episodes to evaluate."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Seed of pairs and episodes."""
+    greedy: bool = False
+    """Take the most likely action instead of drawing one."""
+    video: bool = False
+    """Film the agent beside its parents."""
+    name: Annotated[str | None, arg(metavar="NAME")] = None
+    """Name of the stitched agent; made of its parents and the method where not given."""
+    save: bool = True
+    """Keep the stitched agent."""
+    force: bool = False
+    """Replace an agent of the same name."""
+
+    def run(self) -> None:
+        """Stitch, and print how the stitched agent does beside its parents."""
+        from rlstitch.pipelines.stitch import stitch
+
+        result = stitch(
+            self.encoder,
+            self.policy,
+            method=self.method,
+            pairs=self.pairs,
+            episodes=self.episodes,
+            seed=self.seed,
+            deterministic=self.greedy,
+            video=self.video,
+            name=self.name,
+            save=self.save,
+            force=self.force,
+        )
+        say(result)

@@ -1,0 +1,63 @@
+"""`rlstitch train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from rlstitch.cli.console import say
+from rlstitch.errors import InvalidInputError
+
+# Options of their own, because they are given often; all other keys of a config go through --set.
+_SHORTCUTS = ("variation", "task", "seed", "representation", "device", "name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train an agent from a preset or a config file."""
+
+    config: Annotated[Positional[str], arg(metavar="CONFIG")]
+    """Preset (minigrid-doorkey) or YAML file (configs/minigrid-doorkey.yaml)."""
+    variation: Annotated[str | None, arg(metavar="NAME")] = None
+    """Look of the environment: standard, red, green, ..."""
+    task: Annotated[str | None, arg(metavar="NAME")] = None
+    """Task variation: standard, scrambled, ..."""
+    seed: Annotated[int | None, arg(metavar="NUMBER")] = None
+    """Seed of everything that is drawn."""
+    representation: Literal["absolute", "relative"] | None = None
+    """absolute, or relative to anchors while training."""
+    device: Annotated[str | None, arg(metavar="DEVICE")] = None
+    """auto, cpu or cuda."""
+    name: Annotated[str | None, arg(metavar="NAME")] = None
+    """Name of the agent; made of preset, variation and seed where not given."""
+    resume: bool = False
+    """Continue from the newest checkpoint of the same config."""
+    force: bool = False
+    """Replace an agent and a run of the same name."""
+    set: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
+    """Any other key of the config, such as ppo.learning_rate=1e-3."""
+
+    def overrides(self) -> dict[str, object]:
+        """Return what is laid over the config: dotted keys to values.
+
+        Raises:
+            InvalidInputError: a text after `--set` is no `key=value`, or a key has an option of its own that is given too.
+        """
+        from rlstitch.pipelines.config import parse_overrides
+
+        values = {key: value for key in _SHORTCUTS if (value := getattr(self, key)) is not None}
+        settings = parse_overrides(item for group in self.set for item in group)
+        if twice := sorted(values.keys() & settings.keys()):
+            raise InvalidInputError(
+                f"{', '.join(twice)}: expected one value, found one from --set and one from --{twice[0]}"
+            )
+        return {**values, **settings}
+
+    def run(self) -> None:
+        """Train, and print where the agent lies and what it can do."""
+        from rlstitch.pipelines.config import load_config
+        from rlstitch.pipelines.train import train
+
+        say(train(load_config(self.config, self.overrides()), resume=self.resume, force=self.force))
