@@ -1,6 +1,6 @@
 """`rlstitch <command>`: choose the command, run it, and turn how it ended into an exit status.
 
-0: done. 2: an error that the user can act on, in one line, or a wrong usage. 130: interrupted. 141: nobody reads the output.
+0: done. 2: a wrong usage, or an error that the user can act on, in one line. 130: interrupted. 141: nobody reads on.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ Command: TypeAlias = (
     | Annotated[Demo, subcommand("demo")]
 )
 
-_DESCRIPTION = (
-    "Train agents once, then join the encoder of one to the controller of another. `--version` prints the version."
-)
+_DESCRIPTION = "Train agents, then join the encoder of one to the controller of another. --version prints the version."
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -45,7 +43,7 @@ def parse(argv: Sequence[str]) -> Command:
         SystemExit: 2 on a wrong usage, 0 after `--help`, as argparse has it.
     """
     command: Command = tyro.cli(
-        Command,  # type: ignore[arg-type]
+        Command,
         prog="rlstitch",
         description=_DESCRIPTION,
         args=list(argv),

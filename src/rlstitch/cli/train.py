@@ -43,16 +43,14 @@ class Train:
         """Return what is laid over the config: dotted keys to values.
 
         Raises:
-            InvalidInputError: a text after `--set` is no `key=value`, or a key has an option of its own that is given too.
+            InvalidInputError: a text after `--set` is no `key=value`, or its key is also given by an option.
         """
         from rlstitch.pipelines.config import parse_overrides
 
         values = {key: value for key in _SHORTCUTS if (value := getattr(self, key)) is not None}
         settings = parse_overrides(item for group in self.set for item in group)
         if twice := sorted(values.keys() & settings.keys()):
-            raise InvalidInputError(
-                f"{', '.join(twice)}: expected one value, found one from --set and one from --{twice[0]}"
-            )
+            raise InvalidInputError(f"{twice[0]}: expected one value, found one from --set and one from --{twice[0]}")
         return {**values, **settings}
 
     def run(self) -> None:
