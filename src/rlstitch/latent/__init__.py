@@ -1,1 +1,57 @@
-"""."""
+"""Latent spaces and their mathematics, with no reinforcement learning: `from rlstitch.latent import project_cosine,
+fit_affine`.
+
+Names are imported from their modules when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "normalization": (
+        "NORMALIZATIONS",
+        "Normalization",
+        "fit_centering",
+        "fit_identity",
+        "fit_isotropic",
+        "fit_mean_norm",
+        "fit_normalization",
+        "fit_standardization",
+        "fit_whitening",
+        "unit_norm",
+    ),
+    "projection": (
+        "SIMILARITIES",
+        "project",
+        "project_angular",
+        "project_basis",
+        "project_cosine",
+        "project_dot",
+        "project_euclidean",
+        "project_l1",
+        "project_linf",
+        "project_lp",
+        "project_mahalanobis",
+        "projector",
+        "relative_projection",
+    ),
+    "anchors": ("ANCHOR_METHODS", "choose_anchors", "choose_farthest", "choose_kmedoids", "choose_random"),
+    "projection_graph": ("project_geodesic",),
+    "translation": ("FitReport", "Translation", "evaluate_translation", "fit", "translation_methods"),
+    "translation_linear": ("fit_affine", "fit_linear", "fit_ridge"),
+    "translation_orthogonal": ("fit_l_orthogonal", "fit_orthogonal", "fit_scaled_orthogonal"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

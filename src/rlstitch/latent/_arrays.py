@@ -1,0 +1,128 @@
+"""Torch tensors and NumPy arrays in, the same kind out.
+
+Everything in `rlstitch.latent` computes with torch. A NumPy array becomes a tensor that shares its memory where it
+can, and the result goes back to NumPy. Floating types keep their width (float32, float64); anything else that holds
+numbers becomes float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlstitch.errors import InvalidInputError
+
+Array: TypeAlias = torch.Tensor | NDArray[Any]
+A = TypeVar("A", torch.Tensor, NDArray[Any])
+
+
+def to_tensor(x: Array, name: str, *, ndim: int | None = 2, min_rows: int = 0, finite: bool = True) -> torch.Tensor:
+    """`x` as a float32 or float64 tensor, checked.
+
+    `ndim=None` takes any number of dimensions but none. `min_rows` is the least size of the first dimension.
+    Raises InvalidInputError for another kind of value, number of dimensions or rows, for a last dimension of 0, and
+    for NaN or infinity.
+    """
+    tensor = _wrap(x, name)
+    shape = tuple(tensor.shape)
+    if (ndim is not None and tensor.ndim != ndim) or tensor.ndim == 0:
+        raise InvalidInputError(f"{name} must have {ndim or 'at least 1'} dimension(s), found shape {shape}")
+    if shape[0] < min_rows:
+        raise InvalidInputError(f"{name} must have at least {min_rows} row(s), found shape {shape}")
+    if shape[-1] == 0:
+        raise InvalidInputError(f"{name} must be at least 1 wide, found shape {shape}")
+    if finite:
+        require_finite(tensor, name)
+    return tensor
+
+
+def _wrap(x: Array, name: str) -> torch.Tensor:
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind not in "fiub":
+            raise InvalidInputError(f"{name} must hold numbers, found dtype {x.dtype}")
+        if x.dtype not in (np.float32, np.float64) or not x.dtype.isnative:
+            x = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else np.float32)
+        # torch shares neither read-only memory nor negative strides.
+        if not x.flags.writeable or any(stride < 0 for stride in x.strides):
+            x = x.copy()
+        return torch.from_numpy(x)
+    if not isinstance(x, torch.Tensor):
+        raise InvalidInputError(f"{name} must be a torch tensor or a NumPy array, found {type(x).__name__}")
+    if x.is_complex():
+        raise InvalidInputError(f"{name} must hold real numbers, found dtype {x.dtype}")
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def require_finite(x: torch.Tensor, name: str) -> None:
+    """Raise InvalidInputError where `x` holds NaN or infinity, and say how many."""
+    # One number tells almost always, and needs no mask as large as the data; the sum of large finite values may
+    # overflow.
+    if bool(torch.isfinite(x.detach().sum())):
+        return
+    bad = int((~torch.isfinite(x)).sum())
+    if bad:
+        raise InvalidInputError(f"{name} must be finite, found {bad} NaN or infinite value(s) of {x.numel()}")
+
+
+def like(result: torch.Tensor, model: A) -> A:
+    """`result` as the kind of `model`: a tensor, or a NumPy array."""
+    if isinstance(model, np.ndarray):
+        return result.detach().cpu().numpy()
+    return result
+
+
+def same_width(x: torch.Tensor, other: torch.Tensor, name: str, other_name: str) -> None:
+    """Raise InvalidInputError where the last dimensions differ."""
+    if x.shape[-1] != other.shape[-1]:
+        raise InvalidInputError(
+            f"{name} and {other_name} must be equally wide, found shapes {tuple(x.shape)} and {tuple(other.shape)}"
+        )
+
+
+def to_pairs(x: Array, y: Array, *, minimum: int = 2, method: str = "this fit") -> tuple[torch.Tensor, torch.Tensor]:
+    """Paired samples (n, d_x), (n, d_y) as tensors of x's dtype on x's device; the widths may differ.
+
+    Raises InvalidInputError where the numbers of rows differ, or are below `minimum`.
+    """
+    source, target = to_tensor(x, "x"), to_tensor(y, "y")
+    if len(source) != len(target):
+        raise InvalidInputError(f"x and y must be paired row by row, found {len(source)} and {len(target)} rows")
+    if len(source) < minimum:
+        raise InvalidInputError(f"{method} needs at least {minimum} pairs, found {len(source)}")
+    return source, target.to(source)
+
+
+def to_weights(weights: Array | None, n: int, like_tensor: torch.Tensor) -> torch.Tensor | None:
+    """Weights (n,) scaled to sum to n, or None for none.
+
+    Raises InvalidInputError where the length is not n, a weight is negative, or fewer than two are positive.
+    """
+    if weights is None:
+        return None
+    w = to_tensor(weights, "weights", ndim=1).to(like_tensor)
+    if len(w) != n:
+        raise InvalidInputError(f"weights must have one value a pair ({n}), found {len(w)}")
+    if bool((w < 0).any()) or int((w > 0).sum()) < 2:
+        raise InvalidInputError("weights must be non-negative, and positive for at least 2 pairs")
+    return w * (n / w.sum())
+
+
+def require_positive(value: float, name: str) -> None:
+    """Raise InvalidInputError where a number is not above 0 or not finite."""
+    if not (np.isfinite(value) and value > 0):
+        raise InvalidInputError(f"{name} must be a finite number above 0, found {value!r}")
+
+
+def require_between(value: float, low: float, high: float, name: str) -> None:
+    """Raise InvalidInputError where a number lies outside [low, high]."""
+    if not low <= value <= high:
+        raise InvalidInputError(f"{name} must lie in [{low}, {high}], found {value!r}")
+
+
+def require_count(k: int, most: int, name: str, of: str) -> None:
+    """Raise InvalidInputError where k is not a whole number in [1, most]."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= most:
+        raise InvalidInputError(f"{name} must be a whole number in [1, {most}] ({of}), found {k!r}")

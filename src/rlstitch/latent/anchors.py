@@ -1,0 +1,136 @@
+"""Choosing anchors among points (n, d): every function returns k different row numbers (k,), int64, as the kind of
+`points`.
+
+Deterministic given the seed. Memory is linear in n.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from rlstitch.errors import UnknownNameError
+from rlstitch.latent._arrays import A, Array, like, require_count, to_tensor
+from rlstitch.latent.normalization import unit_rows
+
+Distance: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+# Above this many points, k-medoids fits its centres on mini-batches.
+LARGE = 20_000
+
+
+def choose_random(points: A, k: int, seed: int = 0) -> A:
+    """k rows drawn without replacement, in the order drawn."""
+    tensor = _checked(points, k)
+    return like(_draw(len(tensor), k, seed), points)
+
+
+def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", seed: int = 0) -> A:
+    """Farthest-point sampling: a random first row, then always the row farthest from those chosen (Gonzalez, 1985).
+
+    `metric`: euclidean, cosine (1 - cos), abs_cosine (1 - |cos|), l1, or a function (points (n, d), one (d,)) -> (n,).
+    Duplicates of chosen points come last. Raises UnknownNameError for another metric.
+    """
+    tensor = _checked(points, k)
+    distances = _distances(tensor, metric)
+    chosen = torch.empty(k, dtype=torch.int64, device=tensor.device)
+    chosen[0] = _draw(len(tensor), 1, seed)[0]
+    nearest = torch.full((len(tensor),), torch.inf, dtype=tensor.dtype, device=tensor.device)
+    for step in range(1, k):
+        last = chosen[step - 1]
+        torch.minimum(nearest, distances(last), out=nearest)
+        nearest[last] = -torch.inf
+        chosen[step] = nearest.argmax()
+    return like(chosen, points)
+
+
+def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
+    """The rows nearest to the k centres of k-means (scikit-learn; mini-batches above 20,000 rows), largest cluster
+    first.
+
+    Two centres with the same nearest row take the next nearest, so the rows differ.
+    """
+    # scikit-learn costs a second to import.
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    tensor = _checked(points, k)
+    data = tensor.detach().cpu().numpy()
+    if len(data) > LARGE:
+        model = MiniBatchKMeans(k, random_state=seed, n_init=1, batch_size=max(4096, 2 * k))
+    else:
+        model = KMeans(k, random_state=seed, n_init=1)
+    with warnings.catch_warnings():
+        # Fewer different points than clusters: said in the docstring, handled below.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(data)
+    order = np.argsort(-np.bincount(model.labels_, minlength=k), kind="stable")
+    centres = torch.from_numpy(np.ascontiguousarray(model.cluster_centers_[order])).to(tensor)
+    return like(nearest_unused(tensor.detach(), centres), points)
+
+
+def nearest_unused(points: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """For each centre (k, d) in turn, the nearest row of points (n, d) that no earlier centre has taken: (k,)."""
+    used = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    chosen = torch.empty(len(centres), dtype=torch.int64, device=points.device)
+    for index, centre in enumerate(centres):
+        distance = _euclidean_squared(points, centre).masked_fill_(used, torch.inf)
+        chosen[index] = distance.argmin()
+        used[chosen[index]] = True
+    return chosen
+
+
+def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
+    """k anchors by name: random, farthest, farthest_cosine, kmedoids. Raises UnknownNameError for another name."""
+    if method == "random":
+        return choose_random(points, k, seed)
+    if method == "farthest":
+        return choose_farthest(points, k, seed=seed)
+    if method == "farthest_cosine":
+        return choose_farthest(points, k, metric="cosine", seed=seed)
+    if method == "kmedoids":
+        return choose_kmedoids(points, k, seed)
+    raise UnknownNameError("way to choose anchors", method, ANCHOR_METHODS)
+
+
+def _checked(points: Array, k: int) -> torch.Tensor:
+    tensor = to_tensor(points, "points", min_rows=1)
+    require_count(k, len(tensor), "k", "the number of points")
+    return tensor
+
+
+def _draw(n: int, k: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).permutation(n)[:k].astype(np.int64))
+
+
+def _euclidean_squared(points: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
+    return (points - one).square_().sum(1)
+
+
+def _distances(points: torch.Tensor, metric: str | Distance) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function of a row number that gives the distances (n,) of all points to that row; monotone in the metric is
+    enough.
+    """
+    if not isinstance(metric, str):
+        return lambda i: metric(points, points[i]).to(points)
+    if metric == "euclidean":
+        # |p - q|^2 = |p|^2 - 2 p.q + |q|^2: one product of matrix and vector instead of an array as large as the
+        # points.
+        moved = points - points.mean(0)
+        squares = moved.square().sum(1)
+        return lambda i: torch.addmv(squares + squares[i], moved, moved[i], alpha=-2)
+    if metric in ("cosine", "abs_cosine"):
+        units = unit_rows(points)
+        if metric == "cosine":
+            return lambda i: 1 - units @ units[i]
+        return lambda i: 1 - (units @ units[i]).abs()
+    if metric == "l1":
+        return lambda i: torch.cdist(points, points[i : i + 1], p=1).flatten()
+    raise UnknownNameError("metric", metric, ["euclidean", "cosine", "abs_cosine", "l1"])
+
+
+ANCHOR_METHODS = ("random", "farthest", "farthest_cosine", "kmedoids")

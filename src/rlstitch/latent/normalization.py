@@ -1,0 +1,192 @@
+"""Normalisations of a latent space: affine maps with an exact inverse, fitted on points (usually the anchors alone).
+
+Every fit takes points (n, d) and returns a finished `Normalization`: `forward(x) = (x - shift) * weight`, or `@
+weight` where the dimensions mix (whitening). Degenerate points give the identity in the direction that cannot be
+scaled, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent._arrays import A, Array, like, require_between, to_tensor
+
+
+class Normalization(nn.Module):
+    """An invertible affine map of a space (…, d) onto itself.
+
+    `shift` (d,); `weight` and `weight_inverse` are (d,) where each dimension is scaled alone, (d, d) where they mix.
+    Called with a NumPy array it answers with one.
+    """
+
+    shift: torch.Tensor
+    weight: torch.Tensor
+    weight_inverse: torch.Tensor
+
+    def __init__(self, shift: torch.Tensor, weight: torch.Tensor, weight_inverse: torch.Tensor, kind: str) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift.detach())
+        self.register_buffer("weight", weight.detach())
+        self.register_buffer("weight_inverse", weight_inverse.detach())
+        self.kind = kind
+
+    @property
+    def width(self) -> int:
+        """The number of dimensions d."""
+        return len(self.shift)
+
+    def forward(self, x: A) -> A:
+        """Normalise (…, d) -> (…, d)."""
+        tensor = self._checked(x, "x")
+        return like(_scale(tensor - self.shift.to(tensor), self.weight.to(tensor)), x)
+
+    def inverse(self, z: A) -> A:
+        """Undo `forward`: (…, d) -> (…, d)."""
+        tensor = self._checked(z, "z")
+        return like(_scale(tensor, self.weight_inverse.to(tensor)) + self.shift.to(tensor), z)
+
+    def _checked(self, x: Array, name: str) -> torch.Tensor:
+        tensor = to_tensor(x, name, ndim=None, finite=False)
+        if tensor.shape[-1] != self.width:
+            raise InvalidInputError(f"{name} must be {self.width} wide, found shape {tuple(tensor.shape)}")
+        return tensor
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs besides the state_dict; JSON."""
+        dtype = str(self.shift.dtype).removeprefix("torch.")
+        return {"kind": self.kind, "width": self.width, "mixes": self.weight.ndim == 2, "dtype": dtype}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> Normalization:
+        """An identity of the shape that `spec` describes, ready for `load_state_dict`."""
+        dtype = torch.float64 if spec.get("dtype") == "float64" else torch.float32
+        width = int(spec["width"])
+        weight = torch.eye(width, dtype=dtype) if spec["mixes"] else torch.ones(width, dtype=dtype)
+        return cls(torch.zeros(width, dtype=dtype), weight, weight.clone(), str(spec["kind"]))
+
+
+def _scale(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x @ weight if weight.ndim == 2 else x * weight
+
+
+def unit_norm(x: A) -> A:
+    """Each row of (…, d) over its Euclidean norm; a zero row stays zero. Not invertible: the norms are lost."""
+    return like(unit_rows(to_tensor(x, "x", ndim=None)), x)
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """`unit_norm` for a tensor that has been checked."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / torch.where(norm > 0, norm, torch.ones_like(norm))
+
+
+def fit_identity(x: Array) -> Normalization:
+    """No change; x (n, d) gives the width only."""
+    points = to_tensor(x, "x", min_rows=1)
+    return _elementwise(torch.zeros_like(points[0]), torch.ones_like(points[0]), "identity")
+
+
+def fit_centering(x: Array) -> Normalization:
+    """Subtract the mean of x (n, d)."""
+    points = to_tensor(x, "x", min_rows=1)
+    return _elementwise(points.mean(0), torch.ones_like(points[0]), "center")
+
+
+def fit_standardization(x: Array) -> Normalization:
+    """Subtract the mean and divide by the (biased) standard deviation of each dimension; a constant dimension is only
+    centred.
+    """
+    points = to_tensor(x, "x", min_rows=1)
+    return _elementwise(points.mean(0), _usable(points.std(0, correction=0), _noise_floor(points)), "standardize")
+
+
+def fit_mean_norm(x: Array) -> Normalization:
+    """Divide by the mean Euclidean norm of the rows; directions and the origin stay. All-zero points are left as they
+    are.
+    """
+    points = to_tensor(x, "x", min_rows=1)
+    norm = torch.linalg.vector_norm(points, dim=1).mean()
+    scale = torch.where(norm > 0, norm, torch.ones_like(norm))
+    return _elementwise(torch.zeros_like(points[0]), scale.expand(points.shape[1]).clone(), "mean_norm")
+
+
+def fit_isotropic(x: Array) -> Normalization:
+    """Centre, then one scale for all dimensions: the mean variance becomes 1 and angles about the mean stay."""
+    points = to_tensor(x, "x", min_rows=1)
+    scale = _usable(points.var(0, correction=0).mean().sqrt(), _noise_floor(points).max())
+    return _elementwise(points.mean(0), scale.expand(points.shape[1]).clone(), "isotropic")
+
+
+def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca"] = "zca") -> Normalization:
+    """Centre and turn the covariance of x (n, d) into the identity.
+
+    The covariance is (1 - shrinkage) * S + shrinkage * trace(S) / d * I, with S the biased sample covariance;
+    shrinkage lies in [0, 1]. `zca` keeps the axes (symmetric weight), `pca` turns to the principal axes. Without
+    shrinkage, directions without variance (fewer points than dimensions, constant dimensions) are scaled as if they
+    had the smallest variance that the dtype resolves.
+    """
+    require_between(shrinkage, 0.0, 1.0, "shrinkage")
+    if kind not in ("zca", "pca"):
+        raise UnknownNameError("whitening", kind, ["zca", "pca"])
+    points = to_tensor(x, "x", min_rows=1)
+    # Eigenvalues span many orders of magnitude: float64 whatever comes in.
+    mean = points.double().mean(0)
+    centred = points.double() - mean
+    covariance = centred.T @ centred / len(centred)
+    average = covariance.diagonal().mean()
+    if not bool(average.sqrt() > _noise_floor(points).max()):
+        return _elementwise(mean.to(points), torch.ones_like(points[0]), "whiten" if kind == "zca" else "pca_whiten")
+    covariance = (1 - shrinkage) * covariance
+    covariance.diagonal().add_(shrinkage * average)
+    variances, axes = torch.linalg.eigh(covariance)
+    floor = variances[-1] * torch.finfo(points.dtype).eps * max(points.shape)
+    deviations = variances.clamp_min(floor).sqrt()
+    weight, weight_inverse = axes / deviations, (axes * deviations).T
+    if kind == "zca":
+        weight, weight_inverse = weight @ axes.T, axes @ weight_inverse
+        return Normalization(mean.to(points), weight.to(points), weight_inverse.to(points), "whiten")
+    return Normalization(
+        mean.to(points), weight.to(points).contiguous(), weight_inverse.to(points).contiguous(), "pca_whiten"
+    )
+
+
+def fit_normalization(kind: str, x: Array, *, shrinkage: float = 0.1) -> Normalization:
+    """The normalisation called `kind`, fitted on x (n, d); see `NORMALIZATIONS`. `shrinkage` concerns whitening only.
+
+    Raises UnknownNameError for another name.
+    """
+    if kind == "whiten":
+        return fit_whitening(x, shrinkage=shrinkage)
+    if kind == "pca_whiten":
+        return fit_whitening(x, shrinkage=shrinkage, kind="pca")
+    if kind not in _SIMPLE:
+        raise UnknownNameError("normalization", kind, NORMALIZATIONS)
+    return _SIMPLE[kind](x)
+
+
+def _elementwise(shift: torch.Tensor, scale: torch.Tensor, kind: str) -> Normalization:
+    return Normalization(shift, 1 / scale, scale.clone(), kind)
+
+
+def _noise_floor(points: torch.Tensor) -> torch.Tensor:
+    """(d,): deviations at or below this are rounding of constant values."""
+    return points.abs().amax(0) * torch.finfo(points.dtype).eps * 8
+
+
+def _usable(deviation: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+    return torch.where(deviation > floor, deviation, torch.ones_like(deviation))
+
+
+_SIMPLE: dict[str, Callable[[Array], Normalization]] = {
+    "identity": fit_identity,
+    "center": fit_centering,
+    "standardize": fit_standardization,
+    "mean_norm": fit_mean_norm,
+    "isotropic": fit_isotropic,
+}
+NORMALIZATIONS = (*_SIMPLE, "whiten", "pca_whiten")

@@ -1,0 +1,231 @@
+"""Relative projections: samples (n, d) described by their relation to anchors (k, d), as coordinates (n, k).
+
+Moschella et al., "Relative representations enable zero-shot latent space communication", arXiv:2209.15430, equation
+1, and the other relations of "From Bricks to Bridges", arXiv:2310.01211. Cosine, angular and dot grow with likeness;
+the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated. All but geodesic can
+be differentiated in x and in the anchors.
+
+`projector(anchors, ...)` does the anchors' part of the work once and returns the function of x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent._arrays import A, Array, like, require_positive, same_width, to_tensor
+from rlstitch.latent.normalization import fit_normalization, fit_whitening, unit_rows
+
+Relation: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+Similarity: TypeAlias = str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any) -> Callable[[A], A]:
+    """The projection on `anchors` (k, d) as a function (n, d) -> (n, k).
+
+    `similarity` is a name from `SIMILARITIES` or a function of two tensors (n, d), (k, d) -> (n, k).
+    Raises UnknownNameError for another name; InvalidInputError for no anchors, widths that differ, NaN or infinity,
+    unknown options.
+    """
+    points = to_tensor(anchors, "anchors", min_rows=1)
+    bound: dict[tuple[torch.dtype, torch.device], Relation] = {}
+
+    def run(x: A) -> A:
+        samples = to_tensor(x, "x")
+        same_width(samples, points, "x", "anchors")
+        key = (samples.dtype, samples.device)
+        # x decides dtype and device; the anchors are prepared once for each.
+        if key not in bound:
+            bound[key] = _bind(points.to(samples), similarity, options)
+        result = bound[key](samples)
+        if result.shape != (len(samples), len(points)):
+            raise InvalidInputError(
+                f"similarity must return shape {(len(samples), len(points))}, found {tuple(result.shape)}"
+            )
+        return like(result, x)
+
+    return run
+
+
+def project(x: A, anchors: Array, similarity: Similarity = "cosine", **options: Any) -> A:
+    """Project x (n, d) on anchors (k, d) -> (n, k), by a name from `SIMILARITIES` or any function; see `projector`."""
+    run: Callable[[A], A] = projector(anchors, similarity, **options)
+    return run(x)
+
+
+def project_cosine(x: A, anchors: Array) -> A:
+    """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Blind to rotation and to scale."""
+    return project(x, anchors, "cosine")
+
+
+def project_angular(x: A, anchors: Array) -> A:
+    """1 - angle(x_i, a_j) / pi, in [0, 1]; angles below the resolution of the dtype (float32: 0.001) count as 0."""
+    return project(x, anchors, "angular")
+
+
+def project_euclidean(x: A, anchors: Array, *, exact: bool = False) -> A:
+    """The Euclidean distance, at least 0.
+
+    By default from inner products about the anchors' mean: fast, with an error near sqrt(eps) times the norms where x
+    meets an anchor. `exact` takes differences one by one.
+    """
+    return project(x, anchors, "euclidean", exact=exact)
+
+
+def project_l1(x: A, anchors: Array) -> A:
+    """The sum of absolute differences."""
+    return project(x, anchors, "l1")
+
+
+def project_linf(x: A, anchors: Array) -> A:
+    """The largest absolute difference."""
+    return project(x, anchors, "linf")
+
+
+def project_lp(x: A, anchors: Array, *, p: float = 3.0) -> A:
+    """The L_p distance, for p > 0 (p < 1 is no metric, but defined)."""
+    return project(x, anchors, "lp", p=p)
+
+
+def project_dot(x: A, anchors: Array) -> A:
+    """The inner product. Blind to rotation only."""
+    return project(x, anchors, "dot")
+
+
+def project_basis(x: A, anchors: Array, *, rtol: float | None = None) -> A:
+    """Change of basis: the least-squares coordinates of x_i in the anchors, c with c @ anchors nearest to x (of least
+    norm, where many).
+
+    Blind to every invertible linear map where the anchors span the space. `rtol`: singular values below rtol times
+    the largest count as 0 (default: as in the pseudo-inverse, eps * max(k, d)), so that duplicated anchors share
+    their weight.
+    """
+    return project(x, anchors, "basis", rtol=rtol)
+
+
+def project_mahalanobis(x: A, anchors: Array, *, points: Array | None = None, shrinkage: float = 0.1) -> A:
+    """sqrt((x - a) S^-1 (x - a)^T) with the covariance S of `points` (default: of the anchors), shrunk as in
+    `fit_whitening`.
+    """
+    return project(x, anchors, "mahalanobis", points=points, shrinkage=shrinkage)
+
+
+def relative_projection(
+    x: A,
+    anchors: Array,
+    *,
+    normalization: str = "identity",
+    similarity: Similarity = "cosine",
+    shrinkage: float = 0.1,
+    **options: Any,
+) -> A:
+    """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k)."""
+    normalize = fit_normalization(normalization, anchors, shrinkage=shrinkage)
+    return project(normalize(x), normalize(anchors), similarity, **options)
+
+
+def _bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any]) -> Relation:
+    if not isinstance(similarity, str):
+        return lambda x: similarity(x, anchors, **options)
+    if similarity == "geodesic":
+        # SciPy's graphs and scikit-learn's neighbours are loaded only here.
+        from rlstitch.latent.projection_graph import bind_geodesic
+
+        return _with_options(bind_geodesic, anchors, similarity, options)
+    if similarity not in _RELATIONS:
+        raise UnknownNameError("similarity", similarity, SIMILARITIES)
+    return _with_options(_RELATIONS[similarity], anchors, similarity, options)
+
+
+def _with_options(bind: Callable[..., Relation], anchors: torch.Tensor, name: str, options: dict[str, Any]) -> Relation:
+    known = (bind.__kwdefaults__ or {}).keys()
+    if unknown := sorted(options.keys() - known):
+        raise InvalidInputError(f"similarity {name!r} takes the options {sorted(known)}, found {unknown}")
+    return bind(anchors, **options)
+
+
+def _bind_cosine(anchors: torch.Tensor) -> Relation:
+    units = unit_rows(anchors).T
+    # Rounding may step past 1 by an ulp; clamp passes the gradient inside the bounds.
+    return lambda x: (unit_rows(x) @ units).clamp_(-1, 1)
+
+
+def _bind_angular(anchors: torch.Tensor) -> Relation:
+    cosine = _bind_cosine(anchors)
+
+    def relation(x: torch.Tensor) -> torch.Tensor:
+        c = cosine(x)
+        # The slope of arccos is infinite at -1 and 1: there the value is set and the gradient is 0.
+        edge = 1 - 4 * torch.finfo(c.dtype).eps
+        inner = c.abs() < edge
+        angle = torch.arccos(torch.where(inner, c, torch.zeros_like(c)))
+        ends = torch.where(c > 0, torch.zeros_like(c), torch.full_like(c, torch.pi))
+        return 1 - torch.where(inner, angle, ends) / torch.pi
+
+    return relation
+
+
+def _bind_dot(anchors: torch.Tensor) -> Relation:
+    return lambda x: x @ anchors.T
+
+
+def _bind_euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
+    if exact:
+        return lambda x: torch.cdist(x, anchors, compute_mode="donot_use_mm_for_euclid_dist")
+    # Inner products lose digits far from the origin; distances do not mind a shift.
+    center = anchors.mean(0)
+    moved = anchors - center
+    squares = (moved * moved).sum(1)
+
+    def relation(x: torch.Tensor) -> torch.Tensor:
+        shifted = x - center
+        own = (shifted * shifted).sum(1, keepdim=True)
+        return _root(torch.addmm(squares + own, shifted, moved.T, alpha=-2))
+
+    return relation
+
+
+def _root(squared: torch.Tensor) -> torch.Tensor:
+    """The square root, 0 (with gradient 0) where rounding left nothing or less."""
+    positive = squared > 0
+    root = torch.where(positive, squared, torch.ones_like(squared)).sqrt()
+    return torch.where(positive, root, torch.zeros_like(root))
+
+
+def _bind_minkowski(anchors: torch.Tensor, p: float) -> Relation:
+    return lambda x: torch.cdist(x, anchors, p=p)
+
+
+def _bind_lp(anchors: torch.Tensor, *, p: float = 3.0) -> Relation:
+    require_positive(p, "p")
+    return _bind_minkowski(anchors, float(p))
+
+
+def _bind_basis(anchors: torch.Tensor, *, rtol: float | None = None) -> Relation:
+    inverse: torch.Tensor = torch.linalg.pinv(anchors, rtol=rtol)
+    return lambda x: x @ inverse
+
+
+def _bind_mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shrinkage: float = 0.1) -> Relation:
+    source = anchors if points is None else to_tensor(points, "points", min_rows=1).to(anchors)
+    same_width(source, anchors, "points", "anchors")
+    whiten = fit_whitening(source, shrinkage=shrinkage, kind="pca")
+    euclidean = _bind_euclidean(whiten(anchors))
+    return lambda x: euclidean(whiten(x))
+
+
+_RELATIONS: dict[str, Callable[..., Relation]] = {
+    "cosine": _bind_cosine,
+    "angular": _bind_angular,
+    "dot": _bind_dot,
+    "euclidean": _bind_euclidean,
+    "l1": lambda anchors: _bind_minkowski(anchors, 1.0),
+    "linf": lambda anchors: _bind_minkowski(anchors, float("inf")),
+    "lp": _bind_lp,
+    "basis": _bind_basis,
+    "mahalanobis": _bind_mahalanobis,
+}
+SIMILARITIES = (*_RELATIONS, "geodesic")
