@@ -1,0 +1,167 @@
+"""JSON files and tables, written atomically and read strictly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.storage.files import read_bytes, write_bytes
+
+MAX_JSON_BYTES = 16 * 2**20
+MAX_DEPTH = 32  # nesting of a JSON file; ours stay below ten
+MAX_INTEGER = 2**63  # beyond, a number fits no array and no counter of ours
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return JSON with sorted keys and no spaces: equal values give equal bytes, fit for hashing."""
+    return _dumps(value, "value", sort_keys=True, separators=(",", ":")).encode()
+
+
+def write_json(path: Path, value: Any, *, schema_version: int | None = None) -> None:
+    """Write a value as JSON, atomically; NumPy numbers are written as numbers.
+
+    Args:
+        path: the file.
+        value: a mapping where a schema version is given, else anything that JSON holds.
+        schema_version: stands first in the file, for `read_json` to check.
+
+    Raises:
+        InvalidInputError: where the value holds NaN, infinity, or what JSON cannot hold.
+        ArtefactError: where the operating system refuses.
+    """
+    if schema_version is not None:
+        value = {"schema_version": schema_version, **value}
+    write_bytes(path, (_dumps(value, str(path), indent=2) + "\n").encode())
+
+
+def _dumps(value: Any, where: str, **options: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, **options)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{where}: cannot be written as JSON: {error}") from None
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # arrays and numbers of NumPy and torch, without importing either
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read a JSON file strictly: no NaN, no infinity, no key twice, no deep nesting.
+
+    Args:
+        path: the file.
+        schema_version: the file must be an object with this `schema_version`; None takes any value.
+        max_bytes: larger files are refused.
+
+    Raises:
+        ArtefactError: where the file is missing, too large, not JSON, or of another schema version.
+    """
+    content = read_bytes(path, max_bytes=max_bytes)
+    try:
+        value = json.loads(
+            content.decode(),
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            object_pairs_hook=_unique_keys,
+        )
+        _check_tree(value)
+    except RecursionError:
+        raise ArtefactError(f"{path}: not usable JSON: nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are of this kind
+        raise ArtefactError(f"{path}: not usable JSON: {error}") from None
+    if schema_version is not None:
+        if not isinstance(value, dict):
+            raise ArtefactError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        found = value.get("schema_version")
+        if type(found) is not int or found != schema_version:
+            raise ArtefactError(
+                f"{path}: expected schema_version {schema_version}, found {str(found)[:40]!r}; "
+                "was it written by another version of rlstitch?"
+            )
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not allowed")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:40]!r} stands twice")
+    return result
+
+
+def _check_tree(value: Any) -> None:
+    """Refuse what parses but cannot be used: deep nesting, enormous integers, text that is no Unicode."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                item.encode()
+            elif isinstance(item, int) and not -MAX_INTEGER <= item < MAX_INTEGER:
+                raise ValueError("an integer is too large")
+            elif isinstance(item, dict):
+                below.extend(item.keys())
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        if not below:
+            return
+        level = below
+    raise ValueError("nested too deeply")
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path_without_suffix: Path) -> tuple[Path, Path]:
+    """Write rows as `<path>.csv` and `<path>.json`; columns stand in the order in which they first appear.
+
+    A result that is not a finite number (a mean of nothing) is an empty cell, and null in JSON.
+
+    Raises:
+        InvalidInputError: where a cell cannot be written as JSON.
+        ArtefactError: where the operating system refuses.
+    """
+    clean = [{str(key): _cell(value) for key, value in row.items()} for row in rows]
+    columns = list(dict.fromkeys(key for row in clean for key in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in clean:
+        writer.writerow(
+            {key: canonical_json(v).decode() if isinstance(v, (dict, list)) else v for key, v in row.items()}
+        )
+    base = str(path_without_suffix)  # `with_suffix` would cut a name that holds a dot
+    csv_path, json_path = Path(f"{base}.csv"), Path(f"{base}.json")
+    write_json(json_path, clean)
+    write_bytes(csv_path, text.getvalue().encode())
+    return csv_path, json_path
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Path) or hasattr(value, "tolist"):
+        value = _plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

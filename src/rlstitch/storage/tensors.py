@@ -1,0 +1,108 @@
+"""Named tensors in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.storage.files import read_bytes, write_bytes
+
+MAX_TENSOR_BYTES = 8 * 2**30
+_METADATA_KEY = "rlstitch"
+
+
+def pack_tensors(tensors: Mapping[str, Tensor | NDArray[Any]], *, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return tensors as the bytes of a safetensors file: equal tensors and metadata give equal bytes.
+
+    Raises:
+        InvalidInputError: where a tensor is not finite, naming it, or of a type that the format does not know.
+    """
+    plain: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        try:
+            tensor = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
+        except TypeError as error:
+            raise InvalidInputError(f"tensor {name!r}: cannot be stored: {error}") from None
+        if not _is_finite(tensor):
+            raise InvalidInputError(f"tensor {name!r}: holds NaN or infinity")
+        # A copy of its own: safetensors refuses tensors that share memory.
+        plain[name] = tensor.to("cpu", copy=True).contiguous()
+    # The format's library writes several metadata keys in an order of its own each time: one key keeps bytes equal.
+    header = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)} if metadata else None
+    try:
+        return safetensors.torch.save(plain, header)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise InvalidInputError(f"tensors: cannot be stored: {error}") from None
+
+
+def unpack_tensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the bytes of a safetensors file: its tensors and its metadata.
+
+    Args:
+        content: the bytes.
+        where: the file's name, for the errors.
+
+    Raises:
+        ArtefactError: where the bytes are no safetensors file, are truncated, or hold NaN or infinity.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtefactError(f"{where}: not a usable safetensors file: {reason}") from None
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise ArtefactError(f"{where}: tensor {name!r} holds NaN or infinity")
+    return tensors, _own_metadata(header.get("__metadata__") or {}, where)
+
+
+def _own_metadata(found: dict[str, str], where: str) -> dict[str, str]:
+    if _METADATA_KEY not in found:
+        return found
+    try:
+        metadata = json.loads(found[_METADATA_KEY])
+    except (ValueError, RecursionError):
+        raise ArtefactError(f"{where}: its metadata is not JSON") from None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ArtefactError(f"{where}: its metadata is not a mapping of texts")
+    return metadata
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor | NDArray[Any]], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as a safetensors file, atomically.
+
+    Raises:
+        InvalidInputError: where a tensor is not finite, naming it, or of a type that the format does not know.
+        ArtefactError: where the operating system refuses.
+    """
+    write_bytes(path, pack_tensors(tensors, metadata=metadata))
+
+
+def read_tensors(path: Path, *, max_bytes: int = MAX_TENSOR_BYTES) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors, on the CPU, and its metadata.
+
+    Raises:
+        ArtefactError: where the file is missing, too large, truncated, no safetensors file, or holds NaN or infinity.
+    """
+    return unpack_tensors(read_bytes(path, max_bytes=max_bytes), str(path))
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    if tensor.dtype.itemsize == 1:  # no `isfinite` for 8-bit floats
+        tensor = tensor.float()
+    return bool(torch.isfinite(tensor).all())
