@@ -1,0 +1,157 @@
+"""An agent: an encoder, a controller, and the card that says where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlstitch.agents.controller import Controller
+from rlstitch.agents.encoder import Encoder
+from rlstitch.agents.specs import BoxActions
+from rlstitch.errors import IncompatibleError, InvalidInputError
+
+if TYPE_CHECKING:
+    from rlstitch.agents.card import AgentCard
+
+
+@dataclass(eq=False)
+class Agent:
+    """`controller(encoder(observation))`, native or stitched: both are used, evaluated, filmed and saved alike.
+
+    `predict` follows Stable-Baselines3's `PolicyPredictor`: its `evaluate_policy` and the tools around it take an agent.
+
+    Raises:
+        IncompatibleError: where the encoder's latents are not as wide as the controller's.
+    """
+
+    encoder: Encoder
+    controller: Controller
+    card: AgentCard
+
+    def __post_init__(self) -> None:
+        if self.encoder.latent_dim != self.controller.latent_dim:
+            raise IncompatibleError(
+                f"the encoder gives latents of width {self.encoder.latent_dim}, "
+                f"the controller takes {self.controller.latent_dim}"
+            )
+        self.encoder.eval()
+        self.controller.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.controller.parameters()).device
+
+    def to(self, device: torch.device | str) -> Agent:
+        """Move the weights to a device, in place, and return the agent."""
+        self.encoder.to(device)
+        self.controller.to(device)
+        return self
+
+    @property
+    def noise_kind(self) -> str:
+        """Which noise `act` adds when it samples: `gumbel` for discrete actions, `normal` for continuous ones."""
+        return "normal" if isinstance(self.controller.actions, BoxActions) else "gumbel"
+
+    def images(self, observations: NDArray[np.uint8]) -> Tensor:
+        """Turn observations uint8 `(N, H, W, C)` into float images `(N, C, H, W)` in [0, 1] on the agent's device.
+
+        Channel-first observations, as Stable-Baselines3's VecTransposeImage gives them, are taken too.
+
+        Raises:
+            InvalidInputError: for another shape or type, naming both.
+        """
+        observations = np.asarray(observations)
+        shape = self.encoder.image_shape
+        if observations.dtype != np.uint8 or observations.ndim != 4:
+            raise InvalidInputError(
+                f"observations: expected uint8 (N, {', '.join(map(str, shape))}), "
+                f"found {observations.dtype} {observations.shape}"
+            )
+        if observations.shape[1:] == shape:
+            tensor = torch.from_numpy(observations).permute(0, 3, 1, 2)
+        elif observations.shape[1:] == (shape[2], shape[0], shape[1]):
+            tensor = torch.from_numpy(np.ascontiguousarray(observations))
+        else:
+            raise InvalidInputError(f"observations: expected images of shape {shape}, found {observations.shape[1:]}")
+        # Bytes travel to the device, floats are made there.
+        return tensor.to(self.device).float().div_(255.0)
+
+    @torch.no_grad()
+    def encode(self, observations: NDArray[np.uint8], *, batch_size: int = 1024) -> Tensor:
+        """Encode observations uint8 `(N, H, W, C)` as latents `(N, latent_dim)`, `batch_size` at a time."""
+        parts = [
+            self.encoder(self.images(observations[start : start + batch_size]))
+            for start in range(0, len(observations), batch_size)
+        ]
+        return torch.cat(parts) if parts else torch.empty(0, self.encoder.latent_dim, device=self.device)
+
+    @torch.no_grad()
+    def action_parameters(self, observations: NDArray[np.uint8]) -> Tensor:
+        """Return logits (discrete) or means (continuous) `(N, A)` for observations uint8 `(N, H, W, C)`.
+
+        Raises:
+            InvalidInputError: where they are not finite (weights or observations hold NaN or infinity).
+        """
+        parameters = self.controller.action_parameters(self.encoder(self.images(observations)))
+        if not bool(torch.isfinite(parameters).all()):
+            raise InvalidInputError(
+                f"agent {self.card.name!r}: its action parameters are not finite (NaN in the weights?)"
+            )
+        return parameters
+
+    def act(
+        self, observations: NDArray[np.uint8], *, noise: NDArray[np.floating[Any]] | None = None
+    ) -> NDArray[np.int64] | NDArray[np.float32]:
+        """Choose actions for observations uint8 `(N, H, W, C)`.
+
+        Args:
+            observations: a batch of observations.
+            noise: `(N, A)` standard Gumbel (discrete) or normal (continuous) noise: the policy is sampled with it.
+                None: the policy is greedy.
+
+        Returns:
+            int64 `(N,)` for discrete actions, float32 `(N, A)` within the bounds for continuous ones.
+        """
+        parameters = self.action_parameters(observations).cpu().numpy()
+        actions = self.controller.actions
+        if isinstance(actions, BoxActions):
+            log_std = self.controller.log_std
+            if noise is not None and log_std is not None:
+                parameters = parameters + np.exp(log_std.detach().cpu().numpy()) * noise
+            return np.clip(parameters, np.asarray(actions.low), np.asarray(actions.high)).astype(np.float32)
+        if noise is not None:
+            parameters = parameters + noise
+        chosen: NDArray[np.int64] = parameters.argmax(axis=1)
+        return chosen
+
+    def predict(
+        self,
+        observation: NDArray[np.uint8] | dict[str, NDArray[np.uint8]],
+        state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
+        """Choose actions for one observation `(H, W, C)` or a batch, as Stable-Baselines3's `PolicyPredictor`.
+
+        Samples with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the protocol;
+        agents have no memory.
+        """
+        if isinstance(observation, dict):
+            raise InvalidInputError(f"observation: expected one image, found a dictionary of {sorted(observation)}")
+        single = observation.ndim == 3
+        batch = observation[None] if single else observation
+        noise = None if deterministic else self._global_noise(len(batch))
+        actions = self.act(batch, noise=noise)
+        return (actions[0] if single else actions), state
+
+    def _global_noise(self, count: int) -> NDArray[np.floating[Any]]:
+        shape = (count, self.controller.actions.width)
+        if self.noise_kind == "normal":
+            return torch.randn(shape).numpy()
+        return -torch.empty(shape).exponential_().log().numpy()

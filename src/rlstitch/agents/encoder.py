@@ -1,0 +1,249 @@
+"""Encoders: observation -> latent.
+
+Absolute (`CNNEncoder`), relative (`RelativeEncoder`: the same, then similarities to anchors; R3L, arXiv 2404.12917) and
+translated (`TranslatedEncoder`: the same, then a fitted map into another agent's latent space; SAPS, arXiv 2503.01881).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from rlstitch.agents.specs import (
+    MAX_PARAMETERS,
+    CNNSpec,
+    RelativeSpec,
+    TranslatedSpec,
+    parse_encoder_spec,
+)
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.latent import Translation, fit_normalization, project
+
+
+def _small(channels: int) -> nn.Sequential:
+    """Three convolutions whose strides divide a tile of 8 pixels, a quarter of the work of `nature`."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, kernel_size=4, stride=4),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, kernel_size=2, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, kernel_size=3),
+        nn.ReLU(),
+    )
+
+
+def _nature(channels: int) -> nn.Sequential:
+    """The convolutions of Mnih et al. 2015 (DQN), as Stable-Baselines3's NatureCNN has them."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, kernel_size=8, stride=4),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, kernel_size=4, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, kernel_size=3, stride=1),
+        nn.ReLU(),
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[int], nn.Sequential]] = {"small": _small, "nature": _nature}
+
+
+class CNNEncoder(nn.Module):
+    """Convolutions and a linear map: images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`."""
+
+    def __init__(self, spec: CNNSpec) -> None:
+        super().__init__()
+        if spec.arch not in ARCHITECTURES:
+            raise UnknownNameError("encoder architecture", spec.arch, ARCHITECTURES)
+        convolutions = ARCHITECTURES[spec.arch](spec.image_shape[2])
+        self._spec = spec
+        self.convolutions = convolutions
+        self.linear = nn.Linear(_flat_width(convolutions, spec), spec.latent_dim)
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of the latent space."""
+        return self._spec.latent_dim
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of the observations."""
+        return self._spec.image_shape
+
+    def spec(self) -> dict[str, Any]:
+        """Return what `build_encoder` needs to make this module again (without weights)."""
+        return self._spec.model_dump(mode="json")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
+        latents: Tensor = self.linear(self.convolutions(images).flatten(1))
+        return latents
+
+
+def _flat_width(convolutions: nn.Sequential, spec: CNNSpec) -> int:
+    """Width after the convolutions, by arithmetic alone, so that no specification can make us allocate an image."""
+    height, width, channels = spec.image_shape
+    for layer in convolutions:
+        if isinstance(layer, nn.Conv2d):
+            height = (height - int(layer.kernel_size[0])) // int(layer.stride[0]) + 1
+            width = (width - int(layer.kernel_size[1])) // int(layer.stride[1]) + 1
+            channels = layer.out_channels
+    if height < 1 or width < 1:
+        raise InvalidInputError(
+            f"image_shape: {spec.image_shape[:2]} pixels are too few for the encoder architecture {spec.arch!r}"
+        )
+    return height * width * channels
+
+
+class RelativeEncoder(nn.Module):
+    """A base encoder, then its similarities to anchors: images -> `(N, anchors)`.
+
+    The anchors' embeddings are buffers, and the normalization's statistics are those of the anchors
+    (arXiv 2209.15430, eq. 1; for agents arXiv 2404.12917). No gradient flows into the anchors: they follow the encoder by `update_anchors`.
+    """
+
+    anchors: Tensor
+
+    def __init__(self, base: Encoder, spec: RelativeSpec) -> None:
+        super().__init__()
+        self._spec = spec
+        self.base = base
+        self.register_buffer("anchors", torch.zeros(spec.anchors, base.latent_dim))
+        # Statistics of no anchors yet: a placeholder of the right shape, replaced by `set_anchors` or by loading.
+        placeholder = torch.zeros(2, base.latent_dim)
+        placeholder[0] = 1.0
+        self.normalization = fit_normalization(spec.normalization, placeholder, shrinkage=1.0)
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of anchors."""
+        return self._spec.anchors
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of the observations."""
+        return self.base.image_shape
+
+    @property
+    def anchor_set(self) -> str:
+        """Identity of the anchor set."""
+        return self._spec.anchor_set
+
+    def spec(self) -> dict[str, Any]:
+        """Return what `build_encoder` needs to make this module again (without weights)."""
+        return {**self._spec.model_dump(mode="json"), "base": self.base.spec()}
+
+    @torch.no_grad()
+    def set_anchors(self, embeddings: Tensor) -> None:
+        """Take embeddings `(anchors, base latent_dim)` as the anchors and their statistics for the normalization."""
+        if tuple(embeddings.shape) != tuple(self.anchors.shape):
+            raise IncompatibleError(
+                f"anchors: expected {tuple(self.anchors.shape)} (number, width), found {tuple(embeddings.shape)}"
+            )
+        self.anchors.copy_(embeddings)
+        self.normalization = fit_normalization(
+            self._spec.normalization, self.anchors, shrinkage=self._spec.shrinkage
+        ).to(self.anchors.device)
+
+    @torch.no_grad()
+    def update_anchors(self, images: Tensor, alpha: float) -> float:
+        """Move the anchors after the encoder, `A <- alpha * A + (1 - alpha) * e(a)`, and refresh their statistics.
+
+        Args:
+            images: the anchor observations, float `(anchors, C, H, W)` in [0, 1].
+            alpha: in [0, 1]; R3L uses 0.999 once a PPO update.
+
+        Returns:
+            The drift: mean Euclidean distance that the embeddings moved, relative to their mean norm.
+        """
+        fresh = self.base(images)
+        moved = alpha * self.anchors + (1.0 - alpha) * fresh
+        drift = (moved - self.anchors).norm(dim=1).mean() / self.anchors.norm(dim=1).mean().clamp_min(1e-12)
+        self.set_anchors(moved)
+        return float(drift)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode float images `(N, C, H, W)` in [0, 1] as similarities `(N, anchors)`."""
+        similarities: Tensor = project(
+            self.normalization(self.base(images)), self.normalization(self.anchors), self._spec.similarity
+        )
+        return similarities
+
+
+class TranslatedEncoder(nn.Module):
+    """A base encoder, then a translation into another latent space: images -> `(N, translation's width)`."""
+
+    def __init__(self, base: Encoder, translation: Translation) -> None:
+        super().__init__()
+        width = translation.matrix.shape[0]
+        if width != base.latent_dim:
+            raise IncompatibleError(
+                f"translation: expects latents of width {width}, the encoder gives {base.latent_dim}"
+            )
+        self.base = base
+        self.translation = translation
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of the space that is translated to."""
+        return int(self.translation.matrix.shape[1])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of the observations."""
+        return self.base.image_shape
+
+    def spec(self) -> dict[str, Any]:
+        """Return what `build_encoder` needs to make this module again (without weights)."""
+        return {"kind": "translated", "base": self.base.spec(), "translation": self.translation.spec()}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode float images `(N, C, H, W)` in [0, 1] and translate their latents."""
+        latents: Tensor = self.translation(self.base(images))
+        return latents
+
+
+Encoder: TypeAlias = CNNEncoder | RelativeEncoder | TranslatedEncoder
+
+
+def build_encoder(spec: dict[str, Any]) -> Encoder:
+    """Make the encoder that a specification describes, with fresh weights.
+
+    Raises:
+        InvalidInputError: where the specification is not one, or describes more than `MAX_PARAMETERS` numbers.
+        UnknownNameError: for an unknown architecture, similarity or normalization.
+    """
+    parsed = parse_encoder_spec(spec)
+    numbers = _count(parsed)
+    if numbers > MAX_PARAMETERS:
+        raise InvalidInputError(f"encoder specification: {numbers:,} parameters, expected at most {MAX_PARAMETERS:,}")
+    return _build(parsed)
+
+
+def _build(spec: CNNSpec | RelativeSpec | TranslatedSpec) -> Encoder:
+    if isinstance(spec, CNNSpec):
+        return CNNEncoder(spec)
+    if isinstance(spec, RelativeSpec):
+        return RelativeEncoder(_build(spec.base), spec)
+    return TranslatedEncoder(_build(spec.base), Translation.from_spec(spec.translation))
+
+
+def _count(spec: CNNSpec | RelativeSpec | TranslatedSpec) -> int:
+    """Numbers that the encoder would hold, counted without allocating them."""
+    if isinstance(spec, CNNSpec):
+        with torch.device("meta"):
+            return sum(p.numel() for p in CNNEncoder(spec).parameters())
+    if isinstance(spec, RelativeSpec):
+        return _count(spec.base) + spec.anchors * _width(spec.base) + _width(spec.base) ** 2
+    return _count(spec.base) + _width(spec.base) * _width(spec)
+
+
+def _width(spec: CNNSpec | RelativeSpec | TranslatedSpec) -> int:
+    if isinstance(spec, CNNSpec):
+        return spec.latent_dim
+    if isinstance(spec, RelativeSpec):
+        return spec.anchors
+    target = spec.translation.get("width_out")
+    return target if isinstance(target, int) and target > 0 else MAX_PARAMETERS

@@ -1,0 +1,129 @@
+"""What an encoder or a controller is made of, as checked, JSON-able values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from rlstitch.errors import InvalidInputError
+
+MAX_PARAMETERS = 100_000_000  # a specification that asks for more is a mistake or an attack, not an agent
+
+Dimension = Annotated[int, Field(ge=1, le=65_536)]
+Pixels = Annotated[int, Field(ge=1, le=4_096)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class CNNSpec(_Spec):
+    """An absolute encoder: convolutions named by `arch`, then a linear map to `latent_dim`."""
+
+    kind: Literal["cnn"] = "cnn"
+    arch: str = Field(default="small", max_length=64)
+    image_shape: tuple[Pixels, Pixels, Pixels]
+    """Height, width, channels of one observation."""
+    latent_dim: Dimension = 64
+
+
+class RelativeSpec(_Spec):
+    """A relative encoder: a base encoder, then its similarities to `anchors` anchors."""
+
+    kind: Literal["relative"] = "relative"
+    base: EncoderSpec
+    anchors: Dimension
+    similarity: str = Field(default="cosine", max_length=64)
+    normalization: str = Field(default="whiten", max_length=64)
+    shrinkage: float = Field(default=0.1, ge=0.0, le=1.0)
+    anchor_set: str = Field(default="", max_length=64, pattern=r"^[0-9a-f]*$")
+    """Identity of the anchor set (sha256); two relative agents fit only if it is equal."""
+
+
+class TranslatedSpec(_Spec):
+    """The encoder of a stitched agent: a base encoder, then a translation into another agent's latent space."""
+
+    kind: Literal["translated"] = "translated"
+    base: EncoderSpec
+    translation: dict[str, Any]
+
+
+EncoderSpec = Annotated[CNNSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
+
+
+class DiscreteActions(_Spec):
+    """`n` actions, numbered from 0."""
+
+    kind: Literal["discrete"] = "discrete"
+    n: Annotated[int, Field(ge=1, le=65_536)]
+
+    @property
+    def width(self) -> int:
+        """Number of action parameters that a controller gives."""
+        return self.n
+
+
+class BoxActions(_Spec):
+    """A continuous action between `low` and `high`, one number a dimension."""
+
+    kind: Literal["box"] = "box"
+    low: tuple[float, ...] = Field(min_length=1, max_length=4_096)
+    high: tuple[float, ...] = Field(min_length=1, max_length=4_096)
+
+    @property
+    def width(self) -> int:
+        """Number of action parameters that a controller gives."""
+        return len(self.low)
+
+
+Actions = Annotated[DiscreteActions | BoxActions, Field(discriminator="kind")]
+
+
+class ControllerSpec(_Spec):
+    """A controller: norm, activation, hidden layers, action head and value head."""
+
+    latent_dim: Dimension
+    actions: Actions
+    hidden: tuple[Dimension, ...] = Field(default=(64,), max_length=16)
+    norm: Literal["layer", "none"] = "layer"
+    activation: Literal["relu", "tanh"] = "relu"
+
+
+RelativeSpec.model_rebuild()
+TranslatedSpec.model_rebuild()
+
+_ENCODER: TypeAdapter[CNNSpec | RelativeSpec | TranslatedSpec] = TypeAdapter(EncoderSpec)
+
+
+def parse_encoder_spec(value: Any) -> CNNSpec | RelativeSpec | TranslatedSpec:
+    """Check a dictionary as an encoder's specification.
+
+    Raises:
+        InvalidInputError: where a key is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        return _ENCODER.validate_python(value)
+    except (ValidationError, RecursionError) as error:
+        raise InvalidInputError(f"encoder specification: {first_problem(error)}") from None
+
+
+def parse_controller_spec(value: Any) -> ControllerSpec:
+    """Check a dictionary as a controller's specification.
+
+    Raises:
+        InvalidInputError: where a key is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        return ControllerSpec.model_validate(value)
+    except (ValidationError, RecursionError) as error:
+        raise InvalidInputError(f"controller specification: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError | RecursionError) -> str:
+    """Return the first problem of a validation as one line: where, and what was expected."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "value"
+    return f"{where}: {problem['msg']}"

@@ -1,0 +1,211 @@
+"""Train an agent from a config and save it as `agents/<name>`."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.anchor_set import AnchorSet
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard, WorldCard
+from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
+from rlstitch.envs import World, make_vec
+from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.pipelines.config import TrainConfig
+from rlstitch.pipelines.runs import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
+from rlstitch.rollouts.collection import choose_anchor_set, collect_views
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.storage import write_json, write_table
+from rlstitch.training.policy import actions_of
+from rlstitch.training.ppo import TrainingResult, train_ppo
+
+# The anchor set of an environment is the same for everybody who asks for as many anchors, whatever their look or seed.
+ANCHOR_SEED = 0
+FINAL_EPISODES = 100
+_FINAL_SEED = 2_000_003
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained agent, where it lies, and how its training ended."""
+
+    agent: Agent
+    folder: Path
+    run_folder: Path
+    ended: Literal["finished", "reached", "interrupted"]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    agents: Path = AGENTS,
+    runs: Path = RUNS,
+    progress_bar: bool = True,
+) -> Trained:
+    """Train the agent that a config describes, evaluate it, and save it.
+
+    The run's folder `runs/<name>-<hash8>` holds the resolved config, TensorBoard events, checkpoints and the curve.
+    After Ctrl-C or a crash, `resume` continues from the newest checkpoint and ends with the agent that an uninterrupted
+    run would have given.
+
+    Args:
+        config: from `load_config`.
+        resume: continue the run of the same config where there is one.
+        force: replace an agent of the same name, and start its run anew.
+        agents: where the agent is saved.
+        runs: where the run's folder is made.
+        progress_bar: show progress, rate and time left.
+
+    Returns:
+        The agent (after Ctrl-C: the best so far, saved in the run's folder, not among the agents).
+
+    Raises:
+        InvalidInputError: where an agent of that name exists (without `force`), the run exists (without `resume` or
+            `force`), or the device is not there.
+    """
+    device = resolve_device(config.device)
+    folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
+    if folder.exists() and not force:
+        if resume and (run_folder / "curve.json").is_file():
+            return Trained(load_agent(folder), folder, run_folder, "finished")
+        raise InvalidInputError(f"an agent {config.name!r} is there already ({folder}); --force replaces it")
+    if run_folder.exists() and not resume:
+        if not force and (run_folder / "checkpoints").is_dir():
+            raise InvalidInputError(f"an unfinished run is there already ({run_folder}); --resume continues, --force starts anew")
+        _remove(run_folder)
+    card, anchor_set = draft_card(config)
+    images = None
+    if anchor_set is not None:
+        images = anchor_set.render(config.variation, config.tile_size)
+        anchor_set.save(ANCHORS)
+    write_json(run_folder / "config.json", config.resolved())
+    with torch_threads(config.threads):
+        result = _train(card, run_folder, config, images, device, resume=resume, progress_bar=progress_bar)
+        write_table(result.history, run_folder / "curve") if result.history else None
+        if result.ended == "interrupted":
+            saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
+            return Trained(result.agent, saved, run_folder, "interrupted")
+        agent = Agent(result.agent.encoder, result.agent.controller, _finished_card(card, result, config))
+    save_agent(agent, folder, force=force)
+    _remove(run_folder / "checkpoints")
+    return Trained(agent, folder, run_folder, result.ended)
+
+
+def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
+    """Return the card of an agent to be trained, and its anchor set where it is relative."""
+    world = World(config.environment, config.variation, config.task, config.view, config.tile_size)
+    environments = make_vec(world, 1, seed=config.seed)
+    height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
+    actions = actions_of(environments.single_action_space)
+    environments.close()
+    base = CNNSpec(
+        arch=config.encoder.arch, image_shape=(height, width, channels), latent_dim=config.encoder.latent_dim
+    )
+    encoder, anchor_set, anchors = base.model_dump(mode="json"), None, None
+    latent_dim = base.latent_dim
+    if config.representation == "relative":
+        anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
+        latent_dim = len(anchor_set)
+        encoder = RelativeSpec(
+            base=base,
+            anchors=latent_dim,
+            similarity=config.relative.similarity,
+            normalization=config.relative.normalization,
+            shrinkage=config.relative.shrinkage,
+            anchor_set=anchor_set.identity,
+        ).model_dump(mode="json")
+        anchors = AnchorsCard(
+            identity=anchor_set.identity,
+            count=latent_dim,
+            similarity=config.relative.similarity,
+            normalization=config.relative.normalization,
+        )
+    controller = ControllerSpec.model_validate(
+        {
+            "latent_dim": latent_dim,
+            "actions": actions,
+            "hidden": config.controller.hidden,
+            "norm": config.controller.norm,
+            "activation": config.controller.activation,
+        }
+    )
+    card = AgentCard(
+        name=config.name,
+        world=WorldCard(**world.to_dict()),
+        seed=config.seed,
+        observation_shape=(height, width, channels),
+        encoder=encoder,
+        controller=controller.model_dump(mode="json"),
+        anchors=anchors,
+        command=command_line(),
+    )
+    return card, anchor_set
+
+
+def default_anchor_set(world: World, count: int, selection: str = "farthest") -> AnchorSet:
+    """Return the anchor set of an environment: the same for every look, seed and agent that asks for as many anchors."""
+    plain = World(world.environment, view=world.view, tile_size=world.tile_size)
+    collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED)
+    return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
+
+
+def _train(
+    card: AgentCard,
+    run_folder: Path,
+    config: TrainConfig,
+    images: NDArray[np.uint8] | None,
+    device: str,
+    *,
+    resume: bool,
+    progress_bar: bool,
+) -> TrainingResult:
+    return train_ppo(
+        card,
+        run_folder,
+        total_steps=config.total_steps,
+        num_envs=config.num_envs,
+        **config.ppo.model_dump(),
+        evaluate_every=config.evaluation.every_steps,
+        evaluation_episodes=config.evaluation.episodes,
+        film=config.evaluation.video,
+        stop_at_success=config.stop_at_success,
+        checkpoint_every=config.checkpoint.every_steps,
+        anchor_images=images,
+        alpha=config.relative.alpha,
+        device=device,
+        resume=resume,
+        progress_bar=progress_bar,
+    )
+
+
+def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig) -> AgentCard:
+    outcome = evaluate(result.agent, episodes=FINAL_EPISODES, seed=_FINAL_SEED)
+    summary = outcome.summary()
+    training = TrainingCard(
+        algorithm="PPO (Stable-Baselines3)",
+        steps=result.steps,
+        seconds=round(result.seconds, 1),
+        return_mean=summary.mean.estimate,
+        return_interval=(summary.mean.low, summary.mean.high),
+        success_rate=None if summary.success is None else summary.success.estimate,
+        episodes=FINAL_EPISODES,
+        hyperparameters=config.resolved(),
+    )
+    return card.model_copy(update={"training": training})
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ArtefactError(f"cannot remove {folder}: {error.strerror or error}") from None

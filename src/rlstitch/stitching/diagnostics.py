@@ -1,0 +1,102 @@
+"""What can be known about a stitch before any rollout, from held-out pairs alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rlstitch.agents.controller import Controller
+from rlstitch.agents.specs import BoxActions
+from rlstitch.latent import Translation, evaluate_translation
+
+
+@dataclass(frozen=True)
+class StitchReport:
+    """Figures of one stitch on held-out pairs (on views that the fit never saw)."""
+
+    method: str
+    pairs: int
+    """Pairs that the map was fitted on."""
+    held_out: int
+    """Pairs that the figures below come from."""
+    distinct_views: int
+    """Distinct views that were found in all."""
+    residual: float
+    """Mean squared distance of mapped and true latents, relative to the variance of the true ones."""
+    r2: float
+    mean_cosine: float
+    condition_number: float | None
+    """Of the map's matrix; None where there is no map."""
+    action_agreement: float
+    """Share of views for which the controller's greedy action stays the same (continuous: within 0.1 of the range)."""
+    kl: float
+    """Mean KL divergence, in nats, of the controller's action distribution on true from that on mapped latents."""
+
+    def to_dict(self) -> dict[str, float | int | str | None]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def diagnose(
+    method: str,
+    controller: Controller,
+    translation: Translation | None,
+    x: Tensor,
+    y: Tensor,
+    *,
+    pairs: int,
+    distinct_views: int,
+) -> StitchReport:
+    """Judge a map by held-out pairs.
+
+    Args:
+        method: its name, for the report.
+        controller: the controller that will be driven.
+        translation: the map; None stands for none (naive and relative stitching).
+        x, y: held-out latents `(n, d_x)` and `(n, d_y)`.
+        pairs, distinct_views: how many the map was fitted on, and were found.
+    """
+    mapped = x if translation is None else translation(x)
+    identity = Translation.identity(x.shape[1]).to(x)
+    fit = evaluate_translation(translation if translation is not None else identity, x, y)
+    agreement, kl = action_change(controller, controller.action_parameters(mapped), controller.action_parameters(y))
+    return StitchReport(
+        method=method,
+        pairs=pairs,
+        held_out=len(x),
+        distinct_views=distinct_views,
+        residual=fit.residual,
+        r2=fit.r2,
+        mean_cosine=fit.mean_cosine,
+        condition_number=None if translation is None else fit.condition_number,
+        action_agreement=agreement,
+        kl=kl,
+    )
+
+
+@torch.no_grad()
+def action_change(controller: Controller, found: Tensor, wanted: Tensor) -> tuple[float, float]:
+    """Compare two sets of action parameters `(n, A)` of one kind of controller.
+
+    Returns:
+        Agreement of the greedy actions in [0, 1] (continuous: every dimension within a tenth of its range), and the mean
+        KL divergence, in nats, of the distribution that is wanted from the one that was found.
+    """
+    actions = controller.actions
+    if isinstance(actions, BoxActions):
+        low, high = (torch.tensor(bound, device=found.device) for bound in (actions.low, actions.high))
+        gap = (found.clamp(low, high) - wanted.clamp(low, high)).abs() / (high - low)
+        variance = torch.exp(2 * controller.log_std) if controller.log_std is not None else torch.ones_like(found[0])
+        divergence = ((found - wanted) ** 2 / (2 * variance)).sum(dim=1).mean()
+        return float((gap.amax(dim=1) < 0.1).float().mean()), float(divergence)
+    divergence = functional.kl_div(
+        functional.log_softmax(found, dim=1),
+        functional.log_softmax(wanted, dim=1),
+        log_target=True,
+        reduction="batchmean",
+    )
+    return float((found.argmax(dim=1) == wanted.argmax(dim=1)).float().mean()), float(divergence)

@@ -1,0 +1,164 @@
+"""Make a trained agent relative after training: keep its encoder, distil its controller on to similarities to anchors.
+
+Agents that are *trained through* a relative projection often cross badly; an agent made relative afterwards keeps the
+features that it learned absolutely, and only its controller is fitted anew, by cross-entropy on its own action
+distribution over its own states. That takes seconds. Tables call it post-hoc.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.card import AnchorsCard
+from rlstitch.agents.controller import Controller, build_controller
+from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.agents.specs import BoxActions, RelativeSpec
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.stitching.diagnostics import action_change
+
+
+@dataclass(frozen=True)
+class Relativized:
+    """A relativized agent and how well its controller was distilled, on a tenth of the states that was kept aside."""
+
+    agent: Agent
+    action_agreement: float
+    kl: float
+
+
+def relativize_agent(
+    agent: Agent,
+    anchor_images: NDArray[np.uint8],
+    states: NDArray[np.uint8],
+    *,
+    anchor_set: str,
+    similarity: str = "cosine",
+    normalization: str = "whiten",
+    shrinkage: float = 0.1,
+    steps: int = 1500,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    name: str | None = None,
+) -> Relativized:
+    """Give an agent a relative encoder and a controller that acts as its own did.
+
+    Args:
+        agent: a trained agent with an absolute encoder.
+        anchor_images: uint8 `(k, H, W, C)`, the anchor set under the agent's look.
+        states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world.
+        anchor_set: identity of the anchor set.
+        similarity, normalization, shrinkage: of the relative projection.
+        steps, batch_size, learning_rate, seed: of the distillation (Adam).
+        name: of the new agent; the agent's name with `-relativized` where it is not given.
+
+    Raises:
+        IncompatibleError: where the agent is relative already.
+        InvalidInputError: where there are too few anchors or states.
+    """
+    if isinstance(agent.encoder, RelativeEncoder):
+        raise IncompatibleError(
+            f"agent {agent.card.name!r} is relative already, to anchor set {agent.encoder.anchor_set}"
+        )
+    if len(anchor_images) < 2:
+        raise InvalidInputError(f"anchors: expected 2 or more, found {len(anchor_images)}")
+    if len(states) < 20:
+        raise InvalidInputError(f"states: expected 20 or more to distil on, found {len(states)}")
+    base = copy.deepcopy(agent.encoder)
+    spec = RelativeSpec(
+        base=base.spec(),  # type: ignore[arg-type]
+        anchors=len(anchor_images),
+        similarity=similarity,
+        normalization=normalization,
+        shrinkage=shrinkage,
+        anchor_set=anchor_set,
+    )
+    encoder = RelativeEncoder(base, spec).to(agent.device)
+    encoder.set_anchors(agent.encode(anchor_images))
+    draft = Agent(encoder, _resized(agent.controller, len(anchor_images)).to(agent.device), agent.card)
+    features, latents = draft.encode(states), agent.encode(states)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(states), generator=generator)
+    held, kept = order[: len(states) // 10], order[len(states) // 10 :]
+    _distil(
+        agent.controller,
+        draft.controller,
+        latents[kept],
+        features[kept],
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        generator=generator,
+    )
+    agreement, kl = _compare(agent.controller, draft.controller, latents[held], features[held])
+    card = agent.card.model_copy(
+        update={
+            "name": name or f"{agent.card.name}-relativized",
+            "encoder": encoder.spec(),
+            "controller": draft.controller.spec(),
+            "anchors": AnchorsCard(
+                identity=anchor_set, count=len(anchor_images), similarity=similarity, normalization=normalization
+            ),
+            "method": "relativized",
+        }
+    )
+    return Relativized(Agent(encoder, draft.controller, card), agreement, kl)
+
+
+def _resized(controller: Controller, latent_dim: int) -> Controller:
+    """A fresh controller of the same kind for latents of another width."""
+    spec = controller.spec()
+    # R3L's norm comes with a ReLU on the latents; similarities below zero would be lost to it.
+    return build_controller({**spec, "latent_dim": latent_dim, "norm": "none"})
+
+
+def _distil(
+    teacher: Controller,
+    student: Controller,
+    latents: Tensor,
+    features: Tensor,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    generator: torch.Generator,
+) -> None:
+    with torch.no_grad():
+        wanted, values = teacher(latents)
+    if teacher.log_std is not None and student.log_std is not None:
+        student.log_std.data.copy_(teacher.log_std.data)
+    continuous = isinstance(teacher.actions, BoxActions)
+    targets = wanted if continuous else wanted.softmax(dim=1)
+    scale = values.std().clamp_min(1e-3)
+    student.train()
+    parameters = [p for p in student.parameters() if p is not student.log_std]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        batch = torch.randint(len(features), (batch_size,), generator=generator)
+        found, found_values = student(features[batch])
+        if continuous:
+            loss = functional.mse_loss(found, targets[batch])
+        else:
+            loss = functional.cross_entropy(found, targets[batch])
+        # The value head is kept usable too (it is not needed to act), at a weight that does not compete.
+        loss = loss + 0.1 * functional.mse_loss(found_values / scale, values[batch] / scale)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    student.eval()
+
+
+@torch.no_grad()
+def _compare(teacher: Controller, student: Controller, latents: Tensor, features: Tensor) -> tuple[float, float]:
+    """Greedy agreement and KL of teacher and student, each on its own input."""
+    return action_change(teacher, student.action_parameters(features), teacher.action_parameters(latents))

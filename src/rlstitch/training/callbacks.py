@@ -1,0 +1,245 @@
+"""What happens beside the gradient steps: evaluation, checkpoints, anchors, progress."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.card import AgentCard
+from rlstitch.agents.controller import build_controller
+from rlstitch.agents.encoder import RelativeEncoder, build_encoder
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.training.checkpoint import Progress, reseed, save_checkpoint
+
+_EVALUATION_SEED = 1_000_003  # never a training seed's own stream
+
+
+class EvaluationCallback(BaseCallback):
+    """Evaluate at the start of a rollout every `every` steps, keep the best weights, film, and end when good enough."""
+
+    def __init__(
+        self,
+        card: AgentCard,
+        progress: Progress,
+        best: dict[str, Tensor] | None,
+        *,
+        every: int,
+        episodes: int,
+        stop_at_success: float | None,
+        film: bool,
+    ) -> None:
+        super().__init__()
+        self.card = card
+        self.progress = progress
+        self.best = best
+        self.every = every
+        self.episodes = episodes
+        self.stop_at_success = stop_at_success
+        self.film = film
+        self.last_success: float | None = None
+        self.history: list[dict[str, float]] = []
+        self._next = (progress.steps // every + 1) * every
+
+    @property
+    def reached(self) -> bool:
+        """Whether the wanted success rate was reached."""
+        score = self.progress.best_score
+        return self.stop_at_success is not None and score is not None and score[0] >= self.stop_at_success
+
+    def _on_training_start(self) -> None:
+        writer = _writer(self)
+        if writer is not None and self.num_timesteps == 0:
+            observations = np.asarray(self.model._last_obs)[:8]  # type: ignore[attr-defined]
+            writer.add_images("observations/sample", observations, 0, dataformats="NCHW")
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self._next:
+            self._next = (self.num_timesteps // self.every + 1) * self.every
+            self._evaluate()
+
+    def _on_step(self) -> bool:
+        return not self.reached
+
+    def final(self) -> None:
+        """Evaluate the last weights once more, after the last update."""
+        if not self.reached:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        agent = self.current_agent()
+        outcome = evaluate(agent, episodes=self.episodes, seed=_EVALUATION_SEED + self.card.seed)
+        success, mean_return = float(outcome.successes.mean()), float(outcome.returns.mean())
+        self.last_success = success
+        self.history.append({"steps": float(self.num_timesteps), "success": success, "return": mean_return})
+        self.logger.record("evaluation/return", mean_return)
+        self.logger.record("evaluation/success", success)
+        self.logger.record("evaluation/length", float(outcome.lengths.mean()))
+        better = self.progress.best_score is None or (success, mean_return) >= self.progress.best_score
+        if better:
+            self.progress.best_score = (success, mean_return)
+            self.progress.best_steps = int(self.num_timesteps)
+            self.best = _weights(agent)
+            if self.film:
+                self._film(agent)
+
+    def current_agent(self) -> Agent:
+        """Return the agent as it is now (a copy on the CPU)."""
+        policy: Any = self.model.policy
+        return Agent(policy.encoder_copy(), policy.controller(), self.card)
+
+    def best_agent(self) -> Agent:
+        """Return the agent of the best evaluation; the current one where there was none."""
+        if self.best is None:
+            return self.current_agent()
+        encoder, controller = build_encoder(self.card.encoder), build_controller(self.card.controller)
+        encoder.load_state_dict(_part(self.best, "encoder."))
+        controller.load_state_dict(_part(self.best, "controller."))
+        return Agent(encoder, controller, self.card)
+
+    def _film(self, agent: Agent) -> None:
+        # Imported here: filming pulls in the video libraries, and trainings without it are common in tests and grids.
+        from rlstitch.rollouts.video import film
+
+        writer = _writer(self)
+        if writer is not None:
+            frames = film(agent, episodes=1, seed=_EVALUATION_SEED)
+            add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
+
+
+class CheckpointCallback(BaseCallback):
+    """Write a checkpoint every `every` steps at the start of a rollout, and draw new seeds there."""
+
+    def __init__(
+        self, folder: Path, progress: Progress, evaluation: EvaluationCallback, *, seed: int, every: int
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.progress = progress
+        self.evaluation = evaluation
+        self.seed = seed
+        self.every = every
+        self._started = time.perf_counter()
+        self._seconds_before = progress.seconds
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps < (self.progress.number + 1) * self.every:
+            return
+        self.progress.number = int(self.num_timesteps // self.every)
+        self.progress.steps = int(self.num_timesteps)
+        self.progress.updates = int(self.model._n_updates)  # type: ignore[attr-defined]
+        self.progress.seconds = self._seconds_before + time.perf_counter() - self._started
+        save_checkpoint(self.model, self.folder, self.progress, self.evaluation.best)  # type: ignore[arg-type]
+        reseed(self.model, self.seed, self.progress.number)  # type: ignore[arg-type]
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class AnchorCallback(BaseCallback):
+    """Let the anchors' embeddings follow the encoder, once an update, before the rollout.
+
+    Moved after the rollout the features would change before the update, and its probability ratios would not start at 1.
+    """
+
+    def __init__(self, images: Tensor, alpha: float, *, fresh: bool) -> None:
+        super().__init__()
+        self.images = images
+        self.alpha = alpha
+        self.fresh = fresh
+
+    def _on_rollout_start(self) -> None:
+        policy: Any = self.model.policy
+        encoder = policy.encoder
+        if not isinstance(encoder, RelativeEncoder):
+            return
+        if self.fresh:
+            # Only now: Stable-Baselines3 initialises every layer again after the encoder was built.
+            with torch.no_grad():
+                encoder.set_anchors(encoder.base(self.images))
+            self.fresh = False
+            return
+        self.logger.record("anchors/drift", encoder.update_anchors(self.images, self.alpha))
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class ProgressCallback(BaseCallback):
+    """A bar with rate and time left; one line an evaluation where the output is not a terminal."""
+
+    def __init__(self, total_steps: int, evaluation: EvaluationCallback) -> None:
+        super().__init__()
+        self.total_steps = total_steps
+        self.evaluation = evaluation
+        self._bar: Any = None
+
+    def _on_training_start(self) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=self.total_steps,
+            initial=self.num_timesteps,
+            unit=" steps",
+            desc=self.evaluation.card.name,
+            mininterval=0.5,
+            dynamic_ncols=True,
+            disable=None,
+        )
+
+    def _on_step(self) -> bool:
+        self._bar.update(self.num_timesteps - self._bar.n)
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.evaluation.last_success is not None:
+            self._bar.set_postfix(success=f"{self.evaluation.last_success:.2f}", refresh=False)
+
+    def _on_training_end(self) -> None:
+        self._bar.close()
+
+
+def _weights(agent: Agent) -> dict[str, Tensor]:
+    return {
+        **{f"encoder.{name}": value.clone() for name, value in agent.encoder.state_dict().items()},
+        **{f"controller.{name}": value.clone() for name, value in agent.controller.state_dict().items()},
+    }
+
+
+def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _writer(callback: BaseCallback) -> SummaryWriter | None:
+    for output in callback.logger.output_formats:
+        if isinstance(output, TensorBoardOutputFormat):
+            writer: SummaryWriter = output.writer
+            return writer
+    return None
+
+
+def add_gif(writer: SummaryWriter, tag: str, frames: NDArray[np.uint8], *, step: int, fps: int = 8) -> None:
+    """Write frames uint8 `(T, H, W, 3)` to TensorBoard as an animated image.
+
+    torch's `add_video` needs a moviepy that no longer exists and then writes nothing, in silence.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    buffer = io.BytesIO()
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(buffer, format="GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
+    image = Summary.Image(
+        height=frames.shape[1], width=frames.shape[2], colorspace=3, encoded_image_string=buffer.getvalue()
+    )
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)  # type: ignore[no-untyped-call]

@@ -1,0 +1,102 @@
+"""Our encoder and controller inside Stable-Baselines3's actor-critic policy, through its own extension points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from rlstitch.agents.controller import Controller, build_controller, build_trunk
+from rlstitch.agents.encoder import Encoder, build_encoder
+from rlstitch.agents.specs import ControllerSpec, parse_controller_spec
+from rlstitch.errors import InvalidInputError
+
+
+class EncoderExtractor(BaseFeaturesExtractor):
+    """An encoder as a features extractor. Stable-Baselines3 hands it images `(N, C, H, W)` in [0, 1]."""
+
+    def __init__(self, observation_space: spaces.Box, encoder_spec: dict[str, Any]) -> None:
+        encoder = build_encoder(encoder_spec)
+        super().__init__(observation_space, encoder.latent_dim)
+        self.encoder: Encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images as latents `(N, latent_dim)`."""
+        latents: Tensor = self.encoder(images)
+        return latents
+
+
+class _SharedTrunk(nn.Module):
+    """The controller's trunk in the place of Stable-Baselines3's `mlp_extractor`: actor and critic share it."""
+
+    def __init__(self, spec: ControllerSpec) -> None:
+        super().__init__()
+        self.trunk = build_trunk(spec)
+        self.latent_dim_pi = self.latent_dim_vf = spec.hidden[-1] if spec.hidden else spec.latent_dim
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.trunk(latents)
+        return features, features
+
+    def forward_actor(self, latents: Tensor) -> Tensor:
+        features: Tensor = self.trunk(latents)
+        return features
+
+    def forward_critic(self, latents: Tensor) -> Tensor:
+        return self.forward_actor(latents)
+
+
+class EncoderControllerPolicy(ActorCriticPolicy):
+    """Actor-critic policy made of an encoder and a controller of ours; `policy.controller()` takes the latter out."""
+
+    def __init__(self, *args: Any, controller_spec: dict[str, Any], **kwargs: Any) -> None:
+        self._controller_spec = parse_controller_spec(controller_spec)
+        super().__init__(*args, **kwargs)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = _SharedTrunk(self._controller_spec)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that is being trained."""
+        encoder: Encoder = self.features_extractor.encoder
+        return encoder
+
+    def extract_features(self, obs: Tensor, features_extractor: Any = None) -> Tensor:
+        """Encode uint8 observations; unlike the stock preprocessing this converts in place, one pass less a batch."""
+        latents: Tensor = self.features_extractor(obs.float().div_(255.0))
+        return latents
+
+    def controller(self) -> Controller:
+        """Return a copy of the controller as it is now, on the CPU."""
+        controller = build_controller(self._controller_spec.model_dump(mode="json"))
+        controller.trunk.load_state_dict(self.mlp_extractor.trunk.state_dict())
+        controller.action_head.load_state_dict(self.action_net.state_dict())
+        controller.value_head.load_state_dict(self.value_net.state_dict())
+        if controller.log_std is not None:
+            with torch.no_grad():
+                controller.log_std.copy_(self.log_std)
+        return controller
+
+    def encoder_copy(self) -> Encoder:
+        """Return a copy of the encoder as it is now, on the CPU."""
+        encoder = build_encoder(self.encoder.spec())
+        encoder.load_state_dict({name: value.cpu() for name, value in self.encoder.state_dict().items()})
+        return encoder
+
+
+def actions_of(space: spaces.Space[Any]) -> dict[str, Any]:
+    """Describe a Gymnasium action space for a controller's specification.
+
+    Raises:
+        InvalidInputError: for spaces other than Discrete (from 0) and one-dimensional Box.
+    """
+    if isinstance(space, spaces.Discrete) and space.start == 0:
+        return {"kind": "discrete", "n": int(space.n)}
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return {"kind": "box", "low": space.low.tolist(), "high": space.high.tolist()}
+    raise InvalidInputError(f"action space: expected Discrete or a one-dimensional Box, found {space}")

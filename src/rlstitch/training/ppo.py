@@ -1,0 +1,193 @@
+"""Stable-Baselines3's PPO around our encoder and controller: a card that says what to train -> an Agent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import configure
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.card import AgentCard
+from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.envs import StableBaselinesVecEnv, make_vec
+from rlstitch.errors import InvalidInputError
+from rlstitch.training.callbacks import AnchorCallback, CheckpointCallback, EvaluationCallback, ProgressCallback
+from rlstitch.training.checkpoint import Progress, list_checkpoints, load_checkpoint, reseed
+from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training gave."""
+
+    agent: Agent
+    """The agent with the weights of the best evaluation (the last weights where there was none)."""
+    steps: int
+    """Environment steps in all, resumed stretches included."""
+    best_steps: int
+    """Environment steps at the best evaluation."""
+    seconds: float
+    ended: Literal["finished", "reached", "interrupted"]
+    """All steps done; the wanted success rate reached; or stopped by Ctrl-C."""
+
+
+def train_ppo(
+    card: AgentCard,
+    folder: Path,
+    *,
+    total_steps: int,
+    num_envs: int = 16,
+    n_steps: int = 128,
+    n_epochs: int = 4,
+    n_minibatches: int = 4,
+    learning_rate: float = 2.5e-4,
+    lr_schedule: Literal["constant", "linear"] = "linear",
+    gamma: float = 0.99,
+    gae_lambda: float = 0.95,
+    clip: float = 0.2,
+    entropy: float = 0.01,
+    value: float = 0.5,
+    max_grad_norm: float = 0.5,
+    evaluate_every: int = 16_384,
+    evaluation_episodes: int = 64,
+    stop_at_success: float | None = None,
+    film: bool = True,
+    checkpoint_every: int = 32_768,
+    anchor_images: NDArray[np.uint8] | None = None,
+    alpha: float = 0.999,
+    device: str = "cpu",
+    resume: bool = False,
+    progress_bar: bool = True,
+) -> TrainingResult:
+    """Train the agent that a card describes, by PPO.
+
+    Args:
+        card: world, seed and the specifications of encoder and controller.
+        folder: where TensorBoard events and checkpoints go.
+        total_steps: environment steps to train for.
+        num_envs, n_steps, n_epochs, n_minibatches: a rollout is `num_envs * n_steps` steps, used `n_epochs` times in
+            `n_minibatches` batches.
+        learning_rate, lr_schedule: of Adam; `linear` anneals it to 0.
+        gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
+        evaluate_every, evaluation_episodes: a sampled evaluation of so many episodes every so many steps.
+        stop_at_success: end once an evaluation's success rate reaches this share.
+        film: write an evaluation video to TensorBoard.
+        checkpoint_every: steps between checkpoints; generators are seeded anew at each.
+        anchor_images: uint8 `(k, H, W, C)`; needed by a relative encoder.
+        alpha: share of the anchors' embeddings that stays at each update (R3L: 0.999).
+        device: torch device.
+        resume: continue from the newest checkpoint in `folder`.
+        progress_bar: show progress, rate and time left.
+
+    Raises:
+        InvalidInputError: where a relative encoder comes without anchors, or batches do not divide.
+    """
+    if (num_envs * n_steps) % n_minibatches:
+        raise InvalidInputError(
+            f"n_minibatches: {n_minibatches} does not divide a rollout of {num_envs * n_steps} steps"
+        )
+    environments = StableBaselinesVecEnv(make_vec(card.world.to_world(), num_envs, seed=card.seed))
+    model = PPO(
+        EncoderControllerPolicy,
+        environments,
+        learning_rate=_schedule(learning_rate, lr_schedule),
+        n_steps=n_steps,
+        batch_size=num_envs * n_steps // n_minibatches,
+        n_epochs=n_epochs,
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+        clip_range=clip,
+        ent_coef=entropy,
+        vf_coef=value,
+        max_grad_norm=max_grad_norm,
+        seed=card.seed,
+        device=device,
+        policy_kwargs={
+            "controller_spec": card.controller,
+            "features_extractor_class": EncoderExtractor,
+            "features_extractor_kwargs": {"encoder_spec": card.encoder},
+        },
+    )
+    model.set_logger(configure(str(folder), ["tensorboard"]))
+    progress, best = Progress(), None
+    checkpoints = list_checkpoints(folder / "checkpoints") if resume else []
+    if checkpoints:
+        progress, best = load_checkpoint(model, checkpoints[-1])
+    callbacks: list[BaseCallback] = []
+    evaluation = EvaluationCallback(
+        card,
+        progress,
+        best,
+        every=evaluate_every,
+        episodes=evaluation_episodes,
+        stop_at_success=stop_at_success,
+        film=film,
+    )
+    checkpointing = CheckpointCallback(
+        folder / "checkpoints", progress, evaluation, seed=card.seed, every=checkpoint_every
+    )
+    callbacks = [evaluation, checkpointing]
+    if isinstance(model.policy.encoder, RelativeEncoder):
+        callbacks.append(AnchorCallback(_anchor_tensor(anchor_images, device), alpha, fresh=not checkpoints))
+    if progress_bar:
+        callbacks.append(ProgressCallback(total_steps, evaluation))
+    return _run(model, card, callbacks, progress, evaluation, total_steps)
+
+
+def _run(
+    model: PPO,
+    card: AgentCard,
+    callbacks: list[BaseCallback],
+    progress: Progress,
+    evaluation: EvaluationCallback,
+    total_steps: int,
+) -> TrainingResult:
+    started, seconds_before = time.perf_counter(), progress.seconds
+    ended: Literal["finished", "reached", "interrupted"] = "finished"
+    remaining = total_steps - model.num_timesteps
+    try:
+        if remaining > 0 and not evaluation.reached:
+            reseed(model, card.seed, progress.number)
+            model.learn(remaining, callback=CallbackList(callbacks), reset_num_timesteps=False)
+            evaluation.final()
+        if evaluation.reached:
+            ended = "reached"
+    except KeyboardInterrupt:
+        ended = "interrupted"
+    finally:
+        environments = model.get_env()
+        if environments is not None:
+            environments.close()
+        model.logger.close()
+    return TrainingResult(
+        agent=evaluation.best_agent(),
+        steps=int(model.num_timesteps),
+        best_steps=progress.best_steps if progress.best_score is not None else int(model.num_timesteps),
+        seconds=seconds_before + time.perf_counter() - started,
+        ended=ended,
+    )
+
+
+def _schedule(learning_rate: float, kind: str) -> Callable[[float], float] | float:
+    if kind == "constant":
+        return learning_rate
+
+    def linear(remaining: float) -> float:
+        return learning_rate * remaining
+
+    return linear
+
+
+def _anchor_tensor(images: NDArray[np.uint8] | None, device: str) -> torch.Tensor:
+    if images is None:
+        raise InvalidInputError("anchor_images: a relative encoder needs the images of its anchor set")
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device).float().div_(255.0)
