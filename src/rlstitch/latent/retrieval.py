@@ -1,0 +1,211 @@
+"""Nearest neighbours between spaces, and how well matched samples find each other.
+
+Queries are (n, d) and keys (m, d); results follow the kind of the queries. Scores are similarities, larger is nearer,
+for every metric: the cosine, the dot product, or minus the Euclidean distance. Work goes in blocks of queries, so
+memory is O(block x m), never n x m. Raises InvalidInputError for NaN or infinity, unequal widths, and a `k` that is
+larger than the number of candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, cast
+
+import numpy as np
+import torch
+
+from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
+
+Metric = Literal["cosine", "dot", "euclidean"]
+METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
+
+_BLOCK_ELEMENTS = 2**24  # of the score matrix at one time: 64 MiB in float32
+
+
+@dataclass(frozen=True)
+class Neighbours(Generic[A]):
+    """`indices` int64 (n, k) into the keys and `scores` (n, k), nearest first."""
+
+    indices: A
+    scores: A
+
+
+def nearest(queries: A, keys: Array, k: int, *, metric: Metric = "cosine", exclude_self: bool = False) -> Neighbours[A]:
+    """The k keys nearest to each query, exactly.
+
+    `exclude_self` leaves out key i for query i (the queries are then the keys). A zero vector has cosine 0 with
+    everything. Which of several equally near keys comes first is not defined.
+    """
+    q, c = _query_pair(queries, keys, metric)
+    if exclude_self and len(q) != len(c):
+        raise InvalidInputError(f"exclude_self needs as many queries as keys, found {len(q)} and {len(c)}")
+    require_count(k, len(c) - int(exclude_self), "k", "the number of candidates")
+
+    def select(start: int, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if exclude_self:
+            own = torch.arange(len(scores), device=scores.device)
+            scores[own, start + own] = -torch.inf
+        found = scores.topk(k, dim=1)
+        return found.indices, found.values
+
+    indices, scores = _over_blocks(q, c, metric, select)
+    return Neighbours(like(indices, queries), like(scores, queries))
+
+
+def nearest_approximate(
+    queries: A, keys: Array, k: int, *, metric: Metric = "cosine", cells: int | None = None, probes: int | None = None
+) -> Neighbours[A]:
+    """The k keys nearest to each query among those in the `probes` cells nearest to it, by FAISS (extra `faiss`).
+
+    Keys are clustered into `cells` cells (the square root of their number by default; `probes` an eighth of that);
+    probing all cells is exact. Computed in float32 on the CPU. Where the probed cells hold fewer than k keys, missing
+    ones have index -1 and score -inf. Raises MissingExtraError without FAISS.
+    """
+    q, c = _query_pair(queries, keys, metric)
+    require_count(k, len(c), "k", "the number of keys")
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtraError("approximate nearest neighbours", "faiss") from error
+    cells = max(1, math.isqrt(len(c))) if cells is None else cells
+    require_count(cells, len(c), "cells", "the number of keys")
+    probes = max(1, cells // 8) if probes is None else probes
+    require_count(probes, cells, "probes", "the number of cells")
+    measure = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+    flat = faiss.IndexFlat(c.shape[1], measure)
+    index = faiss.IndexIVFFlat(flat, c.shape[1], cells, measure)
+    index.cp.min_points_per_centroid = 1  # a small set of keys is a choice here, not a mistake to be warned of
+    index.nprobe = probes
+    stored = c.float().cpu().numpy()
+    index.train(stored)
+    index.add(stored)
+    values, indices = index.search(q.float().cpu().numpy(), k)
+    missing = indices < 0
+    values = -np.sqrt(np.maximum(values, 0)) if metric == "euclidean" else values
+    values[missing] = -np.inf
+    return Neighbours(
+        like(torch.from_numpy(indices).to(q.device), queries), like(torch.from_numpy(values).to(q), queries)
+    )
+
+
+def csls(queries: A, keys: Array, k: int, *, neighbourhood: int = 10) -> Neighbours[A]:
+    """The k keys with the largest 2 cos(q, c) - r(q) - r(c): cosine corrected for hubs (Conneau et al. 2018,
+    1710.04087, eq. 3).
+
+    r is the mean cosine with the `neighbourhood` nearest of the other side (all of them where there are fewer).
+    """
+    q, c = _query_pair(queries, keys, "cosine")
+    require_count(k, len(c), "k", "the number of keys")
+    require_count(neighbourhood, 2**31, "neighbourhood", "neighbours")
+    local_q = nearest(q, c, min(neighbourhood, len(c)), metric="cosine").scores.mean(1)
+    local_c = nearest(c, q, min(neighbourhood, len(q)), metric="cosine").scores.mean(1)
+
+    def select(start: int, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        corrected = 2 * scores - local_q[start : start + len(scores), None] - local_c
+        found = corrected.topk(k, dim=1)
+        return found.indices, found.values
+
+    indices, scores = _over_blocks(q, c, "cosine", select)
+    return Neighbours(like(indices, queries), like(scores, queries))
+
+
+def match_ranks(queries: A, keys: Array, targets: Array | None = None, *, metric: Metric = "cosine") -> A:
+    """The rank (n,) of each query's true key among all keys, 1 is best; float64.
+
+    `targets` (n,) int are the true keys; by default query i belongs to key i. Keys exactly as near as the true one
+    share the mean of their ranks, so a collapsed space ranks (m + 1) / 2 and not 1.
+    """
+    q, c = _query_pair(queries, keys, metric)
+    if targets is None:
+        if len(q) != len(c):
+            raise InvalidInputError(
+                f"queries and keys must be paired, or targets given, found {len(q)} and {len(c)} rows"
+            )
+        true = torch.arange(len(q), device=q.device)
+    else:
+        true = torch.as_tensor(targets, device=q.device).long()
+        if true.shape != (len(q),) or (len(q) and not 0 <= int(true.min()) <= int(true.max()) < len(c)):
+            raise InvalidInputError(f"targets must be {len(q)} indices below {len(c)}, found shape {tuple(true.shape)}")
+
+    def rank(start: int, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        own = scores.gather(1, true[start : start + len(scores), None])
+        return (1.0 + (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2,)
+
+    (ranks,) = _over_blocks(q, c, metric, rank)
+    return like(ranks.double(), queries)
+
+
+@dataclass(frozen=True)
+class RetrievalReport:
+    """Mean reciprocal rank, mean rank, recall at each k (share of queries whose true key is among the k nearest), and
+    the number of queries.
+    """
+
+    mrr: float
+    mean_rank: float
+    recall: dict[int, float]
+    queries: int
+
+
+def evaluate_retrieval(
+    queries: Array,
+    keys: Array,
+    targets: Array | None = None,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    metric: Metric = "cosine",
+) -> RetrievalReport:
+    """How well each query finds its true key: see `match_ranks`. A k above the number of keys gives recall 1."""
+    for k in ks:
+        require_count(k, 2**31, "ks", "ranks")
+    ranks = match_ranks(to_tensor(queries, "queries"), keys, targets, metric=metric)
+    return RetrievalReport(
+        mrr=float((1 / ranks).mean()),
+        mean_rank=float(ranks.mean()),
+        recall={int(k): float((ranks <= k).double().mean()) for k in ks},
+        queries=len(ranks),
+    )
+
+
+def neighbour_jaccard(first: Array, second: Array) -> float:
+    """Mean Jaccard index, in [0, 1], of the neighbour sets in the rows of two index arrays (n, k_1), (n, k_2), each
+    row without repetition.
+    """
+    a, b = torch.as_tensor(first), torch.as_tensor(second)
+    if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or 0 in a.shape or 0 in b.shape:
+        raise InvalidInputError(f"first and second must be (n, k) indices, found {tuple(a.shape)} and {tuple(b.shape)}")
+    shared = torch.stack([torch.isin(p, q).sum() for p, q in zip(a, b.to(a.device), strict=True)]).double()
+    return float((shared / (a.shape[1] + b.shape[1] - shared)).mean())
+
+
+def _query_pair(queries: Array, keys: Array, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    if metric not in METRICS:
+        raise UnknownNameError("metric", metric, METRICS)
+    q = to_tensor(queries, "queries", min_rows=1)
+    c = to_tensor(keys, "keys", min_rows=1).to(q)
+    same_width(q, c, "queries", "keys")
+    q, c = q.detach(), c.detach()
+    if metric == "cosine":
+        return unit_rows(q), unit_rows(c)
+    return q, c
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows scaled to length 1; zero rows stay zero."""
+    lengths = x.norm(dim=1, keepdim=True)
+    return x / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+
+
+def _over_blocks(
+    q: torch.Tensor, c: torch.Tensor, metric: Metric, step: Callable[[int, torch.Tensor], tuple[torch.Tensor, ...]]
+) -> tuple[torch.Tensor, ...]:
+    """`step(start, scores)` over blocks of queries, its results joined by rows."""
+    rows = max(1, _BLOCK_ELEMENTS // len(c))
+    parts = []
+    for start in range(0, len(q), rows):
+        block = q[start : start + rows]
+        parts.append(step(start, -torch.cdist(block, c) if metric == "euclidean" else block @ c.T))
+    return tuple(torch.cat(cast(tuple[torch.Tensor, ...], column)) for column in zip(*parts, strict=True))

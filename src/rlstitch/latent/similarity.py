@@ -1,0 +1,226 @@
+"""How alike two spaces are: one number for the same n samples seen by two models.
+
+`x` (n, d_x) and `y` (n, d_y) are paired row by row; widths may differ. Every measure is computed in float64, returns a
+Python float, and does not depend on the order of the samples. Invariances, held by the tests: CKA and the Procrustes
+distance forget rotation, translation and scale; RSA and mutual neighbours forget rotation (and, by their distance,
+scale or translation); only SVCCA and PWCCA (`similarity_cca`) forget invertible linear maps. Raises InvalidInputError
+for unpaired rows, too few of them, NaN or infinity, and for a constant space, where no measure is defined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import torch
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent._arrays import Array, require_count, require_positive, to_pairs
+from rlstitch.latent.retrieval import Metric, nearest
+
+Distance = Literal["euclidean", "cosine", "correlation"]
+
+_BLOCK = 1024  # rows of a kernel or distance matrix that exist at one time
+
+
+def linear_cka(x: Array, y: Array, *, debiased: bool = False) -> float:
+    """Centred kernel alignment with the linear kernel, in [0, 1]; debiased, below 1 and around 0 for unrelated spaces.
+
+    Kornblith et al. 2019 (1905.00414), eq. 5; debiased with the unbiased HSIC of Song et al. 2012, eq. 5. The n x n
+    Gram matrices are not made (but where n is below both widths, and they are the smaller ones): their sums are
+    written with X^T Y, X^T X, Y^T Y and the squared lengths of the rows, O(n d^2) time and O(n d + d^2) memory. Needs
+    2 rows, 4 where debiased.
+    """
+    a, b = _centred_pair(x, y, minimum=4 if debiased else 2, method="CKA")
+    return _alignment(*(_linear_hsic(p, q, debiased) for p, q in ((a, b), (a, a), (b, b))))
+
+
+def minibatch_cka(batches: Iterable[tuple[Array, Array]]) -> float:
+    """Linear CKA of data that comes in batches (x_b, y_b): unbiased HSIC averaged over the batches, then the ratio.
+
+    Nguyen et al. 2020 (2010.15327), eq. 2-3. The expectation does not depend on the batch size. Each batch needs 4
+    rows.
+    """
+    sums = [0.0, 0.0, 0.0]
+    count = 0
+    for x, y in batches:
+        a, b = _centred_pair(x, y, minimum=4, method="minibatch CKA", constant_allowed=True)
+        sums = [s + _linear_hsic(p, q, True) for s, (p, q) in zip(sums, ((a, b), (a, a), (b, b)), strict=True)]
+        count += 1
+    if count == 0:
+        raise InvalidInputError("batches must hold at least 1 batch, found none")
+    return _alignment(*(s / count for s in sums))
+
+
+def rbf_cka(x: Array, y: Array, *, bandwidth: float = 1.0, debiased: bool = False) -> float:
+    """Centred kernel alignment with Gaussian kernels whose width is `bandwidth` times the median distance of each
+    space.
+
+    Kornblith et al. 2019 (1905.00414), section 3. Quadratic in time; in memory n x 1,024, as the kernels are made in
+    blocks of rows. Above 2,048 samples the median is that of 2,048 evenly spaced rows.
+    """
+    require_positive(bandwidth, "bandwidth")
+    a, b = _centred_pair(x, y, minimum=4 if debiased else 2, method="CKA")
+    widths = [bandwidth * _median_distance(space) for space in (a, b)]
+    n = len(a)
+    inner = torch.zeros(3, dtype=torch.float64, device=a.device)
+    rows_a, rows_b = torch.zeros(n).to(a), torch.zeros(n).to(a)
+    for start in range(0, n, _BLOCK):
+        k = torch.exp(-0.5 * (torch.cdist(a[start : start + _BLOCK], a) / widths[0]) ** 2)
+        m = torch.exp(-0.5 * (torch.cdist(b[start : start + _BLOCK], b) / widths[1]) ** 2)
+        # cdist leaves rounding on the diagonal, which is 1 in a Gaussian kernel and unused where debiased.
+        own = torch.arange(len(k), device=a.device)
+        k[own, start + own] = m[own, start + own] = 0.0 if debiased else 1.0
+        inner += torch.stack([(k * m).sum(), (k * k).sum(), (m * m).sum()])
+        rows_a[start : start + _BLOCK], rows_b[start : start + _BLOCK] = k.sum(1), m.sum(1)
+    pairs = ((inner[0], rows_a, rows_b), (inner[1], rows_a, rows_a), (inner[2], rows_b, rows_b))
+    return _alignment(*(_hsic(float(s), p, q, debiased) for s, p, q in pairs))
+
+
+def procrustes_distance(x: Array, y: Array) -> float:
+    """Distance after the best translation, scaling to unit Frobenius norm and rotation, in [0, sqrt(2)]; a metric on
+    shapes.
+
+    sqrt(2 - 2 ||X^T Y||_*), Williams et al. 2021 (2110.14739), and the square root of Ding et al. 2021 (2108.01661),
+    eq. 3.
+    """
+    a, b = _centred_pair(x, y, minimum=2, method="the Procrustes distance")
+    nuclear = torch.linalg.svdvals((a / a.norm()).T @ (b / b.norm())).sum()
+    return math.sqrt(max(0.0, 2.0 - 2.0 * float(nuclear)))
+
+
+def rsa(x: Array, y: Array, *, distance: Distance = "correlation", rank: bool = True) -> float:
+    """Representational similarity: correlation of the two lists of pairwise distances, in [-1, 1].
+
+    Kriegeskorte et al. 2008. Spearman's correlation where `rank`, Pearson's otherwise. Quadratic in memory in the
+    number of samples: the n (n - 1) / 2 distances are what is compared. Needs 3 rows. Distance "correlation" forgets
+    what is added to a whole row, "cosine" forgets scale, "euclidean" translation (and scale, as a correlation does).
+    """
+    a, b = to_pairs(x, y, minimum=3, method="RSA")
+    first, second = _pairwise(a.double(), distance, "x"), _pairwise(b.double(), distance, "y")
+    for distances, name in ((first, "x"), (second, "y")):
+        # Before ranking, which would turn rounding into an order. Cosine distances are of the size of 1.
+        size = float(distances.norm()) if distance == "euclidean" else len(distances) ** 0.5
+        if float((distances - distances.mean()).norm()) <= 1e-12 * size:
+            raise InvalidInputError(f"{name} must have distances that differ, found all samples equally far apart")
+    if rank:
+        first, second = _average_ranks(first), _average_ranks(second)
+    first, second = first - first.mean(), second - second.mean()
+    return float(first @ second) / float(first.norm() * second.norm())
+
+
+def mutual_knn(x: Array, y: Array, k: int, *, metric: Metric = "cosine") -> float:
+    """Mean share of each sample's k nearest neighbours that the two spaces have in common, in [0, 1].
+
+    Huh et al. 2024 (2405.07987), section 2. Unrelated spaces give about k / (n - 1). k lies in [1, n - 1].
+    """
+    a, b = to_pairs(x, y, minimum=2, method="mutual neighbours")
+    require_count(k, len(a) - 1, "k", "one less than the number of samples")
+    first = nearest(a, a, k, metric=metric, exclude_self=True).indices
+    second = nearest(b, b, k, metric=metric, exclude_self=True).indices
+    shared = sum(int((p[:, :, None] == q[:, None, :]).sum()) for p, q in _row_blocks(first, second))
+    return shared / (k * len(a))
+
+
+def matched_cosine(x: Array, y: Array) -> float:
+    """Mean cosine of the matched rows of two equally wide spaces, in [-1, 1]: how far two relative spaces agree
+    (2209.15430, section 4.1).
+
+    A zero vector has no direction: its cosine counts as 0.
+    """
+    a, b = to_pairs(x, y, minimum=1, method="the matched cosine")
+    if a.shape[1] != b.shape[1]:
+        raise InvalidInputError(f"x and y must be equally wide, found shapes {tuple(a.shape)} and {tuple(b.shape)}")
+    return float(torch.nn.functional.cosine_similarity(a.double(), b.double(), dim=1, eps=1e-300).mean())
+
+
+def _centred_pair(
+    x: Array, y: Array, *, minimum: int, method: str, constant_allowed: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    source, target = to_pairs(x, y, minimum=minimum, method=method)
+    spaces = []
+    for space, name in ((source.detach().double(), "x"), (target.detach().double(), "y")):
+        centred = space - space.mean(0)
+        # Centring equal rows leaves rounding of the size of the mean, not exact zeros.
+        if float(centred.norm()) <= 1e-12 * float(space.norm()):
+            if not constant_allowed:
+                raise InvalidInputError(f"{name} must vary between samples, found {len(space)} equal rows")
+            centred = torch.zeros_like(centred)
+        spaces.append(centred)
+    return spaces[0], spaces[1]
+
+
+def _linear_hsic(a: torch.Tensor, b: torch.Tensor, debiased: bool) -> float:
+    """HSIC of centred a, b with linear kernels, up to a factor that cancels in CKA."""
+    if len(a) <= min(a.shape[1], b.shape[1]):
+        inner = float(
+            ((a @ a.T) * (b @ b.T)).sum()
+        )  # fewer samples than dimensions: the Gram matrices are the smaller ones
+    else:
+        inner = float((a.T @ b).square().sum())
+    if not debiased:
+        return inner
+    # Off-diagonal sums of K = A A^T, whose rows sum to 0 after centring: each row then sums to minus its diagonal
+    # entry.
+    diagonal_a, diagonal_b = a.square().sum(1), b.square().sum(1)
+    return _hsic(inner - float(diagonal_a @ diagonal_b), -diagonal_a, -diagonal_b, True)
+
+
+def _hsic(inner: float, rows_a: torch.Tensor, rows_b: torch.Tensor, debiased: bool) -> float:
+    """HSIC from sum(K * L) and the row sums of K and L (zero diagonals where debiased: Song et al. 2012, eq. 5)."""
+    n = len(rows_a)
+    total = float(rows_a.sum() * rows_b.sum())
+    cross = float(rows_a @ rows_b)
+    if debiased:
+        return (inner + total / ((n - 1) * (n - 2)) - 2 * cross / (n - 2)) / (n * (n - 3))
+    return inner - 2 * cross / n + total / n**2
+
+
+def _alignment(cross: float, own_x: float, own_y: float) -> float:
+    if own_x <= 0 or own_y <= 0:
+        raise InvalidInputError(
+            "x and y must vary between samples, found a space whose HSIC with itself is not above 0"
+        )
+    return cross / math.sqrt(own_x * own_y)
+
+
+def _median_distance(space: torch.Tensor) -> float:
+    if len(space) > 2048:
+        space = space[torch.linspace(0, len(space) - 1, 2048, device=space.device).long()]
+    distances = torch.nn.functional.pdist(space)
+    median = float(distances.median())
+    if median > 0:
+        return median
+    return float(distances[distances > 0].median())  # more than half of the pairs are duplicates
+
+
+def _pairwise(space: torch.Tensor, distance: Distance, name: str) -> torch.Tensor:
+    known = ("euclidean", "cosine", "correlation")
+    if distance not in known:
+        raise UnknownNameError("distance", distance, known)
+    if distance == "euclidean":
+        return torch.nn.functional.pdist(space)
+    if distance == "correlation":
+        space = space - space.mean(1, keepdim=True)
+    lengths = space.norm(dim=1, keepdim=True)
+    flat = int((lengths <= 1e-12 * lengths.max()).sum())
+    if flat:
+        raise InvalidInputError(f"{name} must have no zero vector (no constant row for correlation), found {flat}")
+    unit = space / lengths
+    above = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
+    cosines: torch.Tensor = (unit @ unit.T)[above[0], above[1]]
+    return 1.0 - cosines
+
+
+def _average_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Ranks from 1, equal values sharing the mean of theirs."""
+    _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    ranks: torch.Tensor = (last - (counts.double() - 1) / 2)[inverse]
+    return ranks
+
+
+def _row_blocks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    for start in range(0, len(tensors[0]), _BLOCK):
+        yield tuple(t[start : start + _BLOCK] for t in tensors)
