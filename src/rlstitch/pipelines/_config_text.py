@@ -88,7 +88,7 @@ def set_dotted(values: dict[str, Any], key: str, value: object) -> str | None:
     for depth, section in enumerate(sections, start=1):
         inner = here.get(section, {})
         if not isinstance(inner, dict):
-            return f"{key}: {'.'.join(sections[:depth])} is {_show(inner)}, not a section"
+            return f"{_show_key(key)}: {_show_key('.'.join(sections[:depth]))} is {_show(inner)}, not a section"
         here[section] = inner
         here = inner
     here[leaf] = value
@@ -110,7 +110,7 @@ def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[st
 
 
 def _describe(problem: Mapping[str, Any], known: list[str]) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = _show_key(".".join(str(part) for part in problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; {_nearest(where, known)}"
     if problem["type"] == "missing":
@@ -120,22 +120,27 @@ def _describe(problem: Mapping[str, Any], known: list[str]) -> str:
         return f"{where}: {message}" if where else message
     message = message.replace("Input should be", "expected").replace("String should", "expected text that should")
     message = re.sub(r"a valid dictionary or .*", "a section of keys and values", message)
+    message = re.sub(r"^Tuple should have (.*) after validation, not \d+", r"expected \1", message)
     return f"{where}: {message}, found {_show(problem['input'])}"
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    # A key put into the wrong section is near by its last part; a misspelt one by the whole.
-    leaf = key.rsplit(".", 1)[-1]
-    near = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
-    near = near or difflib.get_close_matches(key, known, n=2, cutoff=0.6)
-    if not near:
-        leaves = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = [leaves[name] for name in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.6)]
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    section = key.rpartition(".")[0]
-    prefix = f"{section}." if section else ""
-    return "known here: " + ", ".join(k for k in known if k.startswith(prefix) and "." not in k[len(prefix) :])
+    """Offer keys of the same last part (one that was put into the wrong section), else keys that are spelt alike."""
+    section, _, leaf = key.rpartition(".")
+    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section}
+    leaves: dict[str, list[str]] = {}
+    for name in known:
+        leaves.setdefault(name.rpartition(".")[2], []).append(name)
+    near = leaves.get(leaf, [])
+    near = near or [siblings[name] for name in difflib.get_close_matches(leaf, siblings, n=2, cutoff=0.6)]
+    near = near or [
+        name for match in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.6) for name in leaves[match]
+    ]
+    return f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(siblings.values()) or 'no key'}"
+
+
+def _show_key(key: str) -> str:
+    return key if re.fullmatch(r"[\w.-]*", key) else _show(key)
 
 
 def _show(value: object) -> str:
