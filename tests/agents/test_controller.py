@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from rlstitch.agents.controller import build_controller
+from rlstitch.errors import InvalidInputError
+
+DISCRETE = {"latent_dim": 8, "actions": {"kind": "discrete", "n": 5}, "hidden": [16, 4]}
+BOX = {"latent_dim": 8, "actions": {"kind": "box", "low": [-1, 0], "high": [1, 2]}, "hidden": [], "norm": "none"}
+
+
+@pytest.mark.parametrize(("spec", "width"), [(DISCRETE, 5), (BOX, 2), ({**DISCRETE, "activation": "tanh"}, 5)])
+def test_spec_and_weights_rebuild_the_controller(spec, width):
+    controller = build_controller(spec)
+    again = build_controller(controller.spec())
+    again.load_state_dict(controller.state_dict())
+    latents = torch.randn(7, 8)
+    parameters, values = controller(latents)
+    assert parameters.shape == (7, width)
+    assert values.shape == (7,)
+    assert torch.equal(again(latents)[0], parameters)
+    assert torch.equal(controller.action_parameters(latents), parameters)
+
+
+def test_only_continuous_controllers_have_a_log_std():
+    assert build_controller(DISCRETE).log_std is None
+    assert build_controller(BOX).log_std.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"actions": {"kind": "discrete", "n": 0}}, "actions"),
+        ({"actions": {"kind": "box", "low": [0.0], "high": [1.0, 2.0]}}, "actions.low has 1 numbers"),
+        ({"hidden": [65536, 65536]}, "parameters"),
+        ({"norm": "batch"}, "norm"),
+        ({"latent_dim": None}, "latent_dim"),
+    ],
+)
+def test_wrong_specifications_are_refused(change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build_controller({**DISCRETE, **change})

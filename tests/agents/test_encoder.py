@@ -1,0 +1,124 @@
+import pytest
+import torch
+
+from rlstitch.agents.encoder import ARCHITECTURES, RelativeEncoder, TranslatedEncoder, build_encoder
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.latent import Translation
+
+CNN = {"kind": "cnn", "arch": "small", "image_shape": [56, 56, 3], "latent_dim": 12}
+RELATIVE = {"kind": "relative", "base": CNN, "anchors": 9, "anchor_set": "ab" * 32}
+
+
+def translated() -> TranslatedEncoder:
+    return TranslatedEncoder(build_encoder(CNN), Translation(torch.randn(12, 5), torch.randn(5), "test"))
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(6, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+
+
+def with_anchors(encoder: RelativeEncoder) -> RelativeEncoder:
+    encoder.set_anchors(encoder.base(torch.rand(9, 3, 56, 56)).detach())
+    return encoder
+
+
+MAKERS = {
+    **{arch: (lambda arch=arch: build_encoder({**CNN, "arch": arch})) for arch in ARCHITECTURES},
+    "relative": lambda: with_anchors(build_encoder(RELATIVE)),
+    "translated": translated,
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_spec_and_weights_rebuild_the_encoder(make, images):
+    encoder = make()
+    again = build_encoder(encoder.spec())
+    again.load_state_dict(encoder.state_dict())
+    assert again.latent_dim == encoder.latent_dim == encoder(images).shape[1]
+    assert torch.equal(again(images), encoder(images))
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_each_image_is_encoded_alone(make, images):
+    encoder = make().eval()
+    alone = torch.cat([encoder(image[None]) for image in images])
+    torch.testing.assert_close(encoder(images), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_an_anchor_is_most_similar_to_itself():
+    encoder = build_encoder(RELATIVE)
+    anchors = torch.rand(9, 3, 56, 56)
+    encoder.set_anchors(encoder.base(anchors).detach())
+    similarities = encoder(anchors)
+    torch.testing.assert_close(similarities.diagonal(), torch.ones(9))
+    assert (similarities.argmax(dim=1) == torch.arange(9)).all()
+
+
+def test_relative_representation_is_blind_to_rotation_of_the_latent_space(images):
+    encoder = with_anchors(build_encoder({**RELATIVE, "normalization": "center"}))
+    turned = build_encoder(encoder.spec())
+    rotation = torch.linalg.qr(torch.randn(12, 12))[0]
+    turned.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        turned.base.linear.weight.copy_(rotation @ encoder.base.linear.weight)
+        turned.base.linear.bias.copy_(rotation @ encoder.base.linear.bias)
+        turned.set_anchors(encoder.anchors @ rotation.T)
+    torch.testing.assert_close(turned(images), encoder(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(1.0, 0.0), (0.0, 1.0), (0.75, 0.25)])
+def test_anchors_follow_the_encoder_by_a_moving_average(alpha, share):
+    encoder = with_anchors(build_encoder(RELATIVE))
+    before, fresh_images = encoder.anchors.clone(), torch.rand(9, 3, 56, 56)
+    fresh = encoder.base(fresh_images).detach()
+    drift = encoder.update_anchors(fresh_images, alpha)
+    torch.testing.assert_close(encoder.anchors, before + share * (fresh - before))
+    assert drift == pytest.approx(share * float((fresh - before).norm(dim=1).mean() / before.norm(dim=1).mean()), rel=1e-4)
+
+
+def test_no_gradient_flows_into_anchors(images):
+    encoder = with_anchors(build_encoder(RELATIVE))
+    encoder(images).sum().backward()
+    assert encoder.base.linear.weight.grad.abs().sum() > 0
+    assert not any(buffer.requires_grad for buffer in encoder.buffers())
+
+
+def test_wrong_number_of_anchors_is_refused():
+    with pytest.raises(IncompatibleError, match=r"expected \(9, 12\).*found \(8, 12\)"):
+        build_encoder(RELATIVE).set_anchors(torch.zeros(8, 12))
+
+
+def test_translation_of_another_width_is_refused():
+    with pytest.raises(IncompatibleError, match="width 7, the encoder gives 12"):
+        TranslatedEncoder(build_encoder(CNN), Translation(torch.eye(7), torch.zeros(7), "test"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"latent_dim": True and "x"}, "latent_dim"),
+        ({"image_shape": [4, 4, 3]}, "too few"),
+        ({"image_shape": [56, 56]}, "image_shape"),
+        ({"depth": 3}, "depth"),
+        ({"kind": "magic"}, "magic"),
+        ({"image_shape": [4096, 4096, 3], "latent_dim": 60000}, "parameters"),
+    ],
+)
+def test_wrong_specifications_are_refused(change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build_encoder({**CNN, **change})
+
+
+def test_endless_nesting_is_refused():
+    spec = CNN
+    for _ in range(3000):
+        spec = {"kind": "relative", "base": spec, "anchors": 3}
+    with pytest.raises(InvalidInputError):
+        build_encoder(spec)
+
+
+def test_unknown_architecture_offers_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean nature"):
+        build_encoder({**CNN, "arch": "natur"})
