@@ -37,7 +37,7 @@ class WorldCard(_Card):
     variation: Short = "standard"
     task: Short = "standard"
     view: Literal["agent", "full"] = "agent"
-    tile_size: Annotated[int, Field(ge=1, le=256)] = 8
+    tile_size: Annotated[int, Field(ge=1, le=64)] = 8
 
     def to_world(self) -> World:
         """Return it as the value that environments are made from.

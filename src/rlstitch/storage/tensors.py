@@ -30,13 +30,13 @@ def pack_tensors(tensors: Mapping[str, Tensor | NDArray[Any]], *, metadata: Mapp
     plain: dict[str, Tensor] = {}
     for name, value in tensors.items():
         try:
-            tensor = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
+            # A copy of its own: torch wants writable memory, and safetensors refuses tensors that share any.
+            source = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value, order="C"))
         except TypeError as error:
             raise InvalidInputError(f"tensor {name!r}: cannot be stored: {error}") from None
-        if not _is_finite(tensor):
+        if not _is_finite(source):
             raise InvalidInputError(f"tensor {name!r}: holds NaN or infinity")
-        # A copy of its own: safetensors refuses tensors that share memory.
-        plain[name] = tensor.to("cpu", copy=True).contiguous()
+        plain[name] = source.to("cpu", copy=True).contiguous()
     # The format's library writes several metadata keys in an order of its own each time: one key keeps bytes equal.
     header = {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)} if metadata else None
     try:

@@ -1,0 +1,262 @@
+"""Anchor sets: observations that mean the same under every look, in one fixed order, known by their content.
+
+Pixels and embeddings are derived from an anchor set and are no part of it, so that two agents of different looks can
+carry the same one (R3L, arXiv:2404.12917).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, UnknownNameError
+from rlstitch.storage import (
+    canonical_json,
+    read_json,
+    read_tensors,
+    staged_folder,
+    write_json,
+    write_tensors,
+)
+
+SCHEMA_VERSION = 1
+MANIFEST, CONTENT = "anchors.json", "anchors.safetensors"
+MAX_ANCHORS = 65_536
+MAX_BYTES = 2**30
+SHORT = 16
+"""Digits of the identity that name a stored set's folder."""
+
+Kind = Literal["symbolic", "replay"]
+View = Literal["agent", "full"]
+
+_ARRAYS: dict[str, tuple[str, ...]] = {"symbolic": ("views",), "replay": ("seeds", "actions", "frames")}
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorSet:
+    """k anchors in order. Two sets are equal where their identities are.
+
+    Make one with `AnchorSet.symbolic` or `AnchorSet.replay`. Its arrays are its own and read-only.
+
+    Raises:
+        InvalidInputError: where an array is missing, or has another type, shape or range than its kind asks for.
+    """
+
+    environment: str
+    """Gymnasium's identifier, without a module in front."""
+    view: View
+    kind: Kind
+    views: NDArray[np.uint8] | None = None
+    """symbolic: `(k, h, w, 5)`, row first: object, colour, state, agent direction, highlighted."""
+    seeds: NDArray[np.int64] | None = None
+    """replay: `(e,)`, the seed of each recorded episode."""
+    actions: NDArray[Any] | None = None
+    """replay: `(e, t)` int64 or `(e, t, d)` float32, each episode's actions; what follows its last frame is unused."""
+    frames: NDArray[np.int64] | None = None
+    """replay: `(k, 2)`, each anchor's episode and the number of actions before it (0: the observation after reset)."""
+
+    def __post_init__(self) -> None:
+        if self.view not in ("agent", "full"):
+            raise InvalidInputError(f"view: expected 'agent' or 'full', found {str(self.view)[:40]!r}")
+        if self.kind not in _ARRAYS:
+            raise InvalidInputError(f"kind: expected 'symbolic' or 'replay', found {str(self.kind)[:40]!r}")
+        object.__setattr__(self, "environment", _canonical_environment(self.environment))
+        for name in ("views", "seeds", "actions", "frames"):
+            value = getattr(self, name)
+            if (value is not None) != (name in _ARRAYS[self.kind]):
+                raise InvalidInputError(
+                    f"{name}: {'missing from' if value is None else 'no part of'} a {self.kind} set"
+                )
+        if self.kind == "symbolic":
+            self._own("views", _checked_views(self.views))
+        else:
+            self._check_replay()
+
+    def _own(self, name: str, array: NDArray[Any]) -> None:
+        array = np.array(array, order="C", copy=True)
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
+
+    def _check_replay(self) -> None:
+        seeds, actions, frames = (np.asarray(getattr(self, name)) for name in _ARRAYS["replay"])
+        _require(seeds.dtype.kind in "iu" and seeds.ndim == 1 and len(seeds) > 0, "seeds", "integers (e,)", seeds)
+        discrete = actions.dtype.kind in "iu" and actions.ndim == 2
+        continuous = actions.dtype.kind == "f" and actions.ndim == 3 and bool(np.isfinite(actions).all())
+        _require(discrete or continuous, "actions", "integers (e, t) or finite numbers (e, t, d)", actions)
+        _require(len(actions) == len(seeds), "actions", f"{len(seeds)} rows, one a seed", actions)
+        _require(
+            frames.dtype.kind in "iu" and frames.ndim == 2 and frames.shape[1:] == (2,), "frames", "(k, 2)", frames
+        )
+        _require(0 < len(frames) <= MAX_ANCHORS, "frames", f"1 to {MAX_ANCHORS} anchors", frames)
+        limits = np.array([len(seeds), actions.shape[1] + 1])
+        _require(bool(((frames >= 0) & (frames < limits)).all()), "frames", f"entries below {limits.tolist()}", frames)
+        _require(bool((seeds >= 0).all()), "seeds", "no negative number", seeds)
+        self._own("seeds", seeds.astype(np.int64))
+        self._own("actions", actions.astype(np.int64 if discrete else np.float32))
+        self._own("frames", frames.astype(np.int64))
+
+    @classmethod
+    def symbolic(cls, environment: str, views: NDArray[np.uint8], *, view: View = "agent") -> AnchorSet:
+        """Make a set of symbolic views uint8 `(k, h, w, 5)` (see `rlstitch.envs.render_views`)."""
+        return cls(environment, view, "symbolic", views=views)
+
+    @classmethod
+    def replay(
+        cls,
+        environment: str,
+        seeds: NDArray[np.int64],
+        actions: NDArray[Any],
+        frames: NDArray[np.int64],
+        *,
+        view: View = "full",
+    ) -> AnchorSet:
+        """Make a set of frames `(k, 2)` (episode, actions before it) of episodes: seeds `(e,)`, actions `(e, t)`."""
+        return cls(environment, view, "replay", seeds=seeds, actions=actions, frames=frames)
+
+    def __len__(self) -> int:
+        array = self.views if self.kind == "symbolic" else self.frames
+        return 0 if array is None else len(array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AnchorSet) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __repr__(self) -> str:
+        return f"AnchorSet({self.environment}, {self.view} view, {self.kind}, {len(self)}, {self.identity[:SHORT]})"
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the content by name: `views`, or `seeds`, `actions` and `frames`."""
+        return {name: getattr(self, name) for name in _ARRAYS[self.kind]}
+
+    @cached_property
+    def identity(self) -> str:
+        """sha256 (64 hexadecimal digits) over environment, view, kind and content: free of looks."""
+        content = {
+            name: [array.dtype.str, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+            for name, array in self.arrays().items()
+        }
+        described = {"environment": self.environment, "view": self.view, "kind": self.kind, "content": content}
+        return hashlib.sha256(canonical_json(described)).hexdigest()
+
+    def render(self, variation: str = "standard", tile_size: int = 8) -> NDArray[np.uint8]:
+        """Draw the anchors under a look: uint8 `(k, H, W, 3)`, in order.
+
+        Raises:
+            UnknownNameError: for an unknown variation.
+            InvalidInputError: where a view or an episode cannot be drawn.
+        """
+        if self.views is not None:
+            from rlstitch.envs import render_views
+
+            return render_views(self.views, variation=variation, tile_size=tile_size)
+        raise InvalidInputError("replay anchor sets cannot be rendered yet")
+
+    def save(self, root: Path | str = "anchors") -> Path:
+        """Store the set as `<root>/<first 16 digits of the identity>`; one that is there already stays.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ArtefactError: where the operating system refuses.
+        """
+        folder = Path(root) / self.identity[:SHORT]
+        if folder.is_dir():
+            try:
+                if _load(folder) == self:
+                    return folder
+            except ArtefactError:
+                pass  # a damaged copy is written anew
+        with staged_folder(folder, force=True, marker=MANIFEST) as stage:
+            write_tensors(stage / CONTENT, self.arrays())
+            described = {
+                "identity": self.identity,
+                "environment": self.environment,
+                "view": self.view,
+                "kind": self.kind,
+                "count": len(self),
+            }
+            write_json(stage / MANIFEST, described, schema_version=SCHEMA_VERSION)
+        return folder
+
+
+def load_anchor_set(reference: Path | str, *, root: Path | str = "anchors") -> AnchorSet:
+    """Read an anchor set by its identity, the first digits of it (at least 4), or its folder.
+
+    Raises:
+        UnknownNameError: where `root` holds no set of this identity.
+        InvalidInputError: where the digits fit more than one set.
+        ArtefactError: where the set is damaged, or is not the one that it claims to be.
+    """
+    text = str(reference)
+    if re.fullmatch(r"[0-9a-f]{4,64}", text):
+        names = _stored_names(Path(root))
+        fitting = [name for name in names if name.startswith(text[:SHORT])]
+        if len(fitting) > 1:
+            raise InvalidInputError(f"anchor set {text!r} is ambiguous: {', '.join(fitting[:5])}")
+        if fitting:
+            found = _load(Path(root) / fitting[0])
+            if not found.identity.startswith(text):
+                raise UnknownNameError("anchor set", text, names)
+            return found
+        if not Path(text).is_dir():
+            raise UnknownNameError("anchor set", text, names)
+    return _load(Path(reference))
+
+
+def _stored_names(root: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in root.iterdir() if re.fullmatch(rf"[0-9a-f]{{{SHORT}}}", path.name))
+    except OSError:
+        return []
+
+
+def _load(folder: Path) -> AnchorSet:
+    manifest = read_json(folder / MANIFEST, schema_version=SCHEMA_VERSION)
+    expected = {"schema_version", "identity", "environment", "view", "kind", "count"}
+    if set(manifest) != expected:
+        raise ArtefactError(f"{folder / MANIFEST}: expected the keys {sorted(expected)}, found {sorted(manifest)[:10]}")
+    tensors, _ = read_tensors(folder / CONTENT, max_bytes=MAX_BYTES)
+    if set(tensors) - {"views", "seeds", "actions", "frames"}:
+        raise ArtefactError(f"{folder / CONTENT}: holds tensors that no anchor set has")
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        found = AnchorSet(manifest["environment"], manifest["view"], manifest["kind"], **arrays)
+    except (RlstitchError, TypeError) as error:  # TypeError: a tensor type that NumPy does not have
+        raise ArtefactError(f"{folder}: not an anchor set: {error}") from None
+    if found.identity != manifest["identity"] or len(found) != manifest["count"]:
+        raise ArtefactError(f"{folder}: its content is not what {MANIFEST} says; it was altered or damaged")
+    return found
+
+
+def _canonical_environment(name: object) -> str:
+    # Gymnasium takes "module:Name-v0" too: the module says who registers it, not what it is.
+    plain = name.strip().rpartition(":")[2] if isinstance(name, str) else ""
+    if not 0 < len(plain) <= 200:
+        raise InvalidInputError(f"environment: expected the identifier of an environment, found {str(name)[:80]!r}")
+    return plain
+
+
+def _checked_views(views: object) -> NDArray[np.uint8]:
+    from rlstitch.envs.tiles import encode_views
+
+    array = np.asarray(views)
+    fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[-1:] == (5,) and array.size > 0
+    _require(fits, "views", "uint8 (k, h, w, 5)", array)
+    _require(len(array) <= MAX_ANCHORS, "views", f"at most {MAX_ANCHORS} anchors", array)
+    encode_views(array)  # what cannot be drawn is no anchor
+    return array
+
+
+def _require(holds: bool, name: str, expected: str, found: NDArray[Any]) -> None:
+    if not holds:
+        raise InvalidInputError(f"{name}: expected {expected}, found {found.dtype} {found.shape}")
