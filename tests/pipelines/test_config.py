@@ -200,6 +200,13 @@ def test_bounds_name_the_key_and_what_was_found(key: str, value: object) -> None
     assert "found" in message
 
 
+def test_unknown_looks_and_tasks_offer_the_nearest() -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"variation: unknown .*'grean'; did you mean green\?; task: .*scrambled"
+    ):
+        load_config("minigrid-doorkey", {"variation": "grean", "task": "scrambld"})
+
+
 def test_minibatches_must_divide_the_rollout() -> None:
     with pytest.raises(InvalidInputError, match=r"divisor of ppo.n_steps \* num_envs = 2048 .*, found 7"):
         load_config("minigrid-doorkey", {"ppo.n_minibatches": 7})

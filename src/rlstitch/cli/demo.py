@@ -20,8 +20,9 @@ class Demo:
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
     """Where the demo writes."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Run the demo, and print the table and where the report lies."""
         from rlstitch.pipelines.demo import demo
 
         say(demo(seed=self.seed, out=self.out))
+        return 0

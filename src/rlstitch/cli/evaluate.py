@@ -29,7 +29,7 @@ class Evaluate:
     video: bool = False
     """Film some episodes."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Evaluate, and print the summary."""
         from rlstitch.pipelines.evaluate import evaluate
 
@@ -43,3 +43,4 @@ class Evaluate:
             video=self.video,
         )
         say(result)
+        return 0

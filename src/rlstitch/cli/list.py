@@ -11,8 +11,9 @@ from rlstitch.cli.console import say
 class List:
     """List the agents and presets that are at hand."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Print one line an agent, broken ones with the reason, then one line a preset."""
         from rlstitch.pipelines.listing import list_everything
 
         say(list_everything())
+        return 0

@@ -81,8 +81,7 @@ def _run(arguments: list[str]) -> int:
         command = parse(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
-    command.run()
-    return 0
+    return command.run()
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ class Relativize:
     force: bool = False
     """Replace an agent of the same name."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Relativize, and print how the relative agent does beside the one it came from."""
         from rlstitch.pipelines.relativize import relativize
 
         say(relativize(self.agent, anchors=self.anchors, seed=self.seed, name=self.name, force=self.force))
+        return 0

@@ -17,8 +17,9 @@ class Show:
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Print the agent's card."""
         from rlstitch.pipelines.listing import show_agent
 
         say(show_agent(self.agent))
+        return 0

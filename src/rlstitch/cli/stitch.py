@@ -37,7 +37,7 @@ class Stitch:
     force: bool = False
     """Replace an agent of the same name."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Stitch, and print how the stitched agent does beside its parents."""
         from rlstitch.pipelines.stitch import stitch
 
@@ -55,3 +55,4 @@ class Stitch:
             force=self.force,
         )
         say(result)
+        return 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import complain, say
 from rlstitch.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rlstitch.agents.card import TrainingCard
 
 # Options of their own, because they are given often; all other keys of a config go through --set.
 _SHORTCUTS = ("variation", "task", "seed", "representation", "device", "name")
@@ -53,9 +56,25 @@ class Train:
             raise InvalidInputError(f"{twice[0]}: expected one value, found one from --set and one from --{twice[0]}")
         return {**values, **settings}
 
-    def run(self) -> None:
-        """Train, and print where the agent lies and what it can do."""
+    def run(self) -> int:
+        """Train, and print where the agent lies and how it does; 130 where training was interrupted."""
         from rlstitch.pipelines.config import load_config
         from rlstitch.pipelines.train import train
 
-        say(train(load_config(self.config, self.overrides()), resume=self.resume, force=self.force))
+        trained = train(load_config(self.config, self.overrides()), resume=self.resume, force=self.force)
+        say(f"{trained.folder}: {_outcome(trained.agent.card.training)}")
+        if trained.ended == "interrupted":
+            complain("interrupted; the same command with --resume continues")
+            return 130
+        return 0
+
+
+def _outcome(training: TrainingCard | None) -> str:
+    if training is None:
+        return "not evaluated"
+    parts = [f"{training.steps:,} steps in {training.seconds:,.0f} s"]
+    if training.return_mean is not None:
+        parts.append(f"mean return {training.return_mean:.3f}")
+    if training.success_rate is not None:
+        parts.append(f"success {training.success_rate:.1%}")
+    return ", ".join(parts)

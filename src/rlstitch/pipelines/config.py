@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rlstitch.envs.tasks import check_task
+from rlstitch.envs.variations import get_variation
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.pipelines._config_text import describe_problems, parse_yaml, parse_yaml_file, set_dotted
 
@@ -77,7 +79,7 @@ class RelativeConfig(_Section):
     """How a relative agent projects (2209.15430, R3L); without effect where `representation` is absolute."""
 
     anchors: Annotated[Count, Field(le=65536)] = 128
-    selection: Literal["random", "farthest", "kmedoids"] = "farthest"
+    selection: Literal["random", "farthest", "farthest_cosine", "kmedoids"] = "farthest"
     similarity: Text = "cosine"
     normalization: Literal["identity", "center", "standardize", "whiten"] = "whiten"
     shrinkage: Fraction = 0.1
@@ -133,6 +135,18 @@ class TrainConfig(_Section):
             stem = re.sub(r"^MiniGrid-|-v\d+$", "", environment).lower()
             return {**values, "name": _default_name(stem, values)}
         return values
+
+    @field_validator("variation")
+    @classmethod
+    def _known_variation(cls, value: str) -> str:
+        get_variation(value)
+        return value
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        check_task(value)
+        return value
 
     @model_validator(mode="after")
     def _minibatches_fit(self) -> Self:

@@ -1,0 +1,96 @@
+"""The floors hold, and what should cost nothing to import costs nothing."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src" / "rlstitch").rglob("*.py"))
+HEAVY = {"torch", "gymnasium", "stable_baselines3", "minigrid", "numpy", "scipy", "sklearn", "pydantic", "moviepy"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages that are loaded after `code` ran in a process of its own."""
+    ask = f"{code}\nimport sys\nprint('|'.join(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split("|"))
+
+
+def test_imports_go_down_only() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    contracts = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert contracts.returncode == 0, contracts.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import rlstitch", HEAVY),
+        ("import rlstitch; dir(rlstitch); rlstitch.__version__", HEAVY),
+        ("import rlstitch.latent", {"gymnasium", "stable_baselines3", "minigrid"}),
+        ("from rlstitch.latent import *", {"gymnasium", "stable_baselines3", "minigrid"}),
+        ("import rlstitch.cli.main", HEAVY),
+        ("import rlstitch.pipelines.config", HEAVY - {"pydantic", "numpy"}),
+    ],
+)
+def test_what_an_import_loads(code: str, unwanted: set[str]) -> None:
+    assert not loaded_by(code) & unwanted
+
+
+def test_the_public_names_are_there() -> None:
+    import rlstitch
+
+    missing = [name for name in rlstitch.__all__ if getattr(rlstitch, name, None) is None]
+    assert missing == []
+    assert set(rlstitch.__all__) <= set(dir(rlstitch))
+    assert rlstitch.__version__ == version("rlstitch")
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    import rlstitch
+
+    with pytest.raises(AttributeError, match="no attribute 'stich'"):
+        rlstitch.stich  # noqa: B018
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
+    names = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in wanted}
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pinned = {name.lower(): pin for name, _, pin in (line.partition("==") for line in lines)}
+    assert set(pinned) == names
+    assert all(re.fullmatch(r"\d[\w.]*", pin) for pin in pinned.values()), "a local version cannot be had elsewhere"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_house_rules(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 350
+    for node in ast.walk(ast.parse(text)):
+        where = f"line {getattr(node, 'lineno', 0)}"
+        assert not isinstance(node, ast.Assert), f"{where}: assert outside of tests"
+        if isinstance(node, ast.ExceptHandler):
+            caught = ast.unparse(node.type) if node.type else ""
+            tidies_up = ast.unparse(node.body[-1]) == "raise"
+            assert tidies_up or caught not in {"", "Exception", "BaseException"}, f"{where}: catches too much"
+        if isinstance(node, ast.FunctionDef):
+            code = node.body[1:] if ast.get_docstring(node) else node.body
+            length = (node.end_lineno or 0) - code[0].lineno + 1 if code else 0
+            assert length <= 70, f"{where}: {node.name} does not fit a screen"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            assert not names & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}, f"{where}: pickle"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert ast.unparse(node.func) not in {"torch.load", "torch.save"}, f"{where}: pickle"
