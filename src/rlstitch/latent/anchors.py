@@ -73,6 +73,20 @@ def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
     return like(nearest_unused(tensor.detach(), centres), points)
 
 
+def choose_central(points: A, k: int, seed: int = 0) -> A:
+    """The k rows nearest to the mean, nearest first; `seed` has no effect."""
+    tensor = _checked(points, k)
+    distance = _euclidean_squared(tensor, tensor.mean(0))
+    return like(distance.argsort(stable=True)[:k], points)
+
+
+def choose_ranked(scores: A, k: int, *, largest: bool = True) -> A:
+    """The rows of the k largest (or smallest) of scores (n,), best first, earlier rows first among equals."""
+    values = to_tensor(scores, "scores", ndim=1, min_rows=1)
+    require_count(k, len(values), "k", "the number of scores")
+    return like(values.argsort(descending=largest, stable=True)[:k], scores)
+
+
 def nearest_unused(points: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     """For each centre (k, d) in turn, the nearest row of points (n, d) that no earlier centre has taken: (k,)."""
     used = torch.zeros(len(points), dtype=torch.bool, device=points.device)
@@ -85,7 +99,9 @@ def nearest_unused(points: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
 
 
 def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
-    """k anchors by name: random, farthest, farthest_cosine, kmedoids. Raises UnknownNameError for another name."""
+    """k anchors by name: random, farthest, farthest_cosine, kmedoids, central. Raises UnknownNameError for another
+    name.
+    """
     if method == "random":
         return choose_random(points, k, seed)
     if method == "farthest":
@@ -94,6 +110,8 @@ def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
         return choose_farthest(points, k, metric="cosine", seed=seed)
     if method == "kmedoids":
         return choose_kmedoids(points, k, seed)
+    if method == "central":
+        return choose_central(points, k, seed)
     raise UnknownNameError("way to choose anchors", method, ANCHOR_METHODS)
 
 
@@ -133,4 +151,4 @@ def _distances(points: torch.Tensor, metric: str | Distance) -> Callable[[torch.
     raise UnknownNameError("metric", metric, ["euclidean", "cosine", "abs_cosine", "l1"])
 
 
-ANCHOR_METHODS = ("random", "farthest", "farthest_cosine", "kmedoids")
+ANCHOR_METHODS = ("random", "farthest", "farthest_cosine", "kmedoids", "central")

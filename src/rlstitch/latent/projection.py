@@ -124,7 +124,8 @@ def relative_projection(
 ) -> A:
     """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k)."""
     normalize = fit_normalization(normalization, anchors, shrinkage=shrinkage)
-    return project(normalize(x), normalize(anchors), similarity, **options)
+    samples: A = normalize(x)
+    return project(samples, normalize(anchors), similarity, **options)
 
 
 def _bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any]) -> Relation:

@@ -212,6 +212,8 @@ def translation_methods() -> list[str]:
 
 
 def _methods() -> dict[str, Callable[..., Translation]]:
-    from rlstitch.latent import translation_linear, translation_orthogonal
+    # The methods import this module.
+    from rlstitch.latent import translation_iterative, translation_linear, translation_lowrank, translation_orthogonal
 
-    return {**translation_linear.METHODS, **translation_orthogonal.METHODS}
+    modules = (translation_iterative, translation_linear, translation_lowrank, translation_orthogonal)
+    return {name: function for module in modules for name, function in module.METHODS.items()}

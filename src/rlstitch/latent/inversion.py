@@ -1,0 +1,166 @@
+"""Translation by inverse relative projection: encode relative to X's anchors, decode with Y's; the spaces never meet.
+
+Maiorca et al., "Latent Space Translation via Inverse Relative Projection", arXiv:2406.15057. With unit anchors, the
+cosines of y are r = unit(y) @ unit(anchors_y)^T, so unit(y) = r @ pinv(unit(anchors_y)^T). If x and y agree in their
+angles to parallel anchors, r can come from x.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
+from rlstitch.latent.anchors import choose_farthest
+from rlstitch.latent.normalization import unit_rows
+from rlstitch.latent.projection import project_cosine
+
+Norm = Literal["proportional", "mean", "unit"]
+
+
+def encode_relative(x: A, anchors: Array, *, center: bool = True) -> A:
+    """Cosines (n, k) of x (n, d) with anchors (k, d), by default about their mean: the half that knows only X."""
+    points = to_tensor(anchors, "anchors", min_rows=1)
+    samples = to_tensor(x, "x")
+    same_width(samples, points, "x", "anchors")
+    points = points.to(samples)
+    mean = points.mean(0) if center else 0.0
+    return like(project_cosine(samples - mean, points - mean), x)
+
+
+def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: float = 1e-3) -> A:
+    """Vectors (n, d) whose cosines with anchors (k, d) come nearest to relative (n, k): the half that knows only Y.
+
+    Directions come back, norms do not: each vector has the mean norm of the anchors (about their mean, with `center`,
+    which is then added). Singular values of the unit anchors below rtol times the largest count as 0: a bound of 1 /
+    rtol on the error's growth.
+    """
+    points = to_tensor(anchors, "anchors", min_rows=1)
+    values = to_tensor(relative, "relative")
+    if values.shape[1] != len(points):
+        raise InvalidInputError(
+            f"relative must have one column an anchor ({len(points)}), found shape {tuple(values.shape)}"
+        )
+    points = points.to(values)
+    mean = points.mean(0) if center else points.new_zeros(points.shape[1])
+    moved = points - mean
+    directions = unit_rows(values @ torch.linalg.pinv(unit_rows(moved).T, rtol=rtol))
+    return like(directions * torch.linalg.vector_norm(moved, dim=1).mean() + mean, relative)
+
+
+def prune_anchors(anchors: A, k: int, *, max_condition: float = 30.0, seed: int = 0) -> A:
+    """At most k rows of anchors (n, d) that point in different directions, by farthest-point sampling on 1 - |cos|:
+    (<= k,), int64.
+
+    The longest beginning of the sampling, of at most d rows, whose unit vectors have a condition number of at most
+    `max_condition`.
+    """
+    points = to_tensor(anchors, "anchors", min_rows=1)
+    require_count(k, len(points), "k", "the number of anchors")
+    if not max_condition >= 1:
+        raise InvalidInputError(f"max_condition must be at least 1, found {max_condition!r}")
+    # More rows than dimensions are dependent.
+    order = choose_farthest(points, min(k, points.shape[1]), metric="abs_cosine", seed=seed)
+    units = unit_rows(points[order]).double()
+    # Another row raises the condition number, so the longest good beginning is found by halving.
+    low, high = 1, len(order)
+    while low < high:
+        middle = (low + high + 1) // 2
+        values = torch.linalg.svdvals(units[:middle])
+        if float(values[0]) <= max_condition * float(values[-1]):
+            low = middle
+        else:
+            high = middle - 1
+    return like(order[:low], anchors)
+
+
+class InverseProjection(nn.Module):
+    """The two halves as one map: unit(x - mean_x) @ matrix gives a direction of Y, then a norm and mean_y: (…, d_x)
+    -> (…, d_y).
+
+    `norm`: "proportional" gives each vector its own norm in X times the ratio of the anchors' mean norms, "mean" the
+    anchors' mean norm in Y, "unit" none (norm 1).
+    """
+
+    matrix: torch.Tensor
+    mean_x: torch.Tensor
+    mean_y: torch.Tensor
+    norms: torch.Tensor
+
+    def __init__(
+        self, matrix: torch.Tensor, mean_x: torch.Tensor, mean_y: torch.Tensor, norms: torch.Tensor, norm: Norm
+    ) -> None:
+        super().__init__()
+        if norm not in ("proportional", "mean", "unit"):
+            raise UnknownNameError("norm", norm, ["proportional", "mean", "unit"])
+        self.register_buffer("matrix", matrix.detach())
+        self.register_buffer("mean_x", mean_x.detach())
+        self.register_buffer("mean_y", mean_y.detach())
+        self.register_buffer("norms", norms.detach())
+        self.norm = norm
+
+    def forward(self, x: A) -> A:
+        """Translate (…, d_x) -> (…, d_y); x = mean_x goes to mean_y."""
+        tensor = to_tensor(x, "x", ndim=None, finite=False)
+        if tensor.shape[-1] != len(self.mean_x):
+            raise InvalidInputError(f"x must be {len(self.mean_x)} wide, found shape {tuple(tensor.shape)}")
+        moved = tensor - self.mean_x.to(tensor)
+        y = unit_rows(unit_rows(moved) @ self.matrix.to(tensor))
+        norm_x, norm_y = self.norms.to(tensor)
+        if self.norm == "proportional":
+            ratio = norm_y / torch.where(norm_x > 0, norm_x, torch.ones_like(norm_x))
+            y = y * torch.linalg.vector_norm(moved, dim=-1, keepdim=True) * ratio
+        elif self.norm == "mean":
+            y = y * norm_y
+        return like(y + self.mean_y.to(tensor), x)
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs besides the state_dict; JSON."""
+        dtype = str(self.matrix.dtype).removeprefix("torch.")
+        return {"width_in": len(self.mean_x), "width_out": len(self.mean_y), "norm": self.norm, "dtype": dtype}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> InverseProjection:
+        """A zero map of the shape that `spec` describes, ready for `load_state_dict`."""
+        dtype = torch.float64 if spec["dtype"] == "float64" else torch.float32
+        matrix = torch.zeros(int(spec["width_in"]), int(spec["width_out"]), dtype=dtype)
+        return cls(
+            matrix, matrix.new_zeros(len(matrix)), matrix.new_zeros(matrix.shape[1]), matrix.new_ones(2), spec["norm"]
+        )
+
+
+def fit_inverse_projection(
+    anchors_x: Array,
+    anchors_y: Array,
+    *,
+    subsets: int = 8,
+    size: int | None = None,
+    max_condition: float = 30.0,
+    center: bool = True,
+    norm: Norm = "proportional",
+    seed: int = 0,
+) -> InverseProjection:
+    """The inverse relative projection from parallel anchors (k, d_x), (k, d_y). At least 2 anchors.
+
+    Y's anchors are pruned by `prune_anchors` to at most `size` (default: all that may serve), from `subsets` random
+    starts, and the maps are averaged. X's anchors are only ever used for cosines.
+    """
+    points_x, points_y = to_tensor(anchors_x, "anchors_x"), to_tensor(anchors_y, "anchors_y")
+    if len(points_x) != len(points_y) or len(points_x) < 2:
+        raise InvalidInputError(
+            f"anchors_x and anchors_y must be parallel and at least 2, found {len(points_x)} and {len(points_y)}"
+        )
+    require_count(subsets, 1 << 40, "subsets", "a number of subsets")
+    points_y = points_y.to(points_x)
+    mean_x, mean_y = (points_x.mean(0), points_y.mean(0)) if center else (0 * points_x[0], 0 * points_y[0])
+    moved_x, moved_y = points_x - mean_x, points_y - mean_y
+    units_x, units_y = unit_rows(moved_x).double(), unit_rows(moved_y).double()
+    matrix = units_x.new_zeros(units_x.shape[1], units_y.shape[1])
+    for index in range(subsets):
+        rows = prune_anchors(moved_y, size or len(moved_y), max_condition=max_condition, seed=seed + index)
+        matrix += units_x[rows].T @ torch.linalg.pinv(units_y[rows].T)
+    norms = torch.stack([torch.linalg.vector_norm(moved, dim=1).mean() for moved in (moved_x, moved_y)])
+    return InverseProjection((matrix / subsets).to(points_x), mean_x, mean_y, norms, norm)

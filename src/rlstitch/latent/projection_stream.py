@@ -1,0 +1,68 @@
+"""Relative projections of data that does not fit in memory: batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlstitch.errors import InvalidInputError
+from rlstitch.latent._arrays import A, Array, require_count
+from rlstitch.latent.projection import Similarity, projector
+
+
+def project_stream(
+    x: A | Iterable[A], anchors: Array, similarity: Similarity = "cosine", *, batch_size: int = 4096, **options: Any
+) -> Iterator[A]:
+    """Project x on anchors (k, d), and yield the projections (rows, k) in order.
+
+    `x` is an array (n, d), which may be a `numpy.memmap` and is cut into batches of `batch_size` rows, or already an
+    iterable of batches. The anchors' part is done once. At most one batch and its projection are held here. Raises as
+    `project` does.
+    """
+    run: Callable[[A], A] = projector(anchors, similarity, **options)
+    require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
+    return (run(batch) for batch in _batches(x, batch_size))
+
+
+def _batches(x: Any, batch_size: int) -> Iterator[Any]:
+    if isinstance(x, torch.Tensor | np.ndarray):
+        for start in range(0, len(x), batch_size):
+            yield x[start : start + batch_size]
+    else:
+        yield from x
+
+
+def project_into(
+    out: A,
+    x: Array | Iterable[Array],
+    anchors: Array,
+    similarity: Similarity = "cosine",
+    *,
+    batch_size: int = 4096,
+    **options: Any,
+) -> A:
+    """Write the projection of x (n, d) on anchors (k, d) into `out` (n, k), and return it.
+
+    `out` and `x` may be `numpy.memmap`s; `x` may be an iterable of batches. Raises InvalidInputError where the rows
+    of x do not fill out exactly, or out is not k wide.
+    """
+    require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
+    if out.ndim != 2 or out.shape[1] != len(anchors):
+        raise InvalidInputError(f"out must have shape (n, {len(anchors)}), found {tuple(out.shape)}")
+    row = 0
+    parts: Iterator[Any] = project_stream(_batches(x, batch_size), anchors, similarity, **options)
+    for part in parts:
+        end = row + len(part)
+        if end > len(out):
+            raise InvalidInputError(f"out must have a row for each of x, found {len(out)} rows and more in x")
+        if isinstance(out, torch.Tensor):
+            out[row:end] = torch.as_tensor(part)
+        else:
+            out[row:end] = part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part
+        row = end
+    if row != len(out):
+        raise InvalidInputError(f"out must have a row for each of x, found {len(out)} rows and {row} in x")
+    return out

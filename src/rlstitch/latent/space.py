@@ -1,0 +1,110 @@
+"""A latent space as a value: vectors, and a key for each that says what it is the vector of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic
+
+import numpy as np
+
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.latent._arrays import A, require_count, to_tensor
+from rlstitch.latent.anchors import choose_anchors
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace(Generic[A]):
+    """Vectors (n, d), finite, of torch or NumPy, and n different keys; equal keys in two spaces mean the same sample.
+
+    Without keys the rows are called "0", "1", .... Raises InvalidInputError where keys repeat or their number is not n.
+    """
+
+    vectors: A
+    keys: tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(to_tensor(self.vectors, "vectors"))
+        keys = tuple(self.keys) or tuple(str(row) for row in range(n))
+        if len(keys) != n:
+            raise InvalidInputError(f"keys must have one entry a vector ({n}), found {len(keys)}")
+        if wrong := [key for key in keys if not isinstance(key, str)]:
+            raise InvalidInputError(f"keys must be strings, found {wrong[0]!r}")
+        if len(set(keys)) != n:
+            seen: set[str] = set()
+            twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise InvalidInputError(f"keys must differ, found {twice!r} more than once")
+        object.__setattr__(self, "keys", keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def width(self) -> int:
+        """d."""
+        return int(self.vectors.shape[1])
+
+    def subset(self, rows: Sequence[int] | A) -> LatentSpace[A]:
+        """The rows with these numbers, in their order. Raises InvalidInputError for a number outside [0, n) or named
+        twice.
+        """
+        numbers = [int(row) for row in rows]
+        if outside := [row for row in numbers if not 0 <= row < len(self)]:
+            raise InvalidInputError(f"rows must lie in [0, {len(self)}), found {outside[0]}")
+        return replace(self, vectors=self.vectors[numbers], keys=tuple(self.keys[row] for row in numbers))
+
+    def select(self, keys: Iterable[str]) -> LatentSpace[A]:
+        """The rows with these keys, in their order. Raises InvalidInputError for a key that is not here."""
+        row_of = {key: row for row, key in enumerate(self.keys)}
+        wanted = list(keys)
+        if missing := [key for key in wanted if key not in row_of]:
+            raise InvalidInputError(
+                f"keys must be among those of the space, found {len(missing)} others: {missing[:3]}"
+            )
+        return self.subset([row_of[key] for key in wanted])
+
+    def sample(self, k: int, seed: int = 0) -> LatentSpace[A]:
+        """k rows drawn without replacement."""
+        require_count(k, len(self), "k", "the number of vectors")
+        return self.subset(np.random.default_rng(seed).permutation(len(self))[:k].tolist())
+
+    def map(self, function: Callable[[A], A]) -> LatentSpace[A]:
+        """The same keys, the vectors through `function` (n, d) -> (n, d'): a normalisation, projection or
+        translation.
+        """
+        return replace(self, vectors=function(self.vectors))
+
+    def pair(self, other: LatentSpace[A]) -> tuple[LatentSpace[A], LatentSpace[A]]:
+        """Both spaces cut to their common keys, in this one's order: row i of one means row i of the other.
+
+        Raises IncompatibleError where they have no key in common.
+        """
+        common = set(self.keys) & set(other.keys)
+        if not common:
+            raise IncompatibleError(
+                f"the spaces have no key in common: {self.name or 'one'} has {list(self.keys[:3])}, "
+                f"{other.name or 'the other'} has {list(other.keys[:3])}"
+            )
+        keys = [key for key in self.keys if key in common]
+        return self.select(keys), other.select(keys)
+
+
+def parallel_anchors(
+    spaces: Sequence[LatentSpace[A]], k: int, *, method: str = "random", seed: int = 0
+) -> list[LatentSpace[A]]:
+    """k anchors with the same keys in the same order in every space, chosen by `method` in the first among the keys
+    common to all.
+
+    The spaces may hold samples of another domain than the one to be projected (out-of-domain anchors): all that
+    counts is that every encoder has seen them. Raises IncompatibleError where fewer than k keys are common,
+    UnknownNameError for another method.
+    """
+    if not spaces:
+        raise InvalidInputError("spaces must hold at least one space, found none")
+    common = set(spaces[0].keys).intersection(*(space.keys for space in spaces[1:]))
+    if len(common) < k:
+        raise IncompatibleError(f"{k} parallel anchors need {k} keys common to all spaces, found {len(common)}")
+    first = spaces[0].select([key for key in spaces[0].keys if key in common])
+    keys = first.subset(choose_anchors(method, first.vectors, k, seed)).keys
+    return [space.select(keys) for space in spaces]
