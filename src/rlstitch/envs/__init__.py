@@ -1,1 +1,41 @@
-"""."""
+"""Worlds: environments, and what varies in them while their meaning stays.
+
+Names are imported from their modules when they are first used: a `World` costs neither Gymnasium nor MiniGrid.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlstitch.envs.make import make_vec as make_vec
+    from rlstitch.envs.minigrid import MiniGridVectorEnv as MiniGridVectorEnv
+    from rlstitch.envs.sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
+    from rlstitch.envs.tasks import TASKS as TASKS
+    from rlstitch.envs.tasks import action_map as action_map
+    from rlstitch.envs.tiles import TileAtlas as TileAtlas
+    from rlstitch.envs.tiles import render_views as render_views
+    from rlstitch.envs.variations import VARIATIONS as VARIATIONS
+    from rlstitch.envs.variations import Variation as Variation
+    from rlstitch.envs.variations import get_variation as get_variation
+    from rlstitch.envs.world import World as World
+    from rlstitch.envs.world import cell_world as cell_world
+
+_MODULES = {
+    "make": ("make_vec",),
+    "minigrid": ("MiniGridVectorEnv",),
+    "sb3": ("StableBaselinesVecEnv",),
+    "tasks": ("TASKS", "action_map"),
+    "tiles": ("TileAtlas", "render_views"),
+    "variations": ("VARIATIONS", "Variation", "get_variation"),
+    "world": ("World", "cell_world"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"rlstitch.envs.{_HOME[name]}"), name)

@@ -1,0 +1,130 @@
+"""From Gymnasium's vector environments to Stable-Baselines3's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+
+from rlstitch.errors import InvalidInputError
+
+Indices = None | int | Iterable[int]
+Step = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]
+
+
+class StableBaselinesVecEnv(VecEnv):
+    """A Gymnasium vector environment of images, in SAME_STEP mode, as Stable-Baselines3 takes it.
+
+    Observations become channels first, `(N, C, H, W)` uint8, as a view. At the end of an episode its info carries
+    `terminal_observation`, `TimeLimit.truncated` (a limit was reached and the task was not over: the value of the last
+    state counts), `episode` (`r`, `l`, `t`: return, length, seconds since the start) and `is_success`.
+
+    Raises InvalidInputError where the environment resets in another mode or gives no images.
+    """
+
+    def __init__(self, environment: VectorEnv[Any, Any, Any]) -> None:
+        mode = environment.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise InvalidInputError(f"environment: expected the autoreset mode SAME_STEP, found {mode}")
+        space = environment.single_observation_space
+        if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+            raise InvalidInputError(f"environment: expected images, a uint8 Box (H, W, C), found {space}")
+        self.environment = environment
+        self._start = time.perf_counter()
+        self._actions: npt.NDArray[Any] | None = None
+        height, width, channels = space.shape
+        super().__init__(
+            environment.num_envs,
+            spaces.Box(0, 255, (channels, height, width), np.uint8),
+            environment.single_action_space,
+        )
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+
+    def reset(self) -> npt.NDArray[np.uint8]:
+        """Starts new episodes everywhere, with the seeds of the last `seed()` if one was given since."""
+        seeds = None if self._seeds[0] is None else list(self._seeds)
+        observations, _ = self.environment.reset(seed=seeds)  # type: ignore[arg-type]
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        return _channels_first(observations)
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Takes the actions of the next step."""
+        self._actions = actions
+
+    def step_wait(
+        self,
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[Any], list[dict[str, Any]]]:
+        """Takes the step: observations, float32 rewards, ends of episodes, infos."""
+        if self._actions is None:
+            raise InvalidInputError("step_wait: expected actions from step_async, found none")
+        observations, rewards, terminations, truncations, extra = self.environment.step(self._actions)
+        self._actions = None
+        self._returns += rewards
+        self._lengths += 1
+        done = terminations | truncations
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if done.any():
+            for row in np.flatnonzero(done).tolist():
+                infos[row] = self._final_info(row, bool(truncations[row] and not terminations[row]), extra)
+            self._returns[done] = 0
+            self._lengths[done] = 0
+        return _channels_first(observations), rewards.astype(np.float32), done, infos
+
+    def _final_info(self, row: int, truncated: bool, extra: dict[str, Any]) -> dict[str, Any]:
+        info = {
+            "TimeLimit.truncated": truncated,
+            "terminal_observation": np.moveaxis(extra["final_obs"][row], -1, 0),
+            "episode": {
+                "r": float(self._returns[row]),
+                "l": int(self._lengths[row]),
+                "t": round(time.perf_counter() - self._start, 6),
+            },
+        }
+        final = extra.get("final_info", {})
+        for name in ("success", "is_success"):
+            if name in final and final.get(f"_{name}", np.ones(self.num_envs, np.bool_))[row]:
+                info["is_success"] = bool(final[name][row])
+        return info
+
+    def close(self) -> None:
+        """Closes the environments."""
+        self.environment.close()
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        """The current frames, `(H, W, C)` each."""
+        frames = self.environment.render()
+        return [None] * self.num_envs if frames is None else [np.asarray(frame) for frame in frames]
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """An attribute of the vector environment, once for each environment.
+
+        Raises AttributeError where it has none of that name.
+        """
+        return [getattr(self.environment, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Not supported: the environments share one state. Raises InvalidInputError."""
+        raise InvalidInputError(f"set_attr: expected no change of attributes after the start, found {attr_name!r}")
+
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """Not supported: there is no separate object for each environment. Raises InvalidInputError."""
+        raise InvalidInputError(f"env_method: expected no call of single environments, found {method_name!r}")
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
+        """True for `Monitor` alone, whose entries the infos have: `evaluate_policy` then takes returns from them."""
+        return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
+
+
+def _channels_first(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.moveaxis(images, -1, 1)
