@@ -59,9 +59,12 @@ class Train:
     def run(self) -> int:
         """Train, and print where the agent lies and how it does; 130 where training was interrupted."""
         from rlstitch.pipelines.config import load_config
+
+        # Before torch is loaded, so that a mistake in a config is told at once.
+        config = load_config(self.config, self.overrides())
         from rlstitch.pipelines.train import train
 
-        trained = train(load_config(self.config, self.overrides()), resume=self.resume, force=self.force)
+        trained = train(config, resume=self.resume, force=self.force)
         say(f"{trained.folder}: {_outcome(trained.agent.card.training)}")
         if trained.ended == "interrupted":
             complain("interrupted; the same command with --resume continues")

@@ -1,0 +1,197 @@
+"""The command line: what it parses, how it ends, and that it starts quickly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlstitch.cli.demo import Demo
+from rlstitch.cli.evaluate import Evaluate
+from rlstitch.cli.main import main, parse
+from rlstitch.cli.relativize import Relativize
+from rlstitch.cli.stitch import Stitch
+from rlstitch.cli.train import Train
+from rlstitch.errors import InvalidInputError
+
+COMMANDS = ("train", "stitch", "evaluate", "relativize", "list", "show", "demo")
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def rlstitch(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rlstitch.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload,no-any-return]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"• {command} " in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"usage: rlstitch {command}" in text
+    for option in text.split():
+        assert option != "STR", "an option without a word for its value"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from rlstitch import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rlstitch {__version__}\n"
+
+
+def test_help_in_a_process_of_its_own_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom rlstitch.cli.main import main\nstatus = main(['train', '--help'])\n"
+        "heavy = {'torch', 'gymnasium', 'numpy', 'pydantic', 'stable_baselines3'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_parse_train() -> None:
+    line = (
+        "train configs/minigrid-doorkey.yaml --variation red --seed 1 --representation relative --resume --device cpu"
+    )
+    assert parse([*line.split(), "--device", "cpu", "--set", "a=1", "ppo.clip=0.3", "--set", "b=-2"]) == Train(
+        config="configs/minigrid-doorkey.yaml",
+        variation="red",
+        seed=1,
+        representation="relative",
+        resume=True,
+        device="cpu",
+        set=(("a=1", "ppo.clip=0.3"), ("b=-2",)),
+    )
+
+
+def test_parse_stitch() -> None:
+    line = "stitch --encoder doorkey-red-s1 --policy doorkey-green-s2"
+    assert parse(line.split()) == Stitch(encoder="doorkey-red-s1", policy="doorkey-green-s2")
+    line += " --method affine --episodes 10 --video --pairs 32 --seed 3 --name n --force --no-save --greedy"
+    assert parse(line.split()) == Stitch(
+        encoder="doorkey-red-s1",
+        policy="doorkey-green-s2",
+        method="affine",
+        episodes=10,
+        video=True,
+        pairs=32,
+        seed=3,
+        name="n",
+        force=True,
+        save=False,
+        greedy=True,
+    )
+
+
+def test_parse_the_others() -> None:
+    line = "evaluate doorkey-red-s1 --variation green --task scrambled --episodes 5 --greedy --video --seed 2"
+    assert parse(line.split()) == Evaluate(
+        agent="doorkey-red-s1", variation="green", task="scrambled", episodes=5, greedy=True, video=True, seed=2
+    )
+    assert parse(["relativize", "a", "--anchors", "64"]) == Relativize(agent="a", anchors="64")
+    assert parse(["demo", "--seed", "3", "--out", "x/y"]) == Demo(seed=3, out=Path("x/y"))
+
+
+def test_train_overrides_join_options_and_settings() -> None:
+    train = Train(config="c", variation="no", seed=1, set=(("ppo.clip=0.3",), ("threads=2",)))
+    # An option's text stays text: a look may be called "no" without being false.
+    assert train.overrides() == {"variation": "no", "seed": 1, "ppo.clip": 0.3, "threads": 2}
+
+
+def test_train_refuses_a_key_given_in_two_ways() -> None:
+    with pytest.raises(InvalidInputError, match="seed: expected one value, found one from --set and one from --seed"):
+        Train(config="c", seed=1, set=(("seed=2",),)).overrides()
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("", "Missing subcommand"),
+        ("trian", "trian"),
+        ("train", "CONFIG"),
+        ("train c --varation red", "--variation"),
+        ("train c --seed one", "one"),
+        ("stitch --encoder a", "--policy"),
+        ("stitch --encoder a --policy b --method magic", "orthogonal"),
+        ("show", "AGENT"),
+        ("list extra", "extra"),
+    ],
+)
+def test_wrong_usage_ends_with_2(line: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert part in captured.err + captured.out
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("train minigrid-dorkey", "did you mean minigrid-doorkey"),
+        ("train minigrid-doorkey --set ppo.clipp=1 --seed -1", "2 problems: seed: expected"),
+        ("train minigrid-doorkey --set ppo.clip", "expected key=value, found 'ppo.clip'"),
+        ("train minigrid-doorkey --variation grean", "did you mean green"),
+        ("show nobody", "unknown agent 'nobody'"),
+    ],
+)
+def test_an_error_of_ours_is_one_line_and_2(line: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("rlstitch: error: ")
+    assert captured.err.count("\n") == 1
+    assert part in captured.err
+
+
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from rlstitch.pipelines import listing
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(listing, "list_everything", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "rlstitch: interrupted\n"
+
+
+def test_a_mistake_in_the_code_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rlstitch.pipelines import listing
+
+    monkeypatch.setattr(listing, "list_everything", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["list"])
+
+
+def test_nobody_reads_on() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "rlstitch.cli.main", "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_no_traceback_from_a_process_of_its_own() -> None:
+    done = rlstitch("show", "nobody")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rlstitch: error: unknown agent 'nobody'")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_program_is_installed() -> None:
+    program = Path(sys.executable).with_name("rlstitch")
+    done = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "rlstitch")

@@ -1,0 +1,76 @@
+"""What is installed from the wheel works without the repository: presets, agents, version, types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # pip makes an environment with the build tools of pyproject.toml, as it does for every user.
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True, capture_output=True)
+    (path,) = folder.glob("rlstitch-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("target")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True)
+    return target
+
+
+def run(installed: Path, folder: Path, code: str) -> str:
+    """Run code in an unrelated folder, with the installed package before the checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-c", f"import rlstitch; print(rlstitch.__file__)\n{code}"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    origin, _, rest = done.stdout.partition("\n")
+    assert Path(origin).is_relative_to(installed), f"the checkout was imported: {origin}"
+    return rest
+
+
+def test_the_wheel_holds_code_presets_types_and_licence_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "rlstitch/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    presets = {path.name for path in (ROOT / "configs").glob("*.yaml")}
+    assert {Path(name).name for name in names if name.startswith("rlstitch/_data/configs/")} == presets
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "runs")) or "__pycache__" in name]
+
+
+def test_presets_and_agents_are_listed_from_an_unrelated_folder(installed: Path, tmp_path: Path) -> None:
+    text = run(installed, tmp_path, "import sys\nfrom rlstitch.cli.main import main\nsys.exit(main(['list']))")
+    for preset in (ROOT / "configs").glob("*.yaml"):
+        assert preset.stem in text
+    for agent in (ROOT / "agents").glob("*/agent.json"):
+        assert agent.parent.name in text
+    assert "broken" not in text
+
+
+def test_a_preset_loads_from_an_unrelated_folder(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "from rlstitch.pipelines.config import find_config, load_config\n"
+        "print(load_config('minigrid-doorkey').environment)\nprint(find_config('configs/minigrid-doorkey.yaml'))"
+    )
+    environment, path = run(installed, tmp_path, code).splitlines()
+    assert environment == "MiniGrid-DoorKey-5x5-v0"
+    assert Path(path).is_relative_to(installed)
+
+
+def test_every_agent_that_came_with_the_package_loads(installed: Path, tmp_path: Path) -> None:
+    agents = sorted(path.parent.name for path in (ROOT / "agents").glob("*/agent.json"))
+    code = f"from rlstitch import load_agent\nfor name in {agents!r}: print(load_agent(name).card.name)"
+    assert run(installed, tmp_path, code).split() == agents
