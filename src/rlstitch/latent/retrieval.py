@@ -18,6 +18,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
+from rlstitch.latent.normalization import unit_rows
 
 Metric = Literal["cosine", "dot", "euclidean"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
@@ -191,12 +192,6 @@ def _query_pair(queries: Array, keys: Array, metric: str) -> tuple[torch.Tensor,
     if metric == "cosine":
         return unit_rows(q), unit_rows(c)
     return q, c
-
-
-def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """Rows scaled to length 1; zero rows stay zero."""
-    lengths = x.norm(dim=1, keepdim=True)
-    return x / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
 
 
 def _over_blocks(

@@ -1,0 +1,81 @@
+"""Stitch any two torch modules into one: decoder(via(encoder(inputs)))."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.latent._arrays import Array, same_width, to_tensor
+from rlstitch.latent.normalization import Normalization, fit_normalization
+from rlstitch.latent.projection import SIMILARITIES, _bind
+
+
+class RelativeProjection(nn.Module):
+    """The relative projection on fixed anchors as a layer: (n, d) -> (n, k), differentiable and exportable.
+
+    `anchors` (k, d) are a buffer; x and anchors are first normalised by the anchors' statistics. `similarity` is a name
+    from `SIMILARITIES` except geodesic, which is not made of tensor operations.
+    """
+
+    anchors: torch.Tensor
+
+    def __init__(
+        self, anchors: Array, *, similarity: str = "cosine", normalization: str = "identity", shrinkage: float = 0.1
+    ) -> None:
+        super().__init__()
+        known = [name for name in SIMILARITIES if name != "geodesic"]
+        if similarity not in known:
+            raise UnknownNameError("similarity", similarity, known)
+        points = to_tensor(anchors, "anchors", min_rows=1).detach().clone()
+        self.normalization: Normalization = fit_normalization(normalization, points, shrinkage=shrinkage)
+        self.register_buffer("anchors", self.normalization(points))
+        self.similarity = similarity
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Similarities (n, k) of x (n, d) to the anchors; NaN is passed on, not looked for, as in any layer."""
+        same_width(x, self.anchors, "x", "anchors")
+        # Without the checks of `project`, which look at values and so cannot be exported.
+        return _bind(self.anchors.to(x), self.similarity, {})(self.normalization(x))
+
+
+class Stitched(nn.Module):
+    """decoder(via(encoder(inputs))), one module made by `stitch`; the parts keep their own parameters and modes."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, via: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.via = nn.Identity() if via is None else via
+
+    def forward(self, *inputs: Any) -> Any:
+        """Whatever the encoder takes, to whatever the decoder gives."""
+        return self.decoder(self.via(self.encoder(*inputs)))
+
+
+def stitch(
+    encoder: nn.Module, decoder: nn.Module, via: nn.Module | None = None, *, example: tuple[Any, ...] | None = None
+) -> Stitched:
+    """Join the encoder of one model to the decoder of another.
+
+    `via` stands between them: a `Translation` from the encoder's space to the decoder's, a `RelativeProjection` for a
+    decoder that was trained on relative features, or any module; None joins them as they are. `example`, inputs of the
+    encoder, makes the stitch run once (no gradient, as it is set: in training mode batch norms see the example), so
+    that parts that do not fit raise IncompatibleError here. Parameters are shared with the given modules, not copied.
+    """
+    for part, name in ((encoder, "encoder"), (decoder, "decoder"), (via, "via")):
+        if not isinstance(part, nn.Module) and not (part is None and name == "via"):
+            raise InvalidInputError(f"{name} must be a torch module, found {type(part).__name__}")
+    stitched = Stitched(encoder, decoder, via)
+    if example is not None:
+        with torch.no_grad():
+            latent = encoder(*example)
+            try:
+                stitched.decoder(stitched.via(latent))
+            except (RuntimeError, InvalidInputError) as error:
+                shape = tuple(latent.shape) if isinstance(latent, torch.Tensor) else type(latent).__name__
+                raise IncompatibleError(
+                    f"encoder, via and decoder must fit together; a latent of shape {shape} does not pass: {error}"
+                ) from error
+    return stitched
