@@ -6,10 +6,22 @@ The names below are loaded when they are first used, so that `import rlstitch` c
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlstitch.agents.agent import Agent
+    from rlstitch.agents.artefact import list_agents, load_agent, save_agent
+    from rlstitch.envs import World
+    from rlstitch.pipelines.config import TrainConfig, load_config
+    from rlstitch.pipelines.evaluate import evaluate
+    from rlstitch.pipelines.relativize import relativize
+    from rlstitch.pipelines.stitch import stitch
+    from rlstitch.pipelines.train import train
+
+    __version__: str
 
 _EXPORTS = {
-    "Agent": "rlstitch.agents",
+    "Agent": "rlstitch.agents.agent",
     "TrainConfig": "rlstitch.pipelines.config",
     "World": "rlstitch.envs",
     "evaluate": "rlstitch.pipelines.evaluate",
