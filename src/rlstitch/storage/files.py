@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 
@@ -88,17 +89,23 @@ def _umask() -> int:
     return mask
 
 
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    with translated_errors("read", path):
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise ArtefactError(f"cannot read {path}: it is not a file")
+        with path.open("rb") as stream:
+            yield stream
+
+
 def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     """Read a whole file.
 
     Raises:
         ArtefactError: where it is missing, no file, unreadable, or larger than `max_bytes`.
     """
-    with translated_errors("read", path):
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise ArtefactError(f"cannot read {path}: it is not a file")
-        with path.open("rb") as stream:
-            content = stream.read(max_bytes + 1)
+    with _reading(path) as stream:
+        content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise ArtefactError(f"cannot read {path}: it is larger than {max_bytes:,} bytes")
     return content
@@ -110,5 +117,5 @@ def sha256_of(path: Path) -> str:
     Raises:
         ArtefactError: where the file is missing or unreadable.
     """
-    with translated_errors("read", path), path.open("rb") as stream:
+    with _reading(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -143,7 +143,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], path_without_suffix: Path) ->
         InvalidInputError: where a cell cannot be written as JSON.
         ArtefactError: where the operating system refuses.
     """
-    clean = [{str(key): _cell(value) for key, value in row.items()} for row in rows]
+    clean: list[dict[str, Any]] = [_cell(row) for row in rows]
     columns = list(dict.fromkeys(key for row in clean for key in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -162,6 +162,10 @@ def write_table(rows: Sequence[Mapping[str, Any]], path_without_suffix: Path) ->
 def _cell(value: Any) -> Any:
     if isinstance(value, Path) or hasattr(value, "tolist"):
         value = _plain(value)
+    if isinstance(value, (list, tuple)):
+        return [_cell(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _cell(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -32,7 +32,7 @@ def pack_tensors(tensors: Mapping[str, Tensor | NDArray[Any]], *, metadata: Mapp
         try:
             # A copy of its own: torch wants writable memory, and safetensors refuses tensors that share any.
             source = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value, order="C"))
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # texts, objects, another machine's order of bytes
             raise InvalidInputError(f"tensor {name!r}: cannot be stored: {error}") from None
         if not _is_finite(source):
             raise InvalidInputError(f"tensor {name!r}: holds NaN or infinity")
