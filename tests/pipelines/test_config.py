@@ -206,6 +206,14 @@ def test_unknown_looks_and_tasks_offer_the_nearest() -> None:
         load_config("minigrid-doorkey", {"variation": "grean", "task": "scrambld"})
 
 
+def test_similarities_are_those_of_the_latent_core() -> None:
+    assert load_config("minigrid-doorkey", {"relative.similarity": "euclidean"}).relative.similarity == "euclidean"
+    with pytest.raises(
+        InvalidInputError, match=r"relative.similarity: .*'cosin'; did you mean cosine"
+    ):
+        load_config("minigrid-doorkey", {"relative.similarity": "cosin"})
+
+
 def test_minibatches_must_divide_the_rollout() -> None:
     with pytest.raises(InvalidInputError, match=r"divisor of ppo.n_steps \* num_envs = 2048 .*, found 7"):
         load_config("minigrid-doorkey", {"ppo.n_minibatches": 7})

@@ -85,6 +85,16 @@ class RelativeConfig(_Section):
     shrinkage: Fraction = 0.1
     alpha: Fraction = 0.999
 
+    @field_validator("similarity")
+    @classmethod
+    def _known_similarity(cls, value: str) -> str:
+        if value != "cosine":  # the usual one needs no torch to be checked
+            from rlstitch.latent import SIMILARITIES
+
+            if value not in SIMILARITIES:
+                raise UnknownNameError("similarity", value, SIMILARITIES)
+        return value
+
 
 class EvaluationConfig(_Section):
     """The evaluation while training, and after it."""
