@@ -10,16 +10,30 @@ if TYPE_CHECKING:
     from rlstitch.storage.folders import staged_folder
     from rlstitch.storage.json_files import canonical_json, read_json, write_json, write_table
     from rlstitch.storage.locations import data_roots
+    from rlstitch.storage.spaces import (
+        load_space,
+        load_translation,
+        save_space,
+        save_translation,
+        space_from_dataset,
+        space_to_dataset,
+    )
     from rlstitch.storage.tensors import pack_tensors, read_tensors, unpack_tensors, write_tensors
 
 __all__ = [
     "canonical_json",
     "data_roots",
+    "load_space",
+    "load_translation",
     "pack_tensors",
     "read_bytes",
     "read_json",
     "read_tensors",
+    "save_space",
+    "save_translation",
     "sha256_of",
+    "space_from_dataset",
+    "space_to_dataset",
     "staged_folder",
     "unpack_tensors",
     "write_bytes",
@@ -33,6 +47,14 @@ _HOMES = {
     "folders": ("staged_folder",),
     "json_files": ("canonical_json", "read_json", "write_json", "write_table"),
     "locations": ("data_roots",),
+    "spaces": (
+        "load_space",
+        "load_translation",
+        "save_space",
+        "save_translation",
+        "space_from_dataset",
+        "space_to_dataset",
+    ),
     "tensors": ("pack_tensors", "read_tensors", "unpack_tensors", "write_tensors"),
 }
 

@@ -7,8 +7,8 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 
@@ -90,7 +90,7 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
+def _reading(path: Path) -> Iterator[BufferedReader]:
     with translated_errors("read", path):
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise ArtefactError(f"cannot read {path}: it is not a file")

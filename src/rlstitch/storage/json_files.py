@@ -68,19 +68,7 @@ def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int =
     Raises:
         ArtefactError: where the file is missing, too large, not JSON, or of another schema version.
     """
-    content = read_bytes(path, max_bytes=max_bytes)
-    try:
-        value = json.loads(
-            content.decode(),
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-            object_pairs_hook=_unique_keys,
-        )
-        _check_tree(value)
-    except RecursionError:
-        raise ArtefactError(f"{path}: not usable JSON: nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are of this kind
-        raise ArtefactError(f"{path}: not usable JSON: {error}") from None
+    value = parse_json(read_bytes(path, max_bytes=max_bytes), str(path))
     if schema_version is not None:
         if not isinstance(value, dict):
             raise ArtefactError(f"{path}: expected a JSON object, found {type(value).__name__}")
@@ -90,6 +78,27 @@ def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int =
                 f"{path}: expected schema_version {schema_version}, found {str(found)[:40]!r}; "
                 "was it written by another version of rlstitch?"
             )
+    return value
+
+
+def parse_json(content: bytes | str, where: str) -> Any:
+    """Parse JSON as strictly as `read_json`; `where` names its origin in the errors.
+
+    Raises:
+        ArtefactError: where it is not JSON, or not JSON that can be used.
+    """
+    try:
+        value = json.loads(
+            content.decode() if isinstance(content, bytes) else content,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            object_pairs_hook=_unique_keys,
+        )
+        _check_tree(value)
+    except RecursionError:
+        raise ArtefactError(f"{where}: not usable JSON: nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are of this kind
+        raise ArtefactError(f"{where}: not usable JSON: {error}") from None
     return value
 
 

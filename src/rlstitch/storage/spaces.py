@@ -1,0 +1,199 @@
+"""Latent spaces and translations as files: NumPy's npz without pickle, or safetensors with a JSON header."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
+from rlstitch.latent import LatentSpace, Translation
+from rlstitch.storage.files import read_bytes, write_bytes
+from rlstitch.storage.json_files import canonical_json, parse_json
+from rlstitch.storage.tensors import MAX_TENSOR_BYTES, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SPACE_FORMAT = "rlstitch-latent-space-1"
+TRANSLATION_FORMAT = "rlstitch-translation-1"
+SUFFIXES = (".npz", ".safetensors")
+
+# What zipfile and NumPy raise for a file that is not an npz, beyond ValueError.
+_NPZ_ERRORS = (
+    zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, OverflowError,
+    NotImplementedError, RuntimeError, SyntaxError,
+)  # fmt: skip
+
+
+def save_space(space: LatentSpace[Any], path: Path | str) -> Path:
+    """Write a latent space `(n, d)` with its keys and name, as the path's suffix says: `.npz` or `.safetensors`.
+
+    Raises:
+        InvalidInputError: for another suffix, vectors that are not finite, or keys that the format cannot hold.
+        ArtefactError: where the operating system refuses.
+    """
+    path = _checked_suffix(Path(path), SUFFIXES)
+    if path.suffix == ".safetensors":
+        header = {"name": space.name, "keys": list(space.keys)}
+        metadata = {"format": SPACE_FORMAT, "header": canonical_json(header).decode()}
+        write_tensors(path, {"vectors": space.vectors}, metadata=metadata)
+        return path
+    vectors = space.vectors.detach().cpu().float() if _is_bfloat16(space.vectors) else space.vectors
+    array = vectors.detach().cpu().numpy() if isinstance(vectors, torch.Tensor) else vectors
+    if not bool(np.isfinite(array).all()):
+        raise InvalidInputError("vectors: hold NaN or infinity")
+    texts = np.array([SPACE_FORMAT, space.name, *space.keys])
+    # NumPy cuts zero characters off the end of a text.
+    if texts.tolist() != [SPACE_FORMAT, space.name, *space.keys]:
+        raise InvalidInputError(f"{path}: a key or the name ends in a zero character; write .safetensors instead")
+    content = io.BytesIO()
+    np.savez(content, format=texts[0], name=texts[1], keys=texts[2:], vectors=array)
+    write_bytes(path, content.getvalue())
+    return path
+
+
+def load_space(path: Path | str) -> LatentSpace[Any]:
+    """Read a latent space: with NumPy vectors from an `.npz`, with a torch tensor from a `.safetensors` file.
+
+    Raises:
+        InvalidInputError: for another suffix.
+        ArtefactError: where the file is missing, damaged, or holds no latent space.
+    """
+    path = _checked_suffix(Path(path), SUFFIXES)
+    if path.suffix == ".npz":
+        vectors, keys, name = _read_npz(path)
+    else:
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != SPACE_FORMAT or set(tensors) != {"vectors"}:
+            raise ArtefactError(f"{path}: holds no latent space (format {SPACE_FORMAT})")
+        header = parse_json(metadata.get("header", ""), str(path))
+        if not isinstance(header, dict) or not isinstance(header.get("keys"), list):
+            raise ArtefactError(f"{path}: its header lacks the keys of the vectors")
+        vectors, keys, name = tensors["vectors"], header["keys"], header.get("name", "")
+    if not isinstance(name, str):
+        raise ArtefactError(f"{path}: the name is no text")
+    try:
+        if len(keys) != len(vectors):  # no keys at all would be filled in
+            raise InvalidInputError(f"{len(vectors)} vectors and {len(keys)} keys")
+        return LatentSpace(vectors, tuple(keys), name)
+    except (RlstitchError, TypeError) as error:
+        raise ArtefactError(f"{path}: holds no latent space: {error}") from None
+
+
+def save_translation(translation: Translation, path: Path | str) -> Path:
+    """Write a translation as `.safetensors`, with its specification and the report of its fit in the header.
+
+    Raises:
+        InvalidInputError: for another suffix, or numbers that are not finite.
+        ArtefactError: where the operating system refuses.
+    """
+    path = _checked_suffix(Path(path), (".safetensors",))
+    header = canonical_json(translation.spec()).decode()
+    write_tensors(path, translation.state_dict(), metadata={"format": TRANSLATION_FORMAT, "header": header})
+    return path
+
+
+def load_translation(path: Path | str) -> Translation:
+    """Read a translation.
+
+    Raises:
+        InvalidInputError: for another suffix.
+        ArtefactError: where the file is missing, damaged, or holds no translation.
+    """
+    path = _checked_suffix(Path(path), (".safetensors",))
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != TRANSLATION_FORMAT:
+        raise ArtefactError(f"{path}: holds no translation (format {TRANSLATION_FORMAT})")
+    spec = parse_json(metadata.get("header", ""), str(path))
+    matrix = tensors.get("matrix")
+    if not isinstance(spec, dict) or matrix is None:
+        raise ArtefactError(f"{path}: its header or its matrix is missing")
+    # Before anything of the size that the header claims is made.
+    if [spec.get("width_in"), spec.get("width_out")] != list(matrix.shape):
+        raise ArtefactError(f"{path}: the matrix is {tuple(matrix.shape)}, which is not what the header says")
+    try:
+        translation = Translation.from_spec(spec)
+        if any(tensors[name].dtype != own.dtype for name, own in translation.state_dict().items()):
+            raise ArtefactError(f"{path}: its numbers are not of the type that the header says")
+        translation.load_state_dict(tensors)
+    except ArtefactError:
+        raise
+    except (RlstitchError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ArtefactError(f"{path}: holds no translation: {' '.join(str(error).split())}") from None
+    return translation
+
+
+def space_to_dataset(space: LatentSpace[Any], *, vectors: str = "latent", keys: str = "key") -> Dataset:
+    """Return a Hugging Face dataset with one row a vector: a column of keys and one of vectors.
+
+    Raises:
+        MissingExtraError: where the package `datasets` is not installed.
+    """
+    try:
+        from datasets import Dataset
+    except ImportError:
+        raise MissingExtraError("a Hugging Face dataset", "datasets") from None
+    array = torch.as_tensor(space.vectors).detach().cpu()
+    return Dataset.from_dict({keys: list(space.keys), vectors: array.numpy()})
+
+
+def space_from_dataset(
+    dataset: Any, *, vectors: str = "latent", keys: str | None = "key", name: str = ""
+) -> LatentSpace[Any]:
+    """Return the latent space (NumPy, float32 or float64) that two columns of a Hugging Face dataset hold.
+
+    Args:
+        dataset: a `datasets.Dataset`, or whatever gives a column as a sequence by its name.
+        vectors: the column of vectors, all of one width.
+        keys: the column of keys, read as texts; None: rows are called by their number.
+        name: of the space.
+
+    Raises:
+        InvalidInputError: where a column is missing, or is not what it should be.
+    """
+    columns = list(getattr(dataset, "column_names", None) or dataset.keys())
+    for column in (vectors, keys):
+        if column is not None and column not in columns:
+            raise InvalidInputError(f"column {column!r}: not in the dataset, which has {', '.join(columns[:20])}")
+    plain = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
+    try:
+        array = np.stack([np.asarray(row) for row in plain[vectors][:]])
+    except ValueError as error:
+        raise InvalidInputError(f"column {vectors!r}: expected vectors of one width: {error}") from None
+    labels: Sequence[str] = () if keys is None else [str(key) for key in dataset[keys][:]]
+    return LatentSpace(array if array.dtype == np.float64 else array.astype(np.float32), tuple(labels), name)
+
+
+def _read_npz(path: Path) -> tuple[Any, list[str], str]:
+    content = read_bytes(path, max_bytes=MAX_TENSOR_BYTES)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # Our own files are not compressed: what unpacks to more than it takes is not one of them.
+            if sum(member.file_size for member in archive.infolist()) > len(content):
+                raise ArtefactError(f"{path}: unpacks to more than its own size")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            if set(arrays.files) != {"format", "name", "keys", "vectors"} or str(arrays["format"]) != SPACE_FORMAT:
+                raise ArtefactError(f"{path}: holds no latent space (format {SPACE_FORMAT})")
+            vectors, keys, name = arrays["vectors"], arrays["keys"].tolist(), str(arrays["name"])
+    except ArtefactError:
+        raise
+    except _NPZ_ERRORS as error:
+        raise ArtefactError(f"{path}: not a usable npz file: {' '.join(str(error).split())[:200]}") from None
+    return vectors, keys if isinstance(keys, list) else [], name
+
+
+def _checked_suffix(path: Path, suffixes: tuple[str, ...]) -> Path:
+    if path.suffix not in suffixes:
+        raise InvalidInputError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
+    return path
+
+
+def _is_bfloat16(vectors: Any) -> bool:
+    return isinstance(vectors, torch.Tensor) and vectors.dtype == torch.bfloat16
