@@ -96,7 +96,7 @@ class InverseProjection(nn.Module):
         super().__init__()
         if norm not in ("proportional", "mean", "unit"):
             raise UnknownNameError("norm", norm, ["proportional", "mean", "unit"])
-        self.register_buffer("matrix", matrix.detach())
+        self.register_buffer("matrix", matrix.detach().contiguous())
         self.register_buffer("mean_x", mean_x.detach())
         self.register_buffer("mean_y", mean_y.detach())
         self.register_buffer("norms", norms.detach())

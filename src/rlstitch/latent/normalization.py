@@ -31,8 +31,8 @@ class Normalization(nn.Module):
     def __init__(self, shift: torch.Tensor, weight: torch.Tensor, weight_inverse: torch.Tensor, kind: str) -> None:
         super().__init__()
         self.register_buffer("shift", shift.detach())
-        self.register_buffer("weight", weight.detach())
-        self.register_buffer("weight_inverse", weight_inverse.detach())
+        self.register_buffer("weight", weight.detach().contiguous())
+        self.register_buffer("weight_inverse", weight_inverse.detach().contiguous())
         self.kind = kind
 
     @property
@@ -150,9 +150,7 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
     if kind == "zca":
         weight, weight_inverse = weight @ axes.T, axes @ weight_inverse
         return Normalization(mean.to(points), weight.to(points), weight_inverse.to(points), "whiten")
-    return Normalization(
-        mean.to(points), weight.to(points).contiguous(), weight_inverse.to(points).contiguous(), "pca_whiten"
-    )
+    return Normalization(mean.to(points), weight.to(points), weight_inverse.to(points), "pca_whiten")
 
 
 def fit_normalization(kind: str, x: Array, *, shrinkage: float = 0.1) -> Normalization:

@@ -55,8 +55,9 @@ class Translation(nn.Module):
             raise InvalidInputError(
                 f"matrix must be (d_x, d_y) and bias (d_y,), found shapes {tuple(matrix.shape)} and {tuple(bias.shape)}"
             )
-        self.register_buffer("matrix", matrix.detach())
-        self.register_buffer("bias", bias.detach())
+        # One layout in memory, so that a reloaded map gives the same bits.
+        self.register_buffer("matrix", matrix.detach().contiguous())
+        self.register_buffer("bias", bias.detach().contiguous())
         self.method = method
         self.report = report
 

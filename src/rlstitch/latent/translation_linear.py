@@ -12,8 +12,8 @@ from rlstitch.latent.translation import Translation, finish
 
 Ridge = float | Literal["cv"]
 
-# Strengths tried by "cv", as multiples of the mean eigenvalue of the Gram matrix.
-_GRID = torch.logspace(-8, 3, 34, dtype=torch.float64)
+# Strengths tried by "cv", as multiples of the largest eigenvalue of the Gram matrix: three a decade.
+_GRID = torch.logspace(-10, 2, 37, dtype=torch.float64)
 
 
 def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translation:
@@ -65,11 +65,15 @@ def solve(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """
     tolerance = max(x.shape) * torch.finfo(dtype).eps
     x, y = x.double(), y.double()
-    if x.device.type != "cpu":
-        inverse: torch.Tensor = torch.linalg.pinv(x, rtol=tolerance)
-        return inverse @ y
-    # gelsy: QR with pivoting, right on dependent columns and much faster than an SVD.
-    solution: torch.Tensor = torch.linalg.lstsq(x, y, rcond=tolerance, driver="gelsy").solution
+    # Not torch.linalg.lstsq: its gelsy (torch 2.13) misses the rank where columns are 0, and its gelsd is slower than
+    # this.
+    if len(x) >= 2 * x.shape[1]:
+        q, x = torch.linalg.qr(x)
+        y = q.T @ y
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    kept = s > s[0] * tolerance
+    inverse = torch.where(kept, 1 / torch.where(kept, s, torch.ones_like(s)), torch.zeros_like(s))
+    solution: torch.Tensor = vh.T @ (inverse[:, None] * (u.T @ y))
     return solution
 
 
@@ -102,17 +106,17 @@ def _ridge_by_gcv(x: torch.Tensor, y: torch.Tensor, free: int, dtype: torch.dtyp
     else:
         values, axes = torch.linalg.eigh(x @ x.T)
     values = values.clamp_min(0)
-    average = values.mean()
-    if not bool(average > 0):
+    largest = values[-1]
+    if not bool(largest > 0):
         return x.new_zeros(d, y.shape[1])
     # Directions below this are rounding; their coordinates would be noise over nearly nothing.
-    kept = values > values[-1] * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
+    kept = values > largest * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
     values, axes = values[kept], axes[:, kept]
     # Coordinates of y in the left singular vectors of x: u^T y.
     seen = (axes.T @ (x.T @ y)) / values.sqrt()[:, None] if d <= n else axes.T @ y
     energy = seen.square().sum(1)
     unseen = (y.square().sum() - energy.sum()).clamp_min(0)
-    strengths = _GRID.to(values) * average
+    strengths = _GRID.to(values) * largest
     shrunk = strengths[:, None] / (values + strengths[:, None])
     error = (shrunk.square() * energy).sum(1) + unseen
     # n - free - trace(H), per pair; one free parameter is the mean.

@@ -1,0 +1,162 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent import anchors as module
+from rlstitch.latent.anchor_coverage import coverage
+from rlstitch.latent.anchors import (
+    ANCHOR_METHODS,
+    choose_anchors,
+    choose_central,
+    choose_farthest,
+    choose_kmedoids,
+    choose_random,
+    choose_ranked,
+)
+
+
+def sample(n: int = 80, d: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d)) + 2
+
+
+@pytest.mark.parametrize("method", ANCHOR_METHODS)
+@pytest.mark.parametrize("k", [1, 7, 80])
+def test_k_different_rows_the_same_for_the_same_seed(method: str, k: int) -> None:
+    points = sample()
+    rows = choose_anchors(method, points, k, 3)
+    assert isinstance(rows, np.ndarray)
+    assert rows.dtype == np.int64
+    assert rows.shape == (k,)
+    assert len(set(rows.tolist())) == k
+    assert rows.min() >= 0
+    assert rows.max() < 80
+    np.testing.assert_array_equal(choose_anchors(method, points, k, 3), rows)
+    as_tensor = choose_anchors(method, torch.from_numpy(points), k, 3)
+    assert isinstance(as_tensor, torch.Tensor)
+    np.testing.assert_array_equal(as_tensor.numpy(), rows)
+
+
+@pytest.mark.parametrize("method", ["random", "farthest", "farthest_cosine", "kmedoids"])
+def test_seeds_differ(method: str) -> None:
+    assert set(choose_anchors(method, sample(), 5, 0).tolist()) != set(choose_anchors(method, sample(), 5, 1).tolist())
+
+
+METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "euclidean": lambda p: cdist(p, p),
+    "cosine": lambda p: cdist(p, p, "cosine"),
+    "abs_cosine": lambda p: 1 - np.abs(1 - cdist(p, p, "cosine")),
+    "l1": lambda p: cdist(p, p, "cityblock"),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_farthest_agrees_with_the_naive_twin(metric: str) -> None:
+    points = sample()
+    between = METRICS[metric](points)
+    expected = [int(choose_random(points, 1, 4)[0])]
+    while len(expected) < 20:
+        nearest = between[:, expected].min(1)
+        nearest[expected] = -np.inf
+        expected.append(int(nearest.argmax()))
+    assert choose_farthest(points, 20, metric=metric, seed=4).tolist() == expected
+
+
+def test_farthest_takes_a_function_and_golden_order() -> None:
+    line = torch.tensor([[0.0], [1.0], [2.0], [8.5], [10.0]])
+    chosen = choose_farthest(line, 5, seed=1).tolist()
+    assert chosen[0] == int(choose_random(line, 1, 1)[0])
+    squared = choose_farthest(line, 5, metric=lambda p, q: (p - q).square().sum(1), seed=1)
+    assert squared.tolist() == chosen
+    starts = {
+        choose_farthest(line, 2, seed=seed).tolist()[0]: choose_farthest(line, 2, seed=seed) for seed in range(30)
+    }
+    assert all(int(pair[1]) == (4 if start < 3 else 0) for start, pair in starts.items())
+
+
+def test_duplicates_come_last() -> None:
+    points = np.repeat(np.array([[0.0, 1], [5, 1], [9, -3]]), 4, axis=0)
+    rows = choose_farthest(points, 12, seed=0)
+    assert len({tuple(point) for point in points[rows[:3]]}) == 3
+    assert sorted(rows.tolist()) == list(range(12))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_kmedoids_finds_planted_clusters(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(module, "LARGE", 10)
+    rng = np.random.default_rng(0)
+    centres = 30 * np.eye(4)
+    label = np.repeat(np.arange(4), [40, 30, 20, 10])
+    rows = choose_kmedoids(centres[label] + rng.normal(size=(100, 4)), 4, 0)
+    assert label[rows].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("method", ANCHOR_METHODS)
+def test_equal_points_still_give_different_rows(method: str) -> None:
+    rows = choose_anchors(method, np.ones((6, 2), np.float32), 4, 0)
+    assert len(set(rows.tolist())) == 4
+
+
+def test_central_and_ranked() -> None:
+    points = np.array([[10.0], [1.0], [2.0], [-9.0], [1.5]])
+    assert choose_central(points, 3).tolist() == [1, 4, 2]
+    scores = np.array([0.5, 2.0, -1.0, 2.0])
+    assert choose_ranked(scores, 3).tolist() == [1, 3, 0]
+    assert choose_ranked(torch.from_numpy(scores), 2, largest=False).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("method", ANCHOR_METHODS)
+@pytest.mark.parametrize("k", [0, -1, 81, 2.0, True])
+def test_k_is_checked(method: str, k: int) -> None:
+    with pytest.raises(InvalidInputError, match=r"k must be a whole number in \[1, 80\] .* found"):
+        choose_anchors(method, sample(), k)
+
+
+def test_other_errors() -> None:
+    with pytest.raises(UnknownNameError, match="farthest"):
+        choose_anchors("furthest", sample(), 3)
+    with pytest.raises(UnknownNameError, match="unknown metric"):
+        choose_farthest(sample(), 3, metric="manhattan")
+    with pytest.raises(InvalidInputError, match="points must be finite"):
+        choose_random(sample() * np.nan, 3)
+    with pytest.raises(InvalidInputError, match="at least 1 row"):
+        choose_random(sample()[:0], 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 99), st.sampled_from(ANCHOR_METHODS), st.data())
+def test_any_small_set_works(n: int, d: int, seed: int, method: str, data: st.DataObject) -> None:
+    points = np.random.default_rng(seed).integers(0, 3, size=(n, d))
+    k = data.draw(st.integers(1, n))
+    assert len(set(choose_anchors(method, points, k, seed).tolist())) == k
+
+
+def test_coverage_of_a_line() -> None:
+    points = np.arange(5.0)[:, None]
+    report = coverage(points, points[[0, 4, 4]])
+    assert (report.n_points, report.n_anchors, report.distinct, report.rank) == (5, 3, 2, 1)
+    assert (report.nearest_mean, report.nearest_median, report.nearest_max) == (0.8, 1.0, 2.0)
+    assert report.relative == pytest.approx(0.8 / 2**0.5)
+    assert report.condition_number == 1.0
+
+
+def test_coverage_laws() -> None:
+    points = sample(200)
+    few, many = (coverage(points, points[choose_farthest(points, k)], batch_size=17) for k in (4, 60))
+    assert many.nearest_max < few.nearest_max
+    assert many.relative < few.relative
+    assert many.rank == 3
+    every = coverage(points, points)
+    assert every.nearest_max == 0 == every.relative
+    singular = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    assert every.condition_number == pytest.approx(singular[0] / singular[-1])
+    alone = coverage(np.ones((3, 2)), np.ones((2, 2)))
+    assert (alone.rank, alone.distinct, alone.relative, alone.condition_number) == (0, 1, 0.0, 1.0)
+    with pytest.raises(InvalidInputError, match="equally wide"):
+        coverage(points, np.ones((2, 5)))

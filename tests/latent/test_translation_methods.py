@@ -1,0 +1,259 @@
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial import procrustes
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import LinearRegression, Ridge
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent import (
+    evaluate_translation,
+    fit_affine,
+    fit_affine_gradient,
+    fit_cca,
+    fit_l_orthogonal,
+    fit_linear,
+    fit_low_rank,
+    fit_orthogonal,
+    fit_pls,
+    fit_ridge,
+    fit_robust,
+    fit_scaled_orthogonal,
+)
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 5)) @ np.diag([3, 2, 1, 1, 0.3]) + 1
+Y = X @ RNG.normal(size=(5, 4)) + 0.3 * RNG.normal(size=(60, 4)) - 2
+SQUARE = X @ np.linalg.qr(RNG.normal(size=(5, 5)))[0] + 0.2 * RNG.normal(size=(60, 5))
+WEIGHTS = RNG.integers(1, 4, size=60)
+
+
+def test_orthogonal_agrees_with_scipy() -> None:
+    expected, _ = orthogonal_procrustes(X, SQUARE)
+    np.testing.assert_allclose(fit_orthogonal(X, SQUARE, center=False).matrix, expected, atol=1e-12)
+    centred, _ = orthogonal_procrustes(X - X.mean(0), SQUARE - SQUARE.mean(0))
+    np.testing.assert_allclose(fit_orthogonal(X, SQUARE).matrix, centred, atol=1e-12)
+
+
+def test_scaled_orthogonal_reaches_scipys_disparity() -> None:
+    _, _, disparity = procrustes(SQUARE, X)
+    report = fit_scaled_orthogonal(X, SQUARE).report
+    assert report is not None
+    assert 1 - report.r2 == pytest.approx(disparity)
+
+
+def test_widths_that_differ_are_padding_with_zeros() -> None:
+    padded = np.pad(Y, ((0, 0), (0, 1)))
+    expected, _ = orthogonal_procrustes(X, padded)
+    np.testing.assert_allclose(fit_orthogonal(X, Y, center=False).matrix, expected[:, :4], atol=1e-10)
+    backward, _ = orthogonal_procrustes(padded, X)
+    np.testing.assert_allclose(fit_orthogonal(Y, X, center=False).matrix, backward[:4], atol=1e-10)
+
+
+def test_no_turn_beats_the_orthogonal_fit() -> None:
+    best = evaluate_translation(fit_orthogonal(X, SQUARE), X, SQUARE).residual
+    centred, target = X - X.mean(0), SQUARE - SQUARE.mean(0)
+    for _ in range(50):
+        turn = np.linalg.qr(RNG.normal(size=(5, 5)))[0]
+        assert np.sqrt(((centred @ turn - target) ** 2).sum(1).mean()) >= best
+
+
+def test_l_orthogonal_is_the_polar_part_of_least_squares() -> None:
+    solution = np.linalg.lstsq(X - X.mean(0), SQUARE - SQUARE.mean(0), rcond=None)[0]
+    u, _, vh = np.linalg.svd(solution)
+    np.testing.assert_allclose(fit_l_orthogonal(X, SQUARE).matrix, u @ vh, atol=1e-12)
+    assert torch.equal(fit_l_orthogonal(X, SQUARE, center=False).bias, torch.zeros(5, dtype=torch.float64))
+
+
+def test_linear_agrees_with_numpy_also_where_pairs_are_few() -> None:
+    padded = np.pad(X, ((0, 0), (0, 20)))
+    for x, y in ((X, Y), (X[:3], Y[:3]), (padded, Y), (padded[:8], Y[:8]), (np.tile(X, 2), Y), (X[[0, 1] * 5], Y[:10])):
+        expected = np.linalg.lstsq(x, y, rcond=None)[0]
+        np.testing.assert_allclose(fit_linear(x, y).matrix, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [60, 4])
+@pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
+def test_ridge_and_affine_agree_with_scikit_learn(n: int, strength: float) -> None:
+    x, y = X[:n], Y[:n]
+    theirs = Ridge(alpha=strength, fit_intercept=False).fit(x, y)
+    np.testing.assert_allclose(fit_ridge(x, y, ridge=strength).matrix, theirs.coef_.T, atol=1e-10)
+    theirs = Ridge(alpha=strength).fit(x, y)
+    ours = fit_affine(x, y, ridge=strength)
+    np.testing.assert_allclose(ours.matrix, theirs.coef_.T, atol=1e-10)
+    np.testing.assert_allclose(ours.bias, theirs.intercept_, atol=1e-10)
+
+
+def test_affine_without_ridge_is_linear_regression() -> None:
+    theirs = LinearRegression().fit(X, Y)
+    np.testing.assert_allclose(fit_affine(X, Y, ridge=0).matrix, theirs.coef_.T, atol=1e-10)
+
+
+def test_whole_weights_are_repeated_pairs() -> None:
+    again_x, again_y = np.repeat(X, WEIGHTS, axis=0), np.repeat(Y, WEIGHTS, axis=0)
+    total = WEIGHTS.sum()
+    for fit, options, scaled in (
+        (fit_orthogonal, {}, {}),
+        (fit_orthogonal, {"center": False}, {"center": False}),
+        (fit_scaled_orthogonal, {}, {}),
+        (fit_linear, {}, {}),
+        # Weights are scaled to sum to n, and the penalty is not.
+        (fit_ridge, {"ridge": 2.0 * total / 60}, {"ridge": 2.0}),
+        (fit_affine, {"ridge": 2.0 * total / 60}, {"ridge": 2.0}),
+    ):
+        repeated, weighted = fit(again_x, again_y, **options), fit(X, Y, weights=WEIGHTS, **scaled)
+        torch.testing.assert_close(weighted.matrix, repeated.matrix)
+        torch.testing.assert_close(weighted.bias, repeated.bias)
+
+
+def naive_gcv(x: np.ndarray, y: np.ndarray, strength: float) -> float:
+    """The score by the hat matrix, with the mean as one more column."""
+    centred = x - x.mean(0)
+    hat = centred @ np.linalg.solve(centred.T @ centred + strength * np.eye(x.shape[1]), centred.T) + 1 / len(x)
+    rest = y - hat @ y
+    return float((rest**2).sum() / (len(x) - np.trace(hat)) ** 2)
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0, 20.0])
+@pytest.mark.parametrize("n", [9, 60])
+def test_the_strength_by_cross_validation_agrees_with_the_naive_twin(n: int, noise: float) -> None:
+    x = X[:n]
+    y = x[:, :3] + noise * np.random.default_rng(1).normal(size=(n, 3))
+    centred = x - x.mean(0)
+    grid = np.logspace(-10, 2, 37) * np.linalg.eigvalsh(centred.T @ centred).max()
+    best = grid[np.argmin([naive_gcv(x, y, strength) for strength in grid])]
+    torch.testing.assert_close(
+        fit_affine(x, y).matrix, fit_affine(x, y, ridge=float(best)).matrix, atol=1e-8, rtol=1e-8
+    )
+
+
+def test_cross_validation_helps_where_pairs_are_few_and_noisy() -> None:
+    rng = np.random.default_rng(3)
+    matrix = rng.normal(size=(40, 10))
+    x, y = (rng.normal(size=(30, 40)), rng.normal(size=(500, 40)))
+    noisy = x @ matrix + 4 * rng.normal(size=(30, 10))
+    by_cv = evaluate_translation(fit_affine(x, noisy), y, y @ matrix).residual
+    without = evaluate_translation(fit_affine(x, noisy, ridge=0), y, y @ matrix).residual
+    assert by_cv < without
+
+
+def test_wide_and_tall_forms_agree() -> None:
+    # Zero columns change nothing but the form: d > n.
+    wide = np.pad(X[:8], ((0, 0), (0, 20)))
+    for ridge in ("cv", 0.7, 0):
+        np.testing.assert_allclose(
+            fit_affine(wide, Y[:8], ridge=ridge).matrix[:5], fit_affine(X[:8], Y[:8], ridge=ridge).matrix, atol=1e-8
+        )
+
+
+def test_low_rank_is_reduced_rank_regression() -> None:
+    x, y = X - X.mean(0), Y - Y.mean(0)
+    solution = np.linalg.lstsq(x, y, rcond=None)[0]
+    _, _, vh = np.linalg.svd(x @ solution)
+    for rank in (1, 2, 4):
+        ours = fit_low_rank(X, Y, rank=rank, ridge=0).matrix
+        np.testing.assert_allclose(ours, solution @ vh[:rank].T @ vh[:rank], atol=1e-10)
+        assert np.linalg.matrix_rank(ours.numpy()) == rank
+    planted = X @ RNG.normal(size=(5, 1)) @ RNG.normal(size=(1, 4))
+    assert np.linalg.matrix_rank(fit_low_rank(X, planted).matrix.numpy()) == 1
+
+
+@pytest.mark.parametrize("components", [1, 2, 3, 5])
+def test_pls_agrees_with_scikit_learn(components: int) -> None:
+    theirs = PLSRegression(components, scale=False, tol=1e-14, max_iter=10_000).fit(X, Y)
+    np.testing.assert_allclose(fit_pls(X, Y, components=components)(X), theirs.predict(X), atol=1e-6)
+
+
+def test_all_components_give_least_squares() -> None:
+    expected = LinearRegression().fit(X, Y).predict(X)
+    np.testing.assert_allclose(fit_pls(X, Y)(X), expected, atol=1e-8)
+    np.testing.assert_allclose(fit_cca(X, Y, shrinkage=0.0)(X), expected, atol=1e-8)
+    np.testing.assert_allclose(fit_low_rank(X, Y, rank=4, ridge=0)(X), expected, atol=1e-8)
+
+
+def test_cca_keeps_the_direction_that_correlates_most() -> None:
+    rng = np.random.default_rng(4)
+    shared, x, y = rng.normal(size=(400, 1)), rng.normal(size=(400, 3)), rng.normal(size=(400, 3))
+    x[:, :1], y[:, 2:] = shared, 0.1 * shared
+    # The largest variance of y is elsewhere; correlation finds the small shared part.
+    matrix = fit_cca(x, y, components=1, shrinkage=0.0).matrix.numpy()
+    assert matrix[0, 2] == pytest.approx(0.1, abs=0.02)
+    assert np.abs(matrix).sum() - abs(matrix[0, 2]) < 0.25
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber", "cosine"])
+def test_gradient_reaches_least_squares_or_the_planted_directions(loss: str) -> None:
+    if loss == "mse":
+        expected = LinearRegression().fit(X, Y)
+        ours = fit_affine_gradient(X, Y, steps=500)
+        np.testing.assert_allclose(ours.matrix, expected.coef_.T, atol=1e-4)
+        np.testing.assert_allclose(ours.bias, expected.intercept_, atol=1e-4)
+        return
+    planted = X @ RNG.normal(size=(5, 4)) + 0.5
+    report = fit_affine_gradient(X, planted, loss=loss, steps=500).report
+    assert report is not None
+    assert report.mean_cosine > 0.9999
+
+
+def test_gradient_works_where_gradients_are_off_and_leaves_the_input_alone() -> None:
+    x, y = torch.from_numpy(X).requires_grad_(), torch.from_numpy(Y)
+    free = fit_affine_gradient(x, y)
+    with torch.inference_mode():
+        inside = fit_affine_gradient(torch.from_numpy(X), y)
+    torch.testing.assert_close(inside.matrix.clone(), free.matrix)
+    assert x.grad is None
+    strong = fit_affine_gradient(X, Y, decay=1e3)
+    assert strong.matrix.abs().max() < 0.1 * free.matrix.abs().max()
+
+
+@pytest.mark.parametrize("loss", ["tukey", "huber", "trimmed"])
+@pytest.mark.parametrize("base", ["orthogonal", "scaled_orthogonal", "affine"])
+def test_robust_fits_withstand_wrong_pairs(base: str, loss: str) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(200, 5))
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    y = x @ turn + 1 + 0.01 * rng.normal(size=(200, 5))
+    y[:50] = 5 * rng.normal(size=(50, 5)) + 4
+    plain = fit_orthogonal(x, y) if base == "orthogonal" else fit_affine(x, y)
+    robust = fit_robust(x, y, base=base, loss=loss, keep=0.7)
+    error = np.linalg.norm(robust(x[50:]) - y[50:], axis=1).mean()
+    assert error < (0.15 if loss == "huber" else 0.05)
+    assert error < 0.2 * np.linalg.norm(plain(x[50:]) - y[50:], axis=1).mean()
+    assert robust.method == f"robust {base}"
+
+
+def test_robust_agrees_with_its_base_where_all_pairs_fit() -> None:
+    x = RNG.normal(size=(50, 4))
+    y = x @ np.linalg.qr(RNG.normal(size=(4, 4)))[0]
+    torch.testing.assert_close(fit_robust(x, y).matrix, fit_orthogonal(x, y).matrix)
+    kept = fit_robust(x, y + 0.1 * RNG.normal(size=y.shape), loss="trimmed", keep=1.0)
+    assert kept.report is not None
+
+
+def test_options_are_checked() -> None:
+    for bad in (-1.0, float("nan"), float("inf"), "gcv"):
+        with pytest.raises(InvalidInputError, match="ridge must be 'cv' or a finite number of at least 0"):
+            fit_affine(X, Y, ridge=bad)
+    with pytest.raises(InvalidInputError, match="fit_affine needs at least 3 pairs, found 2"):
+        fit_affine(X[:2], Y[:2])
+    with pytest.raises(InvalidInputError, match=r"rank must be a whole number in \[1, 4\]"):
+        fit_low_rank(X, Y, rank=5)
+    with pytest.raises(InvalidInputError, match=r"components must be a whole number in \[1, 3\]"):
+        fit_pls(X[:4], Y[:4], components=4)
+    with pytest.raises(InvalidInputError, match=r"components must be a whole number in \[1, 4\]"):
+        fit_cca(X, Y, components=5)
+    with pytest.raises(InvalidInputError, match="shrinkage must lie in"):
+        fit_cca(X, Y, shrinkage=1.0)
+    with pytest.raises(UnknownNameError, match="loss"):
+        fit_affine_gradient(X, Y, loss="l2")
+    with pytest.raises(InvalidInputError, match="decay"):
+        fit_affine_gradient(X, Y, decay=-1)
+    with pytest.raises(UnknownNameError, match="base of fit_robust"):
+        fit_robust(X, Y, base="pls")
+    with pytest.raises(UnknownNameError, match="robust loss"):
+        fit_robust(X, Y, loss="l1")
+    with pytest.raises(InvalidInputError, match=r"keep must lie in \[0.5, 1\]"):
+        fit_robust(X, Y, loss="trimmed", keep=0.3)
+    with pytest.raises(InvalidInputError, match="weights must have one value a pair"):
+        fit_orthogonal(X, Y, weights=np.ones(3))
