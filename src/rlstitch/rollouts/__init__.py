@@ -1,1 +1,61 @@
-"""."""
+"""Agents in worlds: evaluation, collection of views and pairs, statistics, video."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlstitch.rollouts.actors import Actor, RandomAgent
+    from rlstitch.rollouts.episodes import episode_seed
+    from rlstitch.rollouts.evaluation import Evaluation, evaluate
+    from rlstitch.rollouts.pool import EvaluationPool
+    from rlstitch.rollouts.statistics import (
+        Interval,
+        Summary,
+        bootstrap_interval,
+        iqm,
+        recovery,
+        summarize,
+        wilson_interval,
+    )
+
+_HOMES = {
+    "Actor": "actors",
+    "RandomAgent": "actors",
+    "episode_seed": "episodes",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "EvaluationPool": "pool",
+    "Interval": "statistics",
+    "Summary": "statistics",
+    "bootstrap_interval": "statistics",
+    "iqm": "statistics",
+    "recovery": "statistics",
+    "summarize": "statistics",
+    "wilson_interval": "statistics",
+}
+
+__all__ = [
+    "Actor",
+    "Evaluation",
+    "EvaluationPool",
+    "Interval",
+    "RandomAgent",
+    "Summary",
+    "bootstrap_interval",
+    "episode_seed",
+    "evaluate",
+    "iqm",
+    "recovery",
+    "summarize",
+    "wilson_interval",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -89,7 +89,7 @@ def bootstrap_interval(
 
     `statistic(array, axis)` reduces one axis. One value, or values that are all equal, give an interval of no width: it
     says that nothing varied, not that the figure is certain. Where BCa is undefined (every resample on one side of the
-    estimate), the percentile interval is returned. Raises InvalidInputError for no values or values that are not finite.
+    estimate), the percentile interval is returned. Raises InvalidInputError for no values or non-finite ones.
     """
     sample = _checked("values", values)
     _check_options(confidence, resamples, method)
