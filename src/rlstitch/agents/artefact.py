@@ -269,4 +269,6 @@ def _agent_folders(root: Path) -> list[Path]:
 
 
 def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+    """Return a message without line breaks, cut where it quotes a file at length."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"

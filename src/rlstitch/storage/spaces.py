@@ -147,7 +147,7 @@ def space_to_dataset(space: LatentSpace[Any], *, vectors: str = "latent", keys: 
 def space_from_dataset(
     dataset: Any, *, vectors: str = "latent", keys: str | None = "key", name: str = ""
 ) -> LatentSpace[Any]:
-    """Return the latent space (NumPy, float32 or float64) that two columns of a Hugging Face dataset hold.
+    """Return the latent space (NumPy, float32) that two columns of a Hugging Face dataset hold.
 
     Args:
         dataset: a `datasets.Dataset`, or whatever gives a column as a sequence by its name.
@@ -164,11 +164,11 @@ def space_from_dataset(
             raise InvalidInputError(f"column {column!r}: not in the dataset, which has {', '.join(columns[:20])}")
     plain = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
     try:
-        array = np.stack([np.asarray(row) for row in plain[vectors][:]])
-    except ValueError as error:
+        array = np.stack([np.asarray(row, dtype=np.float32) for row in plain[vectors][:]])
+    except (TypeError, ValueError) as error:
         raise InvalidInputError(f"column {vectors!r}: expected vectors of one width: {error}") from None
     labels: Sequence[str] = () if keys is None else [str(key) for key in dataset[keys][:]]
-    return LatentSpace(array if array.dtype == np.float64 else array.astype(np.float32), tuple(labels), name)
+    return LatentSpace(array, tuple(labels), name)
 
 
 def _read_npz(path: Path) -> tuple[Any, list[str], str]:
