@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from rlstitch.rollouts.actors import Actor, RandomAgent
     from rlstitch.rollouts.episodes import episode_seed
     from rlstitch.rollouts.evaluation import Evaluation, evaluate
+    from rlstitch.rollouts.frames import caption_frames, side_by_side
     from rlstitch.rollouts.pool import EvaluationPool
     from rlstitch.rollouts.statistics import (
         Interval,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         summarize,
         wilson_interval,
     )
+    from rlstitch.rollouts.video import Film, record, write_gif, write_mp4
 
 _HOMES = {
     "Actor": "actors",
@@ -25,6 +27,8 @@ _HOMES = {
     "episode_seed": "episodes",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
+    "caption_frames": "frames",
+    "side_by_side": "frames",
     "EvaluationPool": "pool",
     "Interval": "statistics",
     "Summary": "statistics",
@@ -33,22 +37,32 @@ _HOMES = {
     "recovery": "statistics",
     "summarize": "statistics",
     "wilson_interval": "statistics",
+    "Film": "video",
+    "record": "video",
+    "write_gif": "video",
+    "write_mp4": "video",
 }
 
 __all__ = [
     "Actor",
     "Evaluation",
     "EvaluationPool",
+    "Film",
     "Interval",
     "RandomAgent",
     "Summary",
     "bootstrap_interval",
+    "caption_frames",
     "episode_seed",
     "evaluate",
     "iqm",
+    "record",
     "recovery",
+    "side_by_side",
     "summarize",
     "wilson_interval",
+    "write_gif",
+    "write_mp4",
 ]
 
 
