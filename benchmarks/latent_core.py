@@ -42,14 +42,17 @@ class Case:
 
 
 def data(n: int, d: int, seed: int) -> NDArray[np.float32]:
+    """Standard normal samples (n, d), float32."""
     return np.random.default_rng(seed).standard_normal((n, d), dtype=np.float32)
 
 
 def difference(ours: Any, peer: Any) -> dict[str, float]:
+    """How far two results lie apart."""
     return {"largest difference": float(np.abs(np.asarray(ours) - np.asarray(peer)).max())}
 
 
 def cosine(tiny: bool) -> Case:
+    """Cosine of many samples on many anchors."""
     from sklearn.metrics.pairwise import cosine_similarity
 
     x, anchors = (data(2000, 64, 0), data(32, 64, 1)) if tiny else (data(100_000, 768, 0), data(1024, 768, 1))
@@ -63,6 +66,7 @@ def cosine(tiny: bool) -> Case:
 
 
 def cosine_streamed(tiny: bool) -> Case:
+    """The same in batches, for its memory."""
     from sklearn.metrics.pairwise import cosine_similarity
 
     x, anchors = (data(2000, 64, 0), data(32, 64, 1)) if tiny else (data(100_000, 768, 0), data(1024, 768, 1))
@@ -75,16 +79,19 @@ def cosine_streamed(tiny: bool) -> Case:
 
 
 def drain(stream: Any) -> float:
+    """Use up a stream, as a writer would, and keep nothing."""
     return sum(float(part[-1, -1]) for part in stream)
 
 
 def l1(tiny: bool) -> Case:
+    """L1 distances."""
     x, anchors = (data(500, 64, 0), data(32, 64, 1)) if tiny else (data(20_000, 768, 0), data(1024, 768, 1))
     a, b = torch.from_numpy(x), torch.from_numpy(anchors)
     return Case(lambda: latent.project_l1(a, b), lambda: torch.cdist(a, b, p=1), "torch.cdist", 1.0, difference)
 
 
 def mahalanobis(tiny: bool) -> Case:
+    """Mahalanobis distances, once the anchors are prepared."""
     x, anchors = (data(2000, 64, 0), data(128, 64, 1)) if tiny else (data(100_000, 768, 0), data(1024, 768, 1))
     # Fitted once outside, as the covariance of the anchors is: the bar is on the projection of many samples.
     ours, peer = latent.projector(anchors, "mahalanobis"), latent.projector(anchors, "cosine")
@@ -93,27 +100,28 @@ def mahalanobis(tiny: bool) -> Case:
 
 
 def geodesic(tiny: bool) -> Case:
+    """Shortest ways on one graph of nearest neighbours."""
     from scipy.sparse.csgraph import dijkstra
 
     from rlstitch.latent.projection_graph import anchor_distances, neighbour_graph
 
     points, k = (data(300, 8, 0), 16) if tiny else (data(5000, 32, 0), 512)
-    nodes = points.astype(np.float64)
-    graph = neighbour_graph(nodes, 10)
+    graph = neighbour_graph(points.astype(np.float64), 10)
 
-    # The peer gets the graph as a gift; ours builds it.
     def peer() -> Any:
         return dijkstra(graph, directed=False, indices=np.arange(k)).T
 
-    return Case(lambda: anchor_distances(nodes, k, 10), peer, "scipy dijkstra, same graph", 1.0, difference)
+    return Case(lambda: anchor_distances(graph, k), peer, "scipy dijkstra, same graph", 1.0, difference)
 
 
 def held_out(translation: Any, predict: Callable[[Any], Any], x: Any, y: Any) -> dict[str, float]:
+    """Residuals on pairs that no fit has seen."""
     theirs = float(np.sqrt(np.square(predict(x) - y).sum(1).mean()))
     return {"held-out residual": latent.evaluate_translation(translation, x, y).residual, "peer's": theirs}
 
 
 def regression(tiny: bool) -> tuple[Any, Any, Any, Any]:
+    """Pairs with a planted affine map and noise: x, y and the same held out."""
     n, d = (300, 32) if tiny else (3000, 512)
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((d, d)) / np.sqrt(d)
@@ -124,6 +132,7 @@ def regression(tiny: bool) -> tuple[Any, Any, Any, Any]:
 
 
 def affine_lstsq(tiny: bool) -> Case:
+    """An affine fit with cross-validated ridge, beside least squares."""
     x, y, test, target = regression(tiny)
 
     def peer() -> Any:
@@ -136,6 +145,7 @@ def affine_lstsq(tiny: bool) -> Case:
 
 
 def affine_ridge(tiny: bool) -> Case:
+    """An affine fit with a given ridge."""
     from sklearn.linear_model import Ridge
 
     x, y, test, target = regression(tiny)
@@ -148,6 +158,7 @@ def affine_ridge(tiny: bool) -> Case:
 
 
 def affine_ridge_cv(tiny: bool) -> Case:
+    """An affine fit with cross-validated ridge, beside the same of scikit-learn."""
     from sklearn.linear_model import RidgeCV
 
     x, y, test, target = regression(tiny)
@@ -160,6 +171,7 @@ def affine_ridge_cv(tiny: bool) -> Case:
 
 
 def procrustes(tiny: bool) -> Case:
+    """The orthogonal fit."""
     from scipy.linalg import orthogonal_procrustes
 
     n, d = (300, 32) if tiny else (3000, 512)
@@ -179,6 +191,7 @@ def procrustes(tiny: bool) -> Case:
 
 
 def farthest(tiny: bool) -> Case:
+    """Farthest-point sampling."""
     (n, d, k) = (1000, 16, 20) if tiny else (100_000, 256, 1000)
     points = data(n, d, 0)
 
@@ -228,6 +241,7 @@ class Row:
 
 
 def measure(name: str, tiny: bool, repeats: int) -> Row:
+    """Run one case."""
     case = CASES[name](tiny)
     results = case.ours(), case.peer()
     times: tuple[list[float], list[float]] = ([], [])
@@ -248,6 +262,7 @@ def peak_mib(name: str, role: str, tiny: bool) -> float:
 
 
 def print_peak(name: str, role: str, tiny: bool) -> None:
+    """What the fresh process of `peak_mib` does."""
     case = CASES[name](tiny)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     case.ours() if role == "ours" else case.peer()
@@ -255,6 +270,7 @@ def print_peak(name: str, role: str, tiny: bool) -> None:
 
 
 def main() -> None:
+    """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="small data: shows that it runs, says nothing of speed")
     parser.add_argument("--only", nargs="+", choices=sorted(CASES), default=sorted(CASES))

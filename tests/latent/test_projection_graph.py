@@ -51,7 +51,7 @@ def test_many_neighbours_give_the_euclidean_distance() -> None:
 def test_parts_that_do_not_meet_are_joined_by_their_shortest_edge() -> None:
     left = np.array([[0.0], [1.0], [2.0]])
     nodes = np.concatenate([left, left + 10, left + 100])
-    ways = anchor_distances(nodes, 1, neighbours=1)
+    ways = anchor_distances(neighbour_graph(nodes, 1), 1)
     np.testing.assert_allclose(ways[:, 0], nodes[:, 0], atol=1e-12)
     graph = neighbour_graph(nodes, 1)
     assert abs(graph - graph.T).max() == 0

@@ -44,7 +44,7 @@ def bind_geodesic(
     require_count(neighbours, 1_000_000, "neighbours", "a number of neighbours")
     data = nodes.cpu().double().numpy()
     index = NearestNeighbors(n_neighbors=min(neighbours, len(data))).fit(data)
-    ways = anchor_distances(data, len(anchors), neighbours)
+    ways = anchor_distances(neighbour_graph(data, neighbours), len(anchors))
 
     def relation(x: torch.Tensor) -> torch.Tensor:
         out = x.new_empty(len(x), len(anchors))
@@ -61,11 +61,12 @@ def bind_geodesic(
     return relation
 
 
-def anchor_distances(nodes: NDArray[np.float64], k: int, neighbours: int) -> NDArray[np.float64]:
-    """Shortest ways from each node (m, d) to the first k of them along `neighbour_graph`: (m, k)."""
+def anchor_distances(graph: Any, k: int) -> NDArray[np.float64]:
+    """Shortest ways from each node to the first k along a symmetric graph (m, m), as of `neighbour_graph`: (m, k)."""
     from scipy.sparse.csgraph import dijkstra
 
-    ways = dijkstra(neighbour_graph(nodes, neighbours), directed=False, indices=np.arange(k))
+    # Every edge is stored both ways: told that the graph is undirected, SciPy would walk each of them twice.
+    ways = dijkstra(graph, directed=True, indices=np.arange(k))
     if not np.isfinite(ways).all():
         raise InvalidInputError("points must be joined into one graph, but some anchors cannot be reached")
     return np.ascontiguousarray(ways.T)
