@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,15 @@ def test_a_damaged_set_is_refused_and_written_anew(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="altered or damaged"):
         load_anchor_set(folder)
     assert load_anchor_set(anchors.save(tmp_path)) == anchors
+
+
+def test_a_set_can_be_stored_by_many_at_once(tmp_path: Path) -> None:
+    anchors = AnchorSet.symbolic(ENVIRONMENT, make_views())
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: anchors.save(tmp_path), range(16)))
+    assert set(folders) == {tmp_path / anchors.identity[:16]}
+    assert [path.name for path in tmp_path.iterdir()] == [folders[0].name]
+    assert load_anchor_set(folders[0]) == anchors
 
 
 def test_bytes_changed_at_random_never_load_as_another_set(tmp_path: Path) -> None:

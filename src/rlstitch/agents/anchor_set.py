@@ -170,23 +170,32 @@ class AnchorSet:
             ArtefactError: where the operating system refuses.
         """
         folder = Path(root) / self.identity[:SHORT]
-        if folder.is_dir():
-            try:
-                if _load(folder) == self:
-                    return folder
-            except ArtefactError:
-                pass  # a damaged copy is written anew
-        with staged_folder(folder, force=True, marker=MANIFEST) as stage:
-            write_tensors(stage / CONTENT, self.arrays())
-            described = {
-                "identity": self.identity,
-                "environment": self.environment,
-                "view": self.view,
-                "kind": self.kind,
-                "count": len(self),
-            }
-            write_json(stage / MANIFEST, described, schema_version=SCHEMA_VERSION)
+        if self._is_stored(folder):
+            return folder
+        try:
+            with staged_folder(folder, force=folder.exists(), marker=MANIFEST) as stage:
+                self._write(stage)
+        except RlstitchError:
+            if not self._is_stored(folder):  # else another process was faster
+                raise
         return folder
+
+    def _is_stored(self, folder: Path) -> bool:
+        try:
+            return folder.is_dir() and _load(folder) == self
+        except ArtefactError:  # a damaged copy is written anew
+            return False
+
+    def _write(self, folder: Path) -> None:
+        write_tensors(folder / CONTENT, self.arrays())
+        described = {
+            "identity": self.identity,
+            "environment": self.environment,
+            "view": self.view,
+            "kind": self.kind,
+            "count": len(self),
+        }
+        write_json(folder / MANIFEST, described, schema_version=SCHEMA_VERSION)
 
 
 def load_anchor_set(reference: Path | str, *, root: Path | str = "anchors") -> AnchorSet:

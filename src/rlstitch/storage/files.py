@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -55,14 +55,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     with translated_errors("write", path):
         if path.is_dir():
             raise InvalidInputError(f"cannot write {path}: it is a folder")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix="~")
-        beside = Path(name)
+        beside = path.parent / f".tmp-{secrets.token_hex(8)}~"
+        # Opened anew, never an older file; the system applies the user's mask to the permissions.
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            beside.chmod(0o666 & ~_umask())  # mkstemp gives 0600
             beside.replace(path)
         except BaseException:
             beside.unlink(missing_ok=True)
@@ -80,13 +80,6 @@ def sync_folder(path: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    # Python can read the mask only by setting it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager

@@ -42,7 +42,10 @@ def staged_folder(path: Path, *, force: bool = False, marker: str | None = None)
         _check_target(path, force, marker)
         with translated_errors("write", path):
             sync_folder(fresh)
-            _exchange(fresh, path, outer / "old")
+            if force:
+                _exchange(fresh, path, outer / "old")
+            else:
+                fresh.rename(path)  # fails where a full folder appeared meanwhile
             sync_folder(path.parent)
     finally:
         if path.exists() or not (outer / "old").exists():  # never delete the only copy of the older folder
