@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlstitch.rollouts.actors import Actor, RandomAgent
+    from rlstitch.rollouts.collection import ViewCollection, collect_views
     from rlstitch.rollouts.episodes import episode_seed
     from rlstitch.rollouts.evaluation import Evaluation, evaluate
     from rlstitch.rollouts.frames import caption_frames, side_by_side
+    from rlstitch.rollouts.pairs import (
+        ViewSplit,
+        choose_anchor_set,
+        collect_paired_images,
+        encode_views_of,
+        latent_pairs,
+        split_views,
+    )
     from rlstitch.rollouts.pool import EvaluationPool
     from rlstitch.rollouts.statistics import (
         Interval,
@@ -24,6 +33,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "Actor": "actors",
     "RandomAgent": "actors",
+    "ViewCollection": "collection",
+    "ViewSplit": "pairs",
+    "choose_anchor_set": "pairs",
+    "collect_paired_images": "pairs",
+    "collect_views": "collection",
+    "encode_views_of": "pairs",
+    "latent_pairs": "pairs",
+    "split_views": "pairs",
     "episode_seed": "episodes",
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
@@ -51,14 +68,22 @@ __all__ = [
     "Interval",
     "RandomAgent",
     "Summary",
+    "ViewCollection",
+    "ViewSplit",
     "bootstrap_interval",
     "caption_frames",
+    "choose_anchor_set",
+    "collect_paired_images",
+    "collect_views",
+    "encode_views_of",
     "episode_seed",
     "evaluate",
     "iqm",
+    "latent_pairs",
     "record",
     "recovery",
     "side_by_side",
+    "split_views",
     "summarize",
     "wilson_interval",
     "write_gif",

@@ -45,9 +45,14 @@ class Played:
 
 def episode_seed(seed: int, episode: int) -> int:
     """Return the environment seed of an episode: 31 bits that depend on (seed, episode) alone."""
-    if seed < 0:
-        raise InvalidInputError(f"seed: expected 0 or more, found {seed}")
+    check_seed(seed)
     return int(np.random.SeedSequence((_DOMAIN, seed, episode)).generate_state(1)[0]) >> 1
+
+
+def check_seed(seed: int) -> None:
+    """Raise InvalidInputError for a seed that is negative or does not fit into 64 bits."""
+    if not 0 <= seed < 2**64:
+        raise InvalidInputError(f"seed: expected 0 to 2**64 - 1, found {seed}")
 
 
 def play(

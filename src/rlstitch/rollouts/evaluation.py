@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.actors import Actor, RandomAgent
-from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Played, episode_seed, play
+from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Played, check_seed, episode_seed, play
 from rlstitch.rollouts.statistics import Summary, summarize
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def evaluate(
                 deterministic=deterministic,
                 max_episode_steps=max_episode_steps,
             )
+    check_seed(seed)
     check_counts(episodes=episodes, num_envs=num_envs, workers=workers, max_episode_steps=max_episode_steps)
     world, start = world_of(agent, world), time.perf_counter()
     played = play_in_world(

@@ -14,7 +14,7 @@ import numpy as np
 
 from rlstitch.errors import IncompatibleError, InvalidInputError, RlstitchError
 from rlstitch.rollouts.actors import Actor, RandomAgent
-from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Played
+from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Played, check_seed
 from rlstitch.rollouts.evaluation import Evaluation, assemble, check_counts, play_in_world, world_of
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class EvaluationPool:
         Raises:
             RlstitchError: the first error of a process, or where one has died or the pool is closed.
         """
+        check_seed(seed)
         check_counts(episodes=episodes, max_episode_steps=max_episode_steps)
         if not self._pipes:
             raise InvalidInputError("pool: expected an open one, found one that was closed")

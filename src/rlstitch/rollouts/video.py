@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.rollouts.actors import Actor
-from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Moment, Played, episode_seed, play
+from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Moment, Played, check_seed, episode_seed, play
 from rlstitch.rollouts.evaluation import check_counts, world_of
 from rlstitch.rollouts.frames import Frames, check_frames, enlarge, inset, pad_even
 from rlstitch.storage.files import write_bytes
@@ -64,6 +64,7 @@ def record(
     """
     from rlstitch.envs import make_vec
 
+    check_seed(seed)
     check_counts(episodes=episodes, scale=scale, hold=hold)
     world = world_of(agent, world)
     env = make_vec(world, 1, seed=seed, autoreset="disabled")

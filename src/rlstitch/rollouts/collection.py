@@ -1,0 +1,206 @@
+"""Walking through a world and keeping every distinct view: symbolic, so that it means the same under every look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.rollouts.actors import Policy, noise_width
+from rlstitch.rollouts.episodes import check_seed
+from rlstitch.rollouts.evaluation import check_counts
+
+if TYPE_CHECKING:
+    from rlstitch.agents.agent import Agent
+    from rlstitch.envs import World
+    from rlstitch.envs.minigrid import MiniGridVectorEnv
+
+Views = npt.NDArray[np.uint8]
+"""Symbolic views `(n, h, w, 5)`: free of looks."""
+
+HOLD = 8
+"""Steps that a held action lasts on average. Held actions reach what a trembling random walk does not (2503.01881)."""
+DOMAIN = 0x636F6C6C
+
+
+@dataclass(frozen=True)
+class ViewCollection:
+    """Distinct views of a world in the order in which they were first met."""
+
+    world: World
+    views: Views
+    """`(n, h, w, 5)`, no two equal."""
+    counts: npt.NDArray[np.int64]
+    """`(n,)` how often each was met."""
+    total: int
+    """Views met, repeats included: environment steps, and one at each environment's start."""
+    complete: bool
+    """Whether as many distinct views were found as were asked for (False: the steps ran out)."""
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __str__(self) -> str:
+        return f"{len(self)} distinct views among {self.total} of {self.world.environment} ({self.world.view} view)"
+
+    def render(self, variation: str = "standard", tile_size: int = 8) -> npt.NDArray[np.uint8]:
+        """Draw all views under a look: uint8 `(n, H, W, 3)`."""
+        from rlstitch.envs import render_views
+
+        return render_views(self.views, variation=variation, tile_size=tile_size)
+
+
+def collect_views(
+    world: World,
+    *,
+    count: int | None = None,
+    max_steps: int = 20_000,
+    seed: int = 0,
+    agents: Sequence[Agent] = (),
+    num_envs: int = 16,
+) -> ViewCollection:
+    """Walk through a MiniGrid world and keep every distinct view on which an agent would have acted.
+
+    The environments are dealt out in turn to random play, play with held random actions, and each of the agents, which
+    sees the same state in its own look and samples its actions. The result is a function of the arguments.
+
+    Args:
+        world: where to walk; its variation has no effect.
+        count: stop at so many distinct views; None: use all steps. Small worlds have some 50 to 160 views in all.
+        max_steps: environment steps, over all environments.
+        seed: of environments and actions.
+        agents: who else walks.
+        num_envs: environments at once; at least two more than there are agents, so that each way of playing has one.
+
+    Raises:
+        InvalidInputError: for numbers below 1, or a world that is no MiniGrid.
+        IncompatibleError: where an agent has another view or other actions than the world.
+    """
+    from rlstitch.envs import make_vec
+
+    check_seed(seed)
+    check_counts(count=1 if count is None else count, max_steps=max_steps, num_envs=num_envs)
+    if num_envs < 2 + len(agents):
+        raise InvalidInputError(
+            f"num_envs: expected at least {2 + len(agents)}, one a way of playing, found {num_envs}"
+        )
+    env = make_vec(world, num_envs, seed=seed)
+    try:
+        if not hasattr(env, "symbolic"):
+            raise InvalidInputError(f"world: expected a MiniGrid, found {world.environment}")
+        minigrid = cast("MiniGridVectorEnv", env)
+        walkers = _Walkers(world, env.single_action_space, agents, num_envs, seed)
+        met = _Met(count)
+        env.reset(seed=cast("Any", collection_seeds(seed, num_envs)))
+        views = minigrid.symbolic()
+        met.add(views)
+        taken = 0
+        while not met.enough and taken < max_steps:
+            env.step(walkers.actions(views))
+            views = minigrid.symbolic()
+            met.add(views)
+            taken += num_envs
+    finally:
+        env.close()
+    return met.collection(world)
+
+
+class HeldActions:
+    """Random actions, each held for a random number of steps, 1 to 2 * HOLD - 1."""
+
+    def __init__(self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int) -> None:
+        if not isinstance(space, gymnasium.spaces.Discrete):
+            raise InvalidInputError(f"action_space: expected Discrete, found {space}")
+        self._rng, self._n, self._slots = rng, int(space.n), slots
+        self._actions = np.zeros(slots, dtype=np.int64)
+        self._left = np.zeros(slots, dtype=np.int64)
+
+    def next(self) -> npt.NDArray[np.int64]:
+        """Return the actions `(slots,)` of the next step."""
+        # Drawn for all slots, needed or not: what one slot draws does not shift another's.
+        actions, lengths = self._rng.integers(self._n, size=self._slots), self._rng.integers(1, 2 * HOLD, self._slots)
+        over = self._left == 0
+        self._actions = np.where(over, actions, self._actions)
+        self._left = np.where(over, lengths, self._left) - 1
+        return self._actions
+
+
+class _Walkers:
+    """Who acts in which environment of a collection."""
+
+    def __init__(
+        self, world: World, space: gymnasium.Space[Any], agents: Sequence[Agent], slots: int, seed: int
+    ) -> None:
+        for agent in agents:
+            if agent.card.world.view != world.view:
+                raise IncompatibleError(
+                    f"agent {agent.card.name!r} takes the {agent.card.world.view} view, the world gives {world.view}"
+                )
+        self._rng = np.random.default_rng((DOMAIN, seed))
+        self._width = noise_width(space)
+        self._held = HeldActions(self._rng, space, slots)
+        self._agents = [(agent, Policy(agent, space)) for agent in agents]
+        self._role = np.arange(slots) % (2 + len(agents))
+
+    def actions(self, views: Views) -> npt.NDArray[np.int64]:
+        """Return the actions `(slots,)` in the states that these views show."""
+        random = self._rng.integers(self._width, size=len(views))
+        actions = np.where(self._role == 0, random, self._held.next())
+        for i, (agent, policy) in enumerate(self._agents):
+            mine = np.flatnonzero(self._role == 2 + i)
+            noise = self._rng.gumbel(size=(len(mine), self._width))
+            seen = views[mine]
+            actions[mine] = policy.act(own_images(agent, seen), noise=noise, views=seen)
+        return actions
+
+
+class _Met:
+    """Distinct views in the order of their first meeting."""
+
+    def __init__(self, count: int | None) -> None:
+        self._count = count
+        self._index: dict[bytes, int] = {}
+        self._views: list[Views] = []
+        self._counts: list[int] = []
+        self._total = 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether no more views are needed."""
+        return self._count is not None and len(self._views) >= self._count
+
+    def add(self, views: Views) -> None:
+        """Take in a batch of views."""
+        for view in views:
+            if self.enough:
+                return
+            place = self._index.setdefault(view.tobytes(), len(self._views))
+            if place == len(self._views):
+                self._views.append(view.copy())
+                self._counts.append(0)
+            self._counts[place] += 1
+            self._total += 1
+
+    def collection(self, world: World) -> ViewCollection:
+        """Return what was met."""
+        complete = self._count is None or self.enough
+        counts = np.array(self._counts, dtype=np.int64)
+        return ViewCollection(world, np.stack(self._views), counts, self._total, complete)
+
+
+def own_images(agent: Agent, views: Views) -> npt.NDArray[np.uint8]:
+    """Draw views `(n, h, w, 5)` in an agent's own look: uint8 `(n, H, W, 3)`."""
+    from rlstitch.envs import render_views
+
+    own = agent.card.world
+    return render_views(views, variation=own.variation, tile_size=own.tile_size)
+
+
+def collection_seeds(seed: int, count: int) -> list[int]:
+    """Return environment seeds that neither training nor evaluation uses."""
+    return [int(word) >> 1 for word in np.random.SeedSequence((DOMAIN, seed)).generate_state(count)]
