@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,13 @@ def make_views(count: int = 4, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     columns = [rng.integers(0, high, (count, 3, 3)) for high in (11, 6, 3, 5, 2)]
     return np.stack(columns, axis=-1).astype(np.uint8)
+
+
+def test_unknown_actions_and_environments_are_refused_when_drawn() -> None:
+    with pytest.raises(RlstitchError):
+        make_replay(actions=np.full((2, 3), 99)).render()
+    with pytest.raises(UnknownNameError):
+        AnchorSet.replay("MiniGrid-Nowhere-v0", np.array([0]), np.array([[0]]), np.array([[0, 0]])).render()
 
 
 def make_replay(**changes: object) -> AnchorSet:
@@ -81,6 +89,33 @@ def test_symbolic_anchors_are_drawn_under_every_look() -> None:
     np.testing.assert_array_equal(red, render_views(make_views(), variation="red", tile_size=4))
     with pytest.raises(UnknownNameError):
         anchors.render("purple-haze")
+
+
+@pytest.mark.parametrize("variation", ["standard", "inverted", "red"])
+def test_replayed_anchors_are_the_frames_of_their_episodes(variation: str) -> None:
+    from rlstitch.envs import World, make_vec
+
+    actions = np.random.default_rng(0).integers(0, 3, (2, 6))
+    frames = np.array([[1, 4], [0, 0], [1, 0], [0, 6], [1, 4]])
+    anchors = AnchorSet.replay("MiniGrid-Empty-Random-5x5-v0", np.array([7, 8]), actions, frames, view="agent")
+    images = anchors.render(variation, tile_size=4)
+    assert images.shape == (5, 28, 28, 3)
+    environment = make_vec(World(anchors.environment, variation, tile_size=4), 1, seed=0, autoreset="disabled")
+    for image, (episode, step) in zip(images, frames, strict=True):
+        observation, _ = environment.reset(seed=int([7, 8][episode]))
+        for action in actions[episode, :step]:
+            observation = environment.step(np.array([action]))[0]
+        np.testing.assert_array_equal(image, observation[0])
+    environment.close()
+
+
+def test_frames_after_the_end_of_an_episode_are_refused() -> None:
+    # The goal is reached by: forward twice, right, forward twice.
+    actions = np.array([[2, 2, 1, 2, 2, 0, 0]])
+    make = functools.partial(AnchorSet.replay, "MiniGrid-Empty-5x5-v0", np.array([0]), actions, view="agent")
+    assert make(np.array([[0, 5]])).render().shape == (1, 56, 56, 3)
+    with pytest.raises(InvalidInputError, match="ends after 5 actions, an anchor stands after 6"):
+        make(np.array([[0, 6]])).render()
 
 
 @pytest.mark.parametrize("anchors", [AnchorSet.symbolic(ENVIRONMENT, make_views()), make_replay()])
@@ -194,7 +229,8 @@ def test_views_that_cannot_be_anchors_are_refused(views: np.ndarray, message: st
         ({"seeds": np.array([1.0, 2.0])}, "seeds"),
         ({"actions": np.zeros((3, 3), int)}, "actions"),
         ({"actions": np.zeros(2, int)}, "actions"),
-        ({"actions": np.full((2, 3, 1), np.nan)}, "actions"),
+        ({"actions": np.zeros((2, 3))}, "actions"),
+        ({"actions": np.zeros((2, 0), int)}, "actions"),
         ({"frames": np.array([[2, 0]])}, "frames"),
         ({"frames": np.array([[0, 4]])}, "frames"),
         ({"frames": np.array([[0, -1]])}, "frames"),

@@ -57,8 +57,8 @@ class AnchorSet:
     """symbolic: `(k, h, w, 5)`, row first: object, colour, state, agent direction, highlighted."""
     seeds: NDArray[np.int64] | None = None
     """replay: `(e,)`, the seed of each recorded episode."""
-    actions: NDArray[Any] | None = None
-    """replay: `(e, t)` int64 or `(e, t, d)` float32, each episode's actions; what follows its last frame is unused."""
+    actions: NDArray[np.int64] | None = None
+    """replay: `(e, t)`, the actions of each episode under the standard task; those after its last frame are unused."""
     frames: NDArray[np.int64] | None = None
     """replay: `(k, 2)`, each anchor's episode and the number of actions before it (0: the observation after reset)."""
 
@@ -87,9 +87,9 @@ class AnchorSet:
     def _check_replay(self) -> None:
         seeds, actions, frames = (np.asarray(getattr(self, name)) for name in _ARRAYS["replay"])
         _require(seeds.dtype.kind in "iu" and seeds.ndim == 1 and len(seeds) > 0, "seeds", "integers (e,)", seeds)
-        discrete = actions.dtype.kind in "iu" and actions.ndim == 2
-        continuous = actions.dtype.kind == "f" and actions.ndim == 3 and bool(np.isfinite(actions).all())
-        _require(discrete or continuous, "actions", "integers (e, t) or finite numbers (e, t, d)", actions)
+        _require(
+            actions.dtype.kind in "iu" and actions.ndim == 2 and actions.size > 0, "actions", "integers (e, t)", actions
+        )
         _require(len(actions) == len(seeds), "actions", f"{len(seeds)} rows, one a seed", actions)
         _require(
             frames.dtype.kind in "iu" and frames.ndim == 2 and frames.shape[1:] == (2,), "frames", "(k, 2)", frames
@@ -99,7 +99,7 @@ class AnchorSet:
         _require(bool(((frames >= 0) & (frames < limits)).all()), "frames", f"entries below {limits.tolist()}", frames)
         _require(bool((seeds >= 0).all()), "seeds", "no negative number", seeds)
         self._own("seeds", seeds.astype(np.int64))
-        self._own("actions", actions.astype(np.int64 if discrete else np.float32))
+        self._own("actions", actions.astype(np.int64))
         self._own("frames", frames.astype(np.int64))
 
     @classmethod
@@ -112,7 +112,7 @@ class AnchorSet:
         cls,
         environment: str,
         seeds: NDArray[np.int64],
-        actions: NDArray[Any],
+        actions: NDArray[np.int64],
         frames: NDArray[np.int64],
         *,
         view: View = "full",
@@ -152,13 +152,18 @@ class AnchorSet:
 
         Raises:
             UnknownNameError: for an unknown variation.
-            InvalidInputError: where a view or an episode cannot be drawn.
+            InvalidInputError: where an episode cannot be played again, or comes out differently each time.
         """
         if self.views is not None:
             from rlstitch.envs import render_views
 
             return render_views(self.views, variation=variation, tile_size=tile_size)
-        raise InvalidInputError("replay anchor sets cannot be rendered yet")
+        from rlstitch.agents.anchor_replay import replay_frames
+        from rlstitch.envs import World
+
+        world = World(self.environment, view=self.view, tile_size=tile_size)
+        seeds, actions, frames = self.arrays().values()
+        return replay_frames(world, variation, seeds, actions, frames)
 
     def save(self, root: Path | str = "anchors") -> Path:
         """Store the set as `<root>/<first 16 digits of the identity>`; one that is there already stays.
