@@ -15,7 +15,7 @@ help:
 	@echo "make setup   install rlstitch and the developers' tools into $(VENV)"
 	@echo "make test    run all tests with coverage"
 	@echo "make lint    check style, types and import contracts"
-	@echo "make demo    stitch the ready-trained agents (installs rlstitch alone)"
+	@echo "make demo    train two agents, stitch them, write a report (installs rlstitch alone)"
 	@echo "make bench   measure speed beside the usual tools; takes minutes"
 	@echo "make clean   remove caches and $(VENV)"
 

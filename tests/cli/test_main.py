@@ -81,11 +81,11 @@ def test_parse_train() -> None:
 def test_parse_stitch() -> None:
     line = "stitch --encoder doorkey-red-s1 --policy doorkey-green-s2"
     assert parse(line.split()) == Stitch(encoder="doorkey-red-s1", policy="doorkey-green-s2")
-    line += " --method affine --episodes 10 --video --pairs 32 --seed 3 --name n --force --no-save --greedy"
+    line += " --method auto --episodes 10 --video --pairs 32 --seed 3 --name n --force --no-save --greedy"
     assert parse(line.split()) == Stitch(
         encoder="doorkey-red-s1",
         policy="doorkey-green-s2",
-        method="affine",
+        method="auto",
         episodes=10,
         video=True,
         pairs=32,

@@ -13,12 +13,12 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Stitch the ready-trained agents, and write a table, videos and a report: a tour of what rlstitch does."""
+    """Train two agents apart, stitch them both ways, and write a table, videos and a report."""
 
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of pairs and episodes."""
+    """Seed of everything."""
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
-    """Where the demo writes."""
+    """Where the demo writes; an older demo there is replaced."""
 
     def run(self) -> int:
         """Run the demo, and print the table and where the report lies."""

@@ -18,10 +18,14 @@ class Relativize:
     """Name or folder of the agent."""
     anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "112"
     """An anchor set (identity or folder), or how many anchors to choose."""
+    episodes: Annotated[int, arg(metavar="NUMBER")] = 100
+    """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of the anchors' choice and the distillation."""
+    """Seed of the states, the distillation and the episodes."""
     name: Annotated[str | None, arg(metavar="NAME")] = None
-    """Name of the relative agent; the agent's with -relative where not given."""
+    """Name of the relative agent; the agent's with -relativized where not given."""
+    save: bool = True
+    """Keep the relative agent and its anchor set."""
     force: bool = False
     """Replace an agent of the same name."""
 
@@ -29,5 +33,14 @@ class Relativize:
         """Relativize, and print how the relative agent does beside the one it came from."""
         from rlstitch.pipelines.relativize import relativize
 
-        say(relativize(self.agent, anchors=self.anchors, seed=self.seed, name=self.name, force=self.force))
+        result = relativize(
+            self.agent,
+            anchors=self.anchors,
+            episodes=self.episodes,
+            seed=self.seed,
+            name=self.name,
+            save=self.save,
+            force=self.force,
+        )
+        say(result)
         return 0

@@ -18,8 +18,8 @@ class Stitch:
     """Agent that gives the encoder, and the look of the world."""
     policy: Annotated[str, arg(metavar="AGENT")]
     """Agent that gives the controller, and the task."""
-    method: Literal["naive", "relative", "orthogonal", "linear", "affine", "auto"] = "auto"
-    """What stands between the two; auto takes relative where both agents are, else the best fit on held-out pairs."""
+    method: Literal["naive", "relative", "orthogonal", "linear", "affine", "auto"] = "affine"
+    """What stands between the two; auto takes the map that changes actions least on held-out pairs."""
     pairs: Annotated[int, arg(metavar="NUMBER")] = 512
     """Paired observations that a translation is fitted on."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
