@@ -102,9 +102,10 @@ class SymbolicGrids:
         flat = self._flat[row]
         # Objects compare by identity, so this is one pass in C; most steps change no cell.
         if cells != last:
-            if len(cells) != len(self._places):
+            grid = self.environments[row].grid
+            if (grid.width, grid.height) != (self.width, self.height):
                 raise InvalidInputError(
-                    f"environment: expected grids of {self.width} x {self.height} cells, found {len(cells)} cells"
+                    f"environment: expected grids of {self.width} x {self.height}, found {grid.width} x {grid.height}"
                 )
             for place, obj, old in zip(self._places, cells, last, strict=True):
                 if obj is not old:

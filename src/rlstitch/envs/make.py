@@ -16,8 +16,9 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from rlstitch.envs.minigrid import MiniGridVectorEnv
 from rlstitch.envs.registry import image_space, is_minigrid, make_single, num_actions
-from rlstitch.envs.resets import Seeds
-from rlstitch.envs.tasks import action_map
+from rlstitch.envs.resets import Seeds, Waiting, read_reset
+from rlstitch.envs.tasks import action_map, apply_actions
+from rlstitch.envs.tiles import Images
 from rlstitch.envs.variations import get_variation
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -28,7 +29,7 @@ _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABL
 
 def make_vec(
     world: World, num_envs: int, *, seed: int | None, autoreset: Autoreset = "same_step", workers: int = 0
-) -> VectorEnv[Any, Any, Any]:
+) -> MiniGridVectorEnv | ImageVectorEnv:
     """`num_envs` environments of a world, with images uint8 `(N, H, W, C)` and discrete actions.
 
     The first `reset()` without a seed takes `seed`: environment i gets seed + i. `autoreset` is "same_step" or
@@ -47,7 +48,7 @@ def make_vec(
     made = make_single(world.environment)
     minigrid = is_minigrid(made)
     made.close()
-    result: VectorEnv[Any, Any, Any]
+    result: MiniGridVectorEnv | ImageVectorEnv
     if minigrid:
         result = MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=_MODES[autoreset])
     else:
@@ -57,65 +58,67 @@ def make_vec(
     return result
 
 
-class MappedActions(gymnasium.ActionWrapper[Any, Any, Any]):
-    """The controller's actions, put in the environment's order."""
-
-    def __init__(self, environment: gymnasium.Env[Any, Any], mapping: npt.NDArray[np.intp]) -> None:
-        super().__init__(environment)
-        self._mapping = mapping
-
-    def action(self, action: Any) -> int:
-        """The environment's action for one of the controller's."""
-        return int(self._mapping[action])
+def _make_image_environment(environment: str) -> gymnasium.Env[Any, Any]:
+    made = make_single(environment)
+    image_space(made, environment)
+    num_actions(made, environment)
+    return made
 
 
-def _make_mapped(world: World) -> gymnasium.Env[Any, Any]:
-    environment = make_single(world.environment)
-    image_space(environment, world.environment)
-    return MappedActions(environment, action_map(world.task, num_actions(environment, world.environment)))
-
-
-def _make_generic(
-    world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
-) -> VectorEnv[Any, Any, Any]:
-    variation = get_variation(world.variation)
-    variation.apply(np.zeros((1, 1, 1, 3), dtype=np.uint8))  # refuses a floor before anything is started
-    makers = [functools.partial(_make_mapped, world) for _ in range(num_envs)]
+def _make_generic(world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> ImageVectorEnv:
+    # What cannot work is refused here, before anything is started: an error in another process is harder to read.
+    get_variation(world.variation).apply(np.zeros((1, 1, 1, 3), dtype=np.uint8))
+    _make_image_environment(world.environment).close()
+    makers = [functools.partial(_make_image_environment, world.environment) for _ in range(num_envs)]
     batch: VectorEnv[Any, Any, Any]
     if workers > 0:
-        makers[0]().close()  # a fault in the environment is clearer here than from another process
         batch = AsyncVectorEnv(makers, autoreset_mode=mode)
     else:
         batch = SyncVectorEnv(makers, autoreset_mode=mode)
-    return VariedImages(batch, world, seed)
+    return ImageVectorEnv(batch, world, seed)
 
 
-class VariedImages(VectorWrapper[Any, Any, Any, Any, Any]):
-    """A batch of image environments under a look, which is seeded at its first reset."""
+class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
+    """A batch of environments that draw themselves, under a world's task and look.
+
+    `underlying` holds the last observations before the look. Members, errors and seeding as `MiniGridVectorEnv`.
+    """
 
     def __init__(self, environment: VectorEnv[Any, Any, Any], world: World, seed: int | None) -> None:
         super().__init__(environment)
         self.world = world
+        self.underlying: Images = np.zeros((environment.num_envs, 0, 0, 0), dtype=np.uint8)
         self._variation = get_variation(world.variation)
+        space = environment.single_action_space
+        self._actions = action_map(world.task, int(space.n) if isinstance(space, spaces.Discrete) else 0)
+        self._disabled = environment.metadata["autoreset_mode"] == AutoresetMode.DISABLED
+        self._waiting = Waiting(environment.num_envs)
         self._default_seed = seed
-        space = environment.single_observation_space
-        if isinstance(space, spaces.Box):
-            self._single_observation_space = spaces.Box(0, 255, space.shape, np.uint8)
 
-    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Images, dict[str, Any]]:
         """Starts new episodes; see `MiniGridVectorEnv.reset`."""
         if seed is None and self._default_seed is not None:
             seed = self._default_seed
         self._default_seed = None
-        # Gymnasium takes the mask out of the dictionary that it is given.
-        observations, infos = self.env.reset(seed=seed, options=None if options is None else dict(options))  # type: ignore[arg-type]
+        rows, seeds = read_reset(seed, options, self.num_envs)
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[rows] = True
+        every: list[int | None] = [None] * self.num_envs
+        for row, one in zip(rows.tolist(), seeds, strict=True):
+            every[row] = one
+        observations, infos = self.env.reset(seed=every, options={"reset_mask": mask})  # type: ignore[arg-type]
+        self._waiting.started(rows)
+        self.underlying = observations
         return self._variation.apply(observations), infos
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One step of every environment."""
-        observations, rewards, terminations, truncations, infos = self.env.step(actions)
-        final = infos.get("final_obs")
-        if final is not None:
-            for row in np.flatnonzero(infos["_final_obs"]):
-                final[row] = self._variation.apply(final[row])
+    def step(self, actions: npt.NDArray[np.integer[Any]]) -> tuple[Images, Any, Any, Any, dict[str, Any]]:
+        """One step of every environment; see `MiniGridVectorEnv.step`."""
+        self._waiting.check()
+        chosen = apply_actions(actions, self._actions, self.num_envs)
+        observations, rewards, terminations, truncations, infos = self.env.step(chosen)
+        self.underlying = observations
+        for row in np.flatnonzero(infos.get("_final_obs", False)).tolist():
+            infos["final_obs"][row] = self._variation.apply(infos["final_obs"][row])
+        if self._disabled:
+            self._waiting.ended(terminations | truncations)
         return self._variation.apply(observations), rewards, terminations, truncations, infos

@@ -19,8 +19,8 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from rlstitch.envs.grids import SymbolicGrids
 from rlstitch.envs.registry import is_minigrid, make_single, num_actions
-from rlstitch.envs.resets import Seeds, read_reset
-from rlstitch.envs.tasks import action_map
+from rlstitch.envs.resets import Seeds, Waiting, read_reset
+from rlstitch.envs.tasks import action_map, apply_actions
 from rlstitch.envs.tiles import Images, Index, Views, decode_index, get_atlas
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -90,7 +90,7 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         self._autoreset_mode = autoreset_mode
         self._every: Index = np.arange(num_envs, dtype=np.intp)
         self._default_seed = seed
-        self._waiting = np.ones(num_envs, dtype=np.bool_)  # not reset since its last episode
+        self._waiting = Waiting(num_envs)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._declare_spaces()
 
@@ -119,7 +119,7 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         for row, seed in zip(rows.tolist(), seeds, strict=True):
             self._environments[row].reset(seed=seed)
         self._lengths[rows] = 0
-        self._waiting[rows] = False
+        self._waiting.started(rows)
         self._read(rows)
 
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Images, dict[str, Any]]:
@@ -142,7 +142,8 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         Raises InvalidInputError for actions out of range, and for environments whose episode is over and that were
         not reset.
         """
-        chosen = self._check_actions(actions)
+        self._waiting.check()
+        chosen = apply_actions(actions, self._actions, self.num_envs).tolist()
         results = [env.step(action) for env, action in zip(self._environments, chosen, strict=True)]
         rewards = np.array([result[1] for result in results], dtype=np.float64)
         terminations = np.array([result[2] for result in results], dtype=np.bool_)
@@ -161,7 +162,7 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
 
     def _finish(self, done: Flags, infos: dict[str, Any]) -> None:
         if self._autoreset_mode == AutoresetMode.DISABLED:
-            self._waiting |= done
+            self._waiting.ended(done)
             return
         rows = np.flatnonzero(done)
         final = np.full(self.num_envs, None, dtype=object)
@@ -171,21 +172,6 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         infos["final_info"], infos["_final_info"] = {"success": infos["success"], "_success": done}, done
         self._restart(rows, [None] * len(rows))
         self._frames[rows] = self._atlas.render(self._index[rows])
-
-    def _check_actions(self, actions: npt.NDArray[np.integer[Any]]) -> list[int]:
-        actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
-            raise InvalidInputError(
-                f"actions: expected {self.num_envs} whole numbers, found {actions.dtype} {actions.shape}"
-            )
-        if actions.min() < 0 or actions.max() >= len(self._actions):
-            raise InvalidInputError(f"actions: expected 0 to {len(self._actions) - 1}, found {actions.tolist()}")
-        if self._waiting.any():
-            raise InvalidInputError(
-                f"step: environments {np.flatnonzero(self._waiting).tolist()} are not in an episode; reset them first"
-            )
-        chosen: list[int] = self._actions[actions].tolist()
-        return chosen
 
     def symbolic(self) -> Views:
         """The current symbolic views, uint8 `(N, h, w, 5)`: free of looks, as `render_views` takes them."""

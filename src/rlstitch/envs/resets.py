@@ -1,4 +1,4 @@
-"""What the reset of a vector environment is given: seeds and the environments it concerns."""
+"""Resets of a vector environment: the seeds, the environments it concerns, and those that wait for one."""
 
 from __future__ import annotations
 
@@ -42,3 +42,25 @@ def read_reset(
         raise InvalidInputError(f"reset_mask: expected a bool array ({num_envs},), true at least once, found {found}")
     rows = np.flatnonzero(mask)
     return rows, [seeds[row] for row in rows]
+
+
+class Waiting:
+    """Which environments are not in an episode: none has begun, or it ended and nobody started the next."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._flags = np.ones(num_envs, dtype=np.bool_)
+
+    def started(self, rows: npt.NDArray[np.intp]) -> None:
+        """These have begun an episode."""
+        self._flags[rows] = False
+
+    def ended(self, done: npt.NDArray[np.bool_]) -> None:
+        """These, bool `(num_envs,)`, have ended theirs."""
+        self._flags |= done
+
+    def check(self) -> None:
+        """Raises InvalidInputError where any environment waits for a reset: it cannot be stepped."""
+        if self._flags.any():
+            raise InvalidInputError(
+                f"step: environments {np.flatnonzero(self._flags).tolist()} are not in an episode; reset them first"
+            )

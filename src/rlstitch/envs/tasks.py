@@ -47,3 +47,16 @@ def action_map(task: str, num_actions: int) -> ActionMap:
     mapping = TASKS[task](num_actions)
     mapping.flags.writeable = False
     return mapping
+
+
+def apply_actions(actions: npt.ArrayLike, mapping: ActionMap, num_envs: int) -> ActionMap:
+    """The environment's actions `(num_envs,)` for those of the controller.
+
+    Raises InvalidInputError where there is not one whole number in 0..n-1 for each environment.
+    """
+    chosen = np.asarray(actions)
+    if chosen.shape != (num_envs,) or not np.issubdtype(chosen.dtype, np.integer):
+        raise InvalidInputError(f"actions: expected {num_envs} whole numbers, found {chosen.dtype} {chosen.shape}")
+    if chosen.min() < 0 or chosen.max() >= len(mapping):
+        raise InvalidInputError(f"actions: expected 0 to {len(mapping) - 1}, found {chosen.tolist()}")
+    return np.asarray(mapping[chosen])

@@ -6,11 +6,12 @@ A variation is a pure function of the picture. It has two parts, either of which
 - `pixels`: a function of finished images, uint8 `(..., C)` to uint8 of the same shape. Where it is `pointwise` (each
   pixel is mapped by itself) it is applied to the ready-drawn tiles once, and costs nothing for each frame.
 
-Names are joined with a plus, applied from left to right: `red+inverted`.
+Names are joined with a plus: `red+inverted`. The last floor named is drawn; pixel functions follow from left to right.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -88,11 +89,8 @@ def get_variation(name: str) -> Variation:
 
     Raises UnknownNameError where one of the names is not known.
     """
-    found: Variation | None = None
-    for part in name.split("+"):
+    parts = name.split("+")
+    for part in parts:
         if part not in VARIATIONS:
             raise UnknownNameError("variation", part, VARIATIONS)
-        found = VARIATIONS[part] if found is None else found.then(VARIATIONS[part])
-    if found is None:  # an empty string still splits into one part
-        raise UnknownNameError("variation", name, VARIATIONS)
-    return found
+    return functools.reduce(Variation.then, (VARIATIONS[part] for part in parts))
