@@ -1,0 +1,148 @@
+"""Latent functional maps: align functions on two spaces, not points (Fumero et al. 2024, 2406.14183).
+
+A space becomes the k-nearest-neighbour graph of its samples; the low eigenvectors of the graph's Laplacian are a basis
+of smooth functions. A functional map is the small matrix that takes coefficients of functions on x to those of the
+same functions on y, found from a few functions (descriptors) known on both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+from numpy.typing import NDArray
+
+from rlstitch.errors import InvalidInputError
+from rlstitch.latent._arrays import Array, require_count, to_tensor
+from rlstitch.latent.retrieval import Metric, nearest
+
+_DENSE = 300  # below this many samples a dense eigensolver is quicker and sturdier
+
+
+@dataclass(frozen=True)
+class Eigenbasis:
+    """The k smoothest functions on n samples: `values` (k,) in [0, 2], rising; `functions` (n, k), orthonormal."""
+
+    values: NDArray[np.float64]
+    functions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FunctionalMap:
+    """`matrix` C (k_y, k_x) takes coefficients in x's basis to coefficients in y's."""
+
+    matrix: NDArray[np.float64]
+    x_basis: Eigenbasis
+    y_basis: Eigenbasis
+
+    def transfer(self, functions: Array) -> NDArray[np.float64]:
+        """Functions on x (n, q) to functions on y (m, q), smoothed by the two bases."""
+        values = _functions(functions, "functions", len(self.x_basis.functions))
+        moved: NDArray[np.float64] = self.y_basis.functions @ (self.matrix @ (self.x_basis.functions.T @ values))
+        return moved
+
+    def matches(self) -> NDArray[np.int64]:
+        """For each sample of x the sample of y (n,) whose indicator function is nearest to its own, transferred."""
+        moved = self.x_basis.functions @ self.matrix.T
+        return nearest(moved, self.y_basis.functions, 1, metric="euclidean").indices[:, 0]
+
+    def similarity(self) -> float:
+        """How near to an isometry the map is, in [0, 1]: 1 - ||off-diagonal of C^T C||^2 / ||C^T C||^2; 0 for a map of
+        nothing. Says little of a refined map, which is orthogonal by construction.
+        """
+        gram = self.matrix.T @ self.matrix
+        whole = float((gram**2).sum())
+        return float((np.diag(gram) ** 2).sum()) / whole if whole > 0 else 0.0
+
+
+def laplacian_eigenbasis(x: Array, k: int, *, neighbours: int = 20, metric: Metric = "cosine") -> Eigenbasis:
+    """The k lowest eigenvectors of the symmetric normalised Laplacian of the neighbour graph of x (n, d).
+
+    Two samples are joined where either is among the `neighbours` nearest of the other. Memory O(n (neighbours + k)).
+    k lies in [1, n], neighbours in [1, n - 1]. Signs are fixed: each column's entry of largest size is positive. A
+    graph in c parts has c eigenvalues of 0, whose eigenvectors are arbitrary within their span.
+    """
+    points = to_tensor(x, "x", min_rows=2).detach().double().cpu()
+    n = len(points)
+    require_count(k, n, "k", "the number of samples")
+    require_count(neighbours, n - 1, "neighbours", "one less than the number of samples")
+    near = nearest(points, points, neighbours, metric=metric, exclude_self=True).indices.numpy()
+    rows = np.repeat(np.arange(n), neighbours)
+    edges = scipy.sparse.csr_array((np.ones(near.size), (rows, near.ravel())), shape=(n, n))
+    edges = edges.maximum(edges.T)
+    root = 1 / np.sqrt(edges.sum(axis=1))
+    scaled = edges.multiply(root[:, None]).multiply(root[None, :]).tocsr()
+    if n <= _DENSE or k > n // 3:
+        values, functions = np.linalg.eigh(np.eye(n) - scaled.toarray())
+        values, functions = values[:k], functions[:, :k]
+    else:
+        start = np.random.default_rng(0).normal(size=n)
+        values, functions = scipy.sparse.linalg.eigsh(scaled, k=k, which="LA", v0=start)
+        values, functions = 1 - values[::-1], functions[:, ::-1]
+    signs = np.sign(functions[np.abs(functions).argmax(0), np.arange(k)])
+    return Eigenbasis(np.clip(values, 0.0, 2.0), functions * signs)
+
+
+def fit_functional_map(
+    x_basis: Eigenbasis, y_basis: Eigenbasis, x_descriptors: Array, y_descriptors: Array, *, regularization: float = 0.1
+) -> FunctionalMap:
+    """The C that takes descriptors of x (n, q) to those of y (m, q) and commutes with the Laplacians.
+
+    Minimises ||C A - B||^2 + r ||diag(v_y) C - C diag(v_x)||^2, A and B the descriptors' coefficients, row by row of C
+    in closed form; r is `regularization` times ||A||^2, at least 0. Descriptors are functions known on both spaces:
+    relative projections on paired anchors, class memberships, indicators of paired samples. Each pair of columns is
+    scaled to length 1. Raises InvalidInputError where none differs from 0.
+    """
+    if not (np.isfinite(regularization) and regularization >= 0):
+        raise InvalidInputError(f"regularization must be finite and at least 0, found {regularization!r}")
+    first = _functions(x_descriptors, "x_descriptors", len(x_basis.functions))
+    second = _functions(y_descriptors, "y_descriptors", len(y_basis.functions))
+    if first.shape[1] != second.shape[1]:
+        raise InvalidInputError(
+            f"x_descriptors and y_descriptors must be equally many, found {first.shape[1]} and {second.shape[1]}"
+        )
+    a, b = x_basis.functions.T @ _unit_columns(first), y_basis.functions.T @ _unit_columns(second)
+    gram, cross = a @ a.T, b @ a.T
+    size = float(np.trace(gram))
+    if size <= 0:
+        raise InvalidInputError("x_descriptors must hold a function that is not 0 everywhere, found none")
+    matrix = np.empty((len(y_basis.values), len(x_basis.values)))
+    for i, value in enumerate(y_basis.values):
+        penalty = regularization * size * (x_basis.values - value) ** 2
+        # The ridge settles directions that neither descriptors nor penalty determine.
+        matrix[i] = np.linalg.solve(gram + np.diag(penalty + 1e-9 * size), cross[i])
+    return FunctionalMap(matrix, x_basis, y_basis)
+
+
+def refine_functional_map(fitted: FunctionalMap, *, rounds: int = 10) -> FunctionalMap:
+    """Alternate between points and functions: match samples, then take the orthogonal C nearest to that matching.
+
+    The iterative closest points of Ovsjanikov et al. 2012 in the spectral domain. Ends early when the matching rests.
+    """
+    require_count(rounds, 10**4, "rounds", "rounds")
+    matches = fitted.matches()
+    for _ in range(rounds):
+        left, _, right = np.linalg.svd(
+            fitted.y_basis.functions[matches].T @ fitted.x_basis.functions, full_matrices=False
+        )
+        fitted = FunctionalMap(left @ right, fitted.x_basis, fitted.y_basis)
+        again = fitted.matches()
+        if np.array_equal(again, matches):
+            break
+        matches = again
+    return fitted
+
+
+def _functions(values: Array, name: str, samples: int) -> NDArray[np.float64]:
+    functions: NDArray[np.float64] = to_tensor(values, name).detach().double().cpu().numpy()
+    if len(functions) != samples:
+        raise InvalidInputError(f"{name} must have one row a sample ({samples}), found shape {functions.shape}")
+    return functions
+
+
+def _unit_columns(functions: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths = np.linalg.norm(functions, axis=0)
+    scaled: NDArray[np.float64] = functions / np.where(lengths > 0, lengths, 1.0)
+    return scaled
