@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rlstitch.envs.make import make_vec as make_vec
     from rlstitch.envs.minigrid import MiniGridVectorEnv as MiniGridVectorEnv
     from rlstitch.envs.replay import Recording as Recording
-    from rlstitch.envs.replay import record as record
-    from rlstitch.envs.replay import replay as replay
+    from rlstitch.envs.replay import record_episodes as record_episodes
+    from rlstitch.envs.replay import replay_episodes as replay_episodes
     from rlstitch.envs.sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
     from rlstitch.envs.tasks import TASKS as TASKS
     from rlstitch.envs.tasks import action_map as action_map
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "make": ("make_vec",),
     "minigrid": ("MiniGridVectorEnv",),
-    "replay": ("Recording", "record", "replay"),
+    "replay": ("Recording", "record_episodes", "replay_episodes"),
     "sb3": ("StableBaselinesVecEnv",),
     "tasks": ("TASKS", "action_map"),
     "tiles": ("TileAtlas", "render_views"),

@@ -1,0 +1,183 @@
+"""Recorded episodes, and the same episodes seen under another look.
+
+Where an environment is deterministic, its seed and the actions say everything about an episode: played again under
+another look, each frame shows the same state. That is the general way to paired observations. Each replay checks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlstitch.envs.make import make_vec
+from rlstitch.envs.minigrid import MiniGridVectorEnv
+from rlstitch.envs.tiles import Images
+from rlstitch.envs.world import World
+from rlstitch.errors import InvalidInputError
+
+Policy = Callable[[Images], npt.ArrayLike]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode of T steps.
+
+    `actions` are the controller's (before the task), `rewards` and they have T entries; `terminated` and `truncated`
+    say how it ended, and are both false where the recording stopped first. `states` is the sha256 of what the
+    environment showed before any look, all T + 1 times.
+    """
+
+    seed: int
+    actions: tuple[int, ...]
+    rewards: tuple[float, ...]
+    terminated: bool
+    truncated: bool
+    states: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Episodes of one world, in order."""
+
+    world: World
+    episodes: tuple[Episode, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {"world": self.world.to_dict(), "episodes": [asdict(episode) for episode in self.episodes]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recording:
+        """The inverse of `to_dict`. Raises InvalidInputError where fields are unknown, missing or of a wrong kind."""
+        if not isinstance(values, Mapping) or set(values) != {"world", "episodes"}:
+            raise InvalidInputError(f"recording: expected the fields world and episodes, found {_names(values)}")
+        if not isinstance(values["episodes"], Sequence):
+            raise InvalidInputError(f"episodes: expected a list, found {type(values['episodes']).__name__}")
+        return cls(World.from_dict(values["world"]), tuple(_read_episode(one) for one in values["episodes"]))
+
+
+def _names(values: object) -> str:
+    return ", ".join(sorted(map(str, values))) if isinstance(values, Mapping) else type(values).__name__
+
+
+def _read_episode(values: Any) -> Episode:
+    names = {field.name for field in fields(Episode)}
+    if not isinstance(values, Mapping) or set(values) != names:
+        raise InvalidInputError(f"episode: expected the fields {', '.join(sorted(names))}, found {_names(values)}")
+    try:
+        actions = tuple(int(action) for action in values["actions"])
+        rewards = tuple(float(reward) for reward in values["rewards"])
+        seed = int(values["seed"])
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"episode: expected numbers for seed, actions and rewards; {error}") from None
+    if len(actions) != len(rewards):
+        raise InvalidInputError(f"episode: expected as many rewards as actions, {len(actions)}, found {len(rewards)}")
+    return Episode(seed, actions, rewards, bool(values["terminated"]), bool(values["truncated"]), str(values["states"]))
+
+
+class _Player:
+    """Plays episodes of a world one at a time, and takes down what happens."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.environment = make_vec(world, 1, seed=None, autoreset="disabled")
+
+    def _state(self) -> bytes:
+        """What the environment shows now, before any look."""
+        if isinstance(self.environment, MiniGridVectorEnv):
+            return self.environment.symbolic().tobytes()
+        return self.environment.underlying.tobytes()
+
+    def play(self, seed: int, choose: Callable[[Images, int], int | None]) -> tuple[Episode, Images]:
+        """Plays until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
+        observations, _ = self.environment.reset(seed=seed)
+        frames, actions, rewards = [observations[0]], list[int](), list[float]()
+        states = hashlib.sha256(self._state())
+        terminated = truncated = False
+        while not (terminated or truncated):
+            action = choose(observations, len(actions))
+            if action is None:
+                break
+            observations, reward, ended, cut, _ = self.environment.step(np.array([action]))
+            terminated, truncated = bool(ended[0]), bool(cut[0])
+            actions.append(action)
+            rewards.append(float(reward[0]))
+            frames.append(observations[0])
+            states.update(self._state())
+        episode = Episode(seed, tuple(actions), tuple(rewards), terminated, truncated, states.hexdigest())
+        return episode, np.stack(frames)
+
+
+def record_episodes(world: World, seeds: Sequence[int], policy: Policy, *, max_steps: int = 1000) -> Recording:
+    """Plays one episode for each seed and records it.
+
+    `policy` maps observations uint8 `(1, H, W, C)` to actions `(1,)`. An episode that has not ended is left after
+    `max_steps`.
+    Raises InvalidInputError where there is no seed or `max_steps` is below 1, and as `make_vec`.
+    """
+    if len(seeds) < 1:
+        raise InvalidInputError("seeds: expected at least one, found none")
+    if max_steps < 1:
+        raise InvalidInputError(f"max_steps: expected at least 1, found {max_steps}")
+
+    def choose(observations: Images, step: int) -> int | None:
+        return None if step >= max_steps else int(np.asarray(policy(observations)).reshape(-1)[0])
+
+    player = _Player(world)
+    try:
+        return Recording(world, tuple(player.play(int(seed), choose)[0] for seed in seeds))
+    finally:
+        player.environment.close()
+
+
+def replay_episodes(recording: Recording, world: World | None = None) -> Iterator[Images]:
+    """Plays the recorded episodes again under another look: frames uint8 `(T + 1, H, W, C)`, an episode at a time.
+
+    `world` may differ from the recording's in variation, view and tile size. Rewards and ends are compared with the
+    recorded ones, and so is what the environment shows before any look, where the view is the same.
+    Raises InvalidInputError where the worlds differ in environment or task, or where the replay does not repeat the
+    recording: the environment is then not deterministic, and its frames are no pairs.
+    """
+    world = recording.world if world is None else world
+    if (world.environment, world.task) != (recording.world.environment, recording.world.task):
+        raise InvalidInputError(
+            f"world: expected {recording.world.environment} with task {recording.world.task}, as recorded; "
+            f"found {world.environment} with task {world.task}"
+        )
+    player = _Player(world)
+    try:
+        for recorded in recording.episodes:
+            repeated, frames = player.play(recorded.seed, _repeat(recorded))
+            _check_same(recorded, repeated, world, same_view=world.view == recording.world.view)
+            yield frames
+    finally:
+        player.environment.close()
+
+
+def _repeat(recorded: Episode) -> Callable[[Images, int], int | None]:
+    return lambda _, step: recorded.actions[step] if step < len(recorded.actions) else None
+
+
+def _check_same(recorded: Episode, repeated: Episode, world: World, *, same_view: bool) -> None:
+    found = None
+    if len(recorded.actions) != len(repeated.actions):
+        found = f"it ended after {len(repeated.actions)} of {len(recorded.actions)} steps"
+    elif recorded.rewards != repeated.rewards:
+        step = next(
+            i for i, pair in enumerate(zip(recorded.rewards, repeated.rewards, strict=True)) if len(set(pair)) > 1
+        )
+        found = f"the reward of step {step} is {repeated.rewards[step]}, and was {recorded.rewards[step]}"
+    elif (recorded.terminated, recorded.truncated) != (repeated.terminated, repeated.truncated):
+        found = "it ended in another way"
+    elif same_view and recorded.states != repeated.states:
+        found = "it showed other states"
+    if found is not None:
+        raise InvalidInputError(
+            f"{world.environment} is not deterministic: the episode of seed {recorded.seed} was played again with the "
+            f"recorded actions, and {found}. Its frames under two looks would not be pairs."
+        )

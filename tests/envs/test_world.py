@@ -1,0 +1,102 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rlstitch.envs import TASKS, VARIATIONS, World, action_map, cell_world
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+
+DOOR, GAP = "MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaGapS7-v0"
+
+
+def test_world_survives_json():
+    for world in (World(DOOR), World(GAP, "red+inverted", "scrambled", "full", 12)):
+        assert World.from_dict(json.loads(json.dumps(world.to_dict()))) == world
+
+
+def test_fields_that_are_left_out_take_their_defaults():
+    assert World.from_dict({"environment": DOOR}) == World(DOOR, "standard", "standard", "agent", 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "'environment' is missing"),
+        ({"environment": DOOR, "colour": "red"}, "expected the fields .* found colour"),
+        ({"environment": 3}, "environment: expected a name, found 3"),
+        ({"environment": ""}, "environment: expected a name"),
+        ({"environment": DOOR, "view": "bird"}, "view: expected one of agent, full, found 'bird'"),
+        ({"environment": DOOR, "tile_size": 0}, "tile_size: expected 1 to 64, found 0"),
+        ({"environment": DOOR, "tile_size": 65}, "tile_size: expected 1 to 64, found 65"),
+        ({"environment": DOOR, "tile_size": True}, "tile_size: expected a whole number, found True"),
+        ({"environment": DOOR, "tile_size": 8.0}, "tile_size: expected a whole number, found 8.0"),
+        ([DOOR], "world: expected a mapping of fields, found list"),
+    ],
+)
+def test_invalid_worlds_are_refused(values, message):
+    with pytest.raises(InvalidInputError, match=message):
+        World.from_dict(values)
+
+
+def test_unknown_looks_and_tasks_are_refused_with_a_hint():
+    with pytest.raises(UnknownNameError, match="variation 'gren'; did you mean green"):
+        World(DOOR, variation="gren")
+    with pytest.raises(UnknownNameError, match="variation 'blu'"):
+        World(DOOR, variation="red+blu")
+    with pytest.raises(UnknownNameError, match="task 'scrambel'; did you mean scrambled"):
+        World(DOOR, task="scrambel")
+
+
+def test_a_cell_sees_as_the_encoder_and_acts_as_the_controller():
+    cell = cell_world(World(DOOR, "red", "standard", "agent", 6), World(GAP, "blue", "scrambled", "full", 8))
+    assert cell == World(GAP, "red", "scrambled", "agent", 6)
+
+
+def test_cell_of_a_world_with_itself_is_that_world():
+    world = World(DOOR, "green", "scrambled", "full", 4)
+    assert cell_world(world, world) == world
+
+
+def test_full_views_need_grids_of_one_size():
+    with pytest.raises(IncompatibleError, match=r"DoorKey-5x5.*LavaGapS7.*\(40, 40, 3\).*\(56, 56, 3\)"):
+        cell_world(World(DOOR, view="full"), World(GAP, view="full"))
+    assert cell_world(World("MiniGrid-LavaGapS5-v0", view="full"), World(DOOR, view="full")).environment == DOOR
+
+
+def test_pictures_of_different_kinds_make_no_cell():
+    with pytest.raises(IncompatibleError, match="DoorKey-5x5-v0 and Corridor-v0 have no common observations"):
+        cell_world(World(DOOR), World("Corridor-v0"))
+    with pytest.raises(IncompatibleError, match=r"\(5, 4, 3\).*\(5, 8, 3\)"):
+        cell_world(World("Corridor-v0"), World("CorridorWide-v0"))
+    assert cell_world(World("Corridor-v0", "inverted"), World("CorridorLong-v0")).variation == "inverted"
+
+
+def test_scrambled_is_a_derangement_and_standard_the_identity():
+    for n in range(2, 9):
+        scrambled = action_map("scrambled", n)
+        assert sorted(scrambled) == list(range(n))
+        assert not (scrambled == range(n)).any()
+        assert action_map("standard", n).tolist() == list(range(n))
+    assert action_map("scrambled", 3).tolist() == [1, 2, 0]
+    with pytest.raises(InvalidInputError, match="needs at least 2 actions, found 1"):
+        action_map("scrambled", 1)
+    with pytest.raises(UnknownNameError, match="known: scrambled, standard"):
+        action_map("zzz", 3)
+    assert set(TASKS) == {"standard", "scrambled"}
+    assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "inverted"}
+
+
+def test_a_world_costs_neither_gymnasium_nor_torch():
+    code = (
+        "import sys; from rlstitch.envs import World; World.from_dict({'environment': 'X', 'variation': 'red'});"
+        "print([name for name in ('gymnasium', 'minigrid', 'torch', 'stable_baselines3') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_unknown_names_of_the_package_are_attribute_errors():
+    import rlstitch.envs
+
+    with pytest.raises(AttributeError, match="has no attribute 'Wrold'"):
+        rlstitch.envs.Wrold  # noqa: B018
