@@ -6,15 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.envs import World, render_views
-from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts import (
-    choose_anchor_set,
-    collect_paired_images,
     collect_views,
-    latent_pairs,
-    split_views,
 )
 
 DOORKEY = World("MiniGrid-DoorKey-5x5-v0")
@@ -73,84 +68,6 @@ def test_full_views_are_collected(world):
     assert full.views.shape[1:] == (5, 5, 5)
 
 
-@pytest.mark.parametrize("method", ["random", "farthest", "kmedoids"])
-def test_anchor_sets_are_distinct_views_and_free_of_looks(collection, method):
-    chosen = choose_anchor_set(collection, 24, method=method, seed=3)
-    assert isinstance(chosen, AnchorSet)
-    assert len(chosen) == 24
-    assert len(keys(chosen.views)) == 24
-    assert keys(chosen.views) <= keys(collection.views)
-    assert chosen == choose_anchor_set(collection, 24, method=method, seed=3)
-    inverted = replace(collection, world=replace(collection.world, variation="inverted"))
-    assert chosen == choose_anchor_set(inverted, 24, method=method, seed=3)
-
-
-def test_farthest_anchors_lie_farther_apart_than_random_ones(collection):
-    def nearest(method):
-        pixels = choose_anchor_set(collection, 24, method=method).render().reshape(24, -1).astype(float)
-        distances = np.linalg.norm(pixels[:, None] - pixels[None], axis=-1)
-        return (distances + np.diag(np.full(24, np.inf))).min()
-
-    assert nearest("farthest") > nearest("random")
-
-
-def test_fitting_and_held_out_views_are_disjoint(collection):
-    split = split_views(collection, 40, 15, seed=1)
-    assert split.note is None
-    assert (len(split.fit), len(split.held)) == (40, 15)
-    assert not keys(split.fit) & keys(split.held)
-
-
-def test_too_few_views_are_shared_out_and_said(collection):
-    split = split_views(collection, 3000, 1000)
-    assert not keys(split.fit) & keys(split.held)
-    assert len(split.fit) + len(split.held) == len(collection)
-    assert len(split.fit) == pytest.approx(0.75 * len(collection), abs=1)
-    assert split.note.startswith(f"3000 + 1000 views were asked for; there are only {len(collection)} distinct views")
-    tiny = replace(collection, views=collection.views[:2])
-    assert len(split_views(tiny, 10_000, 1).held) == 1
-
-
-def test_latent_pairs_are_of_the_same_views_in_each_ones_look(collection, agent_maker):
-    red, green = (agent_maker(replace(DOORKEY, variation=v), seed=i) for i, v in enumerate(("red", "green")))
-    x, y = latent_pairs(red, green, collection.views[:9])
-    assert x.shape == y.shape == (9, 16)
-    images = render_views(collection.views[:9], variation="green")
-    np.testing.assert_array_equal(y.numpy(), green.encode(images).numpy())
-    x2, _ = latent_pairs(red, red, collection.views[:9])
-    np.testing.assert_array_equal(x.numpy(), x2.numpy())
-
-
-def test_paired_images_of_any_environment(walk_class):
-    gymnasium.register("Walk-pairs-v0", walk_class)
-    try:
-        x, y = collect_paired_images(World("Walk-pairs-v0"), World("Walk-pairs-v0", variation="inverted"), count=25)
-    finally:
-        gymnasium.registry.pop("Walk-pairs-v0")
-    assert len(x) == 25
-    np.testing.assert_array_equal(x, 255 - y)
-    assert len(keys(x)) == 25
-
-
-def test_paired_images_of_minigrid_agree_with_symbolic_rendering(world):
-    x, y = collect_paired_images(world, replace(world, variation="red"), count=12, seed=2)
-    views = collect_views(world, max_steps=3000).views
-    table = dict(zip((v.tobytes() for v in render_views(views)), render_views(views, variation="red"), strict=True))
-    for one, other in zip(x, y, strict=True):
-        np.testing.assert_array_equal(table[one.tobytes()], other)
-
-
-def test_worlds_that_run_apart_are_refused(walk_class):
-    gymnasium.register("Walk-a-v0", walk_class)
-    gymnasium.register("Walk-b-v0", walk_class, kwargs={"longest": 4})
-    try:
-        with pytest.raises(InvalidInputError, match="worlds: expected equal rewards and ends"):
-            collect_paired_images(World("Walk-a-v0"), World("Walk-b-v0"), count=200)
-    finally:
-        gymnasium.registry.pop("Walk-a-v0")
-        gymnasium.registry.pop("Walk-b-v0")
-
-
 def test_bad_requests_are_named(collection, agent, world, walk_class):
     with pytest.raises(InvalidInputError, match="max_steps"):
         collect_views(world, max_steps=0)
@@ -162,12 +79,6 @@ def test_bad_requests_are_named(collection, agent, world, walk_class):
         collect_views(world, seed=-1)
     with pytest.raises(IncompatibleError, match="takes the agent view, the world gives full"):
         collect_views(replace(world, view="full"), agents=[agent])
-    with pytest.raises(InvalidInputError, match="k: expected at most"):
-        choose_anchor_set(collection, 100_000)
-    with pytest.raises(UnknownNameError, match="farthest"):
-        choose_anchor_set(collection, 4, method="farthes")
-    with pytest.raises(InvalidInputError, match="at least 2 distinct views"):
-        split_views(replace(collection, views=collection.views[:1]), 1, 1)
     gymnasium.register("Walk-c-v0", walk_class)
     try:
         with pytest.raises(InvalidInputError, match="world: expected a MiniGrid, found Walk-c-v0"):

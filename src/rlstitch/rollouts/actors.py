@@ -14,10 +14,6 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 Observations = npt.NDArray[Any]
 Noise = npt.NDArray[np.float64]
 
-# Every forward pass on a processor has this many rows (short ones are padded), so that what a state gives does not hang
-# on which other states came with it: matrix products of different heights differ in their last bits.
-_ROWS = 16
-_ROWS_ACCELERATOR = 256
 # Remembered states are bounded: some 60 MB at the 7x7 view of MiniGrid.
 _MEMORY = 100_000
 _BLOCK = 32
@@ -138,7 +134,7 @@ class Policy:
         self._rows: dict[bytes, int] = {}
         self._table = np.empty((256, needed), dtype=np.float32)
         self.forward_rows = 0
-        """Rows that went through the network, padding left out."""
+        """Rows that went through the network."""
 
     def act(
         self, observations: Observations, *, noise: Noise | None, views: npt.NDArray[np.uint8] | None = None
@@ -176,17 +172,8 @@ class Policy:
     def _forward(self, observations: Observations) -> npt.NDArray[np.float32]:
         if self._parametric is None:
             raise InvalidInputError("agent: expected one that gives action parameters")
-        device = getattr(self._parametric, "device", None)
-        rows = _ROWS if device is None or device.type == "cpu" else _ROWS_ACCELERATOR
         self.forward_rows += len(observations)
-        parts = []
-        for start in range(0, len(observations), rows):
-            chunk = observations[start : start + rows]
-            count = len(chunk)
-            if count < rows:
-                chunk = np.concatenate([chunk, np.broadcast_to(chunk[:1], (rows - count, *chunk.shape[1:]))])
-            parts.append(self._parametric.action_parameters(chunk).cpu().numpy()[:count])
-        logits: npt.NDArray[np.float32] = np.concatenate(parts)
+        logits: npt.NDArray[np.float32] = self._parametric.action_parameters(observations).cpu().numpy()
         return logits
 
 

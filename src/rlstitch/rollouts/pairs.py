@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.actors import Observations
 from rlstitch.rollouts.collection import DOMAIN, HeldActions, ViewCollection, Views, collection_seeds, own_images
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
     from rlstitch.agents.anchor_set import AnchorSet
     from rlstitch.envs import World
+    from rlstitch.envs.replay import Recording
 
+Images = npt.NDArray[np.uint8]
 _CHOOSING_TILE = 4
 
 
@@ -93,44 +95,110 @@ def encode_views_of(agent: Agent, views: Views) -> Tensor:
     return agent.encode(own_images(agent, views))
 
 
-def collect_paired_images(
-    world_x: World, world_y: World, *, count: int, seed: int = 0, num_envs: int = 8
-) -> tuple[Observations, Observations]:
-    """Collect images of the same states in two worlds by equal seeds and held random actions; for any environment.
+def collect_recording(
+    world: World, *, episodes: int = 4, seed: int = 0, max_steps: int = 200, first: int = 0
+) -> Recording:
+    """Record episodes of held random actions, for any environment with discrete actions.
 
-    The task is that of x in both, since it decides what an action means. Equal images of x are kept once.
-
-    Returns:
-        Two arrays uint8 `(n <= count, H, W, C)`, row by row of the same state. Fewer than `count` where the worlds show
-        fewer distinct images in 50 steps an image.
+    Args:
+        world: where to play.
+        episodes: how many.
+        seed: of environments and actions.
+        max_steps: of an episode.
+        first: number of the first episode; the same seed and another first give other episodes.
 
     Raises:
-        InvalidInputError: where the worlds do not run alike: their rewards or episode ends differ.
+        InvalidInputError: for numbers out of range.
     """
     from rlstitch.envs import make_vec
+    from rlstitch.envs.replay import record_episodes
 
     check_seed(seed)
-    check_counts(count=count, num_envs=num_envs)
-    envs = [make_vec(one, num_envs, seed=seed) for one in (world_x, replace(world_y, task=world_x.task))]
-    rng = np.random.default_rng((DOMAIN, seed))
-    held = HeldActions(rng, envs[0].single_action_space, num_envs)
-    found: dict[bytes, tuple[Observations, Observations]] = {}
-    try:
-        x, y = (env.reset(seed=cast("Any", collection_seeds(seed, num_envs)))[0] for env in envs)
-        for _ in range(1 + 50 * count // num_envs):
-            for one, other in zip(x, y, strict=True):
-                found.setdefault(one.tobytes(), (one.copy(), other.copy()))
-            if len(found) >= count:
-                break
-            actions = held.next()
-            (x, *outcome_x, _), (y, *outcome_y, _) = (env.step(actions) for env in envs)
-            if not all(np.array_equal(a, b) for a, b in zip(outcome_x, outcome_y, strict=True)):
-                raise InvalidInputError(
-                    "worlds: expected equal rewards and ends from equal seeds and actions, "
-                    f"{world_x} and {world_y} differ"
-                )
-    finally:
-        for env in envs:
-            env.close()
+    check_counts(episodes=episodes, max_steps=max_steps, first=first + 1)
+    probe = make_vec(world, 1, seed=seed)
+    space = probe.single_action_space
+    probe.close()
+    held = HeldActions(np.random.default_rng((DOMAIN, seed, first)), space, 1)
+    seeds = collection_seeds(seed, first + episodes)[first:]
+    return record_episodes(world, seeds, lambda _: held.next(), max_steps=max_steps)
+
+
+def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple[Images, Images]:
+    """Play a recording again under two looks: uint8 `(n, H, W, C)` each, row by row of the same state.
+
+    The task is the recording's in both, since it decides what an action means.
+
+    Raises:
+        InvalidInputError: for another environment than the recording's, or one that is not deterministic.
+    """
+    from rlstitch.envs.replay import replay_episodes
+
+    x, y = (
+        np.concatenate(list(replay_episodes(recording, replace(world, task=recording.world.task))))
+        for world in (world_x, world_y)
+    )
+    return x, y
+
+
+def collect_paired_images(
+    world_x: World, world_y: World, *, count: int, seed: int = 0, max_steps: int | None = None
+) -> tuple[Images, Images]:
+    """Collect images of the same states in two worlds, for any deterministic environment; equal pairs are kept once.
+
+    Args:
+        world_x: of the source; its task is played in both.
+        world_y: of the target.
+        count: how many distinct pairs.
+        seed: of environments and actions.
+        max_steps: environment steps at most; None: 50 a pair.
+
+    Returns:
+        Two arrays uint8 `(n, H, W, C)`; n is below `count` where the steps show fewer distinct pairs.
+
+    Raises:
+        InvalidInputError: for numbers below 1, two environments, or one that is not deterministic.
+    """
+    check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
+    left = 50 * count if max_steps is None else max_steps
+    found: dict[bytes, tuple[Images, Images]] = {}
+    first = 0
+    while len(found) < count and left > 0:
+        recording = collect_recording(world_x, seed=seed, max_steps=min(200, max(1, left // 4)), first=first)
+        for x, y in zip(*paired_images(recording, world_x, world_y), strict=True):
+            found.setdefault(x.tobytes() + y.tobytes(), (x, y))
+        left -= sum(len(episode.actions) for episode in recording.episodes)
+        first += len(recording.episodes)
     pairs = list(found.values())[:count]
-    return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+    return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+
+
+def choose_replay_anchor_set(recording: Recording, k: int, *, method: str = "farthest", seed: int = 0) -> AnchorSet:
+    """Choose k distinct frames of a recording as an anchor set of kind `replay`; methods as in `choose_anchor_set`.
+
+    Frames are compared under the standard look, which the recording's variation does not change.
+
+    Raises:
+        InvalidInputError: where k is below 1, there are fewer distinct frames, or the replay is not deterministic.
+        UnknownNameError: for an unknown method.
+    """
+    from rlstitch.agents.anchor_set import AnchorSet
+    from rlstitch.envs.replay import replay_episodes
+    from rlstitch.latent import choose_anchors
+
+    check_counts(k=k)
+    distinct: dict[bytes, tuple[int, int]] = {}
+    for number, frames in enumerate(replay_episodes(recording, replace(recording.world, variation="standard"))):
+        for step, frame in enumerate(frames):
+            distinct.setdefault(frame.tobytes(), (number, step))
+    if k > len(distinct):
+        raise InvalidInputError(f"k: expected at most {len(distinct)}, the distinct frames of the recording, found {k}")
+    pixels = np.stack([np.frombuffer(key, dtype=np.uint8) for key in distinct]).astype(np.float32) / np.float32(255.0)
+    chosen = np.asarray(choose_anchors(method, pixels, k, seed))
+    episodes = recording.episodes
+    actions = np.zeros((len(episodes), max(len(episode.actions) for episode in episodes)), dtype=np.int64)
+    for row, episode in zip(actions, episodes, strict=True):
+        row[: len(episode.actions)] = episode.actions
+    seeds = np.array([episode.seed for episode in episodes], dtype=np.int64)
+    places = np.array(list(distinct.values()), dtype=np.int64)[chosen]
+    world = recording.world
+    return AnchorSet.replay(world.environment, seeds, actions, places, view=world.view)
