@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from dataclasses import replace
 
 import gymnasium
@@ -71,6 +72,15 @@ def test_an_old_film_stays_where_the_new_one_cannot_be_written(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(InvalidInputError, match="folder"):
         write_mp4(film(), tmp_path / "folder.mp4")
+
+
+def test_what_cannot_be_encoded_or_written_is_an_artefact_error(tmp_path, monkeypatch):
+    with pytest.raises(ArtefactError, match="cannot encode a film"):
+        write_mp4(film(), tmp_path / "film.mp4", fps=10**12)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ArtefactError, match=r"cannot write .*film\.mp4"):
+        write_mp4(film(), tmp_path / "film.mp4")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

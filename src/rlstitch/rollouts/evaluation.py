@@ -72,8 +72,8 @@ def evaluate(
     """Play `episodes` episodes of an agent in a world (None: the agent's own) and return what came of them.
 
     Every episode that is started is played to its end and counted, so short ones are not favoured. Episode i depends on
-    (seed, i) alone: not on `num_envs`, `workers`, or how many episodes there are. (The last bits of the network's output
-    do change with the batch and the threads: two actions whose scores agree to seven digits may swap.)
+    (seed, i) alone: not on `num_envs`, `workers`, or how many episodes there are. (The last bits of the network's
+    output do change with the batch and the threads: two actions whose scores agree to seven digits may swap.)
 
     Args:
         agent: an Agent, or `RandomAgent`.
