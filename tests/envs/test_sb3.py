@@ -87,6 +87,26 @@ def test_seed_takes_effect_at_the_next_reset():
     assert states(env.reset()) == [(0, 0), (1, 0)]
 
 
+def test_the_reset_after_a_seeded_one_goes_on():
+    env = StableBaselinesVecEnv(make_vec(World("MiniGrid-DoorKey-5x5-v0"), 3, seed=0))
+    env.seed(5)
+    first, second = env.reset(), env.reset()
+    assert not np.array_equal(first, second)
+    env.seed(5)
+    np.testing.assert_array_equal(env.reset(), first)
+    np.testing.assert_array_equal(env.reset(), second)
+
+
+def test_returns_begin_anew_with_each_episode():
+    env = corridor(1)
+    env.reset()
+    for _ in range(3):
+        for _ in range(5):
+            _, _, dones, infos = env.step(np.array([WAIT]))
+        assert dones.tolist() == [True]
+        assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (-5.0, 5)
+
+
 def test_returns_begin_anew_after_a_reset():
     env = corridor(1)
     env.reset()
