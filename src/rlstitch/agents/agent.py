@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Agent:
     """`controller(encoder(observation))`, native or stitched: both are used, evaluated, filmed and saved alike.
 
-    `predict` follows Stable-Baselines3's `PolicyPredictor`: its `evaluate_policy` and the tools around it take an agent.
+    `predict` follows Stable-Baselines3's `PolicyPredictor`: its `evaluate_policy` and the tools around it take an
+    agent.
 
     Raises:
         IncompatibleError: where the encoder's latents are not as wide as the controller's.
@@ -139,8 +140,8 @@ class Agent:
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
         """Choose actions for one observation `(H, W, C)` or a batch, as Stable-Baselines3's `PolicyPredictor`.
 
-        Samples with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the protocol;
-        agents have no memory.
+        Samples with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the
+        protocol; agents have no memory.
         """
         if isinstance(observation, dict):
             raise InvalidInputError(f"observation: expected one image, found a dictionary of {sorted(observation)}")

@@ -20,7 +20,16 @@ from rlstitch.agents.specs import (
     parse_encoder_spec,
 )
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.latent import Translation, fit_normalization, project
+from rlstitch.latent import (
+    NORMALIZATIONS,
+    SIMILARITIES,
+    Normalization,
+    Translation,
+    fit_normalization,
+    project,
+)
+
+_MIXING = ("whiten", "pca_whiten")  # normalizations that mix dimensions: their weights are matrices
 
 
 def _small(channels: int) -> nn.Sequential:
@@ -101,7 +110,8 @@ class RelativeEncoder(nn.Module):
     """A base encoder, then its similarities to anchors: images -> `(N, anchors)`.
 
     The anchors' embeddings are buffers, and the normalization's statistics are those of the anchors
-    (arXiv 2209.15430, eq. 1; for agents arXiv 2404.12917). No gradient flows into the anchors: they follow the encoder by `update_anchors`.
+    (arXiv 2209.15430, eq. 1; for agents arXiv 2404.12917). No gradient flows into the anchors: they follow the
+    encoder by `update_anchors`.
     """
 
     anchors: Tensor
@@ -111,10 +121,14 @@ class RelativeEncoder(nn.Module):
         self._spec = spec
         self.base = base
         self.register_buffer("anchors", torch.zeros(spec.anchors, base.latent_dim))
-        # Statistics of no anchors yet: a placeholder of the right shape, replaced by `set_anchors` or by loading.
-        placeholder = torch.zeros(2, base.latent_dim)
-        placeholder[0] = 1.0
-        self.normalization = fit_normalization(spec.normalization, placeholder, shrinkage=1.0)
+        # Statistics of no anchors yet: an identity of the right shape, replaced by `set_anchors` or by loading.
+        if spec.normalization not in NORMALIZATIONS:
+            raise UnknownNameError("normalization", spec.normalization, NORMALIZATIONS)
+        if spec.similarity not in SIMILARITIES:
+            raise UnknownNameError("similarity", spec.similarity, SIMILARITIES)
+        self.normalization = Normalization.from_spec(
+            {"kind": spec.normalization, "width": base.latent_dim, "mixes": spec.normalization in _MIXING}
+        )
 
     @property
     def latent_dim(self) -> int:

@@ -140,7 +140,9 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
     covariance = centred.T @ centred / len(centred)
     average = covariance.diagonal().mean()
     if not bool(average.sqrt() > _noise_floor(points).max()):
-        return _elementwise(mean.to(points), torch.ones_like(points[0]), "whiten" if kind == "zca" else "pca_whiten")
+        # Of the same shape as any other whitening, so that weights can be exchanged.
+        same = torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
+        return Normalization(mean.to(points), same, same.clone(), "whiten" if kind == "zca" else "pca_whiten")
     covariance = (1 - shrinkage) * covariance
     covariance.diagonal().add_(shrinkage * average)
     variances, axes = torch.linalg.eigh(covariance)

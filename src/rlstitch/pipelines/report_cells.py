@@ -96,7 +96,9 @@ def number(value: float | None, *, like: float | None = None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Write a number of percent as a whole one, without the sign."""
+    """Write a number of percent as a whole one, without the sign; beyond 9999, where it says no more, as `>9999`."""
+    if value is not None and 9999 < abs(value) < math.inf:
+        return ">9999" if value > 0 else "<-9999"
     return number(value, like=100.0)
 
 

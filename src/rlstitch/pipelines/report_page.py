@@ -209,9 +209,9 @@ def _mp4_size(content: bytes, path: Path) -> tuple[int, int]:
     start = content.find(b"tkhd") - 4
     if content[4:8] != b"ftyp" or start < 0:
         raise InvalidInputError(f"panels: expected an MP4 file, found something else in {path}")
-    (size,) = struct.unpack(">I", content[start : start + 4])
-    words = content[start + size - 8 : start + size]
-    width, height = (word >> 16 for word in struct.unpack(">II", words)) if len(words) == 8 else (0, 0)
+    end = start + int.from_bytes(content[start : start + 4])
+    box = content[start:end]
+    width, height = struct.unpack(">H2xH2x", box[-8:]) if len(box) == end - start >= 92 else (0, 0)
     if width < 1 or height < 1:
         raise InvalidInputError(f"panels: expected an MP4 file with pictures, found none in {path}")
     return width, height

@@ -91,7 +91,7 @@ def chart(cells: Sequence[Cell]) -> str:
 
 def nice_ticks(low: float, high: float) -> list[float]:
     """Return four to eight round numbers that span `low` to `high`."""
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one value: give it room
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), 1e-300):  # one value: give it room
         room = abs(low) * 0.1 or 0.5
         low, high = low - room, high + room
     power = 10.0 ** math.floor(math.log10((high - low) / 5))

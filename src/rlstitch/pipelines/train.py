@@ -19,8 +19,9 @@ from rlstitch.envs import World, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.pipelines.config import TrainConfig
 from rlstitch.pipelines.runs import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
-from rlstitch.rollouts.collection import choose_anchor_set, collect_views
+from rlstitch.rollouts.collection import collect_views
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.pairs import choose_anchor_set
 from rlstitch.storage import write_json, write_table
 from rlstitch.training.policy import actions_of
 from rlstitch.training.ppo import TrainingResult, train_ppo
@@ -79,7 +80,9 @@ def train(
         raise InvalidInputError(f"an agent {config.name!r} is there already ({folder}); --force replaces it")
     if run_folder.exists() and not resume:
         if not force and (run_folder / "checkpoints").is_dir():
-            raise InvalidInputError(f"an unfinished run is there already ({run_folder}); --resume continues, --force starts anew")
+            raise InvalidInputError(
+                f"an unfinished run is there already ({run_folder}); --resume continues, --force starts anew"
+            )
         _remove(run_folder)
     card, anchor_set = draft_card(config)
     images = None
@@ -151,7 +154,7 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
 
 
 def default_anchor_set(world: World, count: int, selection: str = "farthest") -> AnchorSet:
-    """Return the anchor set of an environment: the same for every look, seed and agent that asks for as many anchors."""
+    """Return the anchor set of an environment, the same for every look, seed and agent."""
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
     collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED)
     return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)

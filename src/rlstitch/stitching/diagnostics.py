@@ -83,8 +83,8 @@ def action_change(controller: Controller, found: Tensor, wanted: Tensor) -> tupl
     """Compare two sets of action parameters `(n, A)` of one kind of controller.
 
     Returns:
-        Agreement of the greedy actions in [0, 1] (continuous: every dimension within a tenth of its range), and the mean
-        KL divergence, in nats, of the distribution that is wanted from the one that was found.
+        Agreement of the greedy actions in [0, 1] (continuous: every dimension within a tenth of its range), and the
+        mean KL divergence, in nats, of the distribution that is wanted from the one that was found.
     """
     actions = controller.actions
     if isinstance(actions, BoxActions):

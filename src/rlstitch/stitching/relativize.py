@@ -21,6 +21,7 @@ from rlstitch.agents.card import AnchorsCard
 from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.agents.specs import BoxActions, RelativeSpec
+from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.stitching.diagnostics import action_change
 
@@ -162,3 +163,21 @@ def _distil(
 def _compare(teacher: Controller, student: Controller, latents: Tensor, features: Tensor) -> tuple[float, float]:
     """Greedy agreement and KL of teacher and student, each on its own input."""
     return action_change(teacher, student.action_parameters(features), teacher.action_parameters(latents))
+
+
+def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, seed: int = 0) -> NDArray[np.uint8]:
+    """Return the first `count` observations uint8 `(count, H, W, C)` that a sampling agent meets in its own world."""
+    environments = make_vec(agent.card.world.to_world(), num_envs, seed=seed)
+    generator = np.random.default_rng(seed)
+    observations, _ = environments.reset(seed=seed)
+    width = agent.controller.actions.width
+    visited = []
+    for _ in range(-(-count // num_envs)):
+        visited.append(observations.copy())
+        if agent.noise_kind == "gumbel":
+            noise = generator.gumbel(size=(num_envs, width))
+        else:
+            noise = generator.standard_normal((num_envs, width))
+        observations, *_ = environments.step(agent.act(observations, noise=noise))
+    environments.close()
+    return np.concatenate(visited)[:count]

@@ -1,6 +1,7 @@
 """Join the encoder of one agent to the controller of another.
 
-Direct translation (SAPS, arXiv 2503.01881): `controller_y(T(encoder_x(observation)))` with `T` fitted on paired latents.
+Direct translation (SAPS, arXiv 2503.01881): `controller_y(T(encoder_x(observation)))` with `T` fitted on paired
+latents.
 Relative stitching (R3L, arXiv 2404.12917) is the case with no translation, legal between agents of one anchor set.
 """
 
@@ -41,7 +42,8 @@ def stitch_agents(
         encoder: the agent whose encoder is used.
         policy: the agent whose controller is used.
         pairs: latents of the same views under both.
-        method: `naive` (nothing in between), `relative` (both relative to one anchor set), `orthogonal`, `linear`, `affine`
+        method: `naive` (nothing in between), `relative` (both relative to one anchor set), `orthogonal`, `linear`,
+            `affine`
             (a map fitted on the pairs) or `auto` (of the three maps, the one that changes the controller's action
             distribution least, judged on one half of the held-out pairs; the report comes from the other half).
         name: of the stitched agent; made of its parents' names where it is not given.
@@ -101,7 +103,7 @@ def check_relative(encoder: Agent, policy: Agent) -> None:
     for agent, anchor_set in zip((encoder, policy), found, strict=True):
         if anchor_set is None:
             raise IncompatibleError(
-                f"agent {agent.card.name!r} is absolute, relative stitching needs both agents relative to one anchor set "
+                f"agent {agent.card.name!r} is absolute, relative stitching needs both relative to one anchor set "
                 "(train with --representation relative, or use rlstitch relativize)"
             )
     if found[0] != found[1]:
@@ -125,8 +127,9 @@ def check_widths(encoder: Agent, policy: Agent) -> None:
         )
     if encoder.encoder.latent_dim != policy.controller.latent_dim:
         raise IncompatibleError(
-            f"the encoder of {encoder.card.name!r} gives latents of width {encoder.encoder.latent_dim}, the controller of "
-            f"{policy.card.name!r} takes {policy.controller.latent_dim} (join them by a translation: orthogonal, linear, affine)"
+            f"the encoder of {encoder.card.name!r} gives latents of width {encoder.encoder.latent_dim}, the controller "
+            f"of {policy.card.name!r} takes {policy.controller.latent_dim} "
+            "(join them by a translation: orthogonal, linear, affine)"
         )
 
 

@@ -49,7 +49,7 @@ class EvaluationCallback(BaseCallback):
         self.stop_at_success = stop_at_success
         self.film = film
         self.last_success: float | None = None
-        self.history: list[dict[str, float]] = []
+        self.last_return = 0.0
         self._next = (progress.steps // every + 1) * every
 
     @property
@@ -80,9 +80,18 @@ class EvaluationCallback(BaseCallback):
     def _evaluate(self) -> None:
         agent = self.current_agent()
         outcome = evaluate(agent, episodes=self.episodes, seed=_EVALUATION_SEED + self.card.seed)
-        success, mean_return = float(outcome.successes.mean()), float(outcome.returns.mean())
-        self.last_success = success
-        self.history.append({"steps": float(self.num_timesteps), "success": success, "return": mean_return})
+        # Worlds that know no success are judged by their return alone.
+        success = 0.0 if outcome.successes is None else float(outcome.successes.mean())
+        mean_return = float(outcome.returns.mean())
+        self.last_success, self.last_return = success, mean_return
+        self.progress.history.append(
+            {
+                "steps": int(self.num_timesteps),
+                "return": mean_return,
+                "success": success,
+                "length": float(outcome.lengths.mean()),
+            }
+        )
         self.logger.record("evaluation/return", mean_return)
         self.logger.record("evaluation/success", success)
         self.logger.record("evaluation/length", float(outcome.lengths.mean()))
@@ -110,12 +119,12 @@ class EvaluationCallback(BaseCallback):
 
     def _film(self, agent: Agent) -> None:
         # Imported here: filming pulls in the video libraries, and trainings without it are common in tests and grids.
-        from rlstitch.rollouts.video import film
+        from rlstitch.rollouts.video import record
 
         writer = _writer(self)
         if writer is not None:
-            frames = film(agent, episodes=1, seed=_EVALUATION_SEED)
-            add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
+            film = record(agent, episodes=1, seed=_EVALUATION_SEED)
+            add_gif(writer, "evaluation/video", film.frames, step=int(self.num_timesteps))
 
 
 class CheckpointCallback(BaseCallback):
@@ -150,7 +159,8 @@ class CheckpointCallback(BaseCallback):
 class AnchorCallback(BaseCallback):
     """Let the anchors' embeddings follow the encoder, once an update, before the rollout.
 
-    Moved after the rollout the features would change before the update, and its probability ratios would not start at 1.
+    Moved after the rollout the features would change before the update, and its probability ratios would not start
+    at 1.
     """
 
     def __init__(self, images: Tensor, alpha: float, *, fresh: bool) -> None:

@@ -7,7 +7,7 @@ checkpoint, from (seed, checkpoint number): nothing about generators or environm
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Progress:
     best_score: tuple[float, float] | None = None
     """Success rate and mean return of the best evaluation so far."""
     best_steps: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row an evaluation: steps, return, success, length."""
 
 
 def reseed(model: PPO, seed: int, number: int) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class TrainingResult:
     seconds: float
     ended: Literal["finished", "reached", "interrupted"]
     """All steps done; the wanted success rate reached; or stopped by Ctrl-C."""
+    history: list[dict[str, float]]
+    """One row an evaluation: steps, return, success, length."""
 
 
 def train_ppo(
@@ -174,6 +176,7 @@ def _run(
         best_steps=progress.best_steps if progress.best_score is not None else int(model.num_timesteps),
         seconds=seconds_before + time.perf_counter() - started,
         ended=ended,
+        history=progress.history,
     )
 
 

@@ -1,0 +1,231 @@
+"""The tour: train two agents apart, see that mixing them fails, stitch them, and write down what happened."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.card import current_versions
+from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.pipelines.cells import Measure
+from rlstitch.pipelines.config import TrainConfig, load_config
+from rlstitch.pipelines.films import film_side_by_side
+from rlstitch.pipelines.relativize import relativize
+from rlstitch.pipelines.report import Cell, Report, table_text, write_report
+from rlstitch.pipelines.runs import command_line
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import stitch_agents
+from rlstitch.storage import write_table
+
+PRESET = "minigrid-doorkey"
+LOOKS = ("red", "green")
+GATE = 0.95
+"""Success rate under which an agent counts as failed and is trained again with another seed."""
+ATTEMPTS = 3
+_EPISODES = 100
+
+
+@dataclass(frozen=True)
+class DemoOutcome:
+    """What the demo found and where it lies. Its text is what the command prints."""
+
+    cells: list[Cell]
+    summary: str
+    remarks: list[str]
+    report: Path
+    seconds: float
+    next_commands: list[tuple[str, str]]
+
+    def __str__(self) -> str:
+        lines = [table_text(self.cells), "", self.summary, *self.remarks, ""]
+        lines.append(f"report   {self.report}   ({self.seconds:.0f} s in all)")
+        lines += ["", "What to type next:"]
+        for comment, command in self.next_commands:
+            lines += [f"  # {comment}", f"  {command}"]
+        return "\n".join(lines)
+
+
+def demo(*, seed: int = 0, out: Path = Path("runs/demo"), workers: int | None = None) -> DemoOutcome:
+    """Train two agents apart on DoorKey, stitch them both ways, film them, and write a report.
+
+    One sees a red floor, the other a green one; their seeds differ. Rows: random, native, naive, translated (affine)
+    and relative (post-hoc), in both directions.
+
+    Args:
+        seed: of everything; the two agents get `2 * seed + 1` and `2 * seed + 2`.
+        out: where all of it is written; an older demo there is replaced.
+        workers: processes to train in; None: as many as there are processors, at most two.
+
+    Raises:
+        InvalidInputError: where `out` is a folder that holds something other than a demo.
+    """
+    started = time.perf_counter()
+    _check_folder(out)
+    agents, remarks = _train_two(seed, out, workers or min(2, os.cpu_count() or 1))
+    cells: list[Cell] = []
+    measure = Measure(episodes=_EPISODES, seed=seed)
+    cells.append(measure.random_cell(agents[0].card.world.to_world()))
+    cells += [measure.native_cell(agent) for agent in agents]
+    _say("relativizing both agents on one anchor set")
+    relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
+    for agent in relative:
+        save_agent(agent, out / "agents" / agent.card.name, force=True)
+    videos = []
+    for i, j in ((0, 1), (1, 0)):
+        encoder, policy = agents[i], agents[j]
+        _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
+        pairs = gather_pairs(encoder, policy, seed=seed)
+        naive = stitch_agents(encoder, policy, pairs, method="naive")
+        affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"demo-{LOOKS[i]}-to-{LOOKS[j]}-affine")
+        crossed = stitch_agents(
+            relative[i],
+            relative[j],
+            gather_pairs(relative[i], relative[j], seed=seed),
+            method="relative",
+            name=f"demo-{LOOKS[i]}-to-{LOOKS[j]}-relative",
+        )
+        cells.append(measure.stitched_cell(encoder, policy, naive.agent, "naive", naive.report))
+        cells.append(measure.stitched_cell(encoder, policy, affine.agent, "affine", affine.report))
+        cells.append(measure.stitched_cell(encoder, policy, crossed.agent, "relative (post-hoc)", crossed.report))
+        for stitched in (affine.agent, crossed.agent):
+            save_agent(stitched, out / "agents" / stitched.card.name, force=True)
+        shown = [
+            (f"native: {LOOKS[j]} encoder, {LOOKS[j]} controller", policy),
+            (f"naive: {LOOKS[i]} encoder, {LOOKS[j]} controller", naive.agent),
+            ("translated (affine)", affine.agent),
+            ("relative (post-hoc)", crossed.agent),
+        ]
+        film = film_side_by_side(shown, out / "videos" / f"{LOOKS[i]}-encoder-{LOOKS[j]}-controller", seed=seed)
+        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", film[0]))
+    write_table([cell.to_row() for cell in cells], out / "cells")
+    summary = _summary(cells)
+    next_commands = _next_commands(agents, out)
+    seconds = time.perf_counter() - started
+    report = Report(
+        title="rlstitch demo: two agents, trained apart, as interchangeable parts",
+        summary=summary,
+        cells=cells,
+        panels=videos,
+        facts=_facts(seed, agents, seconds, remarks),
+        next_commands=next_commands,
+        images=[],
+    )
+    page = out / "report.html"
+    write_report(report, page)
+    return DemoOutcome(cells, summary, remarks, page, seconds, next_commands)
+
+
+def _check_folder(out: Path) -> None:
+    if out.is_file():
+        raise InvalidInputError(f"out: expected a folder, found the file {out}")
+    known = {"agents", "videos", "training", "cells.csv", "cells.json", "report.html"}
+    if out.is_dir() and (strange := sorted({path.name for path in out.iterdir()} - known)):
+        raise InvalidInputError(f"out: {out} holds something other than a demo ({strange[0]}); name another folder")
+
+
+def _train_two(seed: int, out: Path, workers: int) -> tuple[list[Agent], list[str]]:
+    """Train one agent a look, apart and at once; train those again that failed, and say so."""
+    agents: dict[str, Agent] = {}
+    remarks: list[str] = []
+    for attempt in range(ATTEMPTS):
+        missing = [look for look in LOOKS if look not in agents]
+        configs = [
+            load_config(
+                PRESET,
+                {
+                    "variation": look,
+                    "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt,
+                    "name": f"demo-{look}",
+                    "threads": 1,
+                    "device": "cpu",
+                    "stop_at_success": 1.0,
+                    "evaluation.video": True,
+                },
+            )
+            for look in missing
+        ]
+        if not configs:
+            break
+        steps = configs[0].total_steps
+        _say(f"training {' and '.join(missing)} apart (DoorKey-5x5 from pixels, up to {steps:,} steps each)")
+        for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):
+            success = agent.card.training.success_rate if agent.card.training is not None else None
+            if success is not None and success >= GATE:
+                agents[look] = agent
+            else:
+                remarks.append(
+                    f"The {look} agent of seed {agent.card.seed} failed (success {success or 0:.0%}, gate {GATE:.0%}) "
+                    "and was trained again with another seed."
+                )
+    if missing := [look for look in LOOKS if look not in agents]:
+        raise RlstitchError(
+            f"the {missing[0]} agent did not reach success {GATE:.0%} in {ATTEMPTS} attempts; try another --seed"
+        )
+    return [agents[look] for look in LOOKS], remarks
+
+
+def _train_all(configs: list[TrainConfig], out: Path, workers: int) -> list[Agent]:
+    if workers == 1 or len(configs) == 1:
+        folders = [_train_one(config, out) for config in configs]
+    else:
+        # Spawned, not forked: torch's threads do not survive a fork.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            folders = list(pool.map(_train_one, configs, [out] * len(configs)))
+    return [load_agent(folder) for folder in folders]
+
+
+def _train_one(config: TrainConfig, out: Path) -> Path:
+    """Train in this process (which may be a worker's) and return the agent's folder."""
+    from rlstitch.pipelines.train import train
+
+    return train(config, force=True, agents=out / "agents", runs=out / "training").folder
+
+
+def _summary(cells: list[Cell]) -> str:
+    def mean(method: str) -> float:
+        found = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
+        return sum(found) / len(found)
+
+    return (
+        f"Stitched agents keep {mean('affine'):.0f} % (translation) and {mean('relative (post-hoc)'):.0f} % (relative) "
+        f"of what the native agents earn; mixed naively they keep {mean('naive'):.0f} %."
+    )
+
+
+def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -> dict[str, str]:
+    facts = {"seed": str(seed), "time": f"{seconds:.0f} s", "command": command_line()}
+    for agent in agents:
+        training = agent.card.training
+        if training is not None:
+            facts[agent.card.name] = f"seed {agent.card.seed}, {training.steps:,} steps in {training.seconds:.0f} s"
+    facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    facts["versions"] = ", ".join(f"{name} {number}" for name, number in current_versions().items())
+    if remarks:
+        facts["remarks"] = " ".join(remarks)
+    return facts
+
+
+def _next_commands(agents: list[Agent], out: Path) -> list[tuple[str, str]]:
+    red, green = (out / "agents" / agent.card.name for agent in agents)
+    return [
+        ("curves, sample observations and videos of the two trainings", f"tensorboard --logdir {out / 'training'}"),
+        (
+            "another way to join the same two agents",
+            f"rlstitch stitch --encoder {red} --policy {green} --method orthogonal",
+        ),
+        ("the agents that came with the package", "rlstitch list"),
+        ("an agent of your own", "rlstitch train configs/minigrid-doorkey.yaml --variation blue --seed 3"),
+    ]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"rlstitch demo: {text}\n")
+    sys.stderr.flush()

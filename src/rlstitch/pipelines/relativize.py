@@ -1,0 +1,119 @@
+"""Make a trained agent relative after training, and compare it with the agent that it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.pipelines.cells import Measure
+from rlstitch.pipelines.runs import AGENTS, ANCHORS, command_line
+from rlstitch.pipelines.train import default_anchor_set
+from rlstitch.rollouts.evaluation import Evaluation
+from rlstitch.stitching.relativize import Relativized, visited_states
+from rlstitch.stitching.relativize import relativize_agent as distil
+
+ANCHOR_COUNT = 112
+
+
+@dataclass(frozen=True)
+class RelativizeOutcome:
+    """A relativized agent beside the agent that it was. Its text is what the command prints."""
+
+    relativized: Relativized
+    anchor_set: AnchorSet
+    before: Evaluation
+    after: Evaluation
+    folder: Path | None
+
+    @property
+    def agent(self) -> Agent:
+        """The relative agent."""
+        return self.relativized.agent
+
+    def __str__(self) -> str:
+        before, after = self.before.summary().mean, self.after.summary().mean
+        lines = [
+            f"anchors  {len(self.anchor_set)} of set {self.anchor_set.identity[:16]}",
+            f"kept     same action on {self.relativized.action_agreement:.1%} of states kept aside, "
+            f"KL {self.relativized.kl:.4f}",
+            f"before   return {before.estimate:.3f} [{before.low:.3f}, {before.high:.3f}]",
+            f"after    return {after.estimate:.3f} [{after.low:.3f}, {after.high:.3f}]",
+        ]
+        if self.folder is not None:
+            lines.append(f"agent    {self.folder}")
+        return "\n".join(lines)
+
+
+def relativize(
+    agent: str | Path | Agent,
+    *,
+    anchors: str | int = ANCHOR_COUNT,
+    episodes: int = 100,
+    seed: int = 0,
+    name: str | None = None,
+    save: bool = True,
+    force: bool = False,
+) -> RelativizeOutcome:
+    """Keep a trained agent's encoder and distil its controller on to similarities to anchors.
+
+    Two agents that were relativized on one anchor set are stitched by `relative`, with nothing fitted between them.
+
+    Args:
+        agent: name, folder or value of an agent with an absolute encoder.
+        anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
+            identity, its beginning, or the folder of a stored anchor set.
+        episodes: of the evaluations before and after.
+        seed: of the states, the distillation and the episodes.
+        name: of the relative agent; the agent's name with `-relativized` where it is not given.
+        save: keep it among the agents, and the anchor set among the anchor sets.
+        force: replace an agent of the same name.
+
+    Raises:
+        UnknownNameError: for an unknown agent or anchor set.
+        IncompatibleError: where the agent is relative already, or the anchors belong to another environment.
+        InvalidInputError: where an agent of that name is there already, or there are too few anchors.
+    """
+    source = agent if isinstance(agent, Agent) else load_agent(agent)
+    anchor_set = _anchor_set(source, anchors)
+    title = name or f"{source.card.name}-relativized"
+    folder = AGENTS / title
+    if save and folder.exists() and not force:
+        raise InvalidInputError(
+            f"an agent {title!r} is there already ({folder}); --force replaces it, --name names another"
+        )
+    world = source.card.world
+    relativized = distil(
+        source,
+        anchor_set.render(world.variation, world.tile_size),
+        visited_states(source, seed=seed),
+        anchor_set=anchor_set.identity,
+        seed=seed,
+        name=title,
+    )
+    made = relativized.agent
+    made.card = made.card.model_copy(update={"command": command_line()})
+    measure = Measure(episodes=episodes, seed=seed)
+    outcome = RelativizeOutcome(
+        relativized, anchor_set, measure.native(source), measure.native(made), folder if save else None
+    )
+    if save:
+        anchor_set.save(ANCHORS)
+        save_agent(made, folder, force=force)
+    return outcome
+
+
+def _anchor_set(agent: Agent, anchors: str | int) -> AnchorSet:
+    world = agent.card.world.to_world()
+    if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
+        return default_anchor_set(world, int(anchors))
+    found = load_anchor_set(anchors)
+    if found.environment != world.environment or found.view != world.view:
+        raise IncompatibleError(
+            f"anchor set {found.identity[:16]} belongs to {found.environment} (view {found.view}), "
+            f"agent {agent.card.name!r} to {world.environment} (view {world.view})"
+        )
+    return found

@@ -1,0 +1,105 @@
+"""Stitch two agents, measure the result beside its baselines, save and film it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.errors import InvalidInputError
+from rlstitch.pipelines.cells import Measure
+from rlstitch.pipelines.films import film_side_by_side
+from rlstitch.pipelines.report import Cell, table_text
+from rlstitch.pipelines.runs import AGENTS, RUNS, VIDEOS
+from rlstitch.stitching.diagnostics import StitchReport
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import stitch_agents
+from rlstitch.storage import write_table
+
+
+@dataclass(frozen=True)
+class StitchOutcome:
+    """A stitched agent, its figures, and where everything lies. Its text is what the command prints."""
+
+    agent: Agent
+    report: StitchReport
+    cells: list[Cell]
+    folder: Path | None
+    table: Path
+    videos: list[Path]
+
+    def __str__(self) -> str:
+        r = self.report
+        lines = [
+            f"{r.pairs} pairs of {r.distinct_views} distinct views; on {r.held_out} held out: "
+            f"residual {r.residual:.3f}, R² {r.r2:.3f}, cosine {r.mean_cosine:.3f}, "
+            f"same action {r.action_agreement:.1%}, KL {r.kl:.3f}"
+            + ("" if r.condition_number is None else f", condition number {r.condition_number:.3g}"),
+            "",
+            table_text(self.cells),
+            "",
+            f"table    {self.table}",
+        ]
+        if self.folder is not None:
+            lines.append(f"agent    {self.folder}")
+        lines += [f"video    {path}" for path in self.videos]
+        return "\n".join(lines)
+
+
+def stitch(
+    encoder: str | Path | Agent,
+    policy: str | Path | Agent,
+    *,
+    method: str = "affine",
+    pairs: int = 512,
+    episodes: int = 100,
+    seed: int = 0,
+    deterministic: bool = False,
+    video: bool = False,
+    name: str | None = None,
+    save: bool = True,
+    force: bool = False,
+) -> StitchOutcome:
+    """Join the encoder of one agent to the controller of another and see what the stitched agent does.
+
+    Args:
+        encoder: name, folder or value of the agent whose encoder is used.
+        policy: name, folder or value of the agent whose controller is used.
+        method: naive, relative, orthogonal, linear, affine or auto; see `stitch_agents`.
+        pairs: views that a translation is fitted on, at most.
+        episodes: of each evaluation.
+        seed: of pairs and episodes.
+        deterministic: greedy actions instead of sampled ones, in every row alike.
+        video: film the stitched agent beside the naive and the native one.
+        name: of the stitched agent; made of its parents' names where it is not given.
+        save: keep the stitched agent among the agents.
+        force: replace an agent of the same name.
+
+    Raises:
+        UnknownNameError: for an unknown agent or method.
+        IncompatibleError: where the two cannot be joined so.
+        InvalidInputError: where an agent of that name is there already, or there are too few pairs.
+    """
+    source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
+    target = policy if isinstance(policy, Agent) else load_agent(policy)
+    found = gather_pairs(source, target, pairs=pairs, seed=seed)
+    joined = stitch_agents(source, target, found, method=method, name=name)
+    title = joined.agent.card.name
+    folder = AGENTS / title
+    if save and folder.exists() and not force:
+        raise InvalidInputError(
+            f"an agent {title!r} is there already ({folder}); --force replaces it, --name names another"
+        )
+    cells = Measure(episodes=episodes, seed=seed, deterministic=deterministic).cells(source, target, joined, found)
+    run_folder = RUNS / f"stitch-{title}"
+    table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
+    if save:
+        save_agent(joined.agent, folder, force=force)
+    videos = []
+    if video:
+        shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
+        if joined.report.method != "naive" and any(cell.method == "naive" for cell in cells):
+            shown.insert(1, ("naive", stitch_agents(source, target, found, method="naive").agent))
+        videos = film_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
+    return StitchOutcome(joined.agent, joined.report, cells, folder if save else None, table, videos)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rlstitch.agents.card import AgentCard
+from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.errors import InvalidInputError
+from rlstitch.pipelines.train import draft_card, train
+from rlstitch.training.ppo import train_ppo
+
+
+def events(folder) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_tensorboard_has_curves_observations_and_a_moving_picture(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny(
+        representation="relative", total_steps=512, evaluation={"every_steps": 256, "episodes": 4, "video": True}
+    )
+    run = train(config, progress_bar=False).run_folder
+    written = events(run)
+    wanted = {
+        "rollout/ep_rew_mean",
+        "rollout/ep_len_mean",
+        "time/fps",
+        "train/value_loss",
+        "train/entropy_loss",
+        "evaluation/return",
+        "evaluation/success",
+        "anchors/drift",
+    }
+    assert wanted <= set(written.Tags()["scalars"])
+    video = written.Images("evaluation/video")[-1].encoded_image_string
+    assert video.startswith(b"GIF89a")
+    assert video.count(b"\x21\xf9\x04") > 1, "one frame is no video"
+    sample = written.Images("observations/sample/0")[0]
+    assert (sample.width, sample.height) == (56, 56)
+
+
+def test_the_best_weights_are_kept(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = train(tiny(), progress_bar=False)
+    card = trained.agent.card
+    assert card.training is not None
+    assert card.training.steps == 1024
+    assert card.training.hyperparameters["ppo"]["learning_rate"] == 1e-3
+    assert card.world.environment == "MiniGrid-Empty-5x5-v0"
+
+
+def test_ends_early_where_the_wanted_success_is_reached(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = train(tiny(stop_at_success=0.01, total_steps=200_000), progress_bar=False)
+    assert trained.ended == "reached"
+    assert trained.agent.card.training.steps < 200_000
+
+
+def test_relative_agents_of_two_looks_share_their_anchor_set(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cards = [draft_card(tiny(representation="relative", variation=look))[0] for look in ("red", "green")]
+    assert cards[0].anchors.identity == cards[1].anchors.identity
+    assert cards[0].world.variation != cards[1].world.variation
+
+
+def test_the_statistics_of_a_trained_relative_agent_are_those_of_its_anchors(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    encoder = train(tiny(representation="relative", total_steps=256), progress_bar=False).agent.encoder
+    assert isinstance(encoder, RelativeEncoder)
+    again = RelativeEncoder(encoder.base, encoder._spec)
+    again.set_anchors(encoder.anchors)
+    images = torch.rand(5, 3, 56, 56)
+    torch.testing.assert_close(encoder(images), again(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_relative_encoder_needs_anchors(tiny, tmp_path):
+    card, _ = draft_card(tiny(representation="relative"))
+    with pytest.raises(InvalidInputError, match="anchor_images"):
+        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, progress_bar=False)
+
+
+def test_minibatches_must_divide_the_rollout(tiny, tmp_path):
+    card, _ = draft_card(tiny())
+    with pytest.raises(InvalidInputError, match="n_minibatches: 3"):
+        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, n_minibatches=3, progress_bar=False)
+
+
+def test_policy_and_agent_act_alike(tiny, tmp_path):
+    """What is taken out of Stable-Baselines3 computes what was trained inside it."""
+    from stable_baselines3 import PPO
+
+    from rlstitch.agents.agent import Agent
+    from rlstitch.envs import StableBaselinesVecEnv, make_vec
+    from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
+
+    card: AgentCard = draft_card(tiny())[0]
+    environments = StableBaselinesVecEnv(make_vec(card.world.to_world(), 4, seed=0))
+    model = PPO(
+        EncoderControllerPolicy,
+        environments,
+        n_steps=8,
+        batch_size=8,
+        device="cpu",
+        policy_kwargs={
+            "controller_spec": card.controller,
+            "features_extractor_class": EncoderExtractor,
+            "features_extractor_kwargs": {"encoder_spec": card.encoder},
+        },
+    )
+    agent = Agent(model.policy.encoder_copy(), model.policy.controller(), card)
+    observations = np.asarray(environments.reset())
+    with torch.no_grad():
+        logits = model.policy.get_distribution(torch.from_numpy(observations)).distribution.logits
+    ours = agent.action_parameters(observations)
+    torch.testing.assert_close(ours - ours.logsumexp(dim=1, keepdim=True), logits)
+    assert (agent.predict(observations, deterministic=True)[0] == model.predict(observations, deterministic=True)[0]).all()

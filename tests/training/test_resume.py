@@ -1,0 +1,117 @@
+"""A training that was cut off and resumed gives the agent of an uninterrupted one, bit for bit."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rlstitch.agents.artefact import load_agent
+from rlstitch.errors import InvalidInputError
+from rlstitch.pipelines.train import train
+
+# Cuts itself off right after the second checkpoint and some steps more, at a moment that needs no clock.
+CUT_OFF = """
+import json, os, sys
+from pathlib import Path
+import rlstitch.training.callbacks as callbacks
+from rlstitch.pipelines.config import TrainConfig
+from rlstitch.pipelines.train import train
+
+seen = 0
+step = callbacks.CheckpointCallback._on_step
+
+def cut_off(self):
+    if self.progress.number == 2 and self.num_timesteps >= 600:
+        os.kill(os.getpid(), int(sys.argv[2]))
+    return step(self)
+
+callbacks.CheckpointCallback._on_step = cut_off
+trained = train(TrainConfig.model_validate(json.loads(sys.argv[1])), progress_bar=False)
+print(trained.ended, trained.folder)
+"""
+
+
+def weights(folder):
+    agent = load_agent(folder)
+    return {**agent.encoder.state_dict(), **{f"c.{k}": v for k, v in agent.controller.state_dict().items()}}
+
+
+def equal(first, second) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def cut_off(config, how, folder):
+    arguments = [sys.executable, "-c", CUT_OFF, json.dumps(config.resolved()), str(int(how))]
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("representation", ["absolute", "relative"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch, representation, how):
+    config = tiny(representation=representation)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    monkeypatch.chdir(whole)
+    train(config, progress_bar=False)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    ended = cut_off(config, how, broken)
+    if how == signal.SIGKILL:
+        assert ended.returncode == -signal.SIGKILL
+    else:
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith("interrupted ")
+        assert load_agent(broken / ended.stdout.split()[1]).card.name == "tiny"
+    assert not (broken / "agents" / "tiny").exists()
+    monkeypatch.chdir(broken)
+    resumed = train(config, resume=True, progress_bar=False)
+    assert resumed.ended == "finished"
+    assert equal(weights(whole / "agents" / "tiny"), weights(broken / "agents" / "tiny"))
+    curves = [json.loads(next(f.glob("runs/*/curve.json")).read_text()) for f in (whole, broken)]
+    assert curves[0] == curves[1]
+    assert [row["steps"] for row in curves[0]] == [256, 512, 768, 1024]
+
+
+def test_another_seed_gives_another_agent(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(tiny(), progress_bar=False)
+    train(tiny(seed=4, name="other"), progress_bar=False)
+    assert not equal(weights("agents/tiny"), weights("agents/other"))
+
+
+def test_nothing_is_overwritten_without_force(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny(total_steps=256)
+    train(config, progress_bar=False)
+    before = weights("agents/tiny")
+    with pytest.raises(InvalidInputError, match="there already"):
+        train(config, progress_bar=False)
+    assert train(config, resume=True, progress_bar=False).ended == "finished"
+    train(config, force=True, progress_bar=False)
+    assert equal(before, weights("agents/tiny"))
+    train(tiny(total_steps=256, seed=9), force=True, progress_bar=False)
+    assert not equal(before, weights("agents/tiny"))
+
+
+def test_an_unfinished_run_is_not_lost_by_mistake(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny()
+    assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
+    with pytest.raises(InvalidInputError, match="--resume continues"):
+        train(config, progress_bar=False)
+
+
+def test_a_damaged_checkpoint_is_refused(tiny, tmp_path, monkeypatch):
+    from rlstitch.errors import ArtefactError
+
+    monkeypatch.chdir(tmp_path)
+    config = tiny()
+    assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
+    newest = sorted(tmp_path.glob("runs/*/checkpoints/*"))[-1]
+    damaged = newest / "optimizer.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    with pytest.raises(ArtefactError, match="optimizer"):
+        train(config, resume=True, progress_bar=False)
