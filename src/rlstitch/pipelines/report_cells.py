@@ -107,22 +107,26 @@ def return_parts(cell: Cell) -> tuple[str, str]:
     ends = [end for end in (cell.return_mean, cell.return_low, cell.return_high) if math.isfinite(end)]
     like = max(map(abs, ends), default=0.0)
     mean, low, high = (number(x, like=like) for x in (cell.return_mean, cell.return_low, cell.return_high))
-    return mean, _interval(low, high)
+    return mean, _interval(mean, low, high)
 
 
 def recovery_parts(cell: Cell) -> tuple[str, str]:
     """Return recovery and its interval in percent as text."""
-    return percent(cell.recovery), _interval(percent(cell.recovery_low), percent(cell.recovery_high))
+    return _percents(cell.recovery, cell.recovery_low, cell.recovery_high)
 
 
 def success_parts(cell: Cell) -> tuple[str, str]:
     """Return the success rate and its interval in percent as text."""
-    rate, low, high = (None if x is None else 100 * x for x in (cell.success, cell.success_low, cell.success_high))
-    return percent(rate), _interval(percent(low), percent(high))
+    return _percents(*(None if x is None else 100 * x for x in (cell.success, cell.success_low, cell.success_high)))
 
 
-def _interval(low: str, high: str) -> str:
-    return "" if MISSING in (low, high) else f"[{low}, {high}]"
+def _percents(*values: float | None) -> tuple[str, str]:
+    texts = [percent(value) for value in values]
+    return texts[0], _interval(*texts)
+
+
+def _interval(value: str, low: str, high: str) -> str:
+    return "" if MISSING in (value, low, high) else f"[{low}, {high}]"
 
 
 def printable(text: object, *, squeeze: bool = True) -> str:

@@ -130,7 +130,7 @@ def _cell_row(cell: Cell, world: str, mixed: bool) -> str:
     word = {"native": "reference", "random": "floor", "unknown": "no figure"}.get(verdict, verdict)
     parts = [f'<td class="name">{mark(verdict)}{word}</td><th scope="row">{_escape(cell.method)}</th>']
     parts += [f'<td class="name">{_escape(text)}</td>' for text in (cell.encoder, cell.controller)]
-    parts.append(f"<td>{_escape(world)}</td>")
+    parts.append(f'<td class="world">{_escape(world)}</td>')
     for value, interval in (return_parts(cell), recovery_parts(cell), success_parts(cell)):
         small = f" <small>{_minus(interval)}</small>" if interval else ""
         parts.append(f'<td class="number">{_minus(value)}{small}</td>')
@@ -188,7 +188,7 @@ def _media(items: Sequence[tuple[str, Path]], show: Any) -> str:
     figures = []
     for caption, path in items:
         tag, width, height = show(caption, Path(path))
-        kind = ' class="wide"' if width > _WIDE * height or len(items) == 1 else ""
+        kind = ' class="wide"' if width > _WIDE * height else ""
         figures.append(f"<figure{kind}>\n{tag}\n<figcaption>{_escape(caption)}</figcaption>\n</figure>")
     return '<div class="panels">\n' + "\n".join(figures) + "\n</div>"
 

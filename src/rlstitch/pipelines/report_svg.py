@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from rlstitch.pipelines.report_cells import Cell, Verdict, number, printable, return_parts, shorten
 
 _ROW, _TOP, _BOTTOM = 46, 44, 44  # heights in pixels: one row, the labels above, the axis below
-_LONGEST_NAME = 16
+_LABEL = 46  # characters of a label: method and both names
 _CLUSTER = 0.05  # reference values nearer than this share of the axis are drawn as one line
 
 SHAPES: dict[Verdict, str] = {
@@ -159,11 +159,13 @@ def _whisker(cell: Cell, y: int, ticks: Sequence[float]) -> str:
 
 
 def _label(cell: Cell, y: int) -> str:
-    names = [shorten(printable(name), _LONGEST_NAME) for name in (cell.encoder, cell.controller)]
+    method = shorten(printable(cell.method), 24)
+    room = (_LABEL - 3 - len(method)) // 2
+    names = [shorten(printable(name), room) for name in (cell.encoder, cell.controller)]
     who = "" if cell.method == "random" else names[0] if names[0] == names[1] else " → ".join(names)
     value = " ".join(return_parts(cell)).replace("-", "−")
     return (
         f'<text class="label" x="0" y="{y + 16}"><tspan class="strong">'
-        f'{html.escape(shorten(printable(cell.method), 24))}</tspan><tspan dx="8">{html.escape(who)}</tspan></text>'
+        f'{html.escape(method)}</tspan><tspan dx="8">{html.escape(who)}</tspan></text>'
         f'<text class="label value" x="100%" y="{y + 16}">{value}</text>'
     )
