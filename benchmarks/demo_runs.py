@@ -1,0 +1,67 @@
+"""Ten demos with different seeds: how often do both methods recover, how often does naive mixing fail, how long does it take?
+
+    python benchmarks/demo_runs.py [--seeds 0 1 2 3 4 5 6 7 8 9]
+
+Writes docs/results/demo.md, .csv and .json: one row a cell of every demo. Demos that are in the table already are kept,
+so that a benchmark that was cut off continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rlstitch.pipelines.demo import demo
+from rlstitch.storage import write_table
+
+RESULTS = Path("docs/results/demo")
+METHODS = ("naive", "affine", "relative (post-hoc)")
+
+
+def main() -> None:
+    """Run the demos and write the table after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    options = parser.parse_args()
+    stored = RESULTS.with_suffix(".json")
+    rows: list[dict[str, Any]] = json.loads(stored.read_text()) if stored.is_file() else []
+    for seed in options.seeds:
+        if any(row["seed"] == seed for row in rows):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = demo(seed=seed, out=Path(folder) / "demo")
+        print(outcome.summary, *outcome.remarks, f"{outcome.seconds:.0f} s", flush=True)
+        rows += [
+            {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks), **cell.to_row()}
+            for cell in outcome.cells
+        ]
+        write_table(rows, RESULTS)
+        write_markdown(rows)
+
+
+def write_markdown(rows: list[dict[str, Any]]) -> None:
+    """Write one line a demo: recoveries of both directions, return of the natives, seconds."""
+    lines = [
+        "# Ten demos",
+        "",
+        "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green, and",
+        "the reverse), 100 sampled episodes a cell; success of the two natives; whole time on two processors.",
+        "",
+        "| seed | natives | naive | translation (affine) | relative (post-hoc) | trained again | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for seed in sorted({row["seed"] for row in rows}):
+        mine = [row for row in rows if row["seed"] == seed]
+        cells = [" / ".join(f"{row['recovery']:.0f}" for row in mine if row["method"] == method) for method in METHODS]
+        natives = " / ".join(f"{row['success']:.0%}" for row in mine if row["method"] == "native")
+        lines.append(
+            f"| {seed} | {natives} | {' | '.join(cells)} | {mine[0]['retrained']} | {mine[0]['seconds']:.0f} |"
+        )
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
