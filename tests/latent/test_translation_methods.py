@@ -257,3 +257,32 @@ def test_options_are_checked() -> None:
         fit_robust(X, Y, loss="trimmed", keep=0.3)
     with pytest.raises(InvalidInputError, match="weights must have one value a pair"):
         fit_orthogonal(X, Y, weights=np.ones(3))
+
+
+@pytest.mark.parametrize("n", [60, 8])
+@pytest.mark.parametrize("strength", [1e-6, 1.0, 100.0])
+def test_float32_is_solved_in_the_precision_that_it_needs(n: int, strength: float) -> None:
+    # The last dimension is nearly a copy of the first: normal equations in float32 would lose it.
+    x = np.c_[X, X[:, 0] + 1e-3 * RNG.normal(size=60)][:n].astype(np.float32)
+    y = Y[:n].astype(np.float32)
+    theirs = Ridge(alpha=strength).fit(x.astype(np.float64), y.astype(np.float64))
+    ours = fit_affine(x, y, ridge=strength)
+    assert ours.matrix.dtype == torch.float32
+    np.testing.assert_allclose(ours.matrix, theirs.coef_.T, atol=1e-3, rtol=1e-3)
+
+
+def test_a_strength_that_cannot_be_told_from_nothing_is_refused() -> None:
+    x = np.tile(X[:, :1], 3) * 1e6
+    with pytest.raises(InvalidInputError, match="ridge must be large enough for x to be solved"):
+        fit_affine(x, Y, ridge=1e-300)
+
+
+def test_a_large_fit_reports_all_its_pairs_from_some_of_them() -> None:
+    x = np.random.default_rng(5).normal(size=(5000, 3))
+    y = x @ np.diag([1.0, 2, 3]) + np.random.default_rng(6).normal(size=(5000, 3))
+    translation = fit_affine(x, y)
+    report, full = translation.report, evaluate_translation(translation, x, y)
+    assert report is not None
+    assert report.n_pairs == full.n_pairs == 5000
+    assert report.residual == pytest.approx(full.residual, rel=0.05)
+    assert report.condition_number == full.condition_number == pytest.approx(3, rel=0.05)

@@ -21,6 +21,8 @@ Distance: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # Above this many points, k-medoids fits its centres on mini-batches.
 LARGE = 20_000
+# Rows whose distances farthest-point sampling computes before it knows that it needs them.
+_AHEAD = 31
 
 
 def choose_random(points: A, k: int, seed: int = 0) -> A:
@@ -35,17 +37,24 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
     `metric`: euclidean, cosine (1 - cos), abs_cosine (1 - |cos|), l1, or a function (points (n, d), one (d,)) -> (n,).
     Duplicates of chosen points come last. Raises UnknownNameError for another metric.
     """
-    tensor = _checked(points, k)
-    distances = _distances(tensor, metric)
-    chosen = torch.empty(k, dtype=torch.int64, device=tensor.device)
-    chosen[0] = _draw(len(tensor), 1, seed)[0]
+    tensor = _checked(points, k).detach()
+    distances, ahead = _distances(tensor, metric)
+    chosen = [int(_draw(len(tensor), 1, seed)[0])]
     nearest = torch.full((len(tensor),), torch.inf, dtype=tensor.dtype, device=tensor.device)
-    for step in range(1, k):
-        last = chosen[step - 1]
-        torch.minimum(nearest, distances(last), out=nearest)
+    known: dict[int, torch.Tensor] = {}
+    while len(chosen) < k:
+        last = chosen[-1]
+        if last not in known:
+            # The farthest rows now are likely the next ones: their distances come in one product of matrices, which
+            # reads the points once for all of them. Rows that turn out not to be next cost nothing but that.
+            rows = torch.cat(
+                [torch.tensor([last], device=tensor.device), nearest.topk(min(ahead, len(nearest))).indices]
+            )
+            known = dict(zip(rows.tolist(), distances(rows), strict=True))
+        torch.minimum(nearest, known[last], out=nearest)
         nearest[last] = -torch.inf
-        chosen[step] = nearest.argmax()
-    return like(chosen, points)
+        chosen.append(int(nearest.argmax()))
+    return like(torch.tensor(chosen, device=tensor.device), points)
 
 
 def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
@@ -129,25 +138,25 @@ def _euclidean_squared(points: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
     return (points - one).square_().sum(1)
 
 
-def _distances(points: torch.Tensor, metric: str | Distance) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function of a row number that gives the distances (n,) of all points to that row; monotone in the metric is
-    enough.
+def _distances(points: torch.Tensor, metric: str | Distance) -> tuple[Callable[[torch.Tensor], torch.Tensor], int]:
+    """From row numbers (b,) to the distances (b, n) of those rows to all points, and how many rows to ask for ahead.
+
+    Any increasing function of the metric is enough.
     """
     if not isinstance(metric, str):
-        return lambda i: metric(points, points[i]).to(points)
+        return lambda rows: torch.stack([metric(points, points[row]).to(points) for row in rows]), 0
     if metric == "euclidean":
-        # |p - q|^2 = |p|^2 - 2 p.q + |q|^2: one product of matrix and vector instead of an array as large as the
-        # points.
+        # |p - q|^2 = |p|^2 - 2 p.q + |q|^2, about the mean to keep digits; |q|^2 and |p|^2 are added in place.
         moved = points - points.mean(0)
         squares = moved.square().sum(1)
-        return lambda i: torch.addmv(squares + squares[i], moved, moved[i], alpha=-2)
+        return lambda rows: torch.addmm(squares, moved[rows], moved.T, alpha=-2).add_(squares[rows, None]), _AHEAD
     if metric in ("cosine", "abs_cosine"):
         units = unit_rows(points)
         if metric == "cosine":
-            return lambda i: 1 - units @ units[i]
-        return lambda i: 1 - (units @ units[i]).abs()
+            return lambda rows: 1 - units[rows] @ units.T, _AHEAD
+        return lambda rows: 1 - (units[rows] @ units.T).abs_(), _AHEAD
     if metric == "l1":
-        return lambda i: torch.cdist(points, points[i : i + 1], p=1).flatten()
+        return lambda rows: torch.cdist(points[rows], points, p=1), 0
     raise UnknownNameError("metric", metric, ["euclidean", "cosine", "abs_cosine", "l1"])
 
 

@@ -17,6 +17,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import A, Array, like, require_positive, same_width, to_tensor
+from rlstitch.latent._linalg import product, triangular_product
 from rlstitch.latent.normalization import fit_normalization, fit_whitening, unit_rows
 
 Relation: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -151,7 +152,7 @@ def _with_options(bind: Callable[..., Relation], anchors: torch.Tensor, name: st
 def _bind_cosine(anchors: torch.Tensor) -> Relation:
     units = unit_rows(anchors).T
     # Rounding may step past 1 by an ulp; clamp passes the gradient inside the bounds.
-    return lambda x: (unit_rows(x) @ units).clamp_(-1, 1)
+    return lambda x: product(unit_rows(x), units).clamp_(-1, 1)
 
 
 def _bind_angular(anchors: torch.Tensor) -> Relation:
@@ -170,7 +171,7 @@ def _bind_angular(anchors: torch.Tensor) -> Relation:
 
 
 def _bind_dot(anchors: torch.Tensor) -> Relation:
-    return lambda x: x @ anchors.T
+    return lambda x: product(x, anchors.T)
 
 
 def _bind_euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
@@ -179,18 +180,21 @@ def _bind_euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
     # Inner products lose digits far from the origin; distances do not mind a shift.
     center = anchors.mean(0)
     moved = anchors - center
-    squares = (moved * moved).sum(1)
-
-    def relation(x: torch.Tensor) -> torch.Tensor:
-        shifted = x - center
-        own = (shifted * shifted).sum(1, keepdim=True)
-        return _root(torch.addmm(squares + own, shifted, moved.T, alpha=-2))
-
-    return relation
+    return lambda x: _distances(x - center, moved)
 
 
-def _root(squared: torch.Tensor) -> torch.Tensor:
-    """The square root, 0 (with gradient 0) where rounding left nothing or less."""
+def _square_norm(x: torch.Tensor) -> torch.Tensor:
+    """(n,), for (n, d), without an array of squares; its gradient is right at 0, too."""
+    squared: torch.Tensor = torch.linalg.vector_norm(x, dim=1).square()
+    return squared
+
+
+def _distances(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """Euclidean distances (n, k) from inner products; 0, with gradient 0, where rounding left nothing or less."""
+    # The factor goes with the smaller side, and what follows is done in place.
+    squared = product(x, (-2 * anchors).T).add_(_square_norm(x)[:, None]).add_(_square_norm(anchors))
+    if not squared.requires_grad:
+        return squared.clamp_min_(0).sqrt_()
     positive = squared > 0
     root = torch.where(positive, squared, torch.ones_like(squared)).sqrt()
     return torch.where(positive, root, torch.zeros_like(root))
@@ -207,15 +211,22 @@ def _bind_lp(anchors: torch.Tensor, *, p: float = 3.0) -> Relation:
 
 def _bind_basis(anchors: torch.Tensor, *, rtol: float | None = None) -> Relation:
     inverse: torch.Tensor = torch.linalg.pinv(anchors, rtol=rtol)
-    return lambda x: x @ inverse
+    return lambda x: product(x, inverse)
 
 
 def _bind_mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shrinkage: float = 0.1) -> Relation:
     source = anchors if points is None else to_tensor(points, "points", min_rows=1).to(anchors)
     same_width(source, anchors, "points", "anchors")
-    whiten = fit_whitening(source, shrinkage=shrinkage, kind="pca")
-    euclidean = _bind_euclidean(whiten(anchors))
-    return lambda x: euclidean(whiten(x))
+    weight = fit_whitening(source, shrinkage=shrinkage).weight.double()
+    # Any root of S^-1 gives the same distances; the triangular one takes half the work.
+    root = torch.linalg.cholesky(weight @ weight).to(anchors)
+    center = anchors.mean(0)
+
+    def colour(x: torch.Tensor) -> torch.Tensor:
+        return triangular_product(x - center, root)
+
+    white = colour(anchors)
+    return lambda x: _distances(colour(x), white)
 
 
 _RELATIONS: dict[str, Callable[..., Relation]] = {

@@ -17,9 +17,12 @@ from torch import nn
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor
+from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 
 FORMAT = 1
+# The most pairs that the report of a fit looks at.
+_MEASURED = 512
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class FitReport:
 
     `residual` is the root of the mean squared distance of T(x_i) from y_i; `r2` is 1 - residual^2 / mean |y_i -
     mean(y)|^2 (at most 1; for constant y it is 1 where the fit is exact, else 0); `mean_cosine` lies in [-1, 1];
-    `condition_number` is that of the matrix, at least 1, infinite where it is singular.
+    `condition_number` is that of the matrix, at least 1, infinite where it is singular. A fit measures itself on at
+    most 512 of its pairs, evenly spaced; `evaluate_translation` measures all that it is given.
     """
 
     n_pairs: int
@@ -59,7 +63,23 @@ class Translation(nn.Module):
         self.register_buffer("matrix", matrix.detach().contiguous())
         self.register_buffer("bias", bias.detach().contiguous())
         self.method = method
-        self.report = report
+        self._report = report
+        self._figures: tuple[int, float, float, float] | None = None
+
+    @property
+    def report(self) -> FitReport | None:
+        """How well it fits the pairs it was fitted on; None for a map that was given or derived from others."""
+        if self._report is None and self._figures is not None:
+            # Singular values of wide matrices take seconds, and not every fit is asked.
+            self._report = FitReport(*self._figures, condition_number(self.matrix))
+        return self._report
+
+    def record(self, n_pairs: int, figures: tuple[float, float, float], condition: float | None) -> None:
+        """Set `report`: residual, r2 and mean cosine on n_pairs pairs; a condition number of None is computed when
+        asked for.
+        """
+        self._figures = (n_pairs, *figures)
+        self._report = None if condition is None else FitReport(*self._figures, condition)
 
     @property
     def width_in(self) -> int:
@@ -154,19 +174,19 @@ def evaluate_translation(translation: Translation, x: Array, y: Array) -> FitRep
     source, target = to_pairs(x, y, minimum=1, method="evaluate_translation")
     if target.shape[1] != translation.width_out:
         raise InvalidInputError(f"y must be {translation.width_out} wide, found shape {tuple(target.shape)}")
-    return report_fit(translation, source, target, condition_number(translation.matrix))
+    return FitReport(len(source), *_figures(translation, source, target), condition_number(translation.matrix))
 
 
-def report_fit(translation: Translation, x: torch.Tensor, y: torch.Tensor, condition: float) -> FitReport:
-    """`evaluate_translation` for checked tensors and a known condition number."""
-    mapped = translation(x)
+def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
+    """Residual, r2 and mean cosine for tensors that have been checked."""
+    mapped = product(x.detach(), translation.matrix.to(x)).add_(translation.bias.to(x))
     error = float((mapped - y).square().sum(1).mean())
     spread = float((y - y.mean(0)).square().sum(1).mean())
     # Rounding of y itself counts as an exact fit.
     exact = error <= float(y.square().sum(1).mean()) * torch.finfo(y.dtype).eps ** 2 * 64
     r2 = 1 - error / spread if spread > 0 else float(exact)
     cosine = float((unit_rows(mapped) * unit_rows(y)).sum(1).mean())
-    return FitReport(len(x), math.sqrt(error), r2, max(-1.0, min(1.0, cosine)), condition)
+    return math.sqrt(error), r2, max(-1.0, min(1.0, cosine))
 
 
 def finish(
@@ -177,17 +197,18 @@ def finish(
     y: torch.Tensor,
     condition: float | None = None,
 ) -> Translation:
-    """A Translation in x's dtype with the report of its own pairs. Raises InvalidInputError where the fit left finite
-    numbers.
+    """A Translation in x's dtype with the report of its own pairs; `condition`: its condition number, where it is
+    known.
+
+    Raises InvalidInputError where the fit left finite numbers.
     """
     translation = Translation(matrix.to(x), bias.to(x), method)
     if not bool(torch.isfinite(translation.matrix.sum() + translation.bias.sum())):
         raise InvalidInputError(
             f"x and y must be of a size that {x.dtype} can square, but fitting {method!r} overflowed"
         )
-    translation.report = report_fit(
-        translation, x, y, condition_number(translation.matrix) if condition is None else condition
-    )
+    rows = slice(None) if len(x) <= _MEASURED else torch.linspace(0, len(x) - 1, _MEASURED, device=x.device).long()
+    translation.record(len(x), _figures(translation, x[rows], y[rows]), condition)
     return translation
 
 

@@ -1,4 +1,4 @@
-"""Linear and affine translations by (ridge) least squares, in float64 through one eigendecomposition."""
+"""Linear and affine translations by (ridge) least squares."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import Array, to_pairs, to_weights
+from rlstitch.latent._linalg import product, singular, solve_positive
 from rlstitch.latent.translation import Translation, finish
 
 Ridge = float | Literal["cv"]
 
 # Strengths tried by "cv", as multiples of the largest eigenvalue of the Gram matrix: three a decade.
 _GRID = torch.logspace(-10, 2, 37, dtype=torch.float64)
+# The condition number up to which the normal equations are solved in float32.
+_WELL_CONDITIONED = 1e3
 
 
 def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translation:
@@ -35,8 +38,7 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
 def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
     """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs."""
     source, target = to_pairs(x, y, method="fit_ridge")
-    w = to_weights(weights, len(source), source)
-    matrix = _ridge(source.double(), target.double(), w, ridge, free=0, dtype=source.dtype)
+    matrix = _ridge(source, target, to_weights(weights, len(source), source), ridge, free=0)
     return finish(matrix, target.new_zeros(target.shape[1]), "ridge", source, target)
 
 
@@ -51,11 +53,14 @@ def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None
     """
     source, target = to_pairs(x, y, minimum=3, method="fit_affine")
     w = to_weights(weights, len(source), source)
-    wide_x, wide_y = source.double(), target.double()
-    share = wide_x.new_full((len(wide_x),), 1 / len(wide_x)) if w is None else w.double() / len(wide_x)
-    mean_x, mean_y = share @ wide_x, share @ wide_y
-    matrix = _ridge(wide_x - mean_x, wide_y - mean_y, w, ridge, free=1, dtype=source.dtype)
+    mean_x, mean_y = _mean(source, w), _mean(target, w)
+    matrix = _ridge(source - mean_x.to(source), target - mean_y.to(source), w, ridge, free=1)
     return finish(matrix, mean_y - mean_x @ matrix, "affine", source, target)
+
+
+def _mean(x: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """The (weighted) mean row as float64: (d,)."""
+    return (x if weights is None else x * weights[:, None]).mean(0).double()
 
 
 def solve(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -69,42 +74,49 @@ def solve(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     # this.
     if len(x) >= 2 * x.shape[1]:
         q, x = torch.linalg.qr(x)
-        y = q.T @ y
-    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+        y = product(q.T, y)
+    u, s, vh = singular(x)
     kept = s > s[0] * tolerance
     inverse = torch.where(kept, 1 / torch.where(kept, s, torch.ones_like(s)), torch.zeros_like(s))
     solution: torch.Tensor = vh.T @ (inverse[:, None] * (u.T @ y))
     return solution
 
 
-def _ridge(
-    x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge: Ridge, *, free: int, dtype: torch.dtype
-) -> torch.Tensor:
-    """The ridge solution for float64 rows; `free` parameters were fitted without a penalty before."""
+def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge: Ridge, *, free: int) -> torch.Tensor:
+    """The ridge solution (d_x, d_y), float64; `free` parameters were fitted without a penalty before."""
     if not (ridge == "cv" or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
         raise InvalidInputError(f"ridge must be 'cv' or a finite number of at least 0, found {ridge!r}")
     if weights is not None:
-        root = weights.double().sqrt()[:, None]
+        root = weights.sqrt()[:, None]
         x, y = x * root, y * root
     if ridge == 0:
-        return solve(x, y, dtype)
+        return solve(x, y, x.dtype)
+    if ridge == "cv":
+        return _ridge_by_gcv(x.double(), y.double(), free, x.dtype)
+    solution = _ridge_by_cholesky(x, y, float(ridge))
+    if solution is None:
+        solution = _ridge_by_cholesky(x.double(), y.double(), float(ridge))
+    if solution is None:
+        raise InvalidInputError(f"ridge must be large enough for x to be solved, or 0, or 'cv', found {ridge!r}")
+    return solution.double()
+
+
+def _ridge_by_cholesky(x: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.Tensor | None:
+    """The solution for one strength, or None where the dtype is too coarse for it."""
     n, d = x.shape
-    if ridge != "cv":
-        # The smaller of the two Gram matrices; both give the same solution.
-        gram = x.T @ x if d <= n else x @ x.T
-        gram.diagonal().add_(float(ridge))
-        factor = torch.linalg.cholesky(gram)
-        solution: torch.Tensor = torch.cholesky_solve(x.T @ y if d <= n else y, factor)
-        return solution if d <= n else x.T @ solution
-    return _ridge_by_gcv(x, y, free, dtype)
+    most = _WELL_CONDITIONED if x.dtype == torch.float32 else float("inf")
+    # The smaller of the two Gram matrices; both give the same solution.
+    gram = product(x.T, x) if d <= n else product(x, x.T)
+    gram.diagonal().add_(ridge)
+    if d <= n:
+        return solve_positive(gram, product(x.T, y), condition=most)
+    solution = solve_positive(gram, y, condition=most)
+    return None if solution is None else x.T @ solution
 
 
 def _ridge_by_gcv(x: torch.Tensor, y: torch.Tensor, free: int, dtype: torch.dtype) -> torch.Tensor:
     n, d = x.shape
-    if d <= n:
-        values, axes = torch.linalg.eigh(x.T @ x)
-    else:
-        values, axes = torch.linalg.eigh(x @ x.T)
+    values, axes = torch.linalg.eigh(product(x.T, x) if d <= n else product(x, x.T))
     values = values.clamp_min(0)
     largest = values[-1]
     if not bool(largest > 0):
@@ -113,7 +125,7 @@ def _ridge_by_gcv(x: torch.Tensor, y: torch.Tensor, free: int, dtype: torch.dtyp
     kept = values > largest * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
     values, axes = values[kept], axes[:, kept]
     # Coordinates of y in the left singular vectors of x: u^T y.
-    seen = (axes.T @ (x.T @ y)) / values.sqrt()[:, None] if d <= n else axes.T @ y
+    seen = (axes.T @ product(x.T, y)) / values.sqrt()[:, None] if d <= n else axes.T @ y
     energy = seen.square().sum(1)
     unseen = (y.square().sum() - energy.sum()).clamp_min(0)
     strengths = _GRID.to(values) * largest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlstitch.latent._arrays import Array, to_pairs, to_weights
+from rlstitch.latent._linalg import product, singular
 from rlstitch.latent.translation import Translation, finish
 
 
@@ -21,11 +22,13 @@ def fit_orthogonal(
     """
     source, target = to_pairs(x, y, method="fit_orthogonal")
     w = to_weights(weights, len(source), source)
-    mean_x, mean_y = (_mean(source, w), _mean(target, w)) if center else (source.new_zeros(1), target.new_zeros(1))
-    centred_x, centred_y = source - mean_x, target - mean_y
+    centred_x, centred_y = source, target
+    if center:
+        mean_x, mean_y = _mean(source, w), _mean(target, w)
+        centred_x, centred_y = source - mean_x, target - mean_y
     weighted = centred_x if w is None else centred_x * w[:, None]
     # The thin SVD is the padded one without its zero rows.
-    u, s, vh = torch.linalg.svd(weighted.T @ centred_y, full_matrices=False)
+    u, s, vh = singular(product(weighted.T, centred_y))
     matrix = u @ vh
     if scale:
         # The norm after turning: with d_x > d_y a part of x is cut away.
@@ -55,7 +58,7 @@ def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True) -> Translation:
     source, target = to_pairs(x, y, method="fit_l_orthogonal")
     zero = source.new_zeros(1)
     mean_x, mean_y = (source.mean(0), target.mean(0)) if center else (zero, zero)
-    u, _, vh = torch.linalg.svd(solve(source - mean_x, target - mean_y, source.dtype).to(source), full_matrices=False)
+    u, _, vh = singular(solve(source - mean_x, target - mean_y, source.dtype).to(source))
     matrix = u @ vh
     bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
     return finish(matrix, bias, "l_orthogonal", source, target, 1.0)

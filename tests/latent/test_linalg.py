@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
+from rlstitch.latent._linalg import product, singular, solve_positive, triangular_product
+
+DTYPES = [torch.float32, torch.float64]
+
+
+def sample(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 3, 400])
+def test_products_agree_with_torch(n: int, dtype: torch.dtype) -> None:
+    x, m = sample(n, 60, seed=0, dtype=dtype), sample(60, 60, seed=1, dtype=dtype)
+    lower = torch.tril(m)
+    columns = x.T.clone(memory_format=torch.contiguous_format).T
+    for ours, theirs in (
+        (product(x, m), x @ m),
+        (product(x, m.T), x @ m.T),
+        (product(x.T, x), x.T @ x),
+        (triangular_product(x.clone(), lower), x @ lower),
+        (triangular_product(columns, lower), x @ lower),
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_products_keep_gradients_and_take_them_off_where_told() -> None:
+    x, m = sample(300, 60, seed=0).requires_grad_(), sample(60, 60, seed=1)
+    assert product(x, m).requires_grad
+    assert triangular_product(x, torch.tril(m)).requires_grad
+    with torch.no_grad():
+        assert not product(x, m).requires_grad
+        expected = x.detach() @ torch.tril(m)
+        torch.testing.assert_close(triangular_product(x * 1, torch.tril(m)), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_singular_is_thin_and_puts_x_together_again(dtype: torch.dtype) -> None:
+    x = sample(9, 5, seed=0, dtype=dtype)
+    u, s, vh = singular(x.requires_grad_())
+    assert (u.shape, s.shape, vh.shape) == ((9, 5), (5,), (5, 5))
+    torch.testing.assert_close(u * s @ vh, x.detach())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_solve_positive(dtype: torch.dtype) -> None:
+    root, y = sample(7, 7, seed=0), sample(7, 3, seed=1, dtype=dtype)
+    gram = (root @ root.T + torch.eye(7)).to(dtype)
+    expected = torch.linalg.solve(gram, y)
+    solution = solve_positive(gram.clone(), y)
+    assert solution is not None
+    torch.testing.assert_close(solution, expected, atol=1e-4, rtol=1e-4)
+    assert solve_positive(-gram, y) is None
+    assert solve_positive(torch.diag(torch.logspace(0, 5, 7)).to(dtype), y, condition=1e3) is None
+
+
+def test_nothing_changes_what_it_is_given() -> None:
+    x, y = np.asarray(sample(300, 40, seed=0)), np.asarray(sample(300, 40, seed=1))
+    before_x, before_y = x.copy(), y.copy()
+    for similarity in SIMILARITIES:
+        project(x, y[:50], similarity)
+        project(x, x, similarity)
+    for method in translation_methods():
+        fit(method, x, y)
+        fit(method, x, y).inverse()
+    for method in ("random", "farthest", "farthest_cosine", "central"):
+        choose_anchors(method, x, 5)
+    np.testing.assert_array_equal(x, before_x)
+    np.testing.assert_array_equal(y, before_y)
