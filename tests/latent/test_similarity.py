@@ -343,3 +343,13 @@ def test_ranges(n, dx, dy, seed, scale):
         except InvalidInputError:
             continue
         assert low - 1e-9 <= value <= high + 1e-9
+
+
+def test_rbf_cka_of_many_samples_takes_the_median_of_a_part():
+    x, y = spaces(2100, 2, 2)
+    part = np.linspace(0, 2099, 2048).astype(int)
+    width = np.median(spd.pdist(x[part])), np.median(spd.pdist(y[part]))
+    grams = [np.exp(-(spd.squareform(spd.pdist(z)) ** 2) / (2 * w**2)) for z, w in zip((x, y), width, strict=True)]
+    centred = [g - g.mean(0) - g.mean(1, keepdims=True) + g.mean() for g in grams]
+    expected = (centred[0] * centred[1]).sum() / np.linalg.norm(centred[0]) / np.linalg.norm(centred[1])
+    assert rbf_cka(x, y) == pytest.approx(expected, abs=1e-4)

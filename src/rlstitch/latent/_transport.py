@@ -41,7 +41,7 @@ def sinkhorn(cost: NDArray[np.float64], epsilon: float, feature: str) -> NDArray
     method = "sinkhorn" if np.ptp(cost) / epsilon < 500 else "sinkhorn_log"
     cost = cost - cost.min()
     plan: Any = ot.sinkhorn(
-        np.full(n, 1 / n), np.full(m, 1 / m), cost, epsilon, method=method, numItermax=300, stopThr=1e-7, warn=False
+        np.full(n, 1 / n), np.full(m, 1 / m), cost, epsilon, method=method, numItermax=300, stopThr=1e-6, warn=False
     )
     return np.asarray(plan)
 

@@ -47,7 +47,7 @@ def bootstrap_anchors(
     center: bool = True,
     epsilon: float = 0.05,
     rounds: int = 30,
-    tolerance: float = 0.005,
+    tolerance: float = 0.01,
 ) -> BootstrappedAnchors:
     """Grow the pairs `seeds` (s, 2), row indices into x (n, d_x) and y (m, d_y), to at most k parallel anchors.
 
