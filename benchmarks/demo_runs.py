@@ -1,9 +1,9 @@
-"""Ten demos with different seeds: how often do both methods recover, how often does naive mixing fail, how long does it take?
+"""Ten demos with different seeds: do both methods recover, does naive mixing fail, how long does it take?
 
     python benchmarks/demo_runs.py [--seeds 0 1 2 3 4 5 6 7 8 9]
 
-Writes docs/results/demo.md, .csv and .json: one row a cell of every demo. Demos that are in the table already are kept,
-so that a benchmark that was cut off continues.
+Writes docs/results/demo.md, .csv and .json: one row a cell of every demo. Demos that are in the table already are
+kept, so that a benchmark that was cut off continues.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
     lines = [
         "# Ten demos",
         "",
-        "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green, and",
-        "the reverse), 100 sampled episodes a cell; success of the two natives; whole time on two processors.",
+        "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green,",
+        "and the reverse), 100 sampled episodes a cell; success of the two natives; whole time on two processors.",
         "",
         "| seed | natives | naive | translation (affine) | relative (post-hoc) | trained again | seconds |",
         "|---|---|---|---|---|---|---|",

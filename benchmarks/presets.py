@@ -3,7 +3,8 @@
     python benchmarks/presets.py train [--workers 2]     # hours of one processor's time; skips agents that are there
     python benchmarks/presets.py table                   # docs/results/presets.md and .csv from the agents' cards
 
-Every agent is trained by the command that its card records, `rlstitch train configs/<preset>.yaml ...`, with one thread.
+Every agent is trained by the command that its card records, `rlstitch train configs/<preset>.yaml ...`, one thread
+each.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def table() -> None:
     lines = [
         "# The presets, five seeds each",
         "",
-        "`python benchmarks/presets.py train`, then `python benchmarks/presets.py table`. Sampled actions, 100 episodes that",
-        "training never saw, 95 % bootstrap interval of the mean return. One thread an agent, two agents at once on two",
+        "`python benchmarks/presets.py train`, then `python benchmarks/presets.py table`. Sampled actions, 100",
+        "episodes that training never saw, 95 % bootstrap interval of the mean. One thread an agent, two at once on two",
         "processors that did other work too: the seconds are no measure of speed.",
         "",
         f"| preset | seeds with success ≥ {GATE:.0%} |",

@@ -125,7 +125,8 @@ class Agent:
             log_std = self.controller.log_std
             if noise is not None and log_std is not None:
                 parameters = parameters + np.exp(log_std.detach().cpu().numpy()) * noise
-            return np.clip(parameters, np.asarray(actions.low), np.asarray(actions.high)).astype(np.float32)
+            clipped: NDArray[np.float32] = np.clip(parameters, actions.low, actions.high).astype(np.float32)
+            return clipped
         if noise is not None:
             parameters = parameters + noise
         chosen: NDArray[np.int64] = parameters.argmax(axis=1)

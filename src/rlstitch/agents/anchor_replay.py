@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.envs import World
-from rlstitch.envs.replay import record
-from rlstitch.envs.replay import replay as play_again
+from rlstitch.envs.replay import record_episodes, replay_episodes
 from rlstitch.errors import InvalidInputError
 
 
@@ -45,6 +44,6 @@ def replay_frames(
 def _play(world: World, variation: str, seed: int, actions: list[int]) -> NDArray[np.uint8]:
     """Frames uint8 `(t + 1, H, W, C)` of one episode; played twice, so that chance in the environment is noticed."""
     remaining = iter(actions)
-    recording = record(world, [seed], lambda _: [next(remaining)], max_steps=len(actions))
-    [frames] = play_again(recording, replace(world, variation=variation))
+    recording = record_episodes(world, [seed], lambda _: [next(remaining)], max_steps=len(actions))
+    [frames] = replay_episodes(recording, replace(world, variation=variation))
     return frames

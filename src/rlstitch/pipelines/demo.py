@@ -146,7 +146,6 @@ def _train_two(seed: int, out: Path, workers: int) -> tuple[list[Agent], list[st
                     "name": f"demo-{look}",
                     "threads": 1,
                     "device": "cpu",
-                    "stop_at_success": 1.0,
                     "evaluation.video": True,
                 },
             )

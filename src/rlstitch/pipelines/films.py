@@ -10,6 +10,7 @@ from rlstitch.rollouts.frames import side_by_side
 from rlstitch.rollouts.video import record, write_gif, write_mp4
 
 _FPS = 6
+_FRAMES = 180  # half a minute: an agent that never arrives would be filmed for ever
 
 
 def film_side_by_side(
@@ -25,7 +26,7 @@ def film_side_by_side(
         deterministic: greedy actions instead of sampled ones.
     """
     panels = [record(agent, episodes=episodes, seed=seed, deterministic=deterministic).frames for _, agent in shown]
-    frames = side_by_side(panels, [caption for caption, _ in shown])
+    frames = side_by_side([panel[:_FRAMES] for panel in panels], [caption for caption, _ in shown])
     movie, animation = path.with_name(path.name + ".mp4"), path.with_name(path.name + ".gif")
     write_mp4(frames, movie, fps=_FPS)
     write_gif(frames, animation, fps=_FPS)

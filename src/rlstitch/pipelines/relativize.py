@@ -8,9 +8,9 @@ from pathlib import Path
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
-from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.errors import IncompatibleError
 from rlstitch.pipelines.cells import Measure
-from rlstitch.pipelines.runs import AGENTS, ANCHORS, command_line
+from rlstitch.pipelines.runs import ANCHORS, command_line, new_agent_folder
 from rlstitch.pipelines.train import default_anchor_set
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Relativized, visited_states
@@ -80,11 +80,7 @@ def relativize(
     source = agent if isinstance(agent, Agent) else load_agent(agent)
     anchor_set = _anchor_set(source, anchors)
     title = name or f"{source.card.name}-relativized"
-    folder = AGENTS / title
-    if save and folder.exists() and not force:
-        raise InvalidInputError(
-            f"an agent {title!r} is there already ({folder}); --force replaces it, --name names another"
-        )
+    folder = new_agent_folder(title, force=force) if save else None
     world = source.card.world
     relativized = distil(
         source,
@@ -97,10 +93,8 @@ def relativize(
     made = relativized.agent
     made.card = made.card.model_copy(update={"command": command_line()})
     measure = Measure(episodes=episodes, seed=seed)
-    outcome = RelativizeOutcome(
-        relativized, anchor_set, measure.native(source), measure.native(made), folder if save else None
-    )
-    if save:
+    outcome = RelativizeOutcome(relativized, anchor_set, measure.native(source), measure.native(made), folder)
+    if folder is not None:
         anchor_set.save(ANCHORS)
         save_agent(made, folder, force=force)
     return outcome

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlstitch.agents.card import NAME_PATTERN
 from rlstitch.errors import InvalidInputError
 
 AGENTS, ANCHORS, RUNS, VIDEOS = Path("agents"), Path("anchors"), Path("runs"), Path("videos")
@@ -16,6 +18,25 @@ AGENTS, ANCHORS, RUNS, VIDEOS = Path("agents"), Path("anchors"), Path("runs"), P
 def command_line() -> str:
     """Return the command that is running, without the path of its program."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+
+
+def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -> Path:
+    """Return the folder that an agent will be saved in; asked before the work, so that no work is lost to a bad name.
+
+    Raises:
+        InvalidInputError: where the name cannot be a folder's, or (without `force`) the folder is there already.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidInputError(
+            "agent name: expected letters, digits, '.', '_' and '-' (at most 100, the first a letter or digit), "
+            f"found {name!r}"
+        )
+    folder = agents / name
+    if folder.exists() and not force:
+        raise InvalidInputError(
+            f"an agent {name!r} is there already ({folder}); --force replaces it, --name names another"
+        )
+    return folder
 
 
 def resolve_device(device: str) -> str:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
-from rlstitch.errors import InvalidInputError
 from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.films import film_side_by_side
 from rlstitch.pipelines.report import Cell, table_text
-from rlstitch.pipelines.runs import AGENTS, RUNS, VIDEOS
+from rlstitch.pipelines.runs import RUNS, VIDEOS, new_agent_folder
 from rlstitch.stitching.diagnostics import StitchReport
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import stitch_agents
+from rlstitch.stitching.stitch import default_name, stitch_agents
 from rlstitch.storage import write_table
 
 
@@ -83,18 +82,16 @@ def stitch(
     """
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
+    folder = None
+    if save:
+        folder = new_agent_folder(name or default_name(source, target, method), force=force)
     found = gather_pairs(source, target, pairs=pairs, seed=seed)
     joined = stitch_agents(source, target, found, method=method, name=name)
     title = joined.agent.card.name
-    folder = AGENTS / title
-    if save and folder.exists() and not force:
-        raise InvalidInputError(
-            f"an agent {title!r} is there already ({folder}); --force replaces it, --name names another"
-        )
     cells = Measure(episodes=episodes, seed=seed, deterministic=deterministic).cells(source, target, joined, found)
     run_folder = RUNS / f"stitch-{title}"
     table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
-    if save:
+    if folder is not None:
         save_agent(joined.agent, folder, force=force)
     videos = []
     if video:
@@ -102,4 +99,4 @@ def stitch(
         if joined.report.method != "naive" and any(cell.method == "naive" for cell in cells):
             shown.insert(1, ("naive", stitch_agents(source, target, found, method="naive").agent))
         videos = film_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
-    return StitchOutcome(joined.agent, joined.report, cells, folder if save else None, table, videos)
+    return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rlstitch.envs import World
 
 
+_FILM_TILE = 32
+
+
 @dataclass(frozen=True)
 class Film:
     """Frames of some episodes, one after the other, and what the episodes came to."""
@@ -101,7 +104,9 @@ class _Camera:
         frames = self._replay(self._world, seed, lengths, hold)
         if not self._above:
             return enlarge(frames, scale)
-        above = self._replay(replace(self._world, view="full"), seed, lengths, hold)
+        # For people: tiles as large as MiniGrid draws them for its own window, whatever the agent sees.
+        tile_size = max(_FILM_TILE, self._world.tile_size)
+        above = self._replay(replace(self._world, view="full", tile_size=tile_size), seed, lengths, hold)
         return inset(enlarge(above, scale), frames)
 
     def _replay(self, world: World, seed: int, lengths: npt.NDArray[np.int64], hold: int) -> Frames:

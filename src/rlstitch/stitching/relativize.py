@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,6 +179,7 @@ def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, see
             noise = generator.gumbel(size=(num_envs, width))
         else:
             noise = generator.standard_normal((num_envs, width))
-        observations, *_ = environments.step(agent.act(observations, noise=noise))
+        actions: Any = agent.act(observations, noise=noise)
+        observations, *_ = environments.step(actions)
     environments.close()
     return np.concatenate(visited)[:count]

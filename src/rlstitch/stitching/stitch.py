@@ -8,6 +8,7 @@ Relative stitching (R3L, arXiv 2404.12917) is the case with no translation, lega
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -56,6 +57,7 @@ def stitch_agents(
     if method not in METHODS:
         raise UnknownNameError("stitching method", method, METHODS)
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    wanted = method
     translation, held = None, (pairs.x_held, pairs.y_held)
     if method == "relative":
         check_relative(encoder, policy)
@@ -79,7 +81,7 @@ def stitch_agents(
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(
         update={
-            "name": name or f"{encoder.card.name}+{policy.card.name}-{method}",
+            "name": name or default_name(encoder, policy, wanted),
             "world": WorldCard(**asdict(world)),
             "observation_shape": encoder.card.observation_shape,
             "encoder": joined.spec(),
@@ -91,6 +93,15 @@ def stitch_agents(
         }
     )
     return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report)
+
+
+def default_name(encoder: Agent, policy: Agent, method: str) -> str:
+    """Return the name of a stitched agent: its parents' and the method; shortened, with a hash, past 100 characters."""
+    name = f"{encoder.card.name}--{policy.card.name}--{method}"
+    if len(name) <= 100:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{encoder.card.name[:38]}--{policy.card.name[:38]}--{method}-{digest}"
 
 
 def check_relative(encoder: Agent, policy: Agent) -> None:

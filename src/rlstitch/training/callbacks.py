@@ -61,7 +61,7 @@ class EvaluationCallback(BaseCallback):
     def _on_training_start(self) -> None:
         writer = _writer(self)
         if writer is not None and self.num_timesteps == 0:
-            observations = np.asarray(self.model._last_obs)[:8]  # type: ignore[attr-defined]
+            observations = np.asarray(self.model._last_obs)[:8]
             writer.add_images("observations/sample", observations, 0, dataformats="NCHW")
 
     def _on_rollout_start(self) -> None:
@@ -147,10 +147,10 @@ class CheckpointCallback(BaseCallback):
             return
         self.progress.number = int(self.num_timesteps // self.every)
         self.progress.steps = int(self.num_timesteps)
-        self.progress.updates = int(self.model._n_updates)  # type: ignore[attr-defined]
+        self.progress.updates = int(self.model._n_updates)
         self.progress.seconds = self._seconds_before + time.perf_counter() - self._started
-        save_checkpoint(self.model, self.folder, self.progress, self.evaluation.best)  # type: ignore[arg-type]
-        reseed(self.model, self.seed, self.progress.number)  # type: ignore[arg-type]
+        save_checkpoint(self.model, self.folder, self.progress, self.evaluation.best)
+        reseed(self.model, self.seed, self.progress.number)
 
     def _on_step(self) -> bool:
         return True
@@ -252,4 +252,4 @@ def add_gif(writer: SummaryWriter, tag: str, frames: NDArray[np.uint8], *, step:
     image = Summary.Image(
         height=frames.shape[1], width=frames.shape[2], colorspace=3, encoded_image_string=buffer.getvalue()
     )
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)  # type: ignore[no-untyped-call]
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
