@@ -4,6 +4,7 @@ import torch
 
 from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
 from rlstitch.latent._linalg import product, singular, solve_positive, triangular_product
+from rlstitch.latent.projection import _bind
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -71,3 +72,22 @@ def test_nothing_changes_what_it_is_given() -> None:
         choose_anchors(method, x, 5)
     np.testing.assert_array_equal(x, before_x)
     np.testing.assert_array_equal(y, before_y)
+
+
+@pytest.mark.parametrize("similarity", [name for name in SIMILARITIES if name != "geodesic"])
+def test_the_projections_can_be_exported(similarity: str) -> None:
+    anchors = sample(40, 60, seed=0)
+
+    class Layer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relation = _bind(anchors, similarity, {})
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.relation(x)
+
+    x = sample(300, 60, seed=1)
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(Layer(), (x,), dynamic_shapes={"x": {0: batch}})
+    for rows in (300, 7):
+        torch.testing.assert_close(program.module()(x[:rows]), project(x[:rows], anchors, similarity))

@@ -15,19 +15,22 @@ _SMALL = 10_000
 
 
 def _by_torch(*factors: torch.Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        # torch.compile and torch.export follow torch alone.
+        return True
     return any(factor.device.type != "cpu" or (torch.is_grad_enabled() and factor.requires_grad) for factor in factors)
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The matrix product a @ b; NumPy computes only half of x^T x."""
-    if a.numel() < _SMALL or _by_torch(a, b):
+    if _by_torch(a, b) or a.numel() < _SMALL:
         return a @ b
     return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
 
 
 def triangular_product(x: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
     """x @ lower for x (n, d) and a lower triangular matrix (d, d); x may be overwritten."""
-    if not len(x) or _by_torch(x, lower):
+    if _by_torch(x, lower) or not len(x):
         return x @ lower
     multiply = blas.dtrmm if x.dtype == torch.float64 else blas.strmm
     # Row-major arrays are the transposes of column-major ones: lower^T x^T, in place.
