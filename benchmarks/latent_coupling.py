@@ -4,6 +4,7 @@
 
 Every side of every case runs in a process of its own, on the same data and with the same number of threads; the figures
 are the median time of the repeats, the peak memory above what the data takes, and how far the two results lie apart.
+(In float32 the k-th and the next similarity can change places: differences near 1e-4 in ASIF scores come from there.)
 
 - asif-product: scores of 1,000 queries and 1,000 candidates whose similarities to 100,000 pairs are known: sparse
   descriptions against the dense product. Bar: a third of the time.

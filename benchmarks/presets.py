@@ -75,7 +75,7 @@ def table() -> None:
         "# The presets, five seeds each",
         "",
         "`python benchmarks/presets.py train`, then `python benchmarks/presets.py table`. Sampled actions, 100",
-        "episodes that training never saw, 95 % bootstrap interval of the mean. One thread an agent, two at once on two",
+        "episodes that training never saw, 95 % bootstrap interval of the mean. One thread each, two at once on two",
         "processors that did other work too: the seconds are no measure of speed.",
         "",
         f"| preset | seeds with success ≥ {GATE:.0%} |",

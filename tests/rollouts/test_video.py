@@ -156,11 +156,12 @@ def test_the_film_is_of_the_episodes_that_evaluation_counts(agent, deterministic
 
 def test_an_agent_with_its_own_view_is_filmed_from_above(agent, world):
     both = record(agent, episodes=1, scale=40)
-    above = record(RandomAgent(gymnasium.spaces.Discrete(7)), replace(world, view="full"), episodes=1, scale=40)
-    assert above.frames.shape[1:] == (40, 40, 3)
-    assert both.frames.shape[1:] == (56, 40 + 8 + 56, 3)
+    seen = replace(world, view="full", tile_size=32)
+    above = record(RandomAgent(gymnasium.spaces.Discrete(7)), seen, episodes=1, scale=40)
+    assert above.frames.shape[1:] == (160, 160, 3)
+    assert both.frames.shape[1] == 160
     # Both begin in the same state of the same seed.
-    np.testing.assert_array_equal(both.frames[0, :40, :40], above.frames[0])
+    np.testing.assert_array_equal(both.frames[0, :160, :160], above.frames[0])
     red = record(agent, replace(world, variation="red"), episodes=1, scale=40)
     assert not np.array_equal(red.frames[0], both.frames[0])
 
