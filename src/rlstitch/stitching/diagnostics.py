@@ -25,7 +25,7 @@ class StitchReport:
     distinct_views: int
     """Distinct views that were found in all."""
     residual: float
-    """Mean squared distance of mapped and true latents, relative to the variance of the true ones."""
+    """Root of the mean squared distance of mapped and true latents."""
     r2: float
     mean_cosine: float
     condition_number: float | None

@@ -43,9 +43,8 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int =
     """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
 
     The views come from a mixture of random, held-random and policy-driven actions; they are drawn once and rendered
-    under
-    both looks, so the pairs are exact. Where the world shows fewer distinct views than `pairs + held`, a quarter of
-    those that there are is held out.
+    under both looks, so the pairs are exact. Where the world shows fewer distinct views than `pairs + held`, those that
+    there are get shared out in that proportion.
 
     Args:
         encoder, policy: the agents whose encoder and controller are to be joined.

@@ -1,0 +1,238 @@
+"""Laws of stitching: what must come out where the right answer is known, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from stitch_samples import WIDTH, mixing, moved, rotation, unlike_weights, untrained
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
+from rlstitch.agents.encoder import TranslatedEncoder
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.latent import fit
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.pairs import LatentPairs
+from rlstitch.stitching.stitch import METHODS, TRANSLATIONS, default_name, stitch_agents
+
+SHIFT = torch.linspace(-2, 2, WIDTH)
+
+
+def logits(agent: Agent, images: np.ndarray) -> np.ndarray:
+    return agent.action_parameters(images).numpy()
+
+
+def test_naive_with_itself_is_the_agent_itself(red, pair, images):
+    found = stitch_agents(red, red, pair(red, red), method="naive")
+    assert unlike_weights(found.agent.encoder, red.encoder) == []
+    assert unlike_weights(found.agent.controller, red.controller) == []
+    np.testing.assert_array_equal(logits(found.agent, images), logits(red, images))
+    report = found.report
+    assert (report.action_agreement, report.kl, report.residual, report.r2) == (1.0, 0.0, 0.0, 1.0)
+    assert (report.pairs, report.condition_number) == (0, None)
+
+
+@pytest.mark.parametrize("method", TRANSLATIONS)
+def test_a_translation_to_itself_changes_no_action(method, red, pair, images):
+    found = stitch_agents(red, red, pair(red, red), method=method)
+    np.testing.assert_allclose(logits(found.agent, images), logits(red, images), atol=1e-3)
+    np.testing.assert_array_equal(found.agent.act(images), red.act(images))
+
+
+PLANTED = [
+    ("orthogonal", rotation(WIDTH), None),
+    ("orthogonal", rotation(WIDTH), SHIFT),
+    ("linear", mixing(WIDTH), None),
+    ("affine", mixing(WIDTH), SHIFT),
+    ("affine", rotation(WIDTH), SHIFT),
+    ("auto", rotation(WIDTH), SHIFT),
+    ("auto", mixing(WIDTH), SHIFT),
+]
+
+
+@pytest.mark.parametrize(("method", "matrix", "shift"), PLANTED)
+def test_a_planted_map_is_recovered(method, matrix, shift, red, pair, images):
+    other = moved(red, matrix, shift)
+    np.testing.assert_allclose(logits(other, images), logits(red, images), atol=2e-3)  # moved and moved back
+    found = stitch_agents(red, other, pair(red, other), method=method)
+    np.testing.assert_allclose(logits(found.agent, images), logits(red, images), atol=0.02)
+    np.testing.assert_array_equal(found.agent.act(images), red.act(images))
+    assert found.report.action_agreement == 1.0
+    assert found.report.kl < 1e-3
+    assert found.report.r2 > 0.999
+    naive = stitch_agents(red, other, pair(red, other), method="naive")
+    assert naive.report.action_agreement < 0.9
+    assert naive.report.kl > 10 * found.report.kl
+    assert (naive.agent.act(images) != red.act(images)).any()
+
+
+def test_there_and_back_is_where_it_began(red, pair, images):
+    other = moved(red, mixing(WIDTH), SHIFT)
+    there = stitch_agents(red, other, pair(red, other), method="affine", name="there").agent
+    back = stitch_agents(there, red, pair(there, red), method="affine", name="back").agent
+    assert [parent.name for parent in back.card.parents] == ["there", "red"]
+    np.testing.assert_allclose(back.encode(images), red.encode(images), atol=0.02)
+    np.testing.assert_array_equal(back.act(images), red.act(images))
+
+
+def test_a_stitched_agent_remembers_its_parents_and_leaves_them_alone(red, pair):
+    green = untrained("green", seed=2, variation="green")
+    before = [weights_sha256(part) for agent in (red, green) for part in (agent.encoder, agent.controller)]
+    found = stitch_agents(red, green, pair(red, green), method="affine").agent
+    encoder, controller = found.card.parents
+    assert (encoder.name, encoder.role, encoder.sha256) == ("red", "encoder", weights_sha256(red.encoder))
+    assert (controller.name, controller.role) == ("green", "controller")
+    assert controller.sha256 == weights_sha256(green.controller)
+    assert isinstance(found.encoder, TranslatedEncoder)
+    assert weights_sha256(found.encoder.base) == encoder.sha256
+    assert weights_sha256(found.controller) == controller.sha256
+    assert (found.card.method, found.card.training) == ("affine", None)
+    with torch.no_grad():
+        for parameter in [*found.encoder.parameters(), *found.controller.parameters()]:
+            parameter.zero_()
+    assert before == [weights_sha256(part) for agent in (red, green) for part in (agent.encoder, agent.controller)]
+
+
+def test_its_world_is_the_encoders_look_and_the_controllers_task(red, pair):
+    green = untrained("green", seed=2, variation="green", task="scrambled")
+    world = stitch_agents(red, green, pair(red, green)).agent.card.world
+    assert (world.environment, world.variation, world.task) == ("MiniGrid-DoorKey-5x5-v0", "red", "scrambled")
+
+
+def test_it_is_saved_loaded_and_evaluated_like_any_agent(red, pair, images, tmp_path):
+    green = untrained("green", seed=2, variation="green")
+    found = stitch_agents(red, green, pair(red, green), method="affine", name="both").agent
+    again = load_agent(save_agent(found, tmp_path / "both"))
+    assert again.card == found.card
+    np.testing.assert_array_equal(logits(again, images), logits(found, images))
+    one, two = (evaluate(agent, episodes=6, seed=4) for agent in (found, again))
+    np.testing.assert_array_equal(one.returns, two.returns)
+    np.testing.assert_array_equal(one.lengths, two.lengths)
+
+
+def test_auto_takes_the_map_of_least_divergence_on_the_first_half_of_the_held_out_pairs(red, pair):
+    chosen = set()
+    for matrix, noise, count in ((rotation(WIDTH), 0.5, 60), (rotation(WIDTH), 0.3, 8), (mixing(WIDTH), 0.1, 60)):
+        other = moved(red, matrix, SHIFT)
+        clean = pair(red, other)
+        y = clean.y[:count] + noise * torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(0))
+        pairs = LatentPairs(clean.x[:count], y, clean.x_held, clean.y_held, clean.distinct_views)
+        half = len(pairs.x_held) // 2
+        divergence = {}
+        for method in TRANSLATIONS:
+            mapped = fit(method, pairs.x, pairs.y)(pairs.x_held[:half])
+            found, wanted = (
+                other.controller.action_parameters(z).detach().double().numpy() for z in (mapped, pairs.y_held[:half])
+            )
+            p, q = (np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in (wanted, found))
+            divergence[method] = (p * np.log(p / q)).sum(1).mean()
+        report = stitch_agents(red, other, pairs, method="auto").report
+        assert report.method == min(divergence, key=divergence.__getitem__)
+        assert report.held_out == len(pairs.x_held) - half
+        chosen.add(report.method)
+    assert len(chosen) > 1
+
+
+def test_auto_reports_on_pairs_that_it_did_not_choose_by(red, pair):
+    pairs = pair(red, red)
+    half = len(pairs.x_held) // 2
+    y_held = pairs.y_held.clone()
+    y_held[half:] += 5.0  # spoilt where the report comes from
+    spoilt = LatentPairs(pairs.x, pairs.y, pairs.x_held, y_held, pairs.distinct_views)
+    chosen, clean = (stitch_agents(red, red, found, method="auto").report for found in (spoilt, pairs))
+    assert chosen.method == clean.method
+    assert chosen.residual > 1.0 > clean.residual
+
+
+def test_auto_needs_two_held_out_pairs(red, pair):
+    pairs = pair(red, red)
+    one = LatentPairs(pairs.x, pairs.y, pairs.x_held[:1], pairs.y_held[:1], pairs.distinct_views)
+    with pytest.raises(InvalidInputError, match=r"auto: needs 2 held-out pairs or more .* found 1"):
+        stitch_agents(red, red, one, method="auto")
+
+
+@pytest.mark.parametrize(("method", "needed"), [("orthogonal", 2), ("linear", 2), ("affine", 3)])
+def test_too_few_pairs_are_refused(method, needed, red, pair):
+    pairs = pair(red, red)
+
+    def few(count: int) -> LatentPairs:
+        return LatentPairs(pairs.x[:count], pairs.y[:count], pairs.x_held, pairs.y_held, pairs.distinct_views)
+
+    with pytest.raises(InvalidInputError, match=f"at least {needed} .*found .*{needed - 1}"):
+        stitch_agents(red, red, few(needed - 1), method=method)
+    assert stitch_agents(red, red, few(needed), method=method).report.pairs == needed
+
+
+def test_widths_may_differ_for_a_translation_but_not_for_naive(red, pair):
+    wide = untrained("wide", seed=2, encoder__latent_dim=20)
+    pairs = pair(red, wide)
+    with pytest.raises(
+        IncompatibleError, match=f"'red' gives latents of width {WIDTH}, the controller of 'wide' takes 20"
+    ):
+        stitch_agents(red, wide, pairs, method="naive")
+    for method in TRANSLATIONS:
+        assert stitch_agents(red, wide, pairs, method=method).agent.encoder.latent_dim == 20
+
+
+def test_an_unknown_method_offers_the_nearest(red, pair):
+    with pytest.raises(UnknownNameError, match="unknown stitching method 'afine'; did you mean affine"):
+        stitch_agents(red, red, pair(red, red), method="afine")
+
+
+def test_environments_without_common_observations_are_refused(red, pair):
+    full = untrained("full", seed=2, view="full", environment="MiniGrid-Empty-8x8-v0")
+    with pytest.raises(IncompatibleError, match="no common observations"):
+        stitch_agents(full, red, pair(red, red))
+
+
+def relative(name: str, anchors: int = 16, **overrides) -> Agent:
+    return untrained(name, representation="relative", relative__anchors=anchors, **overrides)
+
+
+def test_relative_agents_of_one_anchor_set_join_with_nothing_between(pair, images):
+    one, two = relative("one"), relative("two", seed=2, variation="green")
+    assert one.card.anchors is not None
+    found = stitch_agents(one, two, pair(one, two), method="relative")
+    assert found.agent.card.anchors == one.card.anchors
+    assert unlike_weights(found.agent.encoder, one.encoder) == []
+    assert unlike_weights(found.agent.controller, two.controller) == []
+    assert (found.report.pairs, found.report.condition_number) == (0, None)
+    # It can be joined again: its encoder is relative to the same set.
+    assert stitch_agents(found.agent, two, pair(found.agent, two), method="relative").agent.card.parents
+
+
+def test_relative_needs_one_anchor_set(pair):
+    one, two = relative("one"), relative("two", anchors=17, seed=2)
+    identities = [agent.card.anchors.identity for agent in (one, two)]
+    expected = f"different anchor sets: 'one' to {identities[0]}, 'two' to {identities[1]}"
+    with pytest.raises(IncompatibleError, match=expected):
+        stitch_agents(one, two, pair(one, two), method="relative")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("method", ["relative", "naive"])
+def test_a_relative_and_an_absolute_agent_do_not_join_without_a_map(method, order, red, pair):
+    agents = [relative("near"), red][::order]
+    expected = {
+        "relative": "agent 'red' is absolute, relative stitching needs both relative to one anchor set",
+        "naive": "agent 'near' is relative and 'red' is absolute: their latents mean different things",
+    }[method]
+    with pytest.raises(IncompatibleError, match=re.escape(expected)):
+        stitch_agents(*agents, pair(*agents), method=method)
+    assert stitch_agents(*agents, pair(*agents), method="affine").agent.card.method == "affine"
+
+
+def test_names_of_stitched_agents_are_names_of_agents():
+    long = [untrained("a" * 90), untrained("b" * 90)]
+    one, two = default_name(*long, "affine"), default_name(*long, "linear")
+    assert one != two
+    assert max(len(one), len(two)) <= 100
+    assert default_name(untrained("a"), untrained("b"), "auto") == "a--b--auto"
+
+
+def test_every_method_is_tried_here():
+    assert set(METHODS) == {"naive", "relative", *TRANSLATIONS, "auto"}
+    assert {method for method, _, _ in PLANTED} == {*TRANSLATIONS, "auto"}
