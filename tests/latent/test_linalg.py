@@ -40,23 +40,25 @@ def test_products_keep_gradients_and_take_them_off_where_told() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_singular_is_thin_and_puts_x_together_again(dtype: torch.dtype) -> None:
-    x = sample(9, 5, seed=0, dtype=dtype)
+@pytest.mark.parametrize("n", [9, 2500])
+def test_singular_is_thin_and_puts_x_together_again(dtype: torch.dtype, n: int) -> None:
+    x = sample(n, 5, seed=0, dtype=dtype)
     u, s, vh = singular(x.requires_grad_())
-    assert (u.shape, s.shape, vh.shape) == ((9, 5), (5,), (5, 5))
-    torch.testing.assert_close(u * s @ vh, x.detach())
+    assert (u.shape, s.shape, vh.shape) == ((n, 5), (5,), (5, 5))
+    torch.testing.assert_close(u * s @ vh, x.detach(), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_solve_positive(dtype: torch.dtype) -> None:
-    root, y = sample(7, 7, seed=0), sample(7, 3, seed=1, dtype=dtype)
-    gram = (root @ root.T + torch.eye(7)).to(dtype)
+@pytest.mark.parametrize("d", [7, 120])
+def test_solve_positive(dtype: torch.dtype, d: int) -> None:
+    root, y = sample(d, d, seed=0), sample(d, 3, seed=1, dtype=dtype)
+    gram = (root @ root.T + d * torch.eye(d)).to(dtype)
     expected = torch.linalg.solve(gram, y)
     solution = solve_positive(gram.clone(), y)
     assert solution is not None
-    torch.testing.assert_close(solution, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(solution, expected, atol=1e-5, rtol=1e-4)
     assert solve_positive(-gram, y) is None
-    assert solve_positive(torch.diag(torch.logspace(0, 5, 7)).to(dtype), y, condition=1e3) is None
+    assert solve_positive(torch.diag(torch.logspace(0, 5, d)).to(dtype), y, condition=1e3) is None
 
 
 def test_nothing_changes_what_it_is_given() -> None:

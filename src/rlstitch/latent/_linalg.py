@@ -10,27 +10,28 @@ import torch
 from scipy import linalg
 from scipy.linalg import blas, lapack
 
-# Below this many numbers torch's lighter call wins.
+# Below this many numbers in the first factor torch's lighter call wins.
 _SMALL = 10_000
 
 
 def _by_torch(*factors: torch.Tensor) -> bool:
-    if torch.compiler.is_compiling():
-        # torch.compile and torch.export follow torch alone.
+    # torch.compile and torch.export follow torch alone, and know no numbers yet.
+    if torch.compiler.is_compiling() or any(factor.device.type != "cpu" for factor in factors):
         return True
-    return any(factor.device.type != "cpu" or (torch.is_grad_enabled() and factor.requires_grad) for factor in factors)
+    wanted = torch.is_grad_enabled() and any(factor.requires_grad for factor in factors)
+    return wanted or factors[0].numel() < _SMALL
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The matrix product a @ b; NumPy computes only half of x^T x."""
-    if _by_torch(a, b) or a.numel() < _SMALL:
+    if _by_torch(a, b):
         return a @ b
     return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
 
 
 def triangular_product(x: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
     """x @ lower for x (n, d) and a lower triangular matrix (d, d); x may be overwritten."""
-    if _by_torch(x, lower) or not len(x):
+    if _by_torch(x, lower):
         return x @ lower
     multiply = blas.dtrmm if x.dtype == torch.float64 else blas.strmm
     # Row-major arrays are the transposes of column-major ones: lower^T x^T, in place.

@@ -28,7 +28,7 @@ _AHEAD = 31
 def choose_random(points: A, k: int, seed: int = 0) -> A:
     """k rows drawn without replacement, in the order drawn."""
     tensor = _checked(points, k)
-    return like(_draw(len(tensor), k, seed), points)
+    return like(_draw(len(tensor), k, seed).to(tensor.device), points)
 
 
 def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", seed: int = 0) -> A:
