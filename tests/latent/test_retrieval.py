@@ -210,3 +210,14 @@ def test_approximate_neighbours(metric):
     )
     with pytest.raises(InvalidInputError, match="probes"):
         nearest_approximate(q, c, 5, metric=metric, cells=10, probes=11)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("metric", METRICS)
+def test_cuda_agrees_with_the_cpu(metric):
+    q, c = (torch.from_numpy(side) for side in data())
+    found = nearest(q.cuda(), c.cuda(), 5, metric=metric)
+    assert found.indices.is_cuda
+    np.testing.assert_array_equal(found.indices.cpu(), nearest(q, c, 5, metric=metric).indices)
+    np.testing.assert_allclose(match_ranks(q.cuda(), q.cuda(), metric=metric).cpu(), match_ranks(q, q, metric=metric))
+    np.testing.assert_array_equal(csls(q.cuda(), c, 5).indices.cpu(), csls(q, c, 5).indices)

@@ -353,3 +353,10 @@ def test_rbf_cka_of_many_samples_takes_the_median_of_a_part():
     centred = [g - g.mean(0) - g.mean(1, keepdims=True) + g.mean() for g in grams]
     expected = (centred[0] * centred[1]).sum() / np.linalg.norm(centred[0]) / np.linalg.norm(centred[1])
     assert rbf_cka(x, y) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", MEASURES)
+def test_cuda_agrees_with_the_cpu(name):
+    x, y = (torch.from_numpy(space) for space in spaces())
+    assert MEASURES[name](x.cuda(), y.cuda()) == pytest.approx(MEASURES[name](x, y), abs=1e-9)

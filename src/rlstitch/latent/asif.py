@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import Array, require_count, require_positive, same_width, to_pairs, to_tensor
+from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 from rlstitch.latent.retrieval import Neighbours
 
@@ -103,7 +104,7 @@ def _describe(samples: Array, anchors: torch.Tensor, k: int, power: float) -> De
     points = unit_rows(points)
     kept, columns = [], []
     for rows in _row_slices(len(points), len(anchors)):
-        largest = (points[rows] @ anchors.T).topk(k, dim=1, sorted=False)
+        largest = product(points[rows], anchors.T).topk(k, dim=1, sorted=False)
         # The largest similarity becomes 1 before the power, which would otherwise underflow for small ones.
         top = largest.values.amax(1, keepdim=True).clamp_min(torch.finfo(points.dtype).tiny)
         kept.append(unit_rows((largest.values.clamp_min(0) / top) ** power).numpy())

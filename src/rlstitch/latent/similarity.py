@@ -17,6 +17,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import Array, require_count, require_positive, to_pairs
+from rlstitch.latent._linalg import product
 from rlstitch.latent.retrieval import Metric, nearest
 
 Distance = Literal["euclidean", "cosine", "correlation"]
@@ -158,7 +159,7 @@ def _linear_hsic(a: torch.Tensor, b: torch.Tensor, debiased: bool) -> float:
             ((a @ a.T) * (b @ b.T)).sum()
         )  # fewer samples than dimensions: the Gram matrices are the smaller ones
     else:
-        inner = float((a.T @ b).square().sum())
+        inner = float(product(a.T, b).square().sum())
     if not debiased:
         return inner
     # Off-diagonal sums of K = A A^T, whose rows sum to 0 after centring: each row then sums to minus its diagonal
