@@ -67,8 +67,13 @@ def test_what_cannot_be_used_is_named(x: object, message: str) -> None:
         to_tensor(x, "x")
 
 
-def test_large_finite_values_whose_sum_overflows_pass() -> None:
-    require_finite(torch.full((4, 4), 3e38), "x")
+def test_values_too_large_to_be_squared_are_refused_in_their_own_words() -> None:
+    require_finite(torch.full((4, 4), 1e17), "x")
+    with pytest.raises(
+        InvalidInputError, match=r"x must have a norm of at most 1e\+18 in torch.float32, found values up to 3e\+38"
+    ):
+        require_finite(torch.full((4, 4), -3e38), "x")
+    require_finite(torch.full((4, 4), 3e38, dtype=torch.float64), "x")
 
 
 def test_pairs_and_weights() -> None:

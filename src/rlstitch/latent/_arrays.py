@@ -57,14 +57,25 @@ def _wrap(x: Array, name: str) -> torch.Tensor:
 
 
 def require_finite(x: torch.Tensor, name: str) -> None:
-    """Raise InvalidInputError where `x` holds NaN or infinity, and say how many."""
-    # One number tells almost always, and needs no mask as large as the data; the sum of large finite values may
-    # overflow.
-    if bool(torch.isfinite(x.detach().sum())):
+    """Raise InvalidInputError where `x` holds NaN or infinity, or is so large that its squares would (norm: 1e18 in
+    float32).
+    """
+    limit = torch.finfo(x.dtype).max ** 0.5 / 16
+    # One number tells, and needs no mask as large as the data.
+    if not x.numel() or bool(torch.linalg.vector_norm(x.detach()) <= limit):
         return
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise InvalidInputError(f"{name} must be finite, found {bad} NaN or infinite value(s) of {x.numel()}")
+    largest = float(x.detach().abs().max())
+    raise InvalidInputError(
+        f"{name} must have a norm of at most {limit:.0e} in {x.dtype}, found values up to {largest:.0e}"
+    )
+
+
+def negligible(dtype: torch.dtype) -> float:
+    """The size below which a number counts as 0 in a division: its inverse, and that of its noise, are still finite."""
+    return torch.finfo(dtype).tiny / torch.finfo(dtype).eps
 
 
 def like(result: torch.Tensor, model: A) -> A:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent._arrays import A, Array, like, require_between, to_tensor
+from rlstitch.latent._arrays import A, Array, like, negligible, require_between, to_tensor
 
 
 class Normalization(nn.Module):
@@ -75,14 +75,17 @@ def _scale(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def unit_norm(x: A) -> A:
-    """Each row of (…, d) over its Euclidean norm; a zero row stays zero. Not invertible: the norms are lost."""
+    """Each row of (…, d) over its Euclidean norm; a row of norm 0 (float32: below 3e-16) becomes 0. Not invertible:
+    the norms are lost.
+    """
     return like(unit_rows(to_tensor(x, "x", ndim=None)), x)
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """`unit_norm` for a tensor that has been checked."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / torch.where(norm > 0, norm, torch.ones_like(norm))
+    # Below this the squares in the norm have lost their digits.
+    return x / torch.where(norm > negligible(x.dtype) ** 0.5, norm, torch.full_like(norm, torch.inf))
 
 
 def fit_identity(x: Array) -> Normalization:
@@ -111,7 +114,7 @@ def fit_mean_norm(x: Array) -> Normalization:
     """
     points = to_tensor(x, "x", min_rows=1)
     norm = torch.linalg.vector_norm(points, dim=1).mean()
-    scale = torch.where(norm > 0, norm, torch.ones_like(norm))
+    scale = torch.where(norm > negligible(points.dtype), norm, torch.ones_like(norm))
     return _elementwise(torch.zeros_like(points[0]), scale.expand(points.shape[1]).clone(), "mean_norm")
 
 
@@ -175,7 +178,7 @@ def _elementwise(shift: torch.Tensor, scale: torch.Tensor, kind: str) -> Normali
 
 def _noise_floor(points: torch.Tensor) -> torch.Tensor:
     """(d,): deviations at or below this are rounding of constant values."""
-    return points.abs().amax(0) * torch.finfo(points.dtype).eps * 8
+    return (points.abs().amax(0) * torch.finfo(points.dtype).eps * 8).clamp_min(negligible(points.dtype))
 
 
 def _usable(deviation: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:

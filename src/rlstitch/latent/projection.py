@@ -87,7 +87,7 @@ def project_linf(x: A, anchors: Array) -> A:
 
 
 def project_lp(x: A, anchors: Array, *, p: float = 3.0) -> A:
-    """The L_p distance, for p > 0 (p < 1 is no metric, but defined)."""
+    """The L_p distance, for p > 0 (p < 1 is no metric, but defined); infinite where the p-th powers overflow."""
     return project(x, anchors, "lp", p=p)
 
 
@@ -210,8 +210,11 @@ def _bind_lp(anchors: torch.Tensor, *, p: float = 3.0) -> Relation:
 
 
 def _bind_basis(anchors: torch.Tensor, *, rtol: float | None = None) -> Relation:
-    inverse: torch.Tensor = torch.linalg.pinv(anchors, rtol=rtol)
-    return lambda x: product(x, inverse)
+    # The inverse of tiny anchors would overflow.
+    size = anchors.detach().abs().max()
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    inverse: torch.Tensor = torch.linalg.pinv(anchors / size, rtol=rtol)
+    return lambda x: product(x / size, inverse)
 
 
 def _bind_mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shrinkage: float = 0.1) -> Relation:

@@ -80,7 +80,10 @@ def _descend(objective: Callable[[], torch.Tensor], parameters: list[torch.Tenso
         value.backward()
         return value
 
-    optimizer.step(closure)
+    closure()
+    # L-BFGS divides by the gradient: where there is next to none, there is nothing to do.
+    if sum(float(p.grad.abs().sum()) for p in parameters if p.grad is not None) > 1e-30:
+        optimizer.step(closure)
 
 
 def fit_robust(
