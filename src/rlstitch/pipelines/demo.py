@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -53,7 +55,14 @@ class DemoOutcome:
         return "\n".join(lines)
 
 
-def demo(*, seed: int = 0, out: Path = Path("runs/demo"), workers: int | None = None) -> DemoOutcome:
+def demo(
+    *,
+    seed: int = 0,
+    out: Path = Path("runs/demo"),
+    workers: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    gate: float = GATE,
+) -> DemoOutcome:
     """Train two agents apart on DoorKey, stitch them both ways, film them, and write a report.
 
     One sees a red floor, the other a green one; their seeds differ. Rows: random, native, naive, translated (affine)
@@ -63,13 +72,16 @@ def demo(*, seed: int = 0, out: Path = Path("runs/demo"), workers: int | None = 
         seed: of everything; the two agents get `2 * seed + 1` and `2 * seed + 2`.
         out: where all of it is written; an older demo there is replaced.
         workers: processes to train in; None: as many as there are processors, at most two.
+        settings: dotted keys of the training config, laid over the preset; look, seed and name stay the demo's.
+        gate: success rate under which an agent counts as failed and is trained again with another seed.
 
     Raises:
         InvalidInputError: where `out` is a folder that holds something other than a demo.
+        RlstitchError: where an agent does not pass the gate in `ATTEMPTS` attempts.
     """
     started = time.perf_counter()
     _check_folder(out)
-    agents, remarks = _train_two(seed, out, workers or min(2, os.cpu_count() or 1))
+    agents, remarks = _train_two(seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
     cells: list[Cell] = []
     measure = Measure(episodes=_EPISODES, seed=seed)
     cells.append(measure.random_cell(agents[0].card.world.to_world()))
@@ -131,44 +143,39 @@ def _check_folder(out: Path) -> None:
         raise InvalidInputError(f"out: {out} holds something other than a demo ({strange[0]}); name another folder")
 
 
-def _train_two(seed: int, out: Path, workers: int) -> tuple[list[Agent], list[str]]:
+def _train_two(
+    seed: int, out: Path, workers: int, settings: Mapping[str, object], gate: float
+) -> tuple[list[Agent], list[str]]:
     """Train one agent a look, apart and at once; train those again that failed, and say so."""
     agents: dict[str, Agent] = {}
     remarks: list[str] = []
     for attempt in range(ATTEMPTS):
         missing = [look for look in LOOKS if look not in agents]
-        configs = [
-            load_config(
-                PRESET,
-                {
-                    "variation": look,
-                    "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt,
-                    "name": f"demo-{look}",
-                    "threads": 1,
-                    "device": "cpu",
-                    "evaluation.video": True,
-                },
-            )
-            for look in missing
-        ]
+        configs = [_config(look, seed, attempt, settings) for look in missing]
         if not configs:
             break
-        steps = configs[0].total_steps
-        _say(f"training {' and '.join(missing)} apart (DoorKey-5x5 from pixels, up to {steps:,} steps each)")
+        environment, steps = configs[0].environment.removeprefix("MiniGrid-"), configs[0].total_steps
+        _say(f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)")
         for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):
             success = agent.card.training.success_rate if agent.card.training is not None else None
-            if success is not None and success >= GATE:
+            if success is not None and success >= gate:
                 agents[look] = agent
             else:
                 remarks.append(
-                    f"The {look} agent of seed {agent.card.seed} failed (success {success or 0:.0%}, gate {GATE:.0%}) "
+                    f"The {look} agent of seed {agent.card.seed} failed (success {success or 0:.0%}, gate {gate:.0%}) "
                     "and was trained again with another seed."
                 )
     if missing := [look for look in LOOKS if look not in agents]:
         raise RlstitchError(
-            f"the {missing[0]} agent did not reach success {GATE:.0%} in {ATTEMPTS} attempts; try another --seed"
+            f"the {missing[0]} agent did not reach success {gate:.0%} in {ATTEMPTS} attempts; try another --seed"
         )
     return [agents[look] for look in LOOKS], remarks
+
+
+def _config(look: str, seed: int, attempt: int, settings: Mapping[str, object]) -> TrainConfig:
+    values = {"threads": 1, "device": "cpu", "evaluation.video": True, **settings}
+    own = {"variation": look, "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt, "name": f"demo-{look}"}
+    return load_config(PRESET, {**values, **own})
 
 
 def _train_all(configs: list[TrainConfig], out: Path, workers: int) -> list[Agent]:
@@ -189,13 +196,16 @@ def _train_one(config: TrainConfig, out: Path) -> Path:
 
 
 def _summary(cells: list[Cell]) -> str:
-    def mean(method: str) -> float:
+    def mean(method: str) -> float | None:
         found = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
-        return sum(found) / len(found)
+        return sum(found) / len(found) if found else None
 
+    translated, relative, naive = mean("affine"), mean("relative (post-hoc)"), mean("naive")
+    if translated is None or relative is None or naive is None:
+        return "The native agents earn no more than random actions, so that there is nothing to keep."
     return (
-        f"Stitched agents keep {mean('affine'):.0f} % (translation) and {mean('relative (post-hoc)'):.0f} % (relative) "
-        f"of what the native agents earn; mixed naively they keep {mean('naive'):.0f} %."
+        f"Stitched agents keep {translated:.0f} % (translation) and {relative:.0f} % (relative) "
+        f"of what the native agents earn; mixed naively they keep {naive:.0f} %."
     )
 
 
@@ -213,9 +223,11 @@ def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -
 
 
 def _next_commands(agents: list[Agent], out: Path) -> list[tuple[str, str]]:
-    red, green = (out / "agents" / agent.card.name for agent in agents)
+    red, green, training = (
+        shlex.quote(str(path)) for path in (*(out / "agents" / agent.card.name for agent in agents), out / "training")
+    )
     return [
-        ("curves, sample observations and videos of the two trainings", f"tensorboard --logdir {out / 'training'}"),
+        ("curves, sample observations and videos of the two trainings", f"tensorboard --logdir {training}"),
         (
             "another way to join the same two agents",
             f"rlstitch stitch --encoder {red} --policy {green} --method orthogonal",
