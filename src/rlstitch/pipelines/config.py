@@ -129,6 +129,8 @@ class TrainConfig(_Section):
     total_steps: Count = 300_000
     num_envs: Annotated[Count, Field(le=4096)] = 16
     stop_at_success: Annotated[Number, Field(gt=0, le=1)] | None = None
+    """End once `stop_patience` evaluations in a row reach this success rate."""
+    stop_patience: Annotated[Count, Field(le=10**6)] = 1
     threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
     ppo: PPOConfig = PPOConfig()
     encoder: EncoderConfig = EncoderConfig()

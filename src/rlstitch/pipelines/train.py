@@ -180,6 +180,7 @@ def _train(
         evaluation_episodes=config.evaluation.episodes,
         film=config.evaluation.video,
         stop_at_success=config.stop_at_success,
+        stop_patience=config.stop_patience,
         checkpoint_every=config.checkpoint.every_steps,
         anchor_images=images,
         alpha=config.relative.alpha,

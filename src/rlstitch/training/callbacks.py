@@ -38,6 +38,7 @@ class EvaluationCallback(BaseCallback):
         every: int,
         episodes: int,
         stop_at_success: float | None,
+        stop_patience: int,
         film: bool,
     ) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class EvaluationCallback(BaseCallback):
         self.every = every
         self.episodes = episodes
         self.stop_at_success = stop_at_success
+        self.stop_patience = stop_patience
         self.film = film
         self.last_success: float | None = None
         self.last_return = 0.0
@@ -54,9 +56,10 @@ class EvaluationCallback(BaseCallback):
 
     @property
     def reached(self) -> bool:
-        """Whether the wanted success rate was reached."""
-        score = self.progress.best_score
-        return self.stop_at_success is not None and score is not None and score[0] >= self.stop_at_success
+        """Whether the last `stop_patience` evaluations all reached the wanted success rate."""
+        if self.stop_at_success is None or len(self.progress.history) < self.stop_patience:
+            return False
+        return all(row["success"] >= self.stop_at_success for row in self.progress.history[-self.stop_patience :])
 
     def _on_training_start(self) -> None:
         writer = _writer(self)

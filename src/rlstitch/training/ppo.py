@@ -62,6 +62,7 @@ def train_ppo(
     evaluate_every: int = 16_384,
     evaluation_episodes: int = 64,
     stop_at_success: float | None = None,
+    stop_patience: int = 1,
     film: bool = True,
     checkpoint_every: int = 32_768,
     anchor_images: NDArray[np.uint8] | None = None,
@@ -81,7 +82,7 @@ def train_ppo(
         learning_rate, lr_schedule: of Adam; `linear` anneals it to 0.
         gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
         evaluate_every, evaluation_episodes: a sampled evaluation of so many episodes every so many steps.
-        stop_at_success: end once an evaluation's success rate reaches this share.
+        stop_at_success, stop_patience: end once so many evaluations in a row reach this success rate (None: never).
         film: write an evaluation video to TensorBoard.
         checkpoint_every: steps between checkpoints; generators are seeded anew at each.
         anchor_images: uint8 `(k, H, W, C)`; needed by a relative encoder.
@@ -132,6 +133,7 @@ def train_ppo(
         every=evaluate_every,
         episodes=evaluation_episodes,
         stop_at_success=stop_at_success,
+        stop_patience=stop_patience,
         film=film,
     )
     checkpointing = CheckpointCallback(
