@@ -85,7 +85,8 @@ def relativize_agent(
     )
     encoder = RelativeEncoder(base, spec).to(agent.device)
     encoder.set_anchors(agent.encode(anchor_images))
-    draft = Agent(encoder, _resized(agent.controller, len(anchor_images)).to(agent.device), agent.card)
+    controller = _resized(agent.controller, len(anchor_images), seed).to(agent.device)
+    draft = Agent(encoder, controller, agent.card)
     features, latents = draft.encode(states), agent.encode(states)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(states), generator=generator)
@@ -115,11 +116,13 @@ def relativize_agent(
     return Relativized(Agent(encoder, draft.controller, card), agreement, kl)
 
 
-def _resized(controller: Controller, latent_dim: int) -> Controller:
-    """A fresh controller of the same kind for latents of another width."""
+def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:
+    """A fresh controller of the same kind for latents of another width; its weights follow from the seed."""
     spec = controller.spec()
     # R3L's norm comes with a ReLU on the latents; similarities below zero would be lost to it.
-    return build_controller({**spec, "latent_dim": latent_dim, "norm": "none"})
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build_controller({**spec, "latent_dim": latent_dim, "norm": "none"})
 
 
 def _distil(
