@@ -89,7 +89,7 @@ def make(kind: str) -> VecEnv:
     return SubprocVecEnv([stock_environment] * NUM_ENVS, start_method="forkserver")
 
 
-def rate(kind: str, arch: str, steps: int) -> float:
+def rate(kind: str, arch: str, steps: int, precision: str = "float32") -> float:
     """Train for `steps` steps after a warm-up of one rollout and return steps a second."""
     environments = make(kind)
     model = PPO(
@@ -102,6 +102,7 @@ def rate(kind: str, arch: str, steps: int) -> float:
         device="cpu",
         seed=0,
         policy_kwargs={
+            "precision": precision,
             "controller_spec": {"latent_dim": 64, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
             "features_extractor_class": EncoderExtractor,
             "features_extractor_kwargs": {
@@ -129,8 +130,14 @@ def main() -> None:
     kinds = ("free", "rlstitch", "stock dummy", "stock subproc")
     result: dict[str, Any] = {"threads": options.threads, "versions": current_versions(), "encoders": {}}
     for arch in ("small", "nature"):
-        rounds = [{kind: rate(kind, arch, options.steps) for kind in kinds} for _ in range(options.rounds)]
-        table = {kind: statistics.median(r[kind] for r in rounds) for kind in kinds}
+        rounds = [
+            {
+                **{kind: rate(kind, arch, options.steps) for kind in kinds},
+                "rlstitch bfloat16": rate("rlstitch", arch, options.steps, "bfloat16"),
+            }
+            for _ in range(options.rounds)
+        ]
+        table = {kind: statistics.median(r[kind] for r in rounds) for kind in rounds[0]}
         to_ceiling = statistics.median(r["rlstitch"] / r["free"] for r in rounds)
         to_stock = statistics.median(r["rlstitch"] / max(r["stock dummy"], r["stock subproc"]) for r in rounds)
         result["encoders"][arch] = {"steps_per_second": table, "of_ceiling": to_ceiling, "of_stock": to_stock}

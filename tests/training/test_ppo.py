@@ -115,4 +115,16 @@ def test_policy_and_agent_act_alike(tiny, tmp_path):
         logits = model.policy.get_distribution(torch.from_numpy(observations)).distribution.logits
     ours = agent.action_parameters(observations)
     torch.testing.assert_close(ours - ours.logsumexp(dim=1, keepdim=True), logits)
-    assert (agent.predict(observations, deterministic=True)[0] == model.predict(observations, deterministic=True)[0]).all()
+    assert (
+        agent.predict(observations, deterministic=True)[0] == model.predict(observations, deterministic=True)[0]
+    ).all()
+
+
+def test_mixed_precision_trains_and_keeps_float32_weights(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mixed = train(tiny(precision="bfloat16", total_steps=256), progress_bar=False).agent
+    plain = train(tiny(name="plain", total_steps=256), progress_bar=False).agent
+    assert all(value.dtype == torch.float32 for value in mixed.encoder.state_dict().values())
+    pairs = list(zip(mixed.encoder.parameters(), plain.encoder.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in pairs), "the precision made no difference"
+    assert all((a - b).abs().max() < 0.1 for a, b in pairs)

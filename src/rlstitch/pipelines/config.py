@@ -126,6 +126,7 @@ class TrainConfig(_Section):
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = 0
     representation: Literal["absolute", "relative"] = "absolute"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
     total_steps: Count = 300_000
     num_envs: Annotated[Count, Field(le=4096)] = 16
     stop_at_success: Annotated[Number, Field(gt=0, le=1)] | None = None

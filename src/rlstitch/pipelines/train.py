@@ -15,13 +15,14 @@ from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard, WorldCard
 from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
-from rlstitch.envs import World, make_vec
+from rlstitch.envs import World, drawn_from_tiles, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.pipelines.config import TrainConfig
 from rlstitch.pipelines.runs import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
 from rlstitch.rollouts.collection import collect_views
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.pairs import choose_anchor_set
+from rlstitch.rollouts.recordings import choose_replay_anchor_set, collect_frames
 from rlstitch.storage import write_json, write_table
 from rlstitch.training.policy import actions_of
 from rlstitch.training.ppo import TrainingResult, train_ppo
@@ -154,7 +155,18 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
 
 
 def default_anchor_set(world: World, count: int, selection: str = "farthest") -> AnchorSet:
-    """Return the anchor set of an environment, the same for every look, seed and agent."""
+    """Return the anchor set of an environment, the same for every look, seed and agent.
+
+    Of a MiniGrid these are symbolic views; of any other environment, frames of recorded episodes. Where the environment
+    shows fewer distinct ones than `count`, the set has those that there are.
+
+    Raises:
+        InvalidInputError: where the environment is no MiniGrid and not deterministic.
+    """
+    if not drawn_from_tiles(world.environment):
+        # View and tile size mean nothing here, so they must not tell two sets apart.
+        recording = collect_frames(World(world.environment), max(1024, 4 * count), seed=ANCHOR_SEED)
+        return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
     collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED)
     return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
@@ -185,6 +197,7 @@ def _train(
         anchor_images=images,
         alpha=config.relative.alpha,
         device=device,
+        precision=config.precision,
         resume=resume,
         progress_bar=progress_bar,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
@@ -14,6 +14,8 @@ from rlstitch.agents.controller import Controller, build_controller, build_trunk
 from rlstitch.agents.encoder import Encoder, build_encoder
 from rlstitch.agents.specs import ControllerSpec, parse_controller_spec
 from rlstitch.errors import InvalidInputError
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class EncoderExtractor(BaseFeaturesExtractor):
@@ -51,10 +53,17 @@ class _SharedTrunk(nn.Module):
 
 
 class EncoderControllerPolicy(ActorCriticPolicy):
-    """Actor-critic policy made of an encoder and a controller of ours; `policy.controller()` takes the latter out."""
+    """Actor-critic policy made of an encoder and a controller of ours; `policy.controller()` takes the latter out.
 
-    def __init__(self, *args: Any, controller_spec: dict[str, Any], **kwargs: Any) -> None:
+    With precision `bfloat16` the encoder computes in mixed precision, in rollouts and updates alike; weights stay
+    float32.
+    """
+
+    def __init__(
+        self, *args: Any, controller_spec: dict[str, Any], precision: Precision = "float32", **kwargs: Any
+    ) -> None:
         self._controller_spec = parse_controller_spec(controller_spec)
+        self._autocast = precision == "bfloat16"
         super().__init__(*args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
@@ -68,8 +77,13 @@ class EncoderControllerPolicy(ActorCriticPolicy):
 
     def extract_features(self, obs: Tensor, features_extractor: Any = None) -> Tensor:
         """Encode uint8 observations; unlike the stock preprocessing this converts in place, one pass less a batch."""
-        latents: Tensor = self.features_extractor(obs.float().div_(255.0))
-        return latents
+        images = obs.float().div_(255.0)
+        if not self._autocast:
+            latents: Tensor = self.features_extractor(images)
+            return latents
+        with torch.autocast(images.device.type, torch.bfloat16):
+            latents = self.features_extractor(images)
+        return latents.float()
 
     def controller(self) -> Controller:
         """Return a copy of the controller as it is now, on the CPU."""
