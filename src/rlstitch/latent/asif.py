@@ -35,6 +35,12 @@ class Coupling:
 
     Wherever samples are asked for, their descriptions (`describe_x`, `describe_y`) may be given instead: candidates
     that are used again need to be described once.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> coupling = couple(x, 3 * x.flip(1), k=4)
+        >>> len(coupling), coupling.describe_x(x[:2]).shape, coupling.retrieve(x[:3], 2 * x.flip(1), 1).indices.T
+        (20, (2, 20), tensor([[0, 1, 2]]))
     """
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor, k: int, power: float) -> None:
@@ -89,6 +95,12 @@ def couple(x: Array, y: Array, *, k: int | None = None, power: float = 8.0) -> C
     `k`: similarities kept for a sample, in [1, N] (by default 800 as in the paper, or N where there are fewer pairs);
     `power`: the exponent that sharpens them (the paper's 8). Only positive similarities count: an even power would
     turn opposites into neighbours. Keeps a copy of both spaces with rows of length 1.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> images, captions = x, 3 * x.flip(1)
+        >>> couple(images, captions, k=4).classify(images[5:8], captions[:10])
+        tensor([5, 6, 7])
     """
     source, _ = to_pairs(x, y, minimum=1, method="ASIF")
     k = min(800, len(source)) if k is None else k

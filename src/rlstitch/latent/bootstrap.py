@@ -27,6 +27,12 @@ class BootstrappedAnchors:
     `x_indices`, `y_indices` (k,) are the anchors, seeds first; `confidence` (k,) in [0, 1] is the share of a sample's
     transported mass that goes to its match, 1 for seeds. `matches` (n,) pairs every sample of x with one of y, with
     `match_confidence` (n,). `rounds` tells how many it took; `converged` whether the pairing had come to rest by then.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> found = bootstrap_anchors(x, x[::-1].copy(), np.array([[0, 19], [1, 18], [2, 17]]), 10)
+        >>> len(found.x_indices), found.matches[:5]
+        (10, array([19, 18, 17, 16, 15]))
     """
 
     x_indices: NDArray[np.int64]
@@ -57,6 +63,13 @@ def bootstrap_anchors(
     2]. Fewer than k anchors come back where fewer matches are mutual. Quadratic in memory, O(n m), as the transport
     plan is: give samples of large spaces. Deterministic. Raises MissingExtraError without POT, InvalidInputError for
     fewer than 2 seeds, seeds that repeat or lie outside, and k below the number of seeds or above min(n, m).
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> y = -2 * x[::-1] + 1
+        >>> found = bootstrap_anchors(x, y, np.array([[0, 19], [1, 18], [2, 17]]), 10)
+        >>> float((found.matches == np.arange(20)[::-1]).mean())
+        1.0
     """
     require_positive(epsilon, "epsilon")
     require_count(rounds, 10**4, "rounds", "rounds")

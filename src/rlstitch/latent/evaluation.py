@@ -23,7 +23,15 @@ Proxy = Callable[[Array, Array], float]
 
 @dataclass(frozen=True)
 class LatentEvaluation:
-    """The proxy and the measured performance of each model, and how they correlate, with two-sided p-values."""
+    """The proxy and the measured performance of each model, and how they correlate, with two-sided p-values.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> models = [x, x + 0.1 * x.flip(0), x.flip(0)]
+        >>> result = evaluate_population(models, x, [0.9, 0.8, 0.2], torch.arange(8))
+        >>> round(result.spearman, 6), round(result.similarity[0], 6)
+        (1.0, 1.0)
+    """
 
     similarity: tuple[float, ...]
     performance: tuple[float, ...]
@@ -47,6 +55,13 @@ def reference_similarity(
 
     `anchors` (k,) are indices of samples. `proxy` compares the two relative spaces (n, k): by default the mean cosine
     of matched rows.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> round(reference_similarity(3 * x.flip(1), x, torch.arange(8)), 6)
+        1.0
+        >>> reference_similarity(x.flip(0), x, torch.arange(8)) < 0.9
+        True
     """
     space, other = to_pairs(x, reference, minimum=2, method="latent evaluation")
     chosen = torch.as_tensor(anchors, device=space.device)
@@ -74,6 +89,12 @@ def evaluate_population(
 
     `population` holds the spaces (n, d_m) of the models, `performance` one number each. Raises InvalidInputError where
     all models perform, or resemble the reference, equally: a correlation is then undefined.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> models = [x, x + 0.1 * x.flip(0), x.flip(0)]
+        >>> evaluate_population(models, x, [0.9, 0.8, 0.2], torch.arange(8)).pearson > 0.9
+        True
     """
     if len(population) < 3 or len(population) != len(performance):
         raise InvalidInputError(

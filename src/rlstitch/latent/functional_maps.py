@@ -23,7 +23,14 @@ _DENSE = 300  # below this many samples a dense eigensolver is quicker and sturd
 
 @dataclass(frozen=True)
 class Eigenbasis:
-    """The k smoothest functions on n samples: `values` (k,) in [0, 2], rising; `functions` (n, k), orthonormal."""
+    """The k smoothest functions on n samples: `values` (k,) in [0, 2], rising; `functions` (n, k), orthonormal.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> basis = laplacian_eigenbasis(x, 4, neighbours=6)
+        >>> basis.functions.shape, round(float(abs(basis.values[0])), 6)
+        ((20, 4), 0.0)
+    """
 
     values: NDArray[np.float64]
     functions: NDArray[np.float64]
@@ -31,7 +38,15 @@ class Eigenbasis:
 
 @dataclass(frozen=True)
 class FunctionalMap:
-    """`matrix` C (k_y, k_x) takes coefficients in x's basis to coefficients in y's."""
+    """`matrix` C (k_y, k_x) takes coefficients in x's basis to coefficients in y's.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> basis = laplacian_eigenbasis(x, 8, neighbours=6)
+        >>> fitted = fit_functional_map(basis, basis, np.eye(20), np.eye(20))
+        >>> round(fitted.similarity(), 3), fitted.transfer(np.eye(20)[:, :2]).shape
+        (1.0, (20, 2))
+    """
 
     matrix: NDArray[np.float64]
     x_basis: Eigenbasis
@@ -63,6 +78,12 @@ def laplacian_eigenbasis(x: Array, k: int, *, neighbours: int = 20, metric: Metr
     Two samples are joined where either is among the `neighbours` nearest of the other. Memory O(n (neighbours + k)).
     k lies in [1, n], neighbours in [1, n - 1]. Signs are fixed: each column's entry of largest size is positive. A
     graph in c parts has c eigenvalues of 0, whose eigenvectors are arbitrary within their span.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> functions = laplacian_eigenbasis(x, 4, neighbours=6).functions
+        >>> bool(np.allclose(functions.T @ functions, np.eye(4)))
+        True
     """
     points = to_tensor(x, "x", min_rows=2).detach().double().cpu()
     n = len(points)
@@ -94,6 +115,13 @@ def fit_functional_map(
     in closed form; r is `regularization` times ||A||^2, at least 0. Descriptors are functions known on both spaces:
     relative projections on paired anchors, class memberships, indicators of paired samples. Each pair of columns is
     scaled to length 1. Raises InvalidInputError where none differs from 0.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> x_basis, y_basis = (laplacian_eigenbasis(s, 8, neighbours=6) for s in (x, x[::-1].copy()))
+        >>> fitted = fit_functional_map(x_basis, y_basis, np.eye(20), np.eye(20)[::-1].copy())
+        >>> float((fitted.matches() == np.arange(20)[::-1]).mean())
+        1.0
     """
     if not (np.isfinite(regularization) and regularization >= 0):
         raise InvalidInputError(f"regularization must be finite and at least 0, found {regularization!r}")
@@ -120,6 +148,13 @@ def refine_functional_map(fitted: FunctionalMap, *, rounds: int = 10) -> Functio
     """Alternate between points and functions: match samples, then take the orthogonal C nearest to that matching.
 
     The iterative closest points of Ovsjanikov et al. 2012 in the spectral domain. Ends early when the matching rests.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> basis = laplacian_eigenbasis(x, 8, neighbours=6)
+        >>> refined = refine_functional_map(fit_functional_map(basis, basis, np.eye(20)[:, :4], np.eye(20)[:, :4]))
+        >>> bool(np.allclose(refined.matrix.T @ refined.matrix, np.eye(8)))
+        True
     """
     require_count(rounds, 10**4, "rounds", "rounds")
     matches = fitted.matches()

@@ -21,6 +21,11 @@ from rlstitch.latent.projection import Similarity, relative_projection
 class Chart:
     """What one model knows: the keys of its samples, their vectors (n, d), and its embeddings (k, d) of the shared
     anchors. `weight` is its say where charts overlap.
+
+    Examples:
+        >>> chart = Chart(keys=("cat", "dog"), vectors=torch.eye(2), anchors=torch.eye(2))
+        >>> merge_charts([chart]).keys
+        ('cat', 'dog')
     """
 
     keys: Sequence[Hashable]
@@ -34,6 +39,12 @@ class Atlas:
     """The merged space: keys in order of first appearance, vectors (N, k), the number of charts that saw each sample
     (N,), and `disagreement` (N,), the mean distance of the charts that saw it from their mean. The kind of the first
     chart.
+
+    Examples:
+        >>> chart = Chart(keys=("cat", "dog"), vectors=torch.eye(2), anchors=torch.eye(2))
+        >>> atlas = merge_charts([chart, chart])
+        >>> atlas.seen_by, atlas.disagreement
+        (tensor([2, 2]), tensor([0., 0.]))
     """
 
     keys: tuple[Hashable, ...]
@@ -55,6 +66,14 @@ def merge_charts(
     of samples changes the order of keys only. `similarity` and `normalization` as in `relative_projection`; distances
     that depend on scale want a normalisation. Raises InvalidInputError for no chart and for keys that are not one a
     vector or repeat within a chart.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> one = Chart(range(12), x[:12], x[:5])
+        >>> other = Chart(range(8, 20), 2 * x[8:].flip(1), 2 * x[:5].flip(1))
+        >>> atlas = merge_charts([one, other])
+        >>> atlas.vectors.shape, bool(atlas.disagreement.max() < 1e-6)
+        (torch.Size([20, 5]), True)
     """
     if not charts:
         raise InvalidInputError("charts must hold at least 1 chart, found none")

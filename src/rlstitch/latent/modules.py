@@ -18,6 +18,11 @@ class RelativeProjection(nn.Module):
 
     `anchors` (k, d) are a buffer; x and anchors are first normalised by the anchors' statistics. `similarity` is a name
     from `SIMILARITIES` except geodesic, which is not made of tensor operations.
+
+    Examples:
+        >>> layer = RelativeProjection(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+        >>> layer(torch.tensor([[5.0, 0.0]]))
+        tensor([[1., 0.]])
     """
 
     anchors: torch.Tensor
@@ -42,7 +47,13 @@ class RelativeProjection(nn.Module):
 
 
 class Stitched(nn.Module):
-    """decoder(via(encoder(inputs))), one module made by `stitch`; the parts keep their own parameters and modes."""
+    """decoder(via(encoder(inputs))), one module made by `stitch`; the parts keep their own parameters and modes.
+
+    Examples:
+        >>> both = Stitched(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> both(torch.ones(5, 4)).shape
+        torch.Size([5, 2])
+    """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, via: nn.Module | None = None) -> None:
         super().__init__()
@@ -63,6 +74,11 @@ def stitch(
     decoder that was trained on relative features, or any module; None joins them as they are. `example`, inputs of the
     encoder, makes the stitch run once (no gradient, as it is set: in training mode batch norms see the example), so
     that parts that do not fit raise IncompatibleError here. Parameters are shared with the given modules, not copied.
+
+    Examples:
+        >>> joined = stitch(nn.Linear(4, 3), nn.Linear(6, 2), nn.Linear(3, 6), example=(torch.ones(1, 4),))
+        >>> joined(torch.ones(5, 4)).shape
+        torch.Size([5, 2])
     """
     for part, name in ((encoder, "encoder"), (decoder, "decoder"), (via, "via")):
         if not isinstance(part, nn.Module) and not (part is None and name == "via"):

@@ -28,7 +28,14 @@ _BLOCK_ELEMENTS = 2**24  # of the score matrix at one time: 64 MiB in float32
 
 @dataclass(frozen=True)
 class Neighbours(Generic[A]):
-    """`indices` int64 (n, k) into the keys and `scores` (n, k), nearest first."""
+    """`indices` int64 (n, k) into the keys and `scores` (n, k), nearest first.
+
+    Examples:
+        >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+        >>> found = nearest(keys[:1], keys, 2)
+        >>> found.indices, found.scores
+        (tensor([[0, 2]]), tensor([[1.0000, 0.6000]]))
+    """
 
     indices: A
     scores: A
@@ -39,6 +46,13 @@ def nearest(queries: A, keys: Array, k: int, *, metric: Metric = "cosine", exclu
 
     `exclude_self` leaves out key i for query i (the queries are then the keys). A zero vector has cosine 0 with
     everything. Which of several equally near keys comes first is not defined.
+
+    Examples:
+        >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+        >>> nearest(torch.tensor([[0.0, 5.0]]), keys, 2).indices
+        tensor([[1, 2]])
+        >>> nearest(keys, keys, 1, exclude_self=True).indices.T
+        tensor([[2, 2, 1]])
     """
     q, c = _query_pair(queries, keys, metric)
     if exclude_self and len(q) != len(c):
@@ -64,6 +78,12 @@ def nearest_approximate(
     Keys are clustered into `cells` cells (the square root of their number by default; `probes` an eighth of that);
     probing all cells is exact. Computed in float32 on the CPU. Where the probed cells hold fewer than k keys, missing
     ones have index -1 and score -inf. Raises MissingExtraError without FAISS.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> exact = nearest(x, x, 2).indices
+        >>> bool((nearest_approximate(x, x, 2, cells=4, probes=4).indices == exact).all())  # all cells are probed
+        True
     """
     q, c = _query_pair(queries, keys, metric)
     require_count(k, len(c), "k", "the number of keys")
@@ -97,6 +117,14 @@ def csls(queries: A, keys: Array, k: int, *, neighbourhood: int = 10) -> Neighbo
     1710.04087, eq. 3).
 
     r is the mean cosine with the `neighbourhood` nearest of the other side (all of them where there are fewer).
+
+    Examples:
+        >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, 0.7]])
+        >>> queries = torch.tensor([[1.0, 0.6], [0.6, 1.0], [0.9, 1.0]])
+        >>> nearest(queries, keys, 1).indices.T  # the last key is a hub
+        tensor([[2, 2, 2]])
+        >>> csls(queries, keys, 1, neighbourhood=3).indices.T
+        tensor([[0, 1, 2]])
     """
     q, c = _query_pair(queries, keys, "cosine")
     require_count(k, len(c), "k", "the number of keys")
@@ -118,6 +146,13 @@ def match_ranks(queries: A, keys: Array, targets: Array | None = None, *, metric
 
     `targets` (n,) int are the true keys; by default query i belongs to key i. Keys exactly as near as the true one
     share the mean of their ranks, so a collapsed space ranks (m + 1) / 2 and not 1.
+
+    Examples:
+        >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+        >>> match_ranks(2 * keys, keys)
+        tensor([1., 1., 1.], dtype=torch.float64)
+        >>> match_ranks(torch.ones(3, 2), torch.ones(3, 2))
+        tensor([2., 2., 2.], dtype=torch.float64)
     """
     q, c = _query_pair(queries, keys, metric)
     if targets is None:
@@ -143,6 +178,11 @@ def match_ranks(queries: A, keys: Array, targets: Array | None = None, *, metric
 class RetrievalReport:
     """Mean reciprocal rank, mean rank, recall at each k (share of queries whose true key is among the k nearest), and
     the number of queries.
+
+    Examples:
+        >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+        >>> evaluate_retrieval(keys, keys, ks=(1, 2))
+        RetrievalReport(mrr=1.0, mean_rank=1.0, recall={1: 1.0, 2: 1.0}, queries=3)
     """
 
     mrr: float
@@ -159,7 +199,14 @@ def evaluate_retrieval(
     ks: Sequence[int] = (1, 5, 10),
     metric: Metric = "cosine",
 ) -> RetrievalReport:
-    """How well each query finds its true key: see `match_ranks`. A k above the number of keys gives recall 1."""
+    """How well each query finds its true key: see `match_ranks`. A k above the number of keys gives recall 1.
+
+    Examples:
+        >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+        >>> report = evaluate_retrieval(keys, keys, torch.tensor([2, 1, 0]), ks=(1, 2))
+        >>> report.mean_rank, report.recall[2]
+        (2.0, 0.6666666666666666)
+    """
     for k in ks:
         require_count(k, 2**31, "ks", "ranks")
     ranks = match_ranks(to_tensor(queries, "queries"), keys, targets, metric=metric)
@@ -174,6 +221,10 @@ def evaluate_retrieval(
 def neighbour_jaccard(first: Array, second: Array) -> float:
     """Mean Jaccard index, in [0, 1], of the neighbour sets in the rows of two index arrays (n, k_1), (n, k_2), each
     row without repetition.
+
+    Examples:
+        >>> neighbour_jaccard(torch.tensor([[0, 1, 2]]), torch.tensor([[2, 1, 5]]))
+        0.5
     """
     a, b = torch.as_tensor(first), torch.as_tensor(second)
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or 0 in a.shape or 0 in b.shape:

@@ -32,6 +32,12 @@ def linear_cka(x: Array, y: Array, *, debiased: bool = False) -> float:
     Gram matrices are not made (but where n is below both widths, and they are the smaller ones): their sums are
     written with X^T Y, X^T X, Y^T Y and the squared lengths of the rows, O(n d^2) time and O(n d + d^2) memory. Needs
     2 rows, 4 where debiased.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> turned = 5 * x.flip(1) + 1
+        >>> round(linear_cka(x, turned), 6)
+        1.0
     """
     a, b = _centred_pair(x, y, minimum=4 if debiased else 2, method="CKA")
     return _alignment(*(_linear_hsic(p, q, debiased) for p, q in ((a, b), (a, a), (b, b))))
@@ -42,6 +48,12 @@ def minibatch_cka(batches: Iterable[tuple[Array, Array]]) -> float:
 
     Nguyen et al. 2020 (2010.15327), eq. 2-3. The expectation does not depend on the batch size. Each batch needs 4
     rows.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> batches = [(x[:10], 2 * x[:10]), (x[10:], 2 * x[10:])]
+        >>> round(minibatch_cka(batches), 6)
+        1.0
     """
     sums = [0.0, 0.0, 0.0]
     count = 0
@@ -60,6 +72,13 @@ def rbf_cka(x: Array, y: Array, *, bandwidth: float = 1.0, debiased: bool = Fals
 
     Kornblith et al. 2019 (1905.00414), section 3. Quadratic in time; in memory n x 1,024, as the kernels are made in
     blocks of rows. Above 2,048 samples the median is that of 2,048 evenly spaced rows.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> round(rbf_cka(x, 3 * x.flip(1) + 1), 6)
+        1.0
+        >>> rbf_cka(x, x**3) < 1
+        True
     """
     require_positive(bandwidth, "bandwidth")
     a, b = _centred_pair(x, y, minimum=4 if debiased else 2, method="CKA")
@@ -85,6 +104,13 @@ def procrustes_distance(x: Array, y: Array) -> float:
 
     sqrt(2 - 2 ||X^T Y||_*), Williams et al. 2021 (2110.14739), and the square root of Ding et al. 2021 (2108.01661),
     eq. 3.
+
+    Examples:
+        >>> square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+        >>> round(procrustes_distance(square, 4 * square.flip(1) + 2), 6)
+        0.0
+        >>> round(procrustes_distance(square, square * torch.tensor([1.0, 0.0])), 3)
+        0.765
     """
     a, b = _centred_pair(x, y, minimum=2, method="the Procrustes distance")
     nuclear = torch.linalg.svdvals((a / a.norm()).T @ (b / b.norm())).sum()
@@ -97,6 +123,11 @@ def rsa(x: Array, y: Array, *, distance: Distance = "correlation", rank: bool = 
     Kriegeskorte et al. 2008. Spearman's correlation where `rank`, Pearson's otherwise. Quadratic in memory in the
     number of samples: the n (n - 1) / 2 distances are what is compared. Needs 3 rows. Distance "correlation" forgets
     what is added to a whole row, "cosine" forgets scale, "euclidean" translation (and scale, as a correlation does).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> round(rsa(x, 3 * x.flip(1) + 1, distance="euclidean"), 6)
+        1.0
     """
     a, b = to_pairs(x, y, minimum=3, method="RSA")
     first, second = _pairwise(a.double(), distance, "x"), _pairwise(b.double(), distance, "y")
@@ -115,6 +146,13 @@ def mutual_knn(x: Array, y: Array, k: int, *, metric: Metric = "cosine") -> floa
     """Mean share of each sample's k nearest neighbours that the two spaces have in common, in [0, 1].
 
     Huh et al. 2024 (2405.07987), section 2. Unrelated spaces give about k / (n - 1). k lies in [1, n - 1].
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> mutual_knn(x, 3 * x.flip(1), 5)
+        1.0
+        >>> mutual_knn(x, x.flip(0), 5) < 1
+        True
     """
     a, b = to_pairs(x, y, minimum=2, method="mutual neighbours")
     require_count(k, len(a) - 1, "k", "one less than the number of samples")
@@ -129,6 +167,13 @@ def matched_cosine(x: Array, y: Array) -> float:
     (2209.15430, section 4.1).
 
     A zero vector has no direction: its cosine counts as 0.
+
+    Examples:
+        >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> matched_cosine(x, 3 * x)
+        1.0
+        >>> matched_cosine(x, x.flip(0))
+        0.0
     """
     a, b = to_pairs(x, y, minimum=1, method="the matched cosine")
     if a.shape[1] != b.shape[1]:

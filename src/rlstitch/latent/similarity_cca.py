@@ -15,6 +15,12 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99) -> float:
     not change under invertible linear maps of either space; below 1 it changes, as principal directions do.
     Raises InvalidInputError where the kept directions reach the number of samples less one: correlations are then 1
     whatever the data.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> sheared = x @ torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+        >>> round(svcca(x, sheared, variance=1.0), 6)
+        1.0
     """
     if not 0 < variance <= 1:
         raise InvalidInputError(f"variance must lie in (0, 1], found {variance!r}")
@@ -27,6 +33,12 @@ def pwcca(x: Array, y: Array) -> float:
 
     Morcos et al. 2018 (1806.05759), eq. 3. Not symmetric: the weights are sums of |<direction, column of x>|, so a
     rotation of x changes them; any invertible linear map of y does not. Raises as `svcca` does.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> sheared = x @ torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+        >>> round(pwcca(x, sheared), 6)
+        1.0
     """
     p, q = _bases(x, y, 1.0, "PWCCA")
     left, correlations, _ = torch.linalg.svd(p.T @ q, full_matrices=False)

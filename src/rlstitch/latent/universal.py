@@ -20,6 +20,12 @@ class Universal:
     `translations[i]` takes space i (…, d_i) to the universal space (…, D), D the largest of the d_i; `consensus`
     (n, D) is the mean of the mapped samples. `losses` is the mean squared distance from the consensus, one value an
     iteration, never rising; `unexplained` the last of them as a share of the total variance, in [0, 1].
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> fitted = fit_universal([x, x.flip(1), -x + 1])
+        >>> bool(torch.allclose(fitted.between(1, 2)(x.flip(1)), -x + 1, atol=1e-5))
+        True
     """
 
     translations: tuple[Translation, ...]
@@ -48,6 +54,12 @@ def fit_universal(
     loss falls by less than `tolerance` of itself. `scale` first brings every space to the same spread (mean squared
     distance 1 from its mean). With M = 2 `between(0, 1)` is `fit_orthogonal`. The universal space is determined up to
     a rotation; the first space sets it. Needs 2 samples; raises InvalidInputError for a space without variance.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> fitted = fit_universal([x, x.flip(1), -x + 1])
+        >>> len(fitted.translations), fitted.consensus.shape, round(fitted.unexplained, 6)
+        (3, torch.Size([20, 3]), 0.0)
     """
     require_count(iterations, 10**6, "iterations", "rounds")
     require_positive(tolerance, "tolerance")
