@@ -92,7 +92,6 @@ def test_the_seed_is_taken_once_and_sampling_is_seeded():
     [
         ("Deaf-v0", r"Deaf-v0: expected images, a uint8 Box \(H, W, C\), found Box"),
         ("Dim-v0", "Dim-v0: expected images of 0 to 255, found 0 to 100"),
-        ("Steered-v0", "Steered-v0: expected discrete actions 0..n-1, found Box"),
     ],
 )
 def test_environments_that_do_not_fit_are_refused(environment, message):

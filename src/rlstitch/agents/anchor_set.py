@@ -57,8 +57,9 @@ class AnchorSet:
     """symbolic: `(k, h, w, 5)`, row first: object, colour, state, agent direction, highlighted."""
     seeds: NDArray[np.int64] | None = None
     """replay: `(e,)`, the seed of each recorded episode."""
-    actions: NDArray[np.int64] | None = None
-    """replay: `(e, t)`, the actions of each episode under the standard task; those after its last frame are unused."""
+    actions: NDArray[np.int64] | NDArray[np.float32] | None = None
+    """replay: the actions of each episode under the standard task, `(e, t)` discrete or float32 `(e, t, A)` continuous;
+    those after its last frame are unused."""
     frames: NDArray[np.int64] | None = None
     """replay: `(k, 2)`, each anchor's episode and the number of actions before it (0: the observation after reset)."""
 
@@ -87,9 +88,7 @@ class AnchorSet:
     def _check_replay(self) -> None:
         seeds, actions, frames = (np.asarray(getattr(self, name)) for name in _ARRAYS["replay"])
         _require(seeds.dtype.kind in "iu" and seeds.ndim == 1 and len(seeds) > 0, "seeds", "integers (e,)", seeds)
-        _require(
-            actions.dtype.kind in "iu" and actions.ndim == 2 and actions.size > 0, "actions", "integers (e, t)", actions
-        )
+        actions = _checked_actions(actions)
         _require(len(actions) == len(seeds), "actions", f"{len(seeds)} rows, one a seed", actions)
         _require(
             frames.dtype.kind in "iu" and frames.ndim == 2 and frames.shape[1:] == (2,), "frames", "(k, 2)", frames
@@ -99,7 +98,7 @@ class AnchorSet:
         _require(bool(((frames >= 0) & (frames < limits)).all()), "frames", f"entries below {limits.tolist()}", frames)
         _require(bool((seeds >= 0).all()), "seeds", "no negative number", seeds)
         self._own("seeds", seeds.astype(np.int64))
-        self._own("actions", actions.astype(np.int64))
+        self._own("actions", actions)
         self._own("frames", frames.astype(np.int64))
 
     @classmethod
@@ -112,12 +111,15 @@ class AnchorSet:
         cls,
         environment: str,
         seeds: NDArray[np.int64],
-        actions: NDArray[np.int64],
+        actions: NDArray[Any],
         frames: NDArray[np.int64],
         *,
         view: View = "full",
     ) -> AnchorSet:
-        """Make a set of frames `(k, 2)` (episode, actions before it) of episodes: seeds `(e,)`, actions `(e, t)`."""
+        """Make a set of frames `(k, 2)` (episode, actions before it) of episodes: seeds `(e,)`, and their actions.
+
+        Actions are integers `(e, t)`, or floats `(e, t, A)` where they are continuous.
+        """
         return cls(environment, view, "replay", seeds=seeds, actions=actions, frames=frames)
 
     def __len__(self) -> int:
@@ -269,6 +271,18 @@ def _checked_views(views: object) -> NDArray[np.uint8]:
     _require(len(array) <= MAX_ANCHORS, "views", f"at most {MAX_ANCHORS} anchors", array)
     encode_views(array)  # what cannot be drawn is no anchor
     return array
+
+
+def _checked_actions(array: NDArray[Any]) -> NDArray[np.int64] | NDArray[np.float32]:
+    if array.dtype.kind == "f" and array.ndim == 3:
+        _require(array.size > 0, "actions", "floats (e, t, A)", array)
+        with np.errstate(over="ignore"):
+            continuous = array.astype(np.float32)
+        _require(bool(np.isfinite(continuous).all()), "actions", "finite numbers of float32", array)
+        return continuous
+    fits = array.dtype.kind in "iu" and array.ndim == 2 and array.size > 0
+    _require(fits, "actions", "integers (e, t) or floats (e, t, A)", array)
+    return array.astype(np.int64)
 
 
 def _require(holds: bool, name: str, expected: str, found: NDArray[Any]) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlstitch.envs.make import make_vec as make_vec
     from rlstitch.envs.minigrid import MiniGridVectorEnv as MiniGridVectorEnv
+    from rlstitch.envs.registry import drawn_from_tiles as drawn_from_tiles
     from rlstitch.envs.replay import Recording as Recording
+    from rlstitch.envs.replay import record_actions as record_actions
     from rlstitch.envs.replay import record_episodes as record_episodes
     from rlstitch.envs.replay import replay_episodes as replay_episodes
     from rlstitch.envs.sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "make": ("make_vec",),
     "minigrid": ("MiniGridVectorEnv",),
-    "replay": ("Recording", "record_episodes", "replay_episodes"),
+    "registry": ("drawn_from_tiles",),
+    "replay": ("Recording", "record_actions", "record_episodes", "replay_episodes"),
     "sb3": ("StableBaselinesVecEnv",),
     "tasks": ("TASKS", "action_map"),
     "tiles": ("TileAtlas", "render_views"),

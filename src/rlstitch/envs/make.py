@@ -6,18 +6,18 @@ Order: the environment; the task (actions); the batch of environments; the look 
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
+from rlstitch.envs.actions import apply_continuous, map_of
 from rlstitch.envs.minigrid import MiniGridVectorEnv
-from rlstitch.envs.registry import image_space, is_minigrid, make_single, num_actions
+from rlstitch.envs.registry import action_space, image_space, is_minigrid, make_single
 from rlstitch.envs.resets import Seeds, Waiting, read_reset
-from rlstitch.envs.tasks import action_map, apply_actions
+from rlstitch.envs.tasks import apply_actions
 from rlstitch.envs.tiles import Images
 from rlstitch.envs.variations import get_variation
 from rlstitch.envs.world import World
@@ -30,14 +30,18 @@ _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABL
 def make_vec(
     world: World, num_envs: int, *, seed: int | None, autoreset: Autoreset = "same_step", workers: int = 0
 ) -> MiniGridVectorEnv | ImageVectorEnv:
-    """`num_envs` environments of a world, with images uint8 `(N, H, W, C)` and discrete actions.
+    """`num_envs` environments of a world, with images uint8 `(N, H, W, C)`.
+
+    Actions are whole numbers `(N,)` where the environment's are discrete, float32 `(N, A)` within its bounds where they
+    are continuous (task `standard` only).
 
     The first `reset()` without a seed takes `seed`: environment i gets seed + i. `autoreset` is "same_step" or
     "disabled". With `workers` above 0 an environment that is no MiniGrid runs in a process of its own, for each of
     `num_envs`; MiniGrids stay in this process, where a batch costs less than its way between processes.
 
-    Raises UnknownNameError for an environment that is not registered, InvalidInputError for one without images or
-    discrete actions, for a floor colour where there are no tiles, and for parameters out of range.
+    Raises UnknownNameError for an environment that is not registered, InvalidInputError for one without images,
+    with actions of another kind or with a task that they cannot have, for a floor colour where there are no tiles, and
+    for parameters out of range.
     """
     if autoreset not in _MODES:
         raise InvalidInputError(f"autoreset: expected one of {', '.join(_MODES)}, found {autoreset!r}")
@@ -47,8 +51,14 @@ def make_vec(
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")
     made = make_single(world.environment)
     minigrid = is_minigrid(made)
-    made.close()
     result: MiniGridVectorEnv | ImageVectorEnv
+    try:
+        if not minigrid:
+            # What cannot work is refused before anything is started: an error in another process is harder to read.
+            image_space(made, world.environment)
+            map_of(world.task, action_space(made, world.environment), world.environment)
+    finally:
+        made.close()
     if minigrid:
         result = MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=_MODES[autoreset])
     else:
@@ -58,18 +68,9 @@ def make_vec(
     return result
 
 
-def _make_image_environment(environment: str) -> gymnasium.Env[Any, Any]:
-    made = make_single(environment)
-    image_space(made, environment)
-    num_actions(made, environment)
-    return made
-
-
 def _make_generic(world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> ImageVectorEnv:
-    # What cannot work is refused here, before anything is started: an error in another process is harder to read.
     get_variation(world.variation).apply(np.zeros((1, 1, 1, 3), dtype=np.uint8))
-    _make_image_environment(world.environment).close()
-    makers = [functools.partial(_make_image_environment, world.environment) for _ in range(num_envs)]
+    makers = [functools.partial(make_single, world.environment) for _ in range(num_envs)]
     batch: VectorEnv[Any, Any, Any]
     if workers > 0:
         batch = AsyncVectorEnv(makers, autoreset_mode=mode)
@@ -89,8 +90,8 @@ class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self.world = world
         self.underlying: Images = np.zeros((environment.num_envs, 0, 0, 0), dtype=np.uint8)
         self._variation = get_variation(world.variation)
-        space = environment.single_action_space
-        self._actions = action_map(world.task, int(space.n) if isinstance(space, spaces.Discrete) else 0)
+        self._space = cast("spaces.Discrete | spaces.Box", environment.single_action_space)
+        self._actions = map_of(world.task, self._space, world.environment)
         self._disabled = environment.metadata["autoreset_mode"] == AutoresetMode.DISABLED
         self._waiting = Waiting(environment.num_envs)
         self._default_seed = seed
@@ -111,10 +112,14 @@ class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self.underlying = observations
         return self._variation.apply(observations), infos
 
-    def step(self, actions: npt.NDArray[np.integer[Any]]) -> tuple[Images, Any, Any, Any, dict[str, Any]]:
+    def step(self, actions: npt.NDArray[Any]) -> tuple[Images, Any, Any, Any, dict[str, Any]]:
         """One step of every environment; see `MiniGridVectorEnv.step`."""
         self._waiting.check()
-        chosen = apply_actions(actions, self._actions, self.num_envs)
+        chosen: npt.NDArray[Any]
+        if isinstance(self._space, spaces.Box):
+            chosen = apply_continuous(actions, self._space, self.num_envs)
+        else:
+            chosen = apply_actions(actions, cast("npt.NDArray[np.intp]", self._actions), self.num_envs)
         observations, rewards, terminations, truncations, infos = self.env.step(chosen)
         self.underlying = observations
         for row in np.flatnonzero(infos.get("_final_obs", False)).tolist():

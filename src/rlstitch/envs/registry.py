@@ -58,6 +58,33 @@ def num_actions(environment: gymnasium.Env[Any, Any], name: str) -> int:
     raise InvalidInputError(f"{name}: expected discrete actions 0..n-1, found {space}")
 
 
+def action_space(environment: gymnasium.Env[Any, Any], name: str) -> spaces.Discrete | spaces.Box:
+    """The environment's space of actions: discrete ones, counted from 0, or a float32 Box `(A,)` within bounds.
+
+    Raises InvalidInputError where it takes anything else.
+    """
+    space = environment.action_space
+    if isinstance(space, spaces.Discrete) and int(space.start) == 0:
+        return space
+    fits = isinstance(space, spaces.Box) and space.dtype == np.float32 and len(space.shape) == 1 and space.shape[0] > 0
+    if isinstance(space, spaces.Box) and fits and space.is_bounded() and bool((space.low < space.high).all()):
+        return space
+    raise InvalidInputError(
+        f"{name}: expected discrete actions 0..n-1, or continuous ones, a bounded float32 Box (A,); found {space}"
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def drawn_from_tiles(environment: str) -> bool:
+    """Whether it is a MiniGrid, which has symbolic views; any other environment draws itself.
+
+    Raises UnknownNameError where none is registered under that name.
+    """
+    made = make_single(environment)
+    made.close()
+    return is_minigrid(made)
+
+
 @functools.lru_cache(maxsize=256)
 def _kind(environment: str, view: str, tile_size: int) -> tuple[str, tuple[int, ...]]:
     made = make_single(environment)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import index
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
 from rlstitch.envs.make import make_vec
 from rlstitch.envs.minigrid import MiniGridVectorEnv
@@ -21,6 +23,8 @@ from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
 Policy = Callable[[Images], npt.ArrayLike]
+Action = int | tuple[float, ...]
+"""A discrete action, or the numbers of a continuous one (each exact in float32)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Episode:
     """
 
     seed: int
-    actions: tuple[int, ...]
+    actions: tuple[Action, ...]
     rewards: tuple[float, ...]
     terminated: bool
     truncated: bool
@@ -70,7 +74,7 @@ def _read_episode(values: Any) -> Episode:
     if not isinstance(values, Mapping) or set(values) != names:
         raise InvalidInputError(f"episode: expected the fields {', '.join(sorted(names))}, found {_names(values)}")
     try:
-        actions = tuple(int(action) for action in values["actions"])
+        actions = tuple(_read_action(action) for action in values["actions"])
         rewards = tuple(float(reward) for reward in values["rewards"])
         seed = int(values["seed"])
     except (TypeError, ValueError) as error:
@@ -80,12 +84,30 @@ def _read_episode(values: Any) -> Episode:
     return Episode(seed, actions, rewards, bool(values["terminated"]), bool(values["truncated"]), str(values["states"]))
 
 
-class _Player:
+def _read_action(value: Any) -> Action:
+    """An action as JSON or an array holds it. Raises InvalidInputError for what is no number or row of numbers."""
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1:
+        return tuple(float(np.float32(number)) for number in value)
+    try:
+        return index(value)
+    except TypeError:
+        raise InvalidInputError(
+            f"action: expected a whole number, or a row of numbers, found {str(value)[:40]!r}"
+        ) from None
+
+
+class Player:
     """Plays episodes of a world one at a time, and takes down what happens."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.environment = make_vec(world, 1, seed=None, autoreset="disabled")
+        self._type = np.float32 if isinstance(self.environment.single_action_space, spaces.Box) else np.int64
+
+    @property
+    def view(self) -> str:
+        """What the recorded states are of: a MiniGrid has two views, other environments show themselves."""
+        return self.world.view if isinstance(self.environment, MiniGridVectorEnv) else ""
 
     def _state(self) -> bytes:
         """What the environment shows now, before any look."""
@@ -93,17 +115,17 @@ class _Player:
             return self.environment.symbolic().tobytes()
         return self.environment.underlying.tobytes()
 
-    def play(self, seed: int, choose: Callable[[Images, int], int | None]) -> tuple[Episode, Images]:
+    def play(self, seed: int, choose: Callable[[Images, int], Action | None]) -> tuple[Episode, Images]:
         """Plays until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
         observations, _ = self.environment.reset(seed=seed)
-        frames, actions, rewards = [observations[0]], list[int](), list[float]()
+        frames, actions, rewards = [observations[0]], list[Action](), list[float]()
         states = hashlib.sha256(self._state())
         terminated = truncated = False
         while not (terminated or truncated):
             action = choose(observations, len(actions))
             if action is None:
                 break
-            observations, reward, ended, cut, _ = self.environment.step(np.array([action]))
+            observations, reward, ended, cut, _ = self.environment.step(np.array([action], dtype=self._type))
             terminated, truncated = bool(ended[0]), bool(cut[0])
             actions.append(action)
             rewards.append(float(reward[0]))
@@ -116,8 +138,8 @@ class _Player:
 def record_episodes(world: World, seeds: Sequence[int], policy: Policy, *, max_steps: int = 1000) -> Recording:
     """Plays one episode for each seed and records it.
 
-    `policy` maps observations uint8 `(1, H, W, C)` to actions `(1,)`. An episode that has not ended is left after
-    `max_steps`.
+    `policy` maps observations uint8 `(1, H, W, C)` to actions `(1,)`, or `(1, A)` where they are continuous. An episode
+    that has not ended is left after `max_steps`.
     Raises InvalidInputError where there is no seed or `max_steps` is below 1, and as `make_vec`.
     """
     if len(seeds) < 1:
@@ -125,12 +147,38 @@ def record_episodes(world: World, seeds: Sequence[int], policy: Policy, *, max_s
     if max_steps < 1:
         raise InvalidInputError(f"max_steps: expected at least 1, found {max_steps}")
 
-    def choose(observations: Images, step: int) -> int | None:
-        return None if step >= max_steps else int(np.asarray(policy(observations)).reshape(-1)[0])
+    def choose(observations: Images, step: int) -> Action | None:
+        return None if step >= max_steps else first_action(policy(observations))
 
-    player = _Player(world)
+    player = Player(world)
     try:
         return Recording(world, tuple(player.play(int(seed), choose)[0] for seed in seeds))
+    finally:
+        player.environment.close()
+
+
+def first_action(actions: npt.ArrayLike) -> Action:
+    """The only action of a batch `(1,)` or `(1, A)`."""
+    batch = np.asarray(actions)
+    if len(batch) != 1:
+        raise InvalidInputError(f"policy: expected one action for one observation, found {batch.shape}")
+    return _read_action(batch[0])
+
+
+def record_actions(world: World, seeds: Sequence[int], actions: Sequence[npt.ArrayLike]) -> Recording:
+    """Plays given actions, `(t,)` or `(t, A)` for each seed, until they run out or the episode ends, and records it.
+
+    Raises InvalidInputError for actions that the world does not take, and as `make_vec`.
+    """
+    player = Player(world)
+    try:
+        return Recording(
+            world,
+            tuple(
+                player.play(int(seed), _given([_read_action(action) for action in np.asarray(row)]))[0]
+                for seed, row in zip(seeds, actions, strict=True)
+            ),
+        )
     finally:
         player.environment.close()
 
@@ -149,18 +197,19 @@ def replay_episodes(recording: Recording, world: World | None = None) -> Iterato
             f"world: expected {recording.world.environment} with task {recording.world.task}, as recorded; "
             f"found {world.environment} with task {world.task}"
         )
-    player = _Player(world)
+    player = Player(world)
     try:
         for recorded in recording.episodes:
-            repeated, frames = player.play(recorded.seed, _repeat(recorded))
-            _check_same(recorded, repeated, world, same_view=world.view == recording.world.view)
+            repeated, frames = player.play(recorded.seed, _given(recorded.actions))
+            same_view = player.view in ("", recording.world.view)
+            _check_same(recorded, repeated, world, same_view=same_view)
             yield frames
     finally:
         player.environment.close()
 
 
-def _repeat(recorded: Episode) -> Callable[[Images, int], int | None]:
-    return lambda _, step: recorded.actions[step] if step < len(recorded.actions) else None
+def _given(actions: Sequence[Action]) -> Callable[[Images, int], Action | None]:
+    return lambda _, step: actions[step] if step < len(actions) else None
 
 
 def _check_same(recorded: Episode, repeated: Episode, world: World, *, same_view: bool) -> None:

@@ -1,6 +1,7 @@
 """Tasks: what changes in the meaning of actions, with the picture left alone.
 
-A task is an index array: `environment_action = mapping[controller_action]`.
+A task is an index array: `environment_action = mapping[controller_action]`. Continuous actions have the standard task
+alone: they mean what the environment says.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.envs import drawn_from_tiles
 from rlstitch.errors import IncompatibleError
 from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.runs import ANCHORS, command_line, new_agent_folder
@@ -105,7 +106,8 @@ def _anchor_set(agent: Agent, anchors: str | int) -> AnchorSet:
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
         return default_anchor_set(world, int(anchors))
     found = load_anchor_set(anchors)
-    if found.environment != world.environment or found.view != world.view:
+    other_view = found.view != world.view and drawn_from_tiles(world.environment)
+    if found.environment != world.environment or other_view:
         raise IncompatibleError(
             f"anchor set {found.identity[:16]} belongs to {found.environment} (view {found.view}), "
             f"agent {agent.card.name!r} to {world.environment} (view {world.view})"

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from rlstitch.rollouts.pairs import (
         ViewSplit,
         choose_anchor_set,
-        choose_replay_anchor_set,
-        collect_paired_images,
-        collect_recording,
         encode_views_of,
         latent_pairs,
-        paired_images,
         split_views,
     )
     from rlstitch.rollouts.pool import EvaluationPool
+    from rlstitch.rollouts.recordings import (
+        choose_replay_anchor_set,
+        collect_paired_images,
+        collect_recording,
+        paired_images,
+    )
     from rlstitch.rollouts.statistics import (
         Interval,
         Summary,
@@ -39,13 +41,13 @@ _HOMES = {
     "ViewCollection": "collection",
     "ViewSplit": "pairs",
     "choose_anchor_set": "pairs",
-    "collect_paired_images": "pairs",
+    "collect_paired_images": "recordings",
     "collect_views": "collection",
     "encode_views_of": "pairs",
     "latent_pairs": "pairs",
-    "choose_replay_anchor_set": "pairs",
-    "collect_recording": "pairs",
-    "paired_images": "pairs",
+    "choose_replay_anchor_set": "recordings",
+    "collect_recording": "recordings",
+    "paired_images": "recordings",
     "split_views": "pairs",
     "episode_seed": "episodes",
     "Evaluation": "evaluation",

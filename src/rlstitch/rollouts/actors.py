@@ -66,8 +66,13 @@ class RandomAgent:
             chosen: npt.NDArray[Any] = noise.argmax(axis=1) + int(getattr(self.action_space, "start", 0))
             return chosen
         uniform = special.ndtr(noise).reshape(-1, *self._box.shape)
-        actions: npt.NDArray[Any] = (self._box.low + uniform * (self._box.high - self._box.low)).astype(self._box.dtype)
-        return actions
+        return spread(uniform, self._box)
+
+
+def spread(uniform: npt.NDArray[np.float64], box: gymnasium.spaces.Box) -> npt.NDArray[Any]:
+    """Spread numbers in [0, 1], `(N, ...)`, over a bounded Box: rounding never leaves its bounds."""
+    actions: npt.NDArray[Any] = (box.low + uniform * (box.high - box.low)).astype(box.dtype)
+    return actions.clip(box.low, box.high)
 
 
 def noise_width(space: gymnasium.Space[Any]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.actors import Policy, noise_width
+from rlstitch.rollouts.actors import Policy, noise_width, spread
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
 
@@ -111,23 +111,37 @@ def collect_views(
 
 
 class HeldActions:
-    """Random actions, each held for a random number of steps, 1 to 2 * HOLD - 1."""
+    """Random actions of a Discrete or a bounded Box, each held for a random number of steps, 1 to `longest`."""
 
-    def __init__(self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int) -> None:
-        if not isinstance(space, gymnasium.spaces.Discrete):
-            raise InvalidInputError(f"action_space: expected Discrete, found {space}")
-        self._rng, self._n, self._slots = rng, int(space.n), slots
-        self._actions = np.zeros(slots, dtype=np.int64)
+    def __init__(
+        self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int, *, longest: int = 2 * HOLD - 1
+    ) -> None:
+        self._rng, self._space, self._slots, self._longest = rng, space, slots, longest
+        self._actions = draw_actions(np.random.default_rng(0), space, slots)  # what they look like; never played
         self._left = np.zeros(slots, dtype=np.int64)
 
-    def next(self) -> npt.NDArray[np.int64]:
-        """Return the actions `(slots,)` of the next step."""
+    def next(self) -> npt.NDArray[Any]:
+        """Return the actions, int64 `(slots,)` or float32 `(slots, A)`, of the next step."""
         # Drawn for all slots, needed or not: what one slot draws does not shift another's.
-        actions, lengths = self._rng.integers(self._n, size=self._slots), self._rng.integers(1, 2 * HOLD, self._slots)
+        actions = draw_actions(self._rng, self._space, self._slots)
+        lengths = self._rng.integers(1, self._longest + 1, self._slots)
         over = self._left == 0
-        self._actions = np.where(over, actions, self._actions)
+        self._actions = np.where(over.reshape(-1, *[1] * (actions.ndim - 1)), actions, self._actions)
         self._left = np.where(over, lengths, self._left) - 1
         return self._actions
+
+
+def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: int) -> npt.NDArray[Any]:
+    """Draw actions evenly: int64 `(count,)` of a Discrete, float32 `(count, A)` of a bounded Box.
+
+    Raises:
+        InvalidInputError: for another space.
+    """
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return rng.integers(int(space.n), size=count)
+    if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+        return spread(rng.random((count, *space.shape)), space)
+    raise InvalidInputError(f"action_space: expected Discrete or a bounded Box, found {space}")
 
 
 class _Walkers:

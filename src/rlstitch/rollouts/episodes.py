@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import VectorEnv
@@ -40,7 +41,7 @@ class Played:
     returns: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
     successes: npt.NDArray[np.bool_] | None
-    """None where the environment reports no success."""
+    """None where the environment reported none in any of the episodes."""
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -80,7 +81,7 @@ def play(
     noise = NoiseStreams(seed, env.num_envs, noise_width(space), actor.noise_kind)
     slots = _Slots(env, episodes, seed, noise)
     symbolic = getattr(env, "symbolic", None)
-    actions = np.zeros((env.num_envs, *space.shape), dtype=space.dtype)  # type: ignore[misc]
+    actions = _any_actions(space, env.num_envs)
     while (live := slots.live()).size:
         observations = slots.observations[live]
         views = None if symbolic is None else symbolic()[live]
@@ -91,6 +92,12 @@ def play(
         if slots.longest() > max_episode_steps:
             raise InvalidInputError(f"max_episode_steps: an episode has not ended after {max_episode_steps} steps")
     return slots.played()
+
+
+def _any_actions(space: gymnasium.Space[Any], count: int) -> npt.NDArray[Any]:
+    """Actions that a space has, for slots that idle: as near to zero as its bounds allow."""
+    actions = np.zeros((count, *(space.shape or ())), dtype=space.dtype)
+    return actions.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else actions
 
 
 class _Slots:
@@ -104,7 +111,7 @@ class _Slots:
         self._returns = np.zeros(len(self._episodes))
         self._lengths = np.zeros(len(self._episodes), dtype=np.int64)
         self._successes = np.zeros(len(self._episodes), dtype=np.bool_)
-        self._reported = True
+        self._reported = False
         self._elapsed = np.zeros(env.num_envs, dtype=np.int64)
         self.observations: Observations = np.empty(0)
         self._begin(np.ones(env.num_envs, dtype=np.bool_), first=True)
@@ -129,9 +136,8 @@ class _Slots:
         ended = live[done[live]]
         self._lengths[self.running[ended]] = self._elapsed[ended]
         flags = infos.get("success", infos.get("is_success"))
-        if flags is None:
-            self._reported = False
-        else:
+        if flags is not None and len(ended):  # an environment may report its successes alone
+            self._reported = True
             self._successes[self.running[ended]] = np.asarray(flags, dtype=np.bool_)[ended]
         self._begin(done)
 

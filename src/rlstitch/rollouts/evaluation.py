@@ -34,7 +34,7 @@ class Evaluation:
     lengths: npt.NDArray[np.int64]
     """`(N,)` steps."""
     successes: npt.NDArray[np.bool_] | None
-    """`(N,)`; None where the environment reports no success."""
+    """`(N,)`; None where the environment reported none in any of the episodes."""
     seconds: float
     """Wall time, environments included."""
 

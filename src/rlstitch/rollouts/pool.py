@@ -164,13 +164,12 @@ def _merge(parts: list[Played], shards: list[range], episodes: int) -> Played:
     """Put the episodes of all shards back in order."""
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
     successes = np.zeros(episodes, dtype=np.bool_)
-    reported = True
+    reported = False
     for part, shard in zip(parts, shards, strict=True):
         index = np.asarray(shard)
         returns[index], lengths[index] = part.returns, part.lengths
-        if part.successes is None:
-            reported = False
-        else:
+        if part.successes is not None:
+            reported = True
             successes[index] = part.successes
     return Played(returns, lengths, successes if reported else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -62,7 +63,8 @@ def record(
         max_episode_steps: an episode that is longer is an error.
 
     Raises:
-        InvalidInputError: for numbers below 1, no world, or an endless episode.
+        InvalidInputError: for numbers below 1, no world, an endless episode, or an environment that is not
+            deterministic: a film is made by playing the episodes again.
         IncompatibleError: where the agent's images or actions are not the world's.
     """
     from rlstitch.envs import make_vec
@@ -94,14 +96,16 @@ class _Camera:
         self._world = world
         self._above = hasattr(env, "symbolic") and world.view == "agent"
         self._actions: list[Any] = []
+        self._seen: list[str] = []
 
     def look(self, moment: Moment) -> None:
         """Take down one step of the only environment."""
         self._actions.append(np.array(moment.actions[:1]))
+        self._seen.append(_digest(moment.observations[0]))
 
     def film(self, seed: int, lengths: npt.NDArray[np.int64], scale: int, hold: int) -> Frames:
         """Return all episodes, from the first frame to the one after the last action, `(T, H, W, 3)`."""
-        frames = self._replay(self._world, seed, lengths, hold)
+        frames = self._replay(self._world, seed, lengths, hold, checked=True)
         if not self._above:
             return enlarge(frames, scale)
         # For people: tiles as large as MiniGrid draws them for its own window, whatever the agent sees.
@@ -109,22 +113,36 @@ class _Camera:
         above = self._replay(replace(self._world, view="full", tile_size=tile_size), seed, lengths, hold)
         return inset(enlarge(above, scale), frames)
 
-    def _replay(self, world: World, seed: int, lengths: npt.NDArray[np.int64], hold: int) -> Frames:
+    def _replay(
+        self, world: World, seed: int, lengths: npt.NDArray[np.int64], hold: int, *, checked: bool = False
+    ) -> Frames:
         from rlstitch.envs import make_vec
 
         env = make_vec(world, 1, seed=seed, autoreset="disabled")
-        actions, frames = iter(self._actions), []
+        actions, seen, frames = iter(self._actions), iter(self._seen), list[Any]()
         try:
             for episode, length in enumerate(lengths):
                 observation, _ = env.reset(seed=cast("Any", [episode_seed(seed, episode)]))
                 frames.append(np.array(observation[0]))
-                for _ in range(length):
-                    observation, *_ = env.step(next(actions))
+                for step in range(length):
+                    same = not checked or next(seen) == _digest(observation[0])
+                    observation, _, ended, cut, _ = env.step(next(actions))
+                    if not same or bool(ended[0] | cut[0]) != (step == length - 1):
+                        raise InvalidInputError(
+                            f"{world.environment} is not deterministic: an episode that was played again with the same "
+                            "seed and actions came out differently, so that it cannot be filmed"
+                        )
                     frames.append(np.array(observation[0]))
                 frames += [frames[-1]] * (hold - 1)
         finally:
             env.close()
-        return np.stack(frames)
+        # Grey images become colours that are equal.
+        film = np.stack(frames)
+        return film.repeat(3, axis=3) if film.shape[3] == 1 else film
+
+
+def _digest(observation: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(observation).tobytes()).hexdigest()
 
 
 def write_mp4(frames: Frames, path: str | Path, *, fps: int = 10, quality: int = 18) -> Path:

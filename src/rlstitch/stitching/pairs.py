@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World, cell_world
+from rlstitch.envs import World, cell_world, drawn_from_tiles
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.collection import collect_views
-from rlstitch.rollouts.pairs import latent_pairs, split_views
+from rlstitch.rollouts.pairs import latent_pairs, split_rows, split_views
+from rlstitch.rollouts.recordings import collect_paired_images
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class LatentPairs:
 def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int = 128, seed: int = 0) -> LatentPairs:
     """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
 
-    The views come from a mixture of random, held-random and policy-driven actions; they are drawn once and rendered
-    under both looks, so the pairs are exact. Where the world shows fewer distinct views than `pairs + held`, those that
+    The views come from a mixture of random, held-random and policy-driven actions. Symbolic views of a MiniGrid are
+    rendered under both looks, any other environment plays its recorded episodes again under both: the pairs are exact.
+    Where the world shows fewer distinct views than `pairs + held`, those that
     there are get shared out in that proportion.
 
     Args:
@@ -54,15 +57,30 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int =
 
     Raises:
         IncompatibleError: where the two have no common world.
-        InvalidInputError: where there are not even two views on both sides.
+        InvalidInputError: where there are not even two views on both sides, or the environment is no MiniGrid and not
+            deterministic.
     """
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
-    plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
     drivers = [policy]
     if encoder.card.world.environment == policy.card.world.environment:
         drivers.append(encoder)
+    if not drawn_from_tiles(world.environment):
+        return _replayed_pairs(encoder, policy, world, drivers, pairs, held, seed)
+    plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
     views = collect_views(plain, count=pairs + held, seed=seed, agents=drivers)
     split = split_views(views, pairs, held, seed=seed)
     x, y = latent_pairs(encoder, policy, split.fit)
     x_held, y_held = latent_pairs(encoder, policy, split.held)
     return LatentPairs(x, y, x_held, y_held, distinct_views=len(views))
+
+
+def _replayed_pairs(
+    encoder: Agent, policy: Agent, world: World, drivers: Sequence[Agent], pairs: int, held: int, seed: int
+) -> LatentPairs:
+    """Pairs of an environment that draws itself, in the cell's world: the same states under both looks."""
+    images = collect_paired_images(world, policy.card.world.to_world(), count=pairs + held, seed=seed, agents=drivers)
+    rows = split_rows(len(images[0]), pairs, held, seed=seed)
+    (x, x_held), (y, y_held) = (
+        [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in zip((encoder, policy), images, strict=True)
+    )
+    return LatentPairs(x, y, x_held, y_held, distinct_views=len(images[0]))

@@ -1,0 +1,47 @@
+"""Actions of an environment, discrete or continuous: what a task makes of them, and what is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from rlstitch.envs.tasks import ActionMap, action_map, check_task
+from rlstitch.errors import InvalidInputError
+
+
+def map_of(task: str, space: spaces.Discrete | spaces.Box, environment: str) -> ActionMap | None:
+    """The action map of a task in an environment's space of actions; None where they are continuous.
+
+    Raises as `action_map`, and InvalidInputError for another task than `standard` where actions are continuous.
+    """
+    if isinstance(space, spaces.Discrete):
+        return action_map(task, int(space.n))
+    check_task(task)
+    if task != "standard":
+        raise InvalidInputError(
+            f"task: {task!r} gives discrete actions another meaning, {environment} takes continuous ones "
+            f"({space}); expected 'standard'"
+        )
+    return None
+
+
+def apply_continuous(actions: npt.ArrayLike, space: spaces.Box, num_envs: int) -> npt.NDArray[np.float32]:
+    """The environment's actions, float32 `(num_envs, A)`, for those of the controller.
+
+    Raises InvalidInputError for another shape or type, and for numbers out of bounds (NaN too).
+    """
+    chosen = np.asarray(actions)
+    if chosen.shape != (num_envs, *space.shape) or not np.issubdtype(chosen.dtype, np.floating):
+        raise InvalidInputError(
+            f"actions: expected floating-point numbers ({num_envs}, {space.shape[0]}), "
+            f"found {chosen.dtype} {chosen.shape}"
+        )
+    chosen = chosen.astype(np.float32)
+    within = (chosen >= space.low) & (chosen <= space.high)
+    if not within.all():
+        raise InvalidInputError(
+            f"actions: expected {space.low.tolist()} to {space.high.tolist()}, "
+            f"found {chosen[~within.all(axis=1)][0].tolist()}"
+        )
+    return chosen

@@ -1,0 +1,74 @@
+"""A small world of real images for the tests: a dot is to reach a target. No MiniGrid, no tiles, no symbolic views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+SIZE, DOT, STRIDE = 40, 6, 5
+DISCRETE, CONTINUOUS, RESTLESS, GREY = "DotRoom-v0", "DotRoomSteered-v0", "DotRoomRestless-v0", "DotRoomGrey-v0"
+BLIND = "DotRoomBlind-v0"
+DIRECTIONS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)], dtype=np.float64)
+
+
+class DotRoom(gymnasium.Env[Any, Any]):
+    """Where dot and target begin is a function of the seed alone.
+
+    `steered`: actions are two numbers in [-1, 1]. `restless`: the dot trembles, and no seed governs it.
+    """
+
+    def __init__(self, *, steered: bool = False, restless: bool = False, channels: int = 3) -> None:
+        self.observation_space = spaces.Box(0, 255, (SIZE, SIZE, channels), np.uint8)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32) if steered else spaces.Discrete(4)
+        self.steered, self.restless = steered, restless
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.dot, self.target = (self.np_random.integers(0, SIZE - DOT, size=2).astype(float) for _ in range(2))
+        return self._draw(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        move = np.asarray(action, dtype=np.float64) if self.steered else DIRECTIONS[int(action)]
+        if self.restless:
+            move = move + np.random.default_rng().normal(size=2)  # no seed
+        self.dot = (self.dot + STRIDE * move).clip(0, SIZE - DOT)
+        arrived = bool(np.abs(self.dot - self.target).max() < DOT)
+        return self._draw(), 1.0 if arrived else -0.02, arrived, False, {"is_success": arrived}
+
+    def _draw(self) -> np.ndarray:
+        picture = np.full(self.observation_space.shape, 60, dtype=np.uint8)
+        for place, colour in ((self.target, (200, 40, 40)), (self.dot, (240, 240, 90))):
+            row, column = place.astype(int)
+            picture[row : row + DOT, column : column + DOT] = colour[: picture.shape[2]]
+        return picture
+
+
+class BlindRoom(DotRoom):
+    """Shows numbers instead of images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = spaces.Box(0, SIZE, (4,), np.float32)
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Register the rooms for the length of a block."""
+    import minigrid  # noqa: F401 (its environments are registered before ours are)
+
+    before = set(gymnasium.registry)
+    gymnasium.register(DISCRETE, DotRoom, max_episode_steps=25)
+    gymnasium.register(CONTINUOUS, DotRoom, max_episode_steps=25, kwargs={"steered": True})
+    gymnasium.register(RESTLESS, DotRoom, max_episode_steps=25, kwargs={"restless": True})
+    gymnasium.register(GREY, DotRoom, max_episode_steps=25, kwargs={"channels": 1})
+    gymnasium.register(BLIND, BlindRoom, max_episode_steps=25)
+    try:
+        yield
+    finally:
+        for name in set(gymnasium.registry) - before:
+            del gymnasium.registry[name]

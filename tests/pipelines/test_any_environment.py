@@ -1,0 +1,205 @@
+"""An environment that is no MiniGrid, with discrete and with continuous actions, through the whole pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rooms import BLIND, CONTINUOUS, DISCRETE, GREY, RESTLESS, registered
+
+from rlstitch.agents.anchor_set import load_anchor_set
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.pipelines.config import load_config
+from rlstitch.pipelines.evaluate import evaluate
+from rlstitch.pipelines.relativize import relativize
+from rlstitch.pipelines.stitch import stitch
+from rlstitch.pipelines.train import Trained, default_anchor_set, train
+from rlstitch.rollouts import record
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import stitch_agents
+
+CONFIG = """
+environment: {environment}
+device: cpu
+threads: 1
+num_envs: 4
+total_steps: 256
+ppo: {{n_steps: 32, n_minibatches: 2, n_epochs: 1, learning_rate: 1e-3}}
+encoder: {{latent_dim: 16}}
+controller: {{hidden: [16], norm: none}}
+relative: {{anchors: 24}}
+evaluation: {{every_steps: 128, episodes: 4, video: false}}
+checkpoint: {{every_steps: 128}}
+"""
+KINDS = [DISCRETE, CONTINUOUS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rooms():
+    with registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A working folder of the module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("work")
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path):
+    """Train, once for each environment and settings, from a YAML file of the user's."""
+    done: dict[str, Trained] = {}
+
+    def make(environment: str, *settings: str) -> Trained:
+        key = " ".join([environment, *settings])
+        if key not in done:
+            file = place / f"{environment.lower()}.yaml"
+            file.write_text(CONFIG.format(environment=environment))
+            done[key] = train(load_config(file, settings), progress_bar=False)
+        return done[key]
+
+    return make
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_an_agent_is_trained_saved_and_loaded(trained, environment):
+    result = trained(environment, "seed=1")
+    assert (result.ended, result.agent.card.training.steps) == ("finished", 256)
+    assert (result.run_folder / "curve.csv").is_file()
+    loaded = load_agent(result.agent.card.name)
+    images = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(loaded.act(images), result.agent.act(images))
+    kind = loaded.card.controller["actions"]
+    assert kind == ({"kind": "discrete", "n": 4} if environment == DISCRETE else BOX)
+
+
+BOX = {"kind": "box", "low": [-1.0, -1.0], "high": [1.0, 1.0]}
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_two_looks_are_stitched_measured_and_filmed(trained, environment):
+    plain, inverted = (trained(environment, "seed=1"), trained(environment, "seed=2", "variation=inverted"))
+    outcome = stitch(
+        inverted.agent, plain.agent, method="affine", pairs=60, episodes=6, video=environment == CONTINUOUS
+    )
+    assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
+    assert outcome.report.pairs == 60
+    assert all(path.stat().st_size > 0 for path in outcome.videos)
+    again = evaluate(load_agent(outcome.folder), episodes=6, seed=0)
+    assert again.evaluation.returns.mean() == pytest.approx(outcome.cells[-1].return_mean)
+    assert again.evaluation.successes is not None
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_pairs_are_the_same_states_and_their_map_is_found(trained, environment):
+    agent = trained(environment, "seed=1").agent
+    same = gather_pairs(agent, agent, pairs=40, held=10)
+    np.testing.assert_array_equal(same.x.numpy(), same.y.numpy())
+    sides = [{row.tobytes() for row in side.numpy()} for side in (same.x, same.x_held)]
+    assert not sides[0] & sides[1]
+    assert same.distinct_views == 50
+    again = gather_pairs(agent, agent, pairs=40, held=10)
+    np.testing.assert_array_equal(same.x_held.numpy(), again.x_held.numpy())
+    joined = stitch_agents(agent, agent, same, method="naive")
+    assert joined.report.action_agreement == 1.0
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained, environment):
+    relative = [
+        relativize(trained(environment, *settings).agent, anchors=24, episodes=4)
+        for settings in (("seed=1",), ("seed=2", "variation=inverted"))
+    ]
+    assert relative[0].anchor_set == relative[1].anchor_set
+    assert relative[0].anchor_set.kind == "replay"
+    assert relative[0].anchor_set == default_anchor_set(relative[1].agent.card.world.to_world(), 24)
+    assert load_anchor_set(relative[0].anchor_set.identity) == relative[0].anchor_set
+    outcome = stitch(relative[1].agent, relative[0].agent, method="relative", pairs=20, episodes=4)
+    assert outcome.report.method == "relative"
+    stored = relativize(
+        trained(environment, "seed=1").agent, anchors=relative[0].anchor_set.identity, episodes=1, save=False
+    )
+    assert stored.anchor_set == relative[0].anchor_set
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_an_agent_is_trained_relative(trained, environment):
+    result = trained(environment, "seed=1", "representation=relative")
+    assert result.agent.card.anchors.count == 24
+    assert result.agent.encode(default_anchor_set(result.agent.card.world.to_world(), 24).render()).shape == (24, 24)
+
+
+def test_a_film_shows_what_the_agent_did(trained):
+    agent = trained(CONTINUOUS, "seed=1").agent
+    film = record(agent, scale=40, hold=1)
+    assert film.frames.shape == (film.played.lengths[0] + 1, 40, 40, 3)
+    grey = record(trained(GREY, "seed=1").agent, scale=40, hold=1)
+    assert grey.frames.shape[3] == 3
+    assert (grey.frames[..., 0] == grey.frames[..., 2]).all()
+
+
+def test_chance_in_an_environment_is_refused_where_it_matters(trained):
+    agent = trained(RESTLESS, "seed=1").agent
+    assert evaluate(agent, episodes=3).evaluation.episodes == 3  # nothing to be paired, nothing to refuse
+    world = agent.card.world.to_world()
+    for attempt in (
+        lambda: gather_pairs(agent, agent, pairs=20, held=5),
+        lambda: stitch(agent, agent, episodes=1),
+        lambda: default_anchor_set(world, 8),
+        lambda: relativize(agent, anchors=8),
+        lambda: record(agent),
+    ):
+        with pytest.raises(InvalidInputError, match=f"{RESTLESS} is not deterministic"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "error", "message"),
+    [
+        (BLIND, (), InvalidInputError, "expected images, a uint8 Box"),
+        (f"rooms:{DISCRETE}", (), UnknownNameError, "unknown environment 'rooms:DotRoom-v0'"),
+        (
+            CONTINUOUS,
+            ("task=scrambled",),
+            InvalidInputError,
+            "task: 'scrambled' gives discrete actions another meaning",
+        ),
+        (DISCRETE, ("variation=red",), InvalidInputError, "'red' tints the floor of MiniGrid tiles"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, environment, settings, error, message
+):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "own.yaml"
+    file.write_text(CONFIG.format(environment=f'"{environment}"'))
+    with pytest.raises(error, match=message):
+        train(load_config(file, settings), progress_bar=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
+
+
+def test_agents_of_unlike_actions_do_not_fit(trained):
+    discrete, continuous = (trained(environment, "seed=1").agent for environment in KINDS)
+    # One class of rooms, one kind of images: the encoder fits, and the controller keeps its own world.
+    outcome = stitch(discrete, continuous, method="affine", pairs=30, episodes=2, save=False)
+    assert outcome.agent.card.world.environment == CONTINUOUS
+    anchors = default_anchor_set(discrete.card.world.to_world(), 8)
+    folder = anchors.save("anchors")
+    with pytest.raises(IncompatibleError, match=f"belongs to {DISCRETE}"):
+        relativize(continuous, anchors=str(folder))
+
+
+def test_a_stitched_agent_survives_its_folder(trained, tmp_path):
+    plain, inverted = (trained(CONTINUOUS, "seed=1"), trained(CONTINUOUS, "seed=2", "variation=inverted"))
+    pairs = gather_pairs(inverted.agent, plain.agent, pairs=30, held=8)
+    made = stitch_agents(inverted.agent, plain.agent, pairs).agent
+    loaded = load_agent(save_agent(made, tmp_path / "made"))
+    images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(made.act(images), loaded.act(images))
+    assert isinstance(loaded.act(images)[0, 0], np.float32)
