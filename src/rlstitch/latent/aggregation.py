@@ -18,18 +18,34 @@ from rlstitch.latent.projection import Similarity, project
 
 
 def project_product(x: A, anchors: Array, similarities: Sequence[Similarity]) -> list[A]:
-    """x (n, d) projected on anchors (k, d) by each of the similarities: blocks (n, k)."""
+    """x (n, d) projected on anchors (k, d) by each of the similarities: blocks (n, k).
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> [block.tolist() for block in project_product(x, anchors, ["dot", "linf"])]
+        [[[3.0, 8.0]], [[4.0, 3.0]]]
+    """
     return [project(x, anchors, similarity) for similarity in similarities]
 
 
 def aggregate_concat(blocks: Sequence[A]) -> A:
-    """Side by side: (n, k_1 + ... + k_m)."""
+    """Side by side: (n, k_1 + ... + k_m).
+
+    Examples:
+        >>> aggregate_concat([torch.ones(4, 3), torch.zeros(4, 2)]).shape
+        torch.Size([4, 5])
+    """
     return like(torch.cat(_blocks(blocks, equal=False), dim=-1), blocks[0])
 
 
 def aggregate_sum(blocks: Sequence[A], *, normalize: bool = True) -> A:
     """The sum (n, k) of blocks (n, k), by default after a layer norm without weights, so that no block drowns the
     others.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> bool(torch.allclose(aggregate_sum([x, 100 * x]), aggregate_sum([x, x]), atol=1e-2))
+        True
     """
     parts = _blocks(blocks, equal=True)
     if normalize:
@@ -40,6 +56,11 @@ def aggregate_sum(blocks: Sequence[A], *, normalize: bool = True) -> A:
 class WeightedSum(nn.Module):
     """The sum (n, k) of blocks (n, k) after layer norms, with one learned share a block; the shares are positive and
     sum to 1.
+
+    Examples:
+        >>> total = WeightedSum(width=5, n_blocks=2)
+        >>> total([torch.ones(4, 5), torch.zeros(4, 5)]).shape, total.shares.tolist()
+        (torch.Size([4, 5]), [0.5, 0.5])
     """
 
     def __init__(self, width: int, n_blocks: int) -> None:
@@ -64,6 +85,10 @@ class WeightedSum(nn.Module):
 class MLPSum(nn.Module):
     """Each block through its own layer norm, linear map and tanh, then summed (the paper's best): blocks (n, k_i) ->
     (n, width).
+
+    Examples:
+        >>> MLPSum(widths=[5, 3], width=8)([torch.ones(4, 5), torch.zeros(4, 3)]).shape
+        torch.Size([4, 8])
     """
 
     def __init__(self, widths: Sequence[int], width: int) -> None:
@@ -82,6 +107,10 @@ class MLPSum(nn.Module):
 class AttentionAggregation(nn.Module):
     """Self-attention over the m blocks of a sample as a sequence of m tokens, then their mean: blocks (n, k) -> (n,
     k).
+
+    Examples:
+        >>> AttentionAggregation(width=6, n_blocks=2, heads=3)([torch.ones(4, 6), torch.zeros(4, 6)]).shape
+        torch.Size([4, 6])
     """
 
     def __init__(self, width: int, n_blocks: int, *, heads: int = 1) -> None:

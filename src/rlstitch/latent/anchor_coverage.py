@@ -18,6 +18,11 @@ class Coverage:
     distance of the points from their mean (0: every point is an anchor; 1 and more: no better than their mean alone;
     0 where the points are all equal). `rank` and `condition_number` (largest over smallest non-zero singular value)
     are those of the centred anchors (k, d); `distinct` counts the different anchors.
+
+    Examples:
+        >>> c = coverage(torch.eye(3), torch.eye(3)[:2])
+        >>> c.n_anchors, c.rank, round(c.nearest_max, 3)
+        (2, 1, 1.414)
     """
 
     n_points: int
@@ -32,7 +37,15 @@ class Coverage:
 
 
 def coverage(points: Array, anchors: Array, *, batch_size: int = 4096) -> Coverage:
-    """The coverage of points (n, d) by anchors (k, d), which may come from another domain. Memory: batch_size * k."""
+    """The coverage of points (n, d) by anchors (k, d), which may come from another domain. Memory: batch_size * k.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> coverage(x, x).relative
+        0.0
+        >>> coverage(x, x[:2]).relative > coverage(x, x[:10]).relative
+        True
+    """
     space = to_tensor(points, "points", min_rows=1).detach()
     chosen = to_tensor(anchors, "anchors", min_rows=1).detach().to(space)
     same_width(space, chosen, "points", "anchors")

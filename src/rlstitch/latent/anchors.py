@@ -26,7 +26,14 @@ _AHEAD = 31
 
 
 def choose_random(points: A, k: int, seed: int = 0) -> A:
-    """k rows drawn without replacement, in the order drawn."""
+    """k rows drawn without replacement, in the order drawn.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> rows = choose_random(x, 5, seed=1)
+        >>> rows.shape, len(set(rows.tolist()))
+        (torch.Size([5]), 5)
+    """
     tensor = _checked(points, k)
     return like(_draw(len(tensor), k, seed).to(tensor.device), points)
 
@@ -36,6 +43,11 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
 
     `metric`: euclidean, cosine (1 - cos), abs_cosine (1 - |cos|), l1, or a function (points (n, d), one (d,)) -> (n,).
     Duplicates of chosen points come last. Raises UnknownNameError for another metric.
+
+    Examples:
+        >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0], [10.0, 0.0]])
+        >>> (points[choose_farthest(points, 2), 0] > 5).sum()  # one of either end, whatever the seed
+        tensor(1)
     """
     tensor = _checked(points, k).detach()
     distances, ahead = _distances(tensor, metric)
@@ -62,6 +74,11 @@ def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
     first.
 
     Two centres with the same nearest row take the next nearest, so the rows differ.
+
+    Examples:
+        >>> points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [9.0, 9.0]])
+        >>> choose_kmedoids(points, 2)
+        tensor([1, 3])
     """
     # scikit-learn costs a second to import.
     from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -83,14 +100,26 @@ def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
 
 
 def choose_central(points: A, k: int, seed: int = 0) -> A:
-    """The k rows nearest to the mean, nearest first; `seed` has no effect."""
+    """The k rows nearest to the mean, nearest first; `seed` has no effect.
+
+    Examples:
+        >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0], [10.0, 0.0]])
+        >>> points = torch.cat([points, torch.tensor([[5.0, 0.0]])])
+        >>> choose_central(points, 1)
+        tensor([4])
+    """
     tensor = _checked(points, k)
     distance = _euclidean_squared(tensor, tensor.mean(0))
     return like(distance.argsort(stable=True)[:k], points)
 
 
 def choose_ranked(scores: A, k: int, *, largest: bool = True) -> A:
-    """The rows of the k largest (or smallest) of scores (n,), best first, earlier rows first among equals."""
+    """The rows of the k largest (or smallest) of scores (n,), best first, earlier rows first among equals.
+
+    Examples:
+        >>> choose_ranked(torch.tensor([0.2, 0.9, 0.5]), 2)
+        tensor([1, 2])
+    """
     values = to_tensor(scores, "scores", ndim=1, min_rows=1)
     require_count(k, len(values), "k", "the number of scores")
     return like(values.argsort(descending=largest, stable=True)[:k], scores)
@@ -110,6 +139,11 @@ def nearest_unused(points: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
 def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
     """k anchors by name: random, farthest, farthest_cosine, kmedoids, central. Raises UnknownNameError for another
     name.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> choose_anchors("farthest_cosine", x, 4).shape
+        torch.Size([4])
     """
     if method == "random":
         return choose_random(points, k, seed)

@@ -22,7 +22,14 @@ Norm = Literal["proportional", "mean", "unit"]
 
 
 def encode_relative(x: A, anchors: Array, *, center: bool = True) -> A:
-    """Cosines (n, k) of x (n, d) with anchors (k, d), by default about their mean: the half that knows only X."""
+    """Cosines (n, k) of x (n, d) with anchors (k, d), by default about their mean: the half that knows only X.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> y = 3 * x.flip(1) + 1
+        >>> bool(torch.allclose(encode_relative(x, x[:8]), encode_relative(y, y[:8]), atol=1e-5))
+        True
+    """
     points = to_tensor(anchors, "anchors", min_rows=1)
     samples = to_tensor(x, "x")
     same_width(samples, points, "x", "anchors")
@@ -37,6 +44,13 @@ def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: f
     Directions come back, norms do not: each vector has the mean norm of the anchors (about their mean, with `center`,
     which is then added). Singular values of the unit anchors below rtol times the largest count as 0: a bound of 1 /
     rtol on the error's growth.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> y = 3 * x.flip(1) + 1
+        >>> found = decode_relative(encode_relative(x, x[:8]), y[:8]) - y[:8].mean(0)
+        >>> bool(torch.nn.functional.cosine_similarity(found, y - y[:8].mean(0)).min() > 0.9999)
+        True
     """
     points = to_tensor(anchors, "anchors", min_rows=1)
     values = to_tensor(relative, "relative")
@@ -57,6 +71,11 @@ def prune_anchors(anchors: A, k: int, *, max_condition: float = 30.0, seed: int 
 
     The longest beginning of the sampling, of at most d rows, whose unit vectors have a condition number of at most
     `max_condition`.
+
+    Examples:
+        >>> anchors = torch.tensor([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+        >>> len(prune_anchors(anchors, 4))
+        2
     """
     points = to_tensor(anchors, "anchors", min_rows=1)
     require_count(k, len(points), "k", "the number of anchors")
@@ -83,6 +102,12 @@ class InverseProjection(nn.Module):
 
     `norm`: "proportional" gives each vector its own norm in X times the ratio of the anchors' mean norms, "mean" the
     anchors' mean norm in Y, "unit" none (norm 1).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translate = fit_inverse_projection(x[:8], -x[:8], norm="unit", center=False)
+        >>> translate(x).norm(dim=1).min().round(decimals=4)
+        tensor(1.)
     """
 
     matrix: torch.Tensor
@@ -147,6 +172,13 @@ def fit_inverse_projection(
 
     Y's anchors are pruned by `prune_anchors` to at most `size` (default: all that may serve), from `subsets` random
     starts, and the maps are averaged. X's anchors are only ever used for cosines.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> y = 3 * x.flip(1) + 1
+        >>> translate = fit_inverse_projection(x[:8], y[:8])
+        >>> bool(torch.allclose(translate(x), y, atol=1e-4))
+        True
     """
     points_x, points_y = to_tensor(anchors_x, "anchors_x"), to_tensor(anchors_y, "anchors_y")
     if len(points_x) != len(points_y) or len(points_x) < 2:

@@ -22,6 +22,12 @@ class Normalization(nn.Module):
 
     `shift` (d,); `weight` and `weight_inverse` are (d,) where each dimension is scaled alone, (d, d) where they mix.
     Called with a NumPy array it answers with one.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> normalize = fit_standardization(x)
+        >>> bool(torch.allclose(normalize.inverse(normalize(x)), x, atol=1e-6))
+        True
     """
 
     shift: torch.Tensor
@@ -77,6 +83,11 @@ def _scale(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def unit_norm(x: A) -> A:
     """Each row of (…, d) over its Euclidean norm; a row of norm 0 (float32: below 3e-16) becomes 0. Not invertible:
     the norms are lost.
+
+    Examples:
+        >>> unit_norm(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
     """
     return like(unit_rows(to_tensor(x, "x", ndim=None)), x)
 
@@ -89,13 +100,27 @@ def unit_rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def fit_identity(x: Array) -> Normalization:
-    """No change; x (n, d) gives the width only."""
+    """No change; x (n, d) gives the width only.
+
+    Examples:
+        >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+        >>> bool((fit_identity(x)(x) == x).all())
+        True
+    """
     points = to_tensor(x, "x", min_rows=1)
     return _elementwise(torch.zeros_like(points[0]), torch.ones_like(points[0]), "identity")
 
 
 def fit_centering(x: Array) -> Normalization:
-    """Subtract the mean of x (n, d)."""
+    """Subtract the mean of x (n, d).
+
+    Examples:
+        >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+        >>> fit_centering(x)(x)
+        tensor([[-2.,  0.],
+                [ 0.,  0.],
+                [ 2.,  0.]])
+    """
     points = to_tensor(x, "x", min_rows=1)
     return _elementwise(points.mean(0), torch.ones_like(points[0]), "center")
 
@@ -103,6 +128,13 @@ def fit_centering(x: Array) -> Normalization:
 def fit_standardization(x: Array) -> Normalization:
     """Subtract the mean and divide by the (biased) standard deviation of each dimension; a constant dimension is only
     centred.
+
+    Examples:
+        >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+        >>> fit_standardization(x)(x)
+        tensor([[-1.2247,  0.0000],
+                [ 0.0000,  0.0000],
+                [ 1.2247,  0.0000]])
     """
     points = to_tensor(x, "x", min_rows=1)
     return _elementwise(points.mean(0), _usable(points.std(0, correction=0), _noise_floor(points)), "standardize")
@@ -111,6 +143,10 @@ def fit_standardization(x: Array) -> Normalization:
 def fit_mean_norm(x: Array) -> Normalization:
     """Divide by the mean Euclidean norm of the rows; directions and the origin stay. All-zero points are left as they
     are.
+
+    Examples:
+        >>> fit_mean_norm(torch.tensor([[3.0, 4.0], [0.0, 15.0]]))(torch.tensor([[10.0, 20.0]]))
+        tensor([[1., 2.]])
     """
     points = to_tensor(x, "x", min_rows=1)
     norm = torch.linalg.vector_norm(points, dim=1).mean()
@@ -119,7 +155,14 @@ def fit_mean_norm(x: Array) -> Normalization:
 
 
 def fit_isotropic(x: Array) -> Normalization:
-    """Centre, then one scale for all dimensions: the mean variance becomes 1 and angles about the mean stay."""
+    """Centre, then one scale for all dimensions: the mean variance becomes 1 and angles about the mean stay.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> z = fit_isotropic(x)(5 * x + 2)
+        >>> bool(torch.allclose(z - z.mean(0), 5 * fit_isotropic(x)(x), atol=1e-5))
+        True
+    """
     points = to_tensor(x, "x", min_rows=1)
     scale = _usable(points.var(0, correction=0).mean().sqrt(), _noise_floor(points).max())
     return _elementwise(points.mean(0), scale.expand(points.shape[1]).clone(), "isotropic")
@@ -132,6 +175,12 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
     shrinkage lies in [0, 1]. `zca` keeps the axes (symmetric weight), `pca` turns to the principal axes. Without
     shrinkage, directions without variance (fewer points than dimensions, constant dimensions) are scaled as if they
     had the smallest variance that the dtype resolves.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> z = fit_whitening(x, shrinkage=0.0)(x)
+        >>> bool(torch.allclose(z.T @ z / len(z), torch.eye(3), atol=1e-5))
+        True
     """
     require_between(shrinkage, 0.0, 1.0, "shrinkage")
     if kind not in ("zca", "pca"):
@@ -162,6 +211,11 @@ def fit_normalization(kind: str, x: Array, *, shrinkage: float = 0.1) -> Normali
     """The normalisation called `kind`, fitted on x (n, d); see `NORMALIZATIONS`. `shrinkage` concerns whitening only.
 
     Raises UnknownNameError for another name.
+
+    Examples:
+        >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+        >>> fit_normalization("center", x)(x)[0]
+        tensor([-2.,  0.])
     """
     if kind == "whiten":
         return fit_whitening(x, shrinkage=shrinkage)

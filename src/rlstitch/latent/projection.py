@@ -30,6 +30,11 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
     `similarity` is a name from `SIMILARITIES` or a function of two tensors (n, d), (k, d) -> (n, k).
     Raises UnknownNameError for another name; InvalidInputError for no anchors, widths that differ, NaN or infinity,
     unknown options.
+
+    Examples:
+        >>> relate = projector(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), "dot")
+        >>> relate(torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 8.]])
     """
     points = to_tensor(anchors, "anchors", min_rows=1)
     bound: dict[tuple[torch.dtype, torch.device], Relation] = {}
@@ -52,18 +57,39 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
 
 
 def project(x: A, anchors: Array, similarity: Similarity = "cosine", **options: Any) -> A:
-    """Project x (n, d) on anchors (k, d) -> (n, k), by a name from `SIMILARITIES` or any function; see `projector`."""
+    """Project x (n, d) on anchors (k, d) -> (n, k), by a name from `SIMILARITIES` or any function; see `projector`.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project(x, anchors, "dot")
+        tensor([[3., 8.]])
+        >>> project(x, anchors, lambda x, a: torch.cdist(x, a, p=1))
+        tensor([[6., 5.]])
+    """
     run: Callable[[A], A] = projector(anchors, similarity, **options)
     return run(x)
 
 
 def project_cosine(x: A, anchors: Array) -> A:
-    """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Blind to rotation and to scale."""
+    """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Blind to rotation and to scale.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_cosine(x, anchors)
+        tensor([[0.6000, 0.8000]])
+        >>> project_cosine(9 * x.flip(1), anchors.flip(1))
+        tensor([[0.6000, 0.8000]])
+    """
     return project(x, anchors, "cosine")
 
 
 def project_angular(x: A, anchors: Array) -> A:
-    """1 - angle(x_i, a_j) / pi, in [0, 1]; angles below the resolution of the dtype (float32: 0.001) count as 0."""
+    """1 - angle(x_i, a_j) / pi, in [0, 1]; angles below the resolution of the dtype (float32: 0.001) count as 0.
+
+    Examples:
+        >>> project_angular(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+        tensor([[1.0000, 0.5000, 0.0000]])
+    """
     return project(x, anchors, "angular")
 
 
@@ -72,27 +98,56 @@ def project_euclidean(x: A, anchors: Array, *, exact: bool = False) -> A:
 
     By default from inner products about the anchors' mean: fast, with an error near sqrt(eps) times the norms where x
     meets an anchor. `exact` takes differences one by one.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_euclidean(x + 7, anchors + 7, exact=True)
+        tensor([[4.4721, 3.6056]])
     """
     return project(x, anchors, "euclidean", exact=exact)
 
 
 def project_l1(x: A, anchors: Array) -> A:
-    """The sum of absolute differences."""
+    """The sum of absolute differences.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_l1(x, anchors)
+        tensor([[6., 5.]])
+    """
     return project(x, anchors, "l1")
 
 
 def project_linf(x: A, anchors: Array) -> A:
-    """The largest absolute difference."""
+    """The largest absolute difference.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_linf(x, anchors)
+        tensor([[4., 3.]])
+    """
     return project(x, anchors, "linf")
 
 
 def project_lp(x: A, anchors: Array, *, p: float = 3.0) -> A:
-    """The L_p distance, for p > 0 (p < 1 is no metric, but defined); infinite where the p-th powers overflow."""
+    """The L_p distance, for p > 0 (p < 1 is no metric, but defined); infinite where the p-th powers overflow.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_lp(x, anchors, p=1.0)
+        tensor([[6., 5.]])
+    """
     return project(x, anchors, "lp", p=p)
 
 
 def project_dot(x: A, anchors: Array) -> A:
-    """The inner product. Blind to rotation only."""
+    """The inner product. Blind to rotation only.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_dot(x, anchors)
+        tensor([[3., 8.]])
+    """
     return project(x, anchors, "dot")
 
 
@@ -103,6 +158,12 @@ def project_basis(x: A, anchors: Array, *, rtol: float | None = None) -> A:
     Blind to every invertible linear map where the anchors span the space. `rtol`: singular values below rtol times
     the largest count as 0 (default: as in the pseudo-inverse, eps * max(k, d)), so that duplicated anchors share
     their weight.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> c = project_basis(x, anchors).round(decimals=3)
+        >>> c, c @ anchors
+        (tensor([[3., 2.]]), tensor([[3., 4.]]))
     """
     return project(x, anchors, "basis", rtol=rtol)
 
@@ -110,6 +171,13 @@ def project_basis(x: A, anchors: Array, *, rtol: float | None = None) -> A:
 def project_mahalanobis(x: A, anchors: Array, *, points: Array | None = None, shrinkage: float = 0.1) -> A:
     """sqrt((x - a) S^-1 (x - a)^T) with the covariance S of `points` (default: of the anchors), shrunk as in
     `fit_whitening`.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> sheared = x @ torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+        >>> before, after = (project_mahalanobis(s, s[:8], shrinkage=0.0) for s in (x, sheared))
+        >>> bool(torch.allclose(before, after, atol=1e-3))
+        True
     """
     return project(x, anchors, "mahalanobis", points=points, shrinkage=shrinkage)
 
@@ -123,7 +191,15 @@ def relative_projection(
     shrinkage: float = 0.1,
     **options: Any,
 ) -> A:
-    """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k)."""
+    """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> before = relative_projection(x, x[:8], normalization="center")
+        >>> after = relative_projection(3 * x + 5, 3 * x[:8] + 5, normalization="center")
+        >>> bool(torch.allclose(before, after, atol=1e-5))
+        True
+    """
     normalize = fit_normalization(normalization, anchors, shrinkage=shrinkage)
     samples: A = normalize(x)
     return project(samples, normalize(anchors), similarity, **options)

@@ -24,6 +24,13 @@ def project_geodesic(x: A, anchors: Array, *, points: Array | None = None, neigh
     `neighbours` by Euclidean edges, and parts that do not meet are joined by their shortest edge. Each row of x steps
     on to the graph at its own nearest `neighbours`, so that rows do not depend on one another. Memory: k * (k + m)
     distances. No gradient.
+
+    Examples:
+        >>> circle = torch.arange(24.0)[:, None] * torch.pi / 12
+        >>> circle = torch.cat([circle.cos(), circle.sin()], dim=1)
+        >>> way = project_geodesic(circle[12:13], circle[:1], points=circle, neighbours=2)
+        >>> round(float(way) / torch.pi, 2)
+        1.0
     """
     from rlstitch.latent.projection import project
 

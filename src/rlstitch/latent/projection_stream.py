@@ -21,6 +21,12 @@ def project_stream(
     `x` is an array (n, d), which may be a `numpy.memmap` and is cut into batches of `batch_size` rows, or already an
     iterable of batches. The anchors' part is done once. At most one batch and its projection are held here. Raises as
     `project` does.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> parts = project_stream(x, x[:5], batch_size=8)
+        >>> [part.shape for part in parts]
+        [(8, 5), (8, 5), (4, 5)]
     """
     run: Callable[[A], A] = projector(anchors, similarity, **options)
     require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
@@ -48,6 +54,12 @@ def project_into(
 
     `out` and `x` may be `numpy.memmap`s; `x` may be an iterable of batches. Raises InvalidInputError where the rows
     of x do not fill out exactly, or out is not k wide.
+
+    Examples:
+        >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
+        >>> out = project_into(np.empty((20, 5)), x, x[:5], batch_size=8)
+        >>> out.shape, bool(np.allclose(np.diag(out), 1))
+        ((20, 5), True)
     """
     require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
     if out.ndim != 2 or out.shape[1] != len(anchors):

@@ -18,6 +18,13 @@ class LatentSpace(Generic[A]):
     """Vectors (n, d), finite, of torch or NumPy, and n different keys; equal keys in two spaces mean the same sample.
 
     Without keys the rows are called "0", "1", .... Raises InvalidInputError where keys repeat or their number is not n.
+
+    Examples:
+        >>> one = LatentSpace(np.eye(3), ("cat", "dog", "owl"))
+        >>> other = LatentSpace(np.ones((2, 5)), ("owl", "cat"))
+        >>> left, right = one.pair(other)
+        >>> left.keys, right.vectors.shape
+        (('cat', 'owl'), (2, 5))
     """
 
     vectors: A
@@ -99,6 +106,12 @@ def parallel_anchors(
     The spaces may hold samples of another domain than the one to be projected (out-of-domain anchors): all that
     counts is that every encoder has seen them. Raises IncompatibleError where fewer than k keys are common,
     UnknownNameError for another method.
+
+    Examples:
+        >>> one = LatentSpace(np.eye(3), ("cat", "dog", "owl"))
+        >>> other = LatentSpace(np.ones((2, 5)), ("owl", "cat"))
+        >>> [sorted(space.keys) for space in parallel_anchors([one, other], 2)]
+        [['cat', 'owl'], ['cat', 'owl']]
     """
     if not spaces:
         raise InvalidInputError("spaces must hold at least one space, found none")

@@ -33,6 +33,12 @@ class FitReport:
     mean(y)|^2 (at most 1; for constant y it is 1 where the fit is exact, else 0); `mean_cosine` lies in [-1, 1];
     `condition_number` is that of the matrix, at least 1, infinite where it is singular. A fit measures itself on at
     most 512 of its pairs, evenly spaced; `evaluate_translation` measures all that it is given.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> report = fit("orthogonal", x, x.flip(1) + 1).report
+        >>> report.n_pairs, round(report.r2, 6), report.condition_number
+        (20, 1.0, 1.0)
     """
 
     n_pairs: int
@@ -46,6 +52,12 @@ class Translation(nn.Module):
     """A fitted affine map x @ matrix + bias from (…, d_x) to (…, d_y); matrix (d_x, d_y) and bias (d_y,) are buffers.
 
     Called with a NumPy array it answers with one. `report` tells how well it fits the pairs it was fitted on.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> there = fit("affine", x, 2 * x.flip(1) + 1)
+        >>> there, bool(torch.allclose(there.then(there.inverse())(x), x, atol=1e-4))
+        (Translation(affine, 3 -> 3), True)
     """
 
     matrix: torch.Tensor
@@ -170,7 +182,14 @@ def condition_number(matrix: torch.Tensor) -> float:
 
 
 def evaluate_translation(translation: Translation, x: Array, y: Array) -> FitReport:
-    """The report of a translation on pairs x (n, d_x), y (n, d_y), which may be held out; n >= 1."""
+    """The report of a translation on pairs x (n, d_x), y (n, d_y), which may be held out; n >= 1.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit("affine", x[:10], 2 * x[:10] + 1)
+        >>> round(evaluate_translation(translation, x[10:], 2 * x[10:] + 1).r2, 4)
+        1.0
+    """
     source, target = to_pairs(x, y, minimum=1, method="evaluate_translation")
     if target.shape[1] != translation.width_out:
         raise InvalidInputError(f"y must be {translation.width_out} wide, found shape {tuple(target.shape)}")
@@ -217,6 +236,11 @@ def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
 
     Raises UnknownNameError for another name; InvalidInputError for too few pairs, options the method does not take,
     NaN or infinity.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> bool(torch.allclose(fit("affine", x, 2 * x + 1, ridge=0)(x), 2 * x + 1, atol=1e-4))
+        True
     """
     methods = _methods()
     if method not in methods:
@@ -229,7 +253,12 @@ def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
 
 
 def translation_methods() -> list[str]:
-    """The names that `fit` takes."""
+    """The names that `fit` takes.
+
+    Examples:
+        >>> "orthogonal" in translation_methods(), "robust" in translation_methods()
+        (True, True)
+    """
     return sorted(_methods())
 
 

@@ -24,6 +24,11 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
 
     With fewer pairs than dimensions, or dependent ones, the solution of least norm: it fits the pairs and may not
     carry over to others; `fit_ridge` does better there.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> fit_linear(x, x * torch.tensor([1.0, 2.0, 3.0])).matrix.diagonal().round(decimals=3)
+        tensor([1., 2., 3.])
     """
     source, target = to_pairs(x, y, method="fit_linear")
     w = to_weights(weights, len(source), source)
@@ -36,7 +41,14 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
 
 
 def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
-    """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs."""
+    """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> loose, strict = (fit_ridge(x, 2 * x, ridge=r).matrix.norm() for r in (0, 100))
+        >>> bool(strict < loose)
+        True
+    """
     source, target = to_pairs(x, y, method="fit_ridge")
     matrix = _ridge(source, target, to_weights(weights, len(source), source), ridge, free=0)
     return finish(matrix, target.new_zeros(target.shape[1]), "ridge", source, target)
@@ -50,6 +62,12 @@ def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None
     norm), or "cv": the strength that minimises the generalised cross-validation error (Golub, Heath and Wahba, 1979),
     which takes the pairs to be different; repeated pairs make it too small. `weights` (n,) weigh the pairs and are
     scaled to sum to n.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit_affine(x, 2 * x + 1, ridge=0)
+        >>> translation.matrix.diagonal().round(decimals=3), translation.bias.round(decimals=3)
+        (tensor([2., 2., 2.]), tensor([1., 1., 1.]))
     """
     source, target = to_pairs(x, y, minimum=3, method="fit_affine")
     w = to_weights(weights, len(source), source)

@@ -16,6 +16,11 @@ def fit_low_rank(x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = 
 
     The ridge solution is followed by the projection on the `rank` principal axes of the fitted values. By default as
     many as hold 99 % of their variance. Raises InvalidInputError for a rank above min(d_x, d_y).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> int(torch.linalg.matrix_rank(fit_low_rank(x, x.flip(1), rank=2).matrix))
+        2
     """
     source, target = to_pairs(x, y, minimum=3, method="fit_low_rank")
     full = fit_affine(source.double(), target.double(), ridge=ridge)
@@ -40,6 +45,12 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None) -> Translation
 
     Each component is the direction of x with the largest covariance with some direction of y, given those before.
     `components`: at most min(n - 1, d_x); by default that, but 32 at most. Stops early where nothing covaries any more.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit_pls(x, x.flip(1), components=3)
+        >>> bool(torch.allclose(translation(x), x.flip(1), atol=1e-4))
+        True
     """
     source, target = to_pairs(x, y, minimum=3, method="fit_pls")
     most = min(len(source) - 1, source.shape[1])
@@ -87,6 +98,12 @@ def fit_cca(x: Array, y: Array, *, components: int | None = None, shrinkage: flo
     With C the covariances, shrunk towards a multiple of I as in `fit_whitening`, and U S V^T the SVD of Cxx^-1/2 Cxy
     Cyy^-1/2 cut to `components` (at most min(d_x, d_y), the default): the matrix is Cxx^-1/2 U S V^T Cyy^1/2. All
     components and no shrinkage give least squares. `shrinkage` lies in [0, 1).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit_cca(x, 2 * x.flip(1) + 1, shrinkage=0.0)
+        >>> bool(torch.allclose(translation(x), 2 * x.flip(1) + 1, atol=1e-4))
+        True
     """
     require_between(shrinkage, 0.0, 1.0 - 1e-9, "shrinkage")
     source, target = to_pairs(x, y, minimum=3, method="fit_cca")

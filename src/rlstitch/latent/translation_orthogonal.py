@@ -19,6 +19,15 @@ def fit_orthogonal(
     pairs. Widths that differ are padded with zeros and cut back, which leaves R semi-orthogonal: its rows are
     orthonormal where d_x <= d_y, its columns where d_x >= d_y. Directions that the pairs do not show are turned in a
     defined but arbitrary way.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> y = x.flip(1) + 5
+        >>> turn = fit_orthogonal(x, y)
+        >>> bool(torch.allclose(turn(x), y, atol=1e-5))
+        True
+        >>> bool(torch.allclose(turn.matrix.T @ turn.matrix, torch.eye(3), atol=1e-5))
+        True
     """
     source, target = to_pairs(x, y, method="fit_orthogonal")
     w = to_weights(weights, len(source), source)
@@ -41,7 +50,14 @@ def fit_orthogonal(
 
 
 def fit_scaled_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
-    """`fit_orthogonal` with one factor: rotation, scale and, with `center`, shift."""
+    """`fit_orthogonal` with one factor: rotation, scale and, with `center`, shift.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> turn = fit_scaled_orthogonal(x, 4 * x.flip(1))
+        >>> round(float(turn.matrix.norm(dim=0)[0]), 4)
+        4.0
+    """
     return fit_orthogonal(x, y, center=center, scale=True, weights=weights)
 
 
@@ -51,6 +67,12 @@ def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True) -> Translation:
 
     Least squares sees each direction of x on its own scale, so that directions of little variance count as much as
     the others.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> turn = fit_l_orthogonal(x, x * torch.tensor([1.0, 2.0, 3.0]))
+        >>> bool(torch.allclose(turn.matrix, torch.eye(3), atol=1e-5))
+        True
     """
     # Siblings: this one starts where the linear fit ends.
     from rlstitch.latent.translation_linear import solve

@@ -1,0 +1,44 @@
+"""Every public name of the latent core has an example in its docstring, and it is true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import sys
+
+import pytest
+
+import rlstitch.latent as latent
+
+DOCUMENTED = [name for name in latent.__all__ if callable(getattr(latent, name))]
+# What an example cannot do without; elsewhere it does not run.
+EXTRAS = {
+    "nearest_approximate": "faiss",
+    "BootstrappedAnchors": "ot",
+    "Matching": "ot",
+    "bootstrap_anchors": "ot",
+    "match_gromov_wasserstein": "ot",
+}
+
+
+def test_constants_are_the_only_names_without_examples() -> None:
+    assert sorted(set(latent.__all__) - set(DOCUMENTED)) == [
+        "ANCHOR_METHODS",
+        "METRICS",
+        "NORMALIZATIONS",
+        "SIMILARITIES",
+    ]
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_example_in_docstring(name: str) -> None:
+    public = getattr(latent, name)
+    module = importlib.import_module(public.__module__)
+    (found,) = doctest.DocTestFinder(recurse=False).find(public, name, module=module, globs=dict(vars(module)))
+    assert found.examples, f"{name} has no example"
+    assert any(example.want for example in found.examples), f"the example of {name} shows nothing"
+    if name in EXTRAS:
+        pytest.importorskip(EXTRAS[name])
+    runner = doctest.DocTestRunner(verbose=False)
+    runner.run(found, out=sys.stderr.write)
+    assert runner.failures == 0
