@@ -74,7 +74,8 @@ def test_anchors_follow_the_encoder_by_a_moving_average(alpha, share):
     fresh = encoder.base(fresh_images).detach()
     drift = encoder.update_anchors(fresh_images, alpha)
     torch.testing.assert_close(encoder.anchors, before + share * (fresh - before))
-    assert drift == pytest.approx(share * float((fresh - before).norm(dim=1).mean() / before.norm(dim=1).mean()), rel=1e-4)
+    moved = (fresh - before).norm(dim=1).mean() / before.norm(dim=1).mean()
+    assert drift == pytest.approx(share * float(moved), rel=1e-4)
 
 
 def test_no_gradient_flows_into_anchors(images):

@@ -3,6 +3,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.errors import InvalidInputError
@@ -21,7 +22,7 @@ def test_tensorboard_has_curves_observations_and_a_moving_picture(tiny, tmp_path
     config = tiny(
         representation="relative", total_steps=512, evaluation={"every_steps": 256, "episodes": 4, "video": True}
     )
-    run = train(config, progress_bar=False).run_folder
+    run = train(config, progress="none").run_folder
     written = events(run)
     wanted = {
         "rollout/ep_rew_mean",
@@ -43,7 +44,7 @@ def test_tensorboard_has_curves_observations_and_a_moving_picture(tiny, tmp_path
 
 def test_the_best_weights_are_kept(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained = train(tiny(), progress_bar=False)
+    trained = train(tiny(), progress="none")
     card = trained.agent.card
     assert card.training is not None
     assert card.training.steps == 1024
@@ -53,7 +54,7 @@ def test_the_best_weights_are_kept(tiny, tmp_path, monkeypatch):
 
 def test_ends_early_where_the_wanted_success_is_reached(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trained = train(tiny(stop_at_success=0.01, total_steps=200_000), progress_bar=False)
+    trained = train(tiny(stop_at_success=0.01, total_steps=200_000), progress="none")
     assert trained.ended == "reached"
     assert trained.agent.card.training.steps < 200_000
 
@@ -67,7 +68,7 @@ def test_relative_agents_of_two_looks_share_their_anchor_set(tiny, tmp_path, mon
 
 def test_the_statistics_of_a_trained_relative_agent_are_those_of_its_anchors(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    encoder = train(tiny(representation="relative", total_steps=256), progress_bar=False).agent.encoder
+    encoder = train(tiny(representation="relative", total_steps=256), progress="none").agent.encoder
     assert isinstance(encoder, RelativeEncoder)
     again = RelativeEncoder(encoder.base, encoder._spec)
     again.set_anchors(encoder.anchors)
@@ -78,13 +79,13 @@ def test_the_statistics_of_a_trained_relative_agent_are_those_of_its_anchors(tin
 def test_a_relative_encoder_needs_anchors(tiny, tmp_path):
     card, _ = draft_card(tiny(representation="relative"))
     with pytest.raises(InvalidInputError, match="anchor_images"):
-        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, progress_bar=False)
+        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, progress="none")
 
 
 def test_minibatches_must_divide_the_rollout(tiny, tmp_path):
     card, _ = draft_card(tiny())
     with pytest.raises(InvalidInputError, match="n_minibatches: 3"):
-        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, n_minibatches=3, progress_bar=False)
+        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, n_minibatches=3, progress="none")
 
 
 def test_policy_and_agent_act_alike(tiny, tmp_path):
@@ -122,9 +123,27 @@ def test_policy_and_agent_act_alike(tiny, tmp_path):
 
 def test_mixed_precision_trains_and_keeps_float32_weights(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mixed = train(tiny(precision="bfloat16", total_steps=256), progress_bar=False).agent
-    plain = train(tiny(name="plain", total_steps=256), progress_bar=False).agent
+    mixed = train(tiny(precision="bfloat16", total_steps=256), progress="none").agent
+    plain = train(tiny(name="plain", total_steps=256), progress="none").agent
     assert all(value.dtype == torch.float32 for value in mixed.encoder.state_dict().values())
     pairs = list(zip(mixed.encoder.parameters(), plain.encoder.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in pairs), "the precision made no difference"
     assert all((a - b).abs().max() < 0.1 for a, b in pairs)
+
+
+@pytest.mark.parametrize("style", ["lines", "bar"])
+def test_progress_tells_steps_success_and_time_left(tiny, tmp_path, monkeypatch, capsys, style):
+    monkeypatch.chdir(tmp_path)
+    train(tiny(total_steps=512), progress=style)
+    told = capsys.readouterr().err
+    assert "tiny: " in told
+    assert "steps/s" in told
+    if style == "lines":
+        assert "256 of 512 steps, success" in told
+        assert "s left" in told
+
+
+def test_the_last_weights_are_kept_beside_the_best(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = train(tiny(total_steps=256), progress="none")
+    assert load_agent(trained.run_folder / "last" / "tiny").card.name == "tiny"

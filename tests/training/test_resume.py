@@ -29,7 +29,7 @@ def cut_off(self):
     return step(self)
 
 callbacks.CheckpointCallback._on_step = cut_off
-trained = train(TrainConfig.model_validate(json.loads(sys.argv[1])), progress_bar=False)
+trained = train(TrainConfig.model_validate(json.loads(sys.argv[1])), progress="none")
 print(trained.ended, trained.folder)
 """
 
@@ -55,7 +55,7 @@ def test_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch, representatio
     whole = tmp_path / "whole"
     whole.mkdir()
     monkeypatch.chdir(whole)
-    train(config, progress_bar=False)
+    train(config, progress="none")
     broken = tmp_path / "broken"
     broken.mkdir()
     ended = cut_off(config, how, broken)
@@ -67,7 +67,7 @@ def test_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch, representatio
         assert load_agent(broken / ended.stdout.split()[1]).card.name == "tiny"
     assert not (broken / "agents" / "tiny").exists()
     monkeypatch.chdir(broken)
-    resumed = train(config, resume=True, progress_bar=False)
+    resumed = train(config, resume=True, progress="none")
     assert resumed.ended == "finished"
     assert equal(weights(whole / "agents" / "tiny"), weights(broken / "agents" / "tiny"))
     curves = [json.loads(next(f.glob("runs/*/curve.json")).read_text()) for f in (whole, broken)]
@@ -77,22 +77,22 @@ def test_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch, representatio
 
 def test_another_seed_gives_another_agent(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train(tiny(), progress_bar=False)
-    train(tiny(seed=4, name="other"), progress_bar=False)
+    train(tiny(), progress="none")
+    train(tiny(seed=4, name="other"), progress="none")
     assert not equal(weights("agents/tiny"), weights("agents/other"))
 
 
 def test_nothing_is_overwritten_without_force(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny(total_steps=256)
-    train(config, progress_bar=False)
+    train(config, progress="none")
     before = weights("agents/tiny")
     with pytest.raises(InvalidInputError, match="there already"):
-        train(config, progress_bar=False)
-    assert train(config, resume=True, progress_bar=False).ended == "finished"
-    train(config, force=True, progress_bar=False)
+        train(config, progress="none")
+    assert train(config, resume=True, progress="none").ended == "finished"
+    train(config, force=True, progress="none")
     assert equal(before, weights("agents/tiny"))
-    train(tiny(total_steps=256, seed=9), force=True, progress_bar=False)
+    train(tiny(total_steps=256, seed=9), force=True, progress="none")
     assert not equal(before, weights("agents/tiny"))
 
 
@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_not_lost_by_mistake(tiny, tmp_path, monkeypatch):
     config = tiny()
     assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
     with pytest.raises(InvalidInputError, match="--resume continues"):
-        train(config, progress_bar=False)
+        train(config, progress="none")
 
 
 def test_a_damaged_checkpoint_is_refused(tiny, tmp_path, monkeypatch):
@@ -114,4 +114,4 @@ def test_a_damaged_checkpoint_is_refused(tiny, tmp_path, monkeypatch):
     damaged = newest / "optimizer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-7])
     with pytest.raises(ArtefactError, match="optimizer"):
-        train(config, resume=True, progress_bar=False)
+        train(config, resume=True, progress="none")

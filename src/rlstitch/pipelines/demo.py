@@ -192,7 +192,7 @@ def _train_one(config: TrainConfig, out: Path) -> Path:
     """Train in this process (which may be a worker's) and return the agent's folder."""
     from rlstitch.pipelines.train import train
 
-    return train(config, force=True, agents=out / "agents", runs=out / "training").folder
+    return train(config, force=True, agents=out / "agents", runs=out / "training", progress="lines").folder
 
 
 def _summary(cells: list[Cell]) -> str:

@@ -26,6 +26,7 @@ from rlstitch.rollouts.recordings import choose_replay_anchor_set, collect_frame
 from rlstitch.storage import write_json, write_table
 from rlstitch.training.policy import actions_of
 from rlstitch.training.ppo import TrainingResult, train_ppo
+from rlstitch.training.progress import Style
 
 # The anchor set of an environment is the same for everybody who asks for as many anchors, whatever their look or seed.
 ANCHOR_SEED = 0
@@ -50,7 +51,7 @@ def train(
     force: bool = False,
     agents: Path = AGENTS,
     runs: Path = RUNS,
-    progress_bar: bool = True,
+    progress: Style = "auto",
 ) -> Trained:
     """Train the agent that a config describes, evaluate it, and save it.
 
@@ -64,7 +65,7 @@ def train(
         force: replace an agent of the same name, and start its run anew.
         agents: where the agent is saved.
         runs: where the run's folder is made.
-        progress_bar: show progress, rate and time left.
+        progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
 
     Returns:
         The agent (after Ctrl-C: the best so far, saved in the run's folder, not among the agents).
@@ -92,12 +93,13 @@ def train(
         anchor_set.save(ANCHORS)
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
-        result = _train(card, run_folder, config, images, device, resume=resume, progress_bar=progress_bar)
+        result = _train(card, run_folder, config, images, device, resume=resume, progress=progress)
         write_table(result.history, run_folder / "curve") if result.history else None
         if result.ended == "interrupted":
             saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
             return Trained(result.agent, saved, run_folder, "interrupted")
         agent = Agent(result.agent.encoder, result.agent.controller, _finished_card(card, result, config))
+    save_agent(result.last, run_folder / "last" / config.name, force=True)
     save_agent(agent, folder, force=force)
     _remove(run_folder / "checkpoints")
     return Trained(agent, folder, run_folder, result.ended)
@@ -180,7 +182,7 @@ def _train(
     device: str,
     *,
     resume: bool,
-    progress_bar: bool,
+    progress: Style,
 ) -> TrainingResult:
     return train_ppo(
         card,
@@ -199,7 +201,7 @@ def _train(
         device=device,
         precision=config.precision,
         resume=resume,
-        progress_bar=progress_bar,
+        progress=progress,
     )
 
 

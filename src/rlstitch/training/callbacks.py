@@ -189,40 +189,6 @@ class AnchorCallback(BaseCallback):
         return True
 
 
-class ProgressCallback(BaseCallback):
-    """A bar with rate and time left; one line an evaluation where the output is not a terminal."""
-
-    def __init__(self, total_steps: int, evaluation: EvaluationCallback) -> None:
-        super().__init__()
-        self.total_steps = total_steps
-        self.evaluation = evaluation
-        self._bar: Any = None
-
-    def _on_training_start(self) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(
-            total=self.total_steps,
-            initial=self.num_timesteps,
-            unit=" steps",
-            desc=self.evaluation.card.name,
-            mininterval=0.5,
-            dynamic_ncols=True,
-            disable=None,
-        )
-
-    def _on_step(self) -> bool:
-        self._bar.update(self.num_timesteps - self._bar.n)
-        return True
-
-    def _on_rollout_start(self) -> None:
-        if self.evaluation.last_success is not None:
-            self._bar.set_postfix(success=f"{self.evaluation.last_success:.2f}", refresh=False)
-
-    def _on_training_end(self) -> None:
-        self._bar.close()
-
-
 def _weights(agent: Agent) -> dict[str, Tensor]:
     return {
         **{f"encoder.{name}": value.clone() for name, value in agent.encoder.state_dict().items()},

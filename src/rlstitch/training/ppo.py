@@ -20,9 +20,10 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.envs import StableBaselinesVecEnv, make_vec
 from rlstitch.errors import InvalidInputError
-from rlstitch.training.callbacks import AnchorCallback, CheckpointCallback, EvaluationCallback, ProgressCallback
+from rlstitch.training.callbacks import AnchorCallback, CheckpointCallback, EvaluationCallback
 from rlstitch.training.checkpoint import Progress, list_checkpoints, load_checkpoint, reseed
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
+from rlstitch.training.progress import ProgressCallback, Style
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class TrainingResult:
     seconds: float
     ended: Literal["finished", "reached", "interrupted"]
     """All steps done; the wanted success rate reached; or stopped by Ctrl-C."""
+    last: Agent
+    """The agent with the last weights."""
     history: list[dict[str, float]]
     """One row an evaluation: steps, return, success, length."""
 
@@ -70,7 +73,7 @@ def train_ppo(
     device: str = "cpu",
     precision: Precision = "float32",
     resume: bool = False,
-    progress_bar: bool = True,
+    progress: Style = "auto",
 ) -> TrainingResult:
     """Train the agent that a card describes, by PPO.
 
@@ -91,7 +94,7 @@ def train_ppo(
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision; a third faster with large encoders.
         resume: continue from the newest checkpoint in `folder`.
-        progress_bar: show progress, rate and time left.
+        progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
 
     Raises:
         InvalidInputError: where a relative encoder comes without anchors, or batches do not divide.
@@ -124,14 +127,14 @@ def train_ppo(
         },
     )
     model.set_logger(configure(str(folder), ["tensorboard"]))
-    progress, best = Progress(), None
+    counters, best = Progress(), None
     checkpoints = list_checkpoints(folder / "checkpoints") if resume else []
     if checkpoints:
-        progress, best = load_checkpoint(model, checkpoints[-1])
+        counters, best = load_checkpoint(model, checkpoints[-1])
     callbacks: list[BaseCallback] = []
     evaluation = EvaluationCallback(
         card,
-        progress,
+        counters,
         best,
         every=evaluate_every,
         episodes=evaluation_episodes,
@@ -140,30 +143,30 @@ def train_ppo(
         film=film,
     )
     checkpointing = CheckpointCallback(
-        folder / "checkpoints", progress, evaluation, seed=card.seed, every=checkpoint_every
+        folder / "checkpoints", counters, evaluation, seed=card.seed, every=checkpoint_every
     )
     callbacks = [evaluation, checkpointing]
     if isinstance(model.policy.encoder, RelativeEncoder):
         callbacks.append(AnchorCallback(_anchor_tensor(anchor_images, device), alpha, fresh=not checkpoints))
-    if progress_bar:
-        callbacks.append(ProgressCallback(total_steps, evaluation))
-    return _run(model, card, callbacks, progress, evaluation, total_steps)
+    if progress != "none":
+        callbacks.append(ProgressCallback(total_steps, evaluation, progress))
+    return _run(model, card, callbacks, counters, evaluation, total_steps)
 
 
 def _run(
     model: PPO,
     card: AgentCard,
     callbacks: list[BaseCallback],
-    progress: Progress,
+    counters: Progress,
     evaluation: EvaluationCallback,
     total_steps: int,
 ) -> TrainingResult:
-    started, seconds_before = time.perf_counter(), progress.seconds
+    started, seconds_before = time.perf_counter(), counters.seconds
     ended: Literal["finished", "reached", "interrupted"] = "finished"
     remaining = total_steps - model.num_timesteps
     try:
         if remaining > 0 and not evaluation.reached:
-            reseed(model, card.seed, progress.number)
+            reseed(model, card.seed, counters.number)
             model.learn(remaining, callback=CallbackList(callbacks), reset_num_timesteps=False)
             evaluation.final()
         if evaluation.reached:
@@ -178,10 +181,11 @@ def _run(
     return TrainingResult(
         agent=evaluation.best_agent(),
         steps=int(model.num_timesteps),
-        best_steps=progress.best_steps if progress.best_score is not None else int(model.num_timesteps),
+        best_steps=counters.best_steps if counters.best_score is not None else int(model.num_timesteps),
         seconds=seconds_before + time.perf_counter() - started,
         ended=ended,
-        history=progress.history,
+        last=evaluation.current_agent(),
+        history=counters.history,
     )
 
 
