@@ -62,6 +62,26 @@ def test_the_identity_depends_on_environment_view_content_and_order_alone() -> N
     assert len({anchors.identity, *(other.identity for other in others)}) == 9
 
 
+def test_the_identity_of_a_replay_is_a_golden_value() -> None:
+    recording = (np.array([3, 5]), np.arange(6).reshape(2, 3), np.array([[0, 0], [0, 2], [1, 3]]))
+    expected = "4b8e4830b29fa11e84ab08e24a95cb396309b132538fbc9dd5fab216505e42eb"
+    assert AnchorSet.replay("Env-v0", *recording).identity == expected
+    continuous = AnchorSet.replay("Env-v0", recording[0], recording[1][..., None] / 4, recording[2])
+    assert continuous.identity == "8c983564e32292d2b9a4299434625076ead4cfb3a8a1361aa48b456ad4870260"
+
+
+def test_continuous_actions_are_float32_and_part_of_the_identity(tmp_path: Path) -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (2, 3, 2))
+    anchors = make_replay(actions=actions)
+    assert anchors.actions.dtype == np.float32
+    assert anchors == make_replay(actions=actions.astype(np.float32))
+    assert anchors == load_anchor_set(anchors.save(tmp_path))
+    moved = actions.copy()
+    moved[1, 2, 1] += 1e-3
+    assert anchors != make_replay(actions=moved)
+    assert anchors != make_replay()
+
+
 def test_integer_types_of_a_replay_do_not_change_its_identity() -> None:
     assert make_replay(seeds=np.array([3, 5], dtype=np.uint8)) == make_replay()
 
@@ -230,6 +250,11 @@ def test_views_that_cannot_be_anchors_are_refused(views: np.ndarray, message: st
         ({"actions": np.zeros((3, 3), int)}, "actions"),
         ({"actions": np.zeros(2, int)}, "actions"),
         ({"actions": np.zeros((2, 3))}, "actions"),
+        ({"actions": np.zeros((2, 3, 1), int)}, "actions"),
+        ({"actions": np.zeros((2, 3, 0))}, "actions"),
+        ({"actions": np.full((2, 3, 1), np.nan)}, "actions: expected finite numbers of float32"),
+        ({"actions": np.full((2, 3, 1), 1e300)}, "actions: expected finite numbers of float32"),
+        ({"actions": np.zeros((3, 3, 1))}, "actions: expected 2 rows"),
         ({"actions": np.zeros((2, 0), int)}, "actions"),
         ({"frames": np.array([[2, 0]])}, "frames"),
         ({"frames": np.array([[0, 4]])}, "frames"),

@@ -18,6 +18,7 @@ from rlstitch.pipelines.stitch import stitch
 from rlstitch.pipelines.train import Trained, default_anchor_set, train
 from rlstitch.rollouts import record
 from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.relativize import relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 
 CONFIG = """
@@ -61,7 +62,7 @@ def trained(place: Path):
         if key not in done:
             file = place / f"{environment.lower()}.yaml"
             file.write_text(CONFIG.format(environment=environment))
-            done[key] = train(load_config(file, settings), progress_bar=False)
+            done[key] = train(load_config(file, settings), progress="none")
         return done[key]
 
     return make
@@ -110,22 +111,25 @@ def test_pairs_are_the_same_states_and_their_map_is_found(trained, environment):
     assert joined.report.action_agreement == 1.0
 
 
-@pytest.mark.parametrize("environment", KINDS)
-def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained, environment):
-    relative = [
-        relativize(trained(environment, *settings).agent, anchors=24, episodes=4)
-        for settings in (("seed=1",), ("seed=2", "variation=inverted"))
-    ]
-    assert relative[0].anchor_set == relative[1].anchor_set
-    assert relative[0].anchor_set.kind == "replay"
-    assert relative[0].anchor_set == default_anchor_set(relative[1].agent.card.world.to_world(), 24)
-    assert load_anchor_set(relative[0].anchor_set.identity) == relative[0].anchor_set
-    outcome = stitch(relative[1].agent, relative[0].agent, method="relative", pairs=20, episodes=4)
-    assert outcome.report.method == "relative"
-    stored = relativize(
-        trained(environment, "seed=1").agent, anchors=relative[0].anchor_set.identity, episodes=1, save=False
-    )
-    assert stored.anchor_set == relative[0].anchor_set
+def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
+    outcome = relativize(trained(CONTINUOUS, "seed=1").agent, anchors=24, episodes=2)
+    anchors, other = outcome.anchor_set, trained(CONTINUOUS, "seed=2", "variation=inverted").agent
+    assert anchors.kind == "replay"
+    assert load_anchor_set(anchors.identity) == anchors
+    assert anchors == default_anchor_set(other.card.world.to_world(), 24)
+    images, states = anchors.render("inverted"), visited_states(other, count=80, num_envs=8)
+    made = relativize_agent(other, images, states, anchor_set=anchors.identity, steps=20).agent
+    assert stitch(made, outcome.agent, method="relative", pairs=20, episodes=4).report.method == "relative"
+
+
+def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained):
+    """A view means nothing to an environment that draws itself."""
+    agent = trained(DISCRETE, "seed=1").agent
+    anchors = default_anchor_set(agent.card.world.to_world(), 12)
+    other = agent.card.model_copy(update={"world": agent.card.world.model_copy(update={"view": "full"})})
+    agent = type(agent)(agent.encoder, agent.controller, other)
+    made = relativize(agent, anchors=str(anchors.save("elsewhere")), episodes=1, save=False)
+    assert made.anchor_set == anchors
 
 
 @pytest.mark.parametrize("environment", KINDS)
@@ -180,7 +184,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     file = tmp_path / "own.yaml"
     file.write_text(CONFIG.format(environment=f'"{environment}"'))
     with pytest.raises(error, match=message):
-        train(load_config(file, settings), progress_bar=False)
+        train(load_config(file, settings), progress="none")
     assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
 
 
