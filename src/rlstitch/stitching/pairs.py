@@ -11,6 +11,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, drawn_from_tiles
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.collection import collect_views
+from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.pairs import latent_pairs, split_rows, split_views
 from rlstitch.rollouts.recordings import collect_paired_images
 
@@ -31,6 +32,9 @@ class LatentPairs:
     y_held: Tensor
     distinct_views: int
     """Distinct views that were found in all: few of them mean that the pairs are the whole world."""
+    exhausted: bool = False
+    """Whether the world shows no more views than were asked for: then a map is judged on held-out pairs, and after that
+    fitted again on all of them."""
 
     def __post_init__(self) -> None:
         for name, x, y in (("fitting", self.x, self.y), ("held-out", self.x_held, self.y_held)):
@@ -46,8 +50,8 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int =
 
     The views come from a mixture of random, held-random and policy-driven actions. Symbolic views of a MiniGrid are
     rendered under both looks, any other environment plays its recorded episodes again under both: the pairs are exact.
-    Where the world shows fewer distinct views than `pairs + held`, those that
-    there are get shared out in that proportion.
+    Where the world shows fewer distinct views than `pairs + held`, fewer are held out, but a fifth of those that there
+    are at least; where it shows no more than `pairs`, maps are judged so and then fitted again on all of them.
 
     Args:
         encoder, policy: the agents whose encoder and controller are to be joined.
@@ -57,9 +61,10 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int =
 
     Raises:
         IncompatibleError: where the two have no common world.
-        InvalidInputError: where there are not even two views on both sides, or the environment is no MiniGrid and not
-            deterministic.
+        InvalidInputError: for numbers below 1, where there are no two views to share out, or where the environment is
+            no MiniGrid and not deterministic.
     """
+    check_counts(pairs=pairs, held=held)
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
     drivers = [policy]
     if encoder.card.world.environment == policy.card.world.environment:
@@ -68,10 +73,11 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int =
         return _replayed_pairs(encoder, policy, world, drivers, pairs, held, seed)
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
     views = collect_views(plain, count=pairs + held, seed=seed, agents=drivers)
-    split = split_views(views, pairs, held, seed=seed)
+    distinct = len(views)
+    split = split_views(views, *_shares(distinct, pairs, held), seed=seed)
     x, y = latent_pairs(encoder, policy, split.fit)
     x_held, y_held = latent_pairs(encoder, policy, split.held)
-    return LatentPairs(x, y, x_held, y_held, distinct_views=len(views))
+    return LatentPairs(x, y, x_held, y_held, distinct_views=distinct, exhausted=distinct <= pairs)
 
 
 def _replayed_pairs(
@@ -79,8 +85,17 @@ def _replayed_pairs(
 ) -> LatentPairs:
     """Pairs of an environment that draws itself, in the cell's world: the same states under both looks."""
     images = collect_paired_images(world, policy.card.world.to_world(), count=pairs + held, seed=seed, agents=drivers)
-    rows = split_rows(len(images[0]), pairs, held, seed=seed)
+    count = len(images[0])
+    rows = split_rows(count, *_shares(count, pairs, held), seed=seed)
     (x, x_held), (y, y_held) = (
         [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in zip((encoder, policy), images, strict=True)
     )
-    return LatentPairs(x, y, x_held, y_held, distinct_views=len(images[0]))
+    return LatentPairs(x, y, x_held, y_held, distinct_views=count, exhausted=count <= pairs)
+
+
+def _shares(distinct: int, pairs: int, held: int) -> tuple[int, int]:
+    """How many of the distinct views to fit on and to hold out."""
+    if 1 < distinct < pairs + held:
+        pairs = min(pairs, distinct - max(1, distinct // 5))
+        held = min(held, distinct - pairs)
+    return pairs, held

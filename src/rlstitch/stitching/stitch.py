@@ -12,6 +12,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import torch
+
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import weights_sha256
 from rlstitch.agents.card import ParentCard, WorldCard
@@ -77,6 +79,9 @@ def stitch_agents(
         pairs=0 if translation is None else len(pairs.x),
         distinct_views=pairs.distinct_views,
     )
+    if translation is not None and pairs.exhausted:
+        # Judged on views that it did not see; now it may see them: there are no others in this world.
+        translation = fit(method, torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held]))
     base = copy.deepcopy(encoder.encoder)
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(
