@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,18 @@ def test_too_few_pairs_are_refused(method, needed, red, pair):
     with pytest.raises(InvalidInputError, match=f"at least {needed} .*found .*{needed - 1}"):
         stitch_agents(red, red, few(needed - 1), method=method)
     assert stitch_agents(red, red, few(needed), method=method).report.pairs == needed
+
+
+def test_where_there_are_no_other_views_a_map_is_judged_first_and_then_fitted_on_all(red, pair):
+    green = untrained("green", seed=2, variation="green")
+    some = pair(red, green)
+    every = replace(some, exhausted=True)
+    partial, full = (stitch_agents(red, green, pairs, method="affine") for pairs in (some, every))
+    assert partial.report == full.report
+    whole = fit("affine", torch.cat([some.x, some.x_held]), torch.cat([some.y, some.y_held]))
+    for found, expected in ((partial, fit("affine", some.x, some.y)), (full, whole)):
+        assert isinstance(found.agent.encoder, TranslatedEncoder)
+        assert unlike_weights(found.agent.encoder.translation, expected) == []
 
 
 def test_widths_may_differ_for_a_translation_but_not_for_naive(red, pair):

@@ -1,0 +1,96 @@
+"""The relativize pipeline: one anchor set for every agent, and agents that join by it with nothing fitted between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from stitch_samples import unlike_weights
+
+from rlstitch.agents.anchor_set import load_anchor_set
+from rlstitch.agents.artefact import load_agent
+from rlstitch.cli.main import main
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.pipelines.relativize import relativize
+from rlstitch.pipelines.stitch import stitch
+
+
+def test_two_agents_are_relativized_on_one_anchor_set_and_joined(two, quick, workplace: Path):
+    outcomes = [relativize(name, anchors=20, episodes=4) for name in ("red", "green")]
+    one, other = (outcome.anchor_set for outcome in outcomes)
+    assert one == other
+    assert load_anchor_set(one.identity[:8]) == one
+    assert [path.name for path in (workplace / "anchors").iterdir()] == [one.identity[:16]]
+    again = load_agent("red-relativized")
+    assert again.card.anchors is not None
+    assert again.card.anchors.identity == one.identity
+    assert (again.card.method, again.encoder.latent_dim) == ("relativized", len(one))
+    assert unlike_weights(again.encoder, outcomes[0].agent.encoder) == []
+    joined = stitch("red-relativized", "green-relativized", method="relative", episodes=4, pairs=20)
+    assert [parent.name for parent in joined.agent.card.parents] == ["red-relativized", "green-relativized"]
+    text = str(outcomes[0])
+    for part in ("anchors  20 of set", "same action on", "before   return", "after    return"):
+        assert part in text, part
+
+
+def test_equal_seeds_give_equal_agents(two, quick):
+    one, again, other = (relativize("red", anchors=12, episodes=2, save=False, seed=seed).agent for seed in (1, 1, 2))
+    assert unlike_weights(one.controller, again.controller) == []
+    assert unlike_weights(one.controller, other.controller) != []
+    assert unlike_weights(one.encoder, other.encoder) == []  # the anchors are everybody's, whatever the seed
+
+
+def test_a_stored_anchor_set_is_found_by_its_beginning(two, quick):
+    made = relativize("red", anchors=12, episodes=2)
+    again = relativize("green", anchors=made.anchor_set.identity[:10], episodes=2, save=False)
+    assert again.anchor_set == made.anchor_set
+
+
+def test_what_was_relativized_is_not_relativized_again(two, quick):
+    relativize("red", anchors=12, episodes=2)
+    with pytest.raises(IncompatibleError, match="'red-relativized' is relative already, to anchor set"):
+        relativize("red-relativized", anchors=12, episodes=2)
+
+
+def test_an_agent_that_is_there_is_kept(two, quick, workplace: Path):
+    relativize("red", anchors=12, episodes=2, name="kept")
+    before = {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()}
+    with pytest.raises(InvalidInputError, match=r"an agent 'kept' is there already .*--force"):
+        relativize("green", anchors=12, episodes=2, name="kept")
+    assert {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()} == before
+    relativize("green", anchors=12, episodes=2, name="kept", force=True)
+    assert load_agent("kept").card.world.variation == "green"
+
+
+def test_anchors_of_another_environment_are_refused(two, stored, quick):
+    made = relativize("red", anchors=12, episodes=2)
+    stored("elsewhere", environment="MiniGrid-Empty-5x5-v0")
+    with pytest.raises(
+        IncompatibleError, match=r"belongs to MiniGrid-LavaCrossingS9N1-v0 .* 'elsewhere' to MiniGrid-Empty-5x5"
+    ):
+        relativize("elsewhere", anchors=made.anchor_set.identity, episodes=2)
+
+
+@pytest.mark.parametrize(
+    ("anchors", "error", "message"),
+    [
+        (1, InvalidInputError, "anchors: expected 2 or more, found 1"),
+        ("deadbeef", UnknownNameError, "unknown anchor set 'deadbeef'"),
+    ],
+)
+def test_anchors_that_cannot_be_used(anchors, error, message, two, quick, workplace: Path):
+    with pytest.raises(error, match=message):
+        relativize("red", anchors=anchors, episodes=2)
+    assert not (workplace / "agents/red-relativized").exists()
+
+
+def test_the_command_prints_it(two, quick, capsys: pytest.CaptureFixture[str]):
+    assert main(["relativize", "red", "--anchors", "16", "--episodes", "2", "--name", "told"]) == 0
+    assert "agents/told" in capsys.readouterr().out
+
+
+def test_a_shipped_agent_keeps_what_it_does(workplace: Path):
+    outcome = relativize("doorkey-red-s1", episodes=40, save=False)
+    before, after = outcome.before.summary().mean.estimate, outcome.after.summary().mean.estimate
+    assert outcome.relativized.action_agreement >= 0.95
+    assert after >= before - 0.05

@@ -1,0 +1,162 @@
+"""The stitch pipeline: its table with every baseline, what it stores, and what the shipped agents show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stitch_samples import WIDTH, mixing, moved, unlike_weights
+
+from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
+from rlstitch.cli.main import main
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.pipelines import films
+from rlstitch.pipelines.stitch import stitch
+from rlstitch.rollouts.evaluation import evaluate
+
+FAST = {"pairs": 24, "episodes": 6}
+
+
+def test_every_baseline_stands_in_the_table(two):
+    outcome = stitch("red", "green", **FAST)
+    rows = [(cell.method, cell.encoder, cell.controller) for cell in outcome.cells]
+    assert rows == [
+        ("random", "–", "–"),
+        ("native", "green", "green"),
+        ("naive", "red", "green"),
+        ("affine", "red", "green"),
+    ]
+    assert all(cell.episodes == 6 and cell.policy == "sampled" for cell in outcome.cells)
+    assert outcome.cells[-1].diagnostics == outcome.report.to_dict()
+    text = str(outcome)
+    for part in ("24 pairs of", "held out", "same action", "condition number", "naive", str(outcome.table)):
+        assert part in text, part
+
+
+def test_naive_is_no_baseline_of_itself_nor_of_widths_that_differ(two, stored):
+    assert [cell.method for cell in stitch("red", "green", method="naive", **FAST).cells] == [
+        "random",
+        "native",
+        "naive",
+    ]
+    stored("wide", encoder__latent_dim=20)
+    assert [cell.method for cell in stitch("wide", "green", **FAST).cells] == ["random", "native", "affine"]
+
+
+def test_what_is_stored_is_what_was_measured(two, workplace: Path):
+    red, green = two
+    outcome = stitch("red", "green", name="both", seed=3, **FAST)
+    assert outcome.folder is not None
+    assert outcome.folder.resolve() == workplace / "agents/both"
+    again = load_agent("both")
+    assert unlike_weights(again.encoder, outcome.agent.encoder) == []
+    assert [parent.sha256 for parent in again.card.parents] == [
+        weights_sha256(red.encoder),
+        weights_sha256(green.controller),
+    ]
+    played = evaluate(again, episodes=6, seed=3)
+    assert played.returns.mean() == pytest.approx(outcome.cells[-1].return_mean)
+    assert outcome.table.is_file()
+    text = outcome.table.with_suffix(".json").read_text(encoding="utf-8")
+    assert json.loads(text)
+    assert "recovery" in text
+
+
+def test_without_saving_there_is_a_table_and_no_agent(two, workplace: Path):
+    outcome = stitch("red", "green", save=False, **FAST)
+    assert outcome.folder is None
+    assert sorted(path.name for path in (workplace / "agents").iterdir()) == ["green", "red"]
+    assert outcome.table.is_file()
+
+
+def test_equal_seeds_give_equal_agents_and_tables(two):
+    one, again, other = (stitch("red", "green", save=False, seed=seed, **FAST) for seed in (1, 1, 2))
+    assert one.cells == again.cells
+    assert unlike_weights(one.agent.encoder, again.agent.encoder) == []
+    assert unlike_weights(one.agent.encoder, other.agent.encoder) != []
+
+
+def test_greedy_is_greedy_in_every_row(two):
+    assert {cell.policy for cell in stitch("red", "green", save=False, deterministic=True, **FAST).cells} == {"greedy"}
+
+
+def test_agents_are_taken_by_name_folder_or_value(two, workplace: Path):
+    red, _ = two
+    tables = [stitch(agent, "green", save=False, **FAST).cells for agent in ("red", workplace / "agents/red", red)]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_a_stitched_agent_is_stitched_back(two, stored):
+    """red -> other -> red: the way back undoes the way there."""
+    red, _ = two
+    other = moved(red, mixing(WIDTH), name="other")
+    there = stitch(red, other, name="there", pairs=40, episodes=4)
+    back = stitch(there.agent, red, name="back", pairs=40, episodes=4)
+    assert back.report.action_agreement == 1.0
+    assert [parent.name for parent in back.agent.card.parents] == ["there", "red"]
+    np.testing.assert_array_equal(evaluate(back.agent, episodes=8).returns, evaluate(red, episodes=8).returns)
+
+
+def test_an_agent_that_is_there_is_kept_to_the_byte_unless_forced(two, workplace: Path):
+    stitch("red", "green", name="kept", **FAST)
+    before = {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()}
+    with pytest.raises(InvalidInputError, match=r"an agent 'kept' is there already .*--force"):
+        stitch("green", "red", name="kept", **FAST)
+    assert {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()} == before
+    stitch("green", "red", name="kept", force=True, **FAST)
+    assert [parent.name for parent in load_agent("kept").card.parents] == ["green", "red"]
+
+
+def test_films_are_written_where_asked_for(two, workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(films, "_FRAMES", 6)
+    outcome = stitch("red", "green", name="filmed", video=True, **FAST)
+    assert [path.suffix for path in outcome.videos] == [".mp4", ".gif"]
+    assert all((workplace / path).stat().st_size > 1000 for path in outcome.videos)
+
+
+def test_what_cannot_be_stitched_leaves_nothing(two, stored, workplace: Path):
+    stored("full", view="full")
+    with pytest.raises(IncompatibleError):
+        stitch("red", "full", **FAST)
+    with pytest.raises(UnknownNameError):
+        stitch("red", "green", method="magic", **FAST)
+    assert sorted(path.name for path in (workplace / "agents").iterdir()) == ["full", "green", "red"]
+
+
+def test_another_task_is_the_controllers(two, stored):
+    stored("scrambled", seed=4, task="scrambled")
+    world = stitch("red", "scrambled", save=False, **FAST).agent.card.world
+    assert (world.variation, world.task) == ("red", "scrambled")
+
+
+def test_the_command_prints_it(two, capsys: pytest.CaptureFixture[str]):
+    line = "stitch --encoder red --policy green --method auto --pairs 24 --episodes 4 --name told"
+    assert main(line.split()) == 0
+    out = capsys.readouterr().out
+    for part in ("random", "native", "naive", "table ", "agents/told"):
+        assert part in out, part
+
+
+def test_shipped_agents_are_stitched_with_little_loss(workplace: Path):
+    """The claim itself: apart in look and seed, joined by one fitted map, they do what they did; unfitted, not."""
+    outcome = stitch("doorkey-red-s1", "doorkey-green-s2", episodes=40, save=False)
+    rows = {cell.method: cell for cell in outcome.cells}
+    assert rows["native"].return_mean > 0.9
+    assert rows["random"].return_mean < 0.2
+    affine, naive = rows["affine"].recovery, rows["naive"].recovery
+    assert affine is not None
+    assert naive is not None
+    assert affine >= 80.0
+    assert naive <= affine - 20.0
+
+
+def test_shipped_agents_stitch_back_and_forth(workplace: Path):
+    red = load_agent("doorkey-red-s1")
+    there = stitch(red, "doorkey-green-s2", name="there", episodes=1).agent
+    back = stitch(there, red, save=False, episodes=20)
+    save_agent(back.agent, workplace / "agents/back")
+    assert back.report.action_agreement >= 0.9
+    native, found = (evaluate(agent, episodes=40).returns.mean() for agent in (red, back.agent))
+    assert found >= native - 0.1

@@ -1,0 +1,136 @@
+"""Relative agents made after training: what they keep, what does not change them, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from stitch_samples import WIDTH, mixing, moved, rotation, unlike_weights, untrained
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.controller import build_controller
+from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.pipelines.train import default_anchor_set
+from rlstitch.stitching.relativize import Relativized, relativize_agent, visited_states
+from rlstitch.stitching.stitch import stitch_agents
+
+IDENTITY = "ab" * 32
+QUICK = {"anchor_set": IDENTITY, "steps": 60, "batch_size": 32}
+
+
+def features(agent: Agent, images: np.ndarray, **options) -> torch.Tensor:
+    """What a relativized agent's controller sees."""
+    made = relativize_agent(agent, images[:24], images, **{**QUICK, "steps": 1, **options}).agent
+    return made.encode(images)
+
+
+def test_a_trained_agent_keeps_its_actions():
+    agent = load_agent("doorkey-red-s1")
+    states = visited_states(agent, count=1500, seed=2)
+    fresh = visited_states(agent, count=600, seed=3)
+    anchor_set = default_anchor_set(agent.card.world.to_world(), 112)
+    anchors = anchor_set.render(agent.card.world.variation)
+    made = relativize_agent(agent, anchors, states, anchor_set=anchor_set.identity)
+    assert made.action_agreement >= 0.95
+    assert made.kl < 0.1
+    agreement = np.mean(made.agent.act(fresh) == agent.act(fresh))
+    assert agreement >= 0.95
+    assert made.agent.card.world == agent.card.world
+
+
+def test_its_encoder_is_the_old_one_and_similarities_to_the_anchors(red, images):
+    before = {name: tensor.clone() for name, tensor in red.encoder.state_dict().items()}
+    made = relativize_agent(red, images[:24], images, normalization="center", name="relative", **QUICK).agent
+    encoder = made.encoder
+    assert isinstance(encoder, RelativeEncoder)
+    assert unlike_weights(encoder.base, red.encoder) == []
+    assert all(torch.equal(tensor, red.encoder.state_dict()[name]) for name, tensor in before.items())
+    assert (made.card.name, made.card.method, made.controller.latent_dim) == ("relative", "relativized", 24)
+    assert made.card.anchors is not None
+    assert (made.card.anchors.identity, made.card.anchors.count) == (IDENTITY, 24)
+    # Cosines after centring by the anchors' mean, worked out in NumPy.
+    latents, anchors = red.encode(images).double().numpy(), red.encode(images[:24]).double().numpy()
+    x, a = latents - anchors.mean(0), anchors - anchors.mean(0)
+    expected = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (a / np.linalg.norm(a, axis=1, keepdims=True)).T
+    np.testing.assert_allclose(made.encode(images).numpy(), expected, atol=1e-4)
+
+
+def test_rotating_the_latent_space_changes_nothing(red, images):
+    shift = torch.linspace(-1, 1, WIDTH)
+    turned = moved(red, 1.7 * rotation(WIDTH), shift)
+    assert not torch.allclose(turned.encode(images), red.encode(images), atol=0.1)
+    relative = [features(agent, images, normalization="center") for agent in (red, turned)]
+    torch.testing.assert_close(*relative, atol=1e-4, rtol=0)
+    # A map that is no rotation is seen by plain cosines.
+    mixed = features(moved(red, mixing(WIDTH)), images, normalization="center")
+    assert float((mixed - relative[0]).abs().max()) > 0.05
+
+
+def test_agents_of_equal_angles_share_their_controllers(red, images, pair):
+    """What relative stitching rests on: the controller of one relative agent acts the same on the other's encoder."""
+    turned = moved(red, rotation(WIDTH), name="turned")
+    one, two = (
+        relativize_agent(agent, images[:24], images, normalization="center", **{**QUICK, "steps": 200}).agent
+        for agent in (red, turned)
+    )
+    crossed = stitch_agents(one, two, pair(one, two), method="relative")
+    np.testing.assert_array_equal(crossed.agent.act(images), two.act(images))
+    assert crossed.report.action_agreement == 1.0
+    assert crossed.report.kl < 1e-4
+    naive = stitch_agents(red, turned, pair(red, turned), method="naive")
+    assert naive.report.action_agreement < 1.0
+
+
+def test_the_seed_decides(red, images):
+    def controller(seed: int) -> torch.nn.Module:
+        torch.rand(seed + 1)  # what the process has drawn before does not matter
+        return relativize_agent(red, images[:16], images, seed=seed, **QUICK).agent.controller
+
+    assert unlike_weights(controller(1), controller(1)) == []
+    assert unlike_weights(controller(1), controller(2)) != []
+
+
+def test_it_is_saved_and_loaded(red, images, tmp_path):
+    made = relativize_agent(red, images[:24], images, name="kept", **QUICK).agent
+    again = load_agent(save_agent(made, tmp_path / "kept"))
+    assert again.card == made.card
+    torch.testing.assert_close(again.encode(images), made.encode(images), rtol=0, atol=0)
+    np.testing.assert_array_equal(again.act(images), made.act(images))
+
+
+def test_continuous_controllers_are_distilled_too(red, images):
+    torch.manual_seed(0)
+    actions = {"kind": "box", "low": [-1.0], "high": [1.0]}
+    controller = build_controller({"latent_dim": WIDTH, "actions": actions, "hidden": [16], "norm": "none"})
+    with torch.no_grad():
+        controller.log_std.fill_(-0.7)
+    agent = Agent(red.encoder, controller, red.card)
+    states = np.concatenate([images] * 4)
+    made: Relativized = relativize_agent(agent, images[:24], states, **{**QUICK, "steps": 300})
+    assert np.abs(made.agent.act(images) - agent.act(images)).mean() < 0.1
+    assert made.agent.controller.log_std.item() == pytest.approx(-0.7)
+    assert made.action_agreement > 0.8  # within a tenth of the range
+
+
+def test_twice_is_refused(red, images):
+    made = relativize_agent(red, images[:16], images, name="once", **QUICK).agent
+    with pytest.raises(IncompatibleError, match=f"agent 'once' is relative already, to anchor set {IDENTITY}"):
+        relativize_agent(made, images[:16], images, **QUICK)
+
+
+@pytest.mark.parametrize(("anchors", "states", "message"), [(1, 84, "anchors: .* found 1"), (8, 19, "states: .* 19")])
+def test_too_few_of_either_are_refused(anchors, states, message, red, images):
+    with pytest.raises(InvalidInputError, match=message):
+        relativize_agent(red, images[:anchors], images[:states], **QUICK)
+
+
+def test_visited_states_are_those_of_the_agents_own_world():
+    agent = untrained("green", variation="green")
+    states = visited_states(agent, count=70, num_envs=8, seed=4)
+    assert (states.shape, states.dtype) == ((70, 56, 56, 3), np.uint8)
+    np.testing.assert_array_equal(states, visited_states(agent, count=70, num_envs=8, seed=4))
+    assert (states != visited_states(agent, count=70, num_envs=8, seed=5)).any()
+    floor = (states == (40, 130, 40)).all(axis=-1)
+    assert floor.any()
