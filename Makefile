@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[dev,ot]'
+	$(PIP_INSTALL) -e '.[dev,ot,faiss]'
 	@touch $(VENV)/.installed $@
 
 setup: $(VENV)/.installed-dev
