@@ -8,7 +8,7 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.errors import InvalidInputError
 from rlstitch.pipelines.train import draft_card, train
-from rlstitch.training.ppo import train_ppo
+from rlstitch.training.ppo import build_ppo, train_ppo
 
 
 def events(folder) -> EventAccumulator:
@@ -79,37 +79,22 @@ def test_the_statistics_of_a_trained_relative_agent_are_those_of_its_anchors(tin
 def test_a_relative_encoder_needs_anchors(tiny, tmp_path):
     card, _ = draft_card(tiny(representation="relative"))
     with pytest.raises(InvalidInputError, match="anchor_images"):
-        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, progress="none")
+        train_ppo(build_ppo(card, num_envs=4, n_steps=32), card, tmp_path, total_steps=256, progress="none")
 
 
-def test_minibatches_must_divide_the_rollout(tiny, tmp_path):
+def test_minibatches_must_divide_the_rollout(tiny):
     card, _ = draft_card(tiny())
     with pytest.raises(InvalidInputError, match="n_minibatches: 3"):
-        train_ppo(card, tmp_path, total_steps=256, num_envs=4, n_steps=32, n_minibatches=3, progress="none")
+        build_ppo(card, num_envs=4, n_steps=32, n_minibatches=3)
 
 
-def test_policy_and_agent_act_alike(tiny, tmp_path):
+def test_policy_and_agent_act_alike(tiny):
     """What is taken out of Stable-Baselines3 computes what was trained inside it."""
-    from stable_baselines3 import PPO
-
     from rlstitch.agents.agent import Agent
-    from rlstitch.envs import StableBaselinesVecEnv, make_vec
-    from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
 
     card: AgentCard = draft_card(tiny())[0]
-    environments = StableBaselinesVecEnv(make_vec(card.world.to_world(), 4, seed=0))
-    model = PPO(
-        EncoderControllerPolicy,
-        environments,
-        n_steps=8,
-        batch_size=8,
-        device="cpu",
-        policy_kwargs={
-            "controller_spec": card.controller,
-            "features_extractor_class": EncoderExtractor,
-            "features_extractor_kwargs": {"encoder_spec": card.encoder},
-        },
-    )
+    model = build_ppo(card, num_envs=4, n_steps=8)
+    environments = model.get_env()
     agent = Agent(model.policy.encoder_copy(), model.policy.controller(), card)
     observations = np.asarray(environments.reset())
     with torch.no_grad():

@@ -32,6 +32,7 @@ LOOKS = ("red", "green")
 GATE = 0.95
 """Success rate under which an agent counts as failed and is trained again with another seed."""
 ATTEMPTS = 3
+POST_HOC = "relative (post-hoc)"
 _EPISODES = 100
 
 
@@ -92,31 +93,9 @@ def demo(
         save_agent(agent, out / "agents" / agent.card.name, force=True)
     videos = []
     for i, j in ((0, 1), (1, 0)):
-        encoder, policy = agents[i], agents[j]
-        _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
-        pairs = gather_pairs(encoder, policy, seed=seed)
-        naive = stitch_agents(encoder, policy, pairs, method="naive")
-        affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"demo-{LOOKS[i]}-to-{LOOKS[j]}-affine")
-        crossed = stitch_agents(
-            relative[i],
-            relative[j],
-            gather_pairs(relative[i], relative[j], seed=seed),
-            method="relative",
-            name=f"demo-{LOOKS[i]}-to-{LOOKS[j]}-relative",
-        )
-        cells.append(measure.stitched_cell(encoder, policy, naive.agent, "naive", naive.report))
-        cells.append(measure.stitched_cell(encoder, policy, affine.agent, "affine", affine.report))
-        cells.append(measure.stitched_cell(encoder, policy, crossed.agent, "relative (post-hoc)", crossed.report))
-        for stitched in (affine.agent, crossed.agent):
-            save_agent(stitched, out / "agents" / stitched.card.name, force=True)
-        shown = [
-            (f"native: {LOOKS[j]} encoder, {LOOKS[j]} controller", policy),
-            (f"naive: {LOOKS[i]} encoder, {LOOKS[j]} controller", naive.agent),
-            ("translated (affine)", affine.agent),
-            ("relative (post-hoc)", crossed.agent),
-        ]
-        film = film_side_by_side(shown, out / "videos" / f"{LOOKS[i]}-encoder-{LOOKS[j]}-controller", seed=seed)
-        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", film[0]))
+        rows, video = _cross(measure, (agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), out)
+        cells += rows
+        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))
     write_table([cell.to_row() for cell in cells], out / "cells")
     summary = _summary(cells)
     next_commands = _next_commands(agents, out)
@@ -133,6 +112,35 @@ def demo(
     page = out / "report.html"
     write_report(report, page)
     return DemoOutcome(cells, summary, remarks, page, seconds, next_commands)
+
+
+def _cross(
+    measure: Measure, absolute: tuple[Agent, Agent], relative: tuple[Agent, Agent], looks: tuple[str, str], out: Path
+) -> tuple[list[Cell], Path]:
+    """Join the first agent's encoder to the second's controller in every way: rows of the table, and the film."""
+    encoder, policy = absolute
+    name = f"demo-{looks[0]}-to-{looks[1]}"
+    _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
+    pairs = gather_pairs(encoder, policy, seed=measure.seed)
+    naive = stitch_agents(encoder, policy, pairs, method="naive")
+    affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine")
+    crossed = stitch_agents(
+        *relative, gather_pairs(*relative, seed=measure.seed), method="relative", name=f"{name}-relative"
+    )
+    rows = [
+        measure.stitched_cell(encoder, policy, stitched.agent, method, stitched.report)
+        for method, stitched in (("naive", naive), ("affine", affine), (POST_HOC, crossed))
+    ]
+    for stitched in (affine, crossed):
+        save_agent(stitched.agent, out / "agents" / stitched.agent.card.name, force=True)
+    shown = [
+        (f"native: {looks[1]} encoder, {looks[1]} controller", policy),
+        (f"naive: {looks[0]} encoder, {looks[1]} controller", naive.agent),
+        ("translated (affine)", affine.agent),
+        (POST_HOC, crossed.agent),
+    ]
+    video, _ = film_side_by_side(shown, out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller", seed=measure.seed)
+    return rows, video
 
 
 def _check_folder(out: Path) -> None:
@@ -200,7 +208,7 @@ def _summary(cells: list[Cell]) -> str:
         found = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
         return sum(found) / len(found) if found else None
 
-    translated, relative, naive = mean("affine"), mean("relative (post-hoc)"), mean("naive")
+    translated, relative, naive = mean("affine"), mean(POST_HOC), mean("naive")
     if translated is None or relative is None or naive is None:
         return "The native agents earn no more than random actions, so that there is nothing to keep."
     return (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +28,7 @@ from rlstitch.rollouts.pairs import choose_anchor_set
 from rlstitch.rollouts.recordings import choose_replay_anchor_set, collect_frames
 from rlstitch.storage import write_json, write_table
 from rlstitch.training.policy import actions_of
-from rlstitch.training.ppo import TrainingResult, train_ppo
+from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
 from rlstitch.training.progress import Style
 
 # The anchor set of an environment is the same for everybody who asks for as many anchors, whatever their look or seed.
@@ -93,7 +96,8 @@ def train(
         anchor_set.save(ANCHORS)
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
-        result = _train(card, run_folder, config, images, device, resume=resume, progress=progress)
+        with _refusals(run_folder):
+            result = _train(card, run_folder, config, images, device, resume=resume, progress=progress)
         write_table(result.history, run_folder / "curve") if result.history else None
         if result.ended == "interrupted":
             saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
@@ -103,6 +107,24 @@ def train(
     save_agent(agent, folder, force=force)
     _remove(run_folder / "checkpoints")
     return Trained(agent, folder, run_folder, result.ended)
+
+
+@contextmanager
+def _refusals(run_folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one error, in TensorBoard's thread too: it hands its error on to this one."""
+    before = threading.excepthook
+
+    def quiet(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError):
+            before(args)
+
+    threading.excepthook = quiet
+    try:
+        yield
+    except OSError as error:
+        raise ArtefactError(f"cannot write in {run_folder}: {error.strerror or error}") from None
+    finally:
+        threading.excepthook = before
 
 
 def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
@@ -184,12 +206,14 @@ def _train(
     resume: bool,
     progress: Style,
 ) -> TrainingResult:
+    model = build_ppo(
+        card, num_envs=config.num_envs, **config.ppo.model_dump(), device=device, precision=config.precision
+    )
     return train_ppo(
+        model,
         card,
         run_folder,
         total_steps=config.total_steps,
-        num_envs=config.num_envs,
-        **config.ppo.model_dump(),
         evaluate_every=config.evaluation.every_steps,
         evaluation_episodes=config.evaluation.episodes,
         film=config.evaluation.video,
@@ -198,8 +222,6 @@ def _train(
         checkpoint_every=config.checkpoint.every_steps,
         anchor_images=images,
         alpha=config.relative.alpha,
-        device=device,
-        precision=config.precision,
         resume=resume,
         progress=progress,
     )

@@ -66,14 +66,7 @@ def relativize_agent(
         IncompatibleError: where the agent is relative already.
         InvalidInputError: where there are too few anchors or states.
     """
-    if isinstance(agent.encoder, RelativeEncoder):
-        raise IncompatibleError(
-            f"agent {agent.card.name!r} is relative already, to anchor set {agent.encoder.anchor_set}"
-        )
-    if len(anchor_images) < 2:
-        raise InvalidInputError(f"anchors: expected 2 or more, found {len(anchor_images)}")
-    if len(states) < 20:
-        raise InvalidInputError(f"states: expected 20 or more to distil on, found {len(states)}")
+    _check(agent, anchor_images, states)
     base = copy.deepcopy(agent.encoder)
     spec = RelativeSpec(
         base=base.spec(),  # type: ignore[arg-type]
@@ -114,6 +107,17 @@ def relativize_agent(
         }
     )
     return Relativized(Agent(encoder, draft.controller, card), agreement, kl)
+
+
+def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.uint8]) -> None:
+    if isinstance(agent.encoder, RelativeEncoder):
+        raise IncompatibleError(
+            f"agent {agent.card.name!r} is relative already, to anchor set {agent.encoder.anchor_set}"
+        )
+    if len(anchor_images) < 2:
+        raise InvalidInputError(f"anchors: expected 2 or more, found {len(anchor_images)}")
+    if len(states) < 20:
+        raise InvalidInputError(f"states: expected 20 or more to distil on, found {len(states)}")
 
 
 def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:

@@ -45,11 +45,9 @@ class TrainingResult:
     """One row an evaluation: steps, return, success, length."""
 
 
-def train_ppo(
+def build_ppo(
     card: AgentCard,
-    folder: Path,
     *,
-    total_steps: int,
     num_envs: int = 16,
     n_steps: int = 128,
     n_epochs: int = 4,
@@ -62,54 +60,32 @@ def train_ppo(
     entropy: float = 0.01,
     value: float = 0.5,
     max_grad_norm: float = 0.5,
-    evaluate_every: int = 16_384,
-    evaluation_episodes: int = 64,
-    stop_at_success: float | None = None,
-    stop_patience: int = 1,
-    film: bool = True,
-    checkpoint_every: int = 32_768,
-    anchor_images: NDArray[np.uint8] | None = None,
-    alpha: float = 0.999,
     device: str = "cpu",
     precision: Precision = "float32",
-    resume: bool = False,
-    progress: Style = "auto",
-) -> TrainingResult:
-    """Train the agent that a card describes, by PPO.
+) -> PPO:
+    """Make Stable-Baselines3's PPO around the encoder and controller that a card describes, in the card's world.
 
     Args:
         card: world, seed and the specifications of encoder and controller.
-        folder: where TensorBoard events and checkpoints go.
-        total_steps: environment steps to train for.
         num_envs, n_steps, n_epochs, n_minibatches: a rollout is `num_envs * n_steps` steps, used `n_epochs` times in
             `n_minibatches` batches.
         learning_rate, lr_schedule: of Adam; `linear` anneals it to 0.
         gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
-        evaluate_every, evaluation_episodes: a sampled evaluation of so many episodes every so many steps.
-        stop_at_success, stop_patience: end once so many evaluations in a row reach this success rate (None: never).
-        film: write an evaluation video to TensorBoard.
-        checkpoint_every: steps between checkpoints; generators are seeded anew at each.
-        anchor_images: uint8 `(k, H, W, C)`; needed by a relative encoder.
-        alpha: share of the anchors' embeddings that stays at each update (R3L: 0.999).
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision; a third faster with large encoders.
-        resume: continue from the newest checkpoint in `folder`.
-        progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
 
     Raises:
-        InvalidInputError: where a relative encoder comes without anchors, or batches do not divide.
+        InvalidInputError: where the minibatches do not divide a rollout.
     """
-    if (num_envs * n_steps) % n_minibatches:
-        raise InvalidInputError(
-            f"n_minibatches: {n_minibatches} does not divide a rollout of {num_envs * n_steps} steps"
-        )
-    environments = StableBaselinesVecEnv(make_vec(card.world.to_world(), num_envs, seed=card.seed))
-    model = PPO(
+    batch = num_envs * n_steps
+    if batch % n_minibatches:
+        raise InvalidInputError(f"n_minibatches: {n_minibatches} does not divide a rollout of {batch} steps")
+    return PPO(
         EncoderControllerPolicy,
-        environments,
+        StableBaselinesVecEnv(make_vec(card.world.to_world(), num_envs, seed=card.seed)),
         learning_rate=_schedule(learning_rate, lr_schedule),
         n_steps=n_steps,
-        batch_size=num_envs * n_steps // n_minibatches,
+        batch_size=batch // n_minibatches,
         n_epochs=n_epochs,
         gamma=gamma,
         gae_lambda=gae_lambda,
@@ -126,12 +102,50 @@ def train_ppo(
             "features_extractor_kwargs": {"encoder_spec": card.encoder},
         },
     )
+
+
+def train_ppo(
+    model: PPO,
+    card: AgentCard,
+    folder: Path,
+    *,
+    total_steps: int,
+    evaluate_every: int = 16_384,
+    evaluation_episodes: int = 64,
+    stop_at_success: float | None = None,
+    stop_patience: int = 1,
+    film: bool = True,
+    checkpoint_every: int = 32_768,
+    anchor_images: NDArray[np.uint8] | None = None,
+    alpha: float = 0.999,
+    resume: bool = False,
+    progress: Style = "auto",
+) -> TrainingResult:
+    """Train the agent that a card describes.
+
+    Args:
+        model: from `build_ppo` with the same card.
+        card: the agent's card.
+        folder: where TensorBoard events and checkpoints go.
+        total_steps: environment steps to train for.
+        evaluate_every, evaluation_episodes: a sampled evaluation of so many episodes every so many steps.
+        stop_at_success, stop_patience: end once so many evaluations in a row reach this success rate (None: never).
+        film: write an evaluation video to TensorBoard.
+        checkpoint_every: steps between checkpoints; generators are seeded anew at each.
+        anchor_images: uint8 `(k, H, W, C)`; needed by a relative encoder.
+        alpha: share of the anchors' embeddings that stays at each update (R3L: 0.999).
+        resume: continue from the newest checkpoint in `folder`.
+        progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
+
+    Raises:
+        InvalidInputError: where a relative encoder comes without anchors.
+        ArtefactError: where a checkpoint is damaged or belongs to another network.
+    """
     model.set_logger(configure(str(folder), ["tensorboard"]))
     counters, best = Progress(), None
     checkpoints = list_checkpoints(folder / "checkpoints") if resume else []
     if checkpoints:
         counters, best = load_checkpoint(model, checkpoints[-1])
-    callbacks: list[BaseCallback] = []
     evaluation = EvaluationCallback(
         card,
         counters,
@@ -142,12 +156,13 @@ def train_ppo(
         stop_patience=stop_patience,
         film=film,
     )
-    checkpointing = CheckpointCallback(
-        folder / "checkpoints", counters, evaluation, seed=card.seed, every=checkpoint_every
-    )
-    callbacks = [evaluation, checkpointing]
+    callbacks: list[BaseCallback] = [
+        evaluation,
+        CheckpointCallback(folder / "checkpoints", counters, evaluation, seed=card.seed, every=checkpoint_every),
+    ]
     if isinstance(model.policy.encoder, RelativeEncoder):
-        callbacks.append(AnchorCallback(_anchor_tensor(anchor_images, device), alpha, fresh=not checkpoints))
+        images = _anchor_tensor(anchor_images, model.device)
+        callbacks.append(AnchorCallback(images, alpha, fresh=not checkpoints))
     if progress != "none":
         callbacks.append(ProgressCallback(total_steps, evaluation, progress))
     return _run(model, card, callbacks, counters, evaluation, total_steps)
@@ -199,7 +214,7 @@ def _schedule(learning_rate: float, kind: str) -> Callable[[float], float] | flo
     return linear
 
 
-def _anchor_tensor(images: NDArray[np.uint8] | None, device: str) -> torch.Tensor:
+def _anchor_tensor(images: NDArray[np.uint8] | None, device: torch.device) -> torch.Tensor:
     if images is None:
         raise InvalidInputError("anchor_images: a relative encoder needs the images of its anchor set")
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device).float().div_(255.0)
