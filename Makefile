@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export SDL_VIDEODRIVER ?= dummy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench clean
+.PHONY: help setup test lint demo bench docs clean
 
 help:
 	@echo "make setup   install rlstitch and the developers' tools into $(VENV)"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    check style, types and import contracts"
 	@echo "make demo    train two agents, stitch them, write a report (installs rlstitch alone)"
 	@echo "make bench   measure speed beside the usual tools; takes minutes"
+	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove caches and $(VENV)"
 
 $(BIN)/python:
@@ -30,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[dev,ot,faiss]'
+	$(PIP_INSTALL) -e '.[dev,docs,ot,faiss]'
 	@touch $(VENV)/.installed $@
 
 setup: $(VENV)/.installed-dev
@@ -50,5 +51,9 @@ demo: $(VENV)/.installed
 bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+# The theme's notice about its own future is no warning about these pages.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,46 @@
+"""What mkdocs does besides its own: notebooks become pages, and every page of docs/results is listed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+
+def on_config(config: Any) -> Any:
+    """Fill the empty list of results."""
+    folder = Path(config["docs_dir"]) / "results"
+    for entry in config["nav"]:
+        if "Results" in entry:
+            pages = sorted(page.name for page in folder.glob("*.md"))
+            entry["Results"] = [f"results/{page}" for page in sorted(pages, key="README.md".__ne__)]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Beside each notebook, a page of its cells and their stored outputs; nothing is executed."""
+    for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        text = Path(str(notebook.abs_src_path)).read_text(encoding="utf-8")
+        page = notebook.src_uri.removesuffix("ipynb") + "md"
+        files.append(File.generated(config, page, content=to_markdown(json.loads(text), page)))
+    return files
+
+
+def to_markdown(notebook: dict[str, Any], name: str) -> str:
+    """A notebook of format 4 as Markdown: code and text outputs in fences."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else _fence(source, "python"))
+        for output in cell.get("outputs", []):
+            if output["output_type"] not in ("stream", "execute_result"):
+                raise PluginError(f"{name}: outputs must be text, found {output['output_type']!r}")
+            parts.append(_fence("".join(output.get("text") or output["data"]["text/plain"]), "text"))
+    return "\n\n".join(parts) + "\n"
+
+
+def _fence(text: str, language: str) -> str:
+    return f"```{language}\n{text.rstrip()}\n```"

@@ -1,0 +1,36 @@
+"""The site builds without a warning, and its pages load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a browser fetches when it opens a page; links that a reader may follow are no such thing.
+FETCHED = re.compile(
+    r'<(?:script|img|iframe|source)[^>]*\ssrc="?(https?:[^\s">]*)|<link[^>]*\shref="?(https?:[^\s">]*)'
+)
+
+
+def test_the_site_builds_and_is_self_contained(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings_handlers.python")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    warnings = [line for line in built.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
+    # Tables of results are written by long runs and may not be there yet.
+    assert [line for line in warnings if "Doc file 'results/" not in line] == []
+    pages = {page.relative_to(tmp_path / "site").as_posix(): page for page in (tmp_path / "site").rglob("*.html")}
+    assert {"index.html", "latent/translation.html", "api/measures.html", "tutorial/word_vectors.html"} <= pages.keys()
+    texts = {name: page.read_text(encoding="utf-8") for name, page in pages.items()}
+    assert {name: found for name, text in texts.items() if (found := FETCHED.findall(text))} == {}
+    # Examples of docstrings are shown as code, not as quotations.
+    assert "procrustes_distance(square" in re.sub("<[^>]*>", "", texts["api/measures.html"])
+    assert all("<blockquote>" not in text for name, text in texts.items() if name.startswith("api/"))
