@@ -8,7 +8,9 @@ from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
+from rlstitch.pipelines import films
 from rlstitch.pipelines import relativize as pipeline
+from rlstitch.rollouts import video
 
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
 """Hundreds of views, quickly found, and episodes that soon end in the lava."""
@@ -45,3 +47,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     states, distil = pipeline.visited_states, pipeline.distil
     monkeypatch.setattr(pipeline, "visited_states", lambda agent, seed: states(agent, count=300, seed=seed))
     monkeypatch.setattr(pipeline, "distil", lambda *args, **kwargs: distil(*args, **kwargs, steps=80, batch_size=64))
+
+
+@pytest.fixture
+def short_films(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Films of a few small frames."""
+    monkeypatch.setattr(films, "_FRAMES", 6)
+    monkeypatch.setattr(video, "_FILM_TILE", 8)

@@ -99,12 +99,12 @@ def test_relative_agents_that_do_not_fit(two, stored, refused) -> None:
     near, far = (stored(f"rel{count}", representation="relative", relative__anchors=count) for count in (8, 9))
     assert near.card.anchors is not None
     assert far.card.anchors is not None
-    found = refused("stitch --encoder rel8 --policy rel9 --method relative --episodes 2")
+    found = refused("stitch --encoder rel8 --policy rel9 --method relative --pairs 24")
     assert near.card.anchors.identity in found
     assert far.card.anchors.identity in found
-    found = refused("stitch --encoder rel8 --policy green --method relative --episodes 2")
+    found = refused("stitch --encoder rel8 --policy green --method relative --pairs 24")
     assert "agent 'green' is absolute" in found
-    found = refused("stitch --encoder rel8 --policy green --method naive --episodes 2")
+    found = refused("stitch --encoder rel8 --policy green --method naive --pairs 24")
     assert "agent 'rel8' is relative and 'green' is absolute" in found
     assert "agent 'rel8' is relative already" in refused("relativize rel8 --anchors 8")
 

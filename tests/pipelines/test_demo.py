@@ -22,6 +22,7 @@ from rlstitch.pipelines import films
 from rlstitch.pipelines import train as training
 from rlstitch.pipelines.config import find_config
 from rlstitch.pipelines.demo import ATTEMPTS, DemoOutcome, demo
+from rlstitch.rollouts import video
 
 # A world where episodes soon end in the lava, and a training of a few steps: what the agents can do is no matter here.
 TINY = {
@@ -46,6 +47,7 @@ def short() -> Iterator[None]:
         patch.setattr(module, "_EPISODES", 12)
         patch.setattr(training, "FINAL_EPISODES", 4)
         patch.setattr(films, "_FRAMES", 6)
+        patch.setattr(video, "_FILM_TILE", 8)
         yield
 
 

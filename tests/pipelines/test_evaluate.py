@@ -10,7 +10,6 @@ import pytest
 
 from rlstitch.cli.main import main
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.pipelines import films
 from rlstitch.pipelines.evaluate import evaluate
 from rlstitch.rollouts.evaluation import evaluate as play
 
@@ -62,8 +61,7 @@ def test_greedy_actions_are_said_to_be_greedy(two):
     assert "greedy actions" in str(outcome)
 
 
-def test_a_film_is_made_in_the_world_that_was_played(two, workplace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(films, "_FRAMES", 6)
+def test_a_film_is_made_in_the_world_that_was_played(two, workplace: Path, short_films):
     outcome = evaluate("red", variation="green", episodes=2, video=True)
     assert [path.name for path in outcome.videos] == ["red-green.mp4", "red-green.gif"]
     assert all((workplace / path).stat().st_size > 1000 for path in outcome.videos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stitch_samples import unlike_weights
 
@@ -13,6 +14,7 @@ from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.pipelines.relativize import relativize
 from rlstitch.pipelines.stitch import stitch
+from rlstitch.stitching.relativize import visited_states
 
 
 def test_two_agents_are_relativized_on_one_anchor_set_and_joined(two, quick, workplace: Path):
@@ -90,7 +92,11 @@ def test_the_command_prints_it(two, quick, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_shipped_agent_keeps_what_it_does(workplace: Path):
-    outcome = relativize("doorkey-red-s1", episodes=40, save=False)
+    agent = load_agent("doorkey-red-s1")
+    outcome = relativize(agent, episodes=40, save=False)
     before, after = outcome.before.summary().mean.estimate, outcome.after.summary().mean.estimate
     assert outcome.relativized.action_agreement >= 0.95
+    assert outcome.relativized.kl < 0.1
     assert after >= before - 0.05
+    fresh = visited_states(agent, count=500, seed=77)
+    assert np.mean(outcome.agent.act(fresh) == agent.act(fresh)) >= 0.95

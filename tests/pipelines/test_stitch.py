@@ -12,7 +12,6 @@ from stitch_samples import WIDTH, mixing, moved, unlike_weights
 from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
 from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.pipelines import films
 from rlstitch.pipelines.stitch import stitch
 from rlstitch.rollouts.evaluation import evaluate
 
@@ -109,8 +108,7 @@ def test_an_agent_that_is_there_is_kept_to_the_byte_unless_forced(two, workplace
     assert [parent.name for parent in load_agent("kept").card.parents] == ["green", "red"]
 
 
-def test_films_are_written_where_asked_for(two, workplace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(films, "_FRAMES", 6)
+def test_films_are_written_where_asked_for(two, workplace: Path, short_films):
     outcome = stitch("red", "green", name="filmed", video=True, **FAST)
     assert [path.suffix for path in outcome.videos] == [".mp4", ".gif"]
     assert all((workplace / path).stat().st_size > 1000 for path in outcome.videos)
