@@ -31,7 +31,7 @@ def svcca(x: Array, y: Array, *, variance: float = 0.99) -> float:
 def pwcca(x: Array, y: Array) -> float:
     """Mean canonical correlation, weighted by how much of x each canonical direction accounts for, in [0, 1].
 
-    Morcos et al. 2018 (1806.05759), eq. 3. Not symmetric: the weights are sums of |<direction, column of x>|, so a
+    Morcos et al. 2018 (1806.05759), eq. 3. Not symmetric: the weights are sums of |direction . column of x|, so a
     rotation of x changes them; any invertible linear map of y does not. Raises as `svcca` does.
 
     Examples:
