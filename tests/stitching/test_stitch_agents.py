@@ -12,12 +12,13 @@ from stitch_samples import WIDTH, mixing, moved, rotation, unlike_weights, untra
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
-from rlstitch.agents.encoder import TranslatedEncoder
+from rlstitch.agents.controller import build_controller
+from rlstitch.agents.encoder import TranslatedEncoder, build_encoder
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import fit
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import LatentPairs
-from rlstitch.stitching.stitch import METHODS, TRANSLATIONS, default_name, stitch_agents
+from rlstitch.stitching.stitch import METHODS, TRANSLATIONS, check_relative, default_name, stitch_agents
 
 SHIFT = torch.linspace(-2, 2, WIDTH)
 
@@ -249,3 +250,15 @@ def test_names_of_stitched_agents_are_names_of_agents():
 def test_every_method_is_tried_here():
     assert set(METHODS) == {"naive", "relative", *TRANSLATIONS, "auto"}
     assert {method for method, _, _ in PLANTED} == {*TRANSLATIONS, "auto"}
+
+
+def test_agents_that_project_differently_on_one_anchor_set_are_refused():
+    def relative(name, normalization):
+        one = untrained(name, seed=1)
+        spec = {"kind": "relative", "base": one.encoder.spec(), "anchors": 8, "anchor_set": "ab"}
+        controller = build_controller({**one.controller.spec(), "latent_dim": 8})
+        return Agent(build_encoder({**spec, "normalization": normalization}), controller, one.card)
+
+    check_relative(relative("a", "whiten"), relative("b", "whiten"))
+    with pytest.raises(IncompatibleError, match=r"cosine after whiten.*cosine after center"):
+        check_relative(relative("a", "whiten"), relative("b", "center"))

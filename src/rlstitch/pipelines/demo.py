@@ -22,7 +22,7 @@ from rlstitch.pipelines.config import TrainConfig, load_config
 from rlstitch.pipelines.films import film_side_by_side
 from rlstitch.pipelines.relativize import relativize
 from rlstitch.pipelines.report import Cell, Report, table_text, write_report
-from rlstitch.pipelines.runs import command_line
+from rlstitch.pipelines.runs import command_line, torch_threads
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import write_table
@@ -83,19 +83,9 @@ def demo(
     started = time.perf_counter()
     _check_folder(out)
     agents, remarks = _train_two(seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
-    cells: list[Cell] = []
-    measure = Measure(episodes=_EPISODES, seed=seed)
-    cells.append(measure.random_cell(agents[0].card.world.to_world()))
-    cells += [measure.native_cell(agent) for agent in agents]
-    _say("relativizing both agents on one anchor set")
-    relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
-    for agent in relative:
-        save_agent(agent, out / "agents" / agent.card.name, force=True)
-    videos = []
-    for i, j in ((0, 1), (1, 0)):
-        rows, video = _cross(measure, (agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), out)
-        cells += rows
-        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))
+    # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
+    with torch_threads(1):
+        cells, videos = _measure_all(agents, Measure(episodes=_EPISODES, seed=seed), out)
     write_table([cell.to_row() for cell in cells], out / "cells")
     summary = _summary(cells)
     next_commands = _next_commands(agents, out)
@@ -112,6 +102,22 @@ def demo(
     page = out / "report.html"
     write_report(report, page)
     return DemoOutcome(cells, summary, remarks, page, seconds, next_commands)
+
+
+def _measure_all(agents: list[Agent], measure: Measure, out: Path) -> tuple[list[Cell], list[tuple[str, Path]]]:
+    """Evaluate the baselines, relativize, and cross both ways: all rows of the table, and the films."""
+    cells = [measure.random_cell(agents[0].card.world.to_world())]
+    cells += [measure.native_cell(agent) for agent in agents]
+    _say("relativizing both agents on one anchor set")
+    relative = [relativize(agent, seed=measure.seed, episodes=_EPISODES, save=False).agent for agent in agents]
+    for agent in relative:
+        save_agent(agent, out / "agents" / agent.card.name, force=True)
+    videos = []
+    for i, j in ((0, 1), (1, 0)):
+        rows, video = _cross(measure, (agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), out)
+        cells += rows
+        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))
+    return cells, videos
 
 
 def _cross(

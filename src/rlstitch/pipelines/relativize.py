@@ -11,7 +11,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.envs import drawn_from_tiles
 from rlstitch.errors import IncompatibleError
 from rlstitch.pipelines.cells import Measure
-from rlstitch.pipelines.runs import ANCHORS, command_line, new_agent_folder
+from rlstitch.pipelines.runs import ANCHORS, command_line, new_agent_folder, torch_threads
 from rlstitch.pipelines.train import default_anchor_set
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Relativized, visited_states
@@ -83,14 +83,16 @@ def relativize(
     title = name or f"{source.card.name}-relativized"
     folder = new_agent_folder(title, force=force) if save else None
     world = source.card.world
-    relativized = distil(
-        source,
-        anchor_set.render(world.variation, world.tile_size),
-        visited_states(source, seed=seed),
-        anchor_set=anchor_set.identity,
-        seed=seed,
-        name=title,
-    )
+    # Distilling takes thousands of tiny steps, in which a second thread costs more than it brings.
+    with torch_threads(1):
+        relativized = distil(
+            source,
+            anchor_set.render(world.variation, world.tile_size),
+            visited_states(source, seed=seed),
+            anchor_set=anchor_set.identity,
+            seed=seed,
+            name=title,
+        )
     made = relativized.agent
     made.card = made.card.model_copy(update={"command": command_line()})
     measure = Measure(episodes=episodes, seed=seed)

@@ -31,6 +31,8 @@ def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -
             "agent name: expected letters, digits, '.', '_' and '-' (at most 100, the first a letter or digit), "
             f"found {name!r}"
         )
+    if agents.exists() and not agents.is_dir():
+        raise InvalidInputError(f"cannot save an agent in {agents}: expected a folder, found a file")
     folder = agents / name
     if folder.exists() and not force:
         raise InvalidInputError(

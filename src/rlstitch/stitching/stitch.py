@@ -127,6 +127,12 @@ def check_relative(encoder: Agent, policy: Agent) -> None:
             f"the agents are relative to different anchor sets: {encoder.card.name!r} to {found[0]}, "
             f"{policy.card.name!r} to {found[1]}"
         )
+    ways = [_projection(agent) for agent in (encoder, policy)]
+    if ways[0] != ways[1]:
+        raise IncompatibleError(
+            f"the agents project differently on the same anchors: {encoder.card.name!r} by {ways[0]}, "
+            f"{policy.card.name!r} by {ways[1]}"
+        )
 
 
 def check_widths(encoder: Agent, policy: Agent) -> None:
@@ -151,6 +157,11 @@ def check_widths(encoder: Agent, policy: Agent) -> None:
 
 def _anchor_set(agent: Agent) -> str | None:
     return agent.encoder.anchor_set if isinstance(agent.encoder, RelativeEncoder) else None
+
+
+def _projection(agent: Agent) -> str:
+    spec = agent.encoder.spec()
+    return f"{spec.get('similarity')} after {spec.get('normalization')}"
 
 
 def _least_change(policy: Agent, pairs: LatentPairs) -> tuple[str, Translation]:
