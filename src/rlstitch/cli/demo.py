@@ -19,10 +19,12 @@ class Demo:
     """Seed of everything."""
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
     """Where the demo writes; an older demo there is replaced."""
+    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap"
+    """What to train on; minigrid-doorkey-6x6 is harder and takes longer."""
 
     def run(self) -> int:
         """Run the demo, and print the table and where the report lies."""
         from rlstitch.pipelines.demo import demo
 
-        say(demo(seed=self.seed, out=self.out))
+        say(demo(seed=self.seed, out=self.out, preset=self.preset))
         return 0

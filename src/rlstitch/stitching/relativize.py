@@ -48,6 +48,7 @@ def relativize_agent(
     steps: int = 1500,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
+    noise: float = 0.3,
     seed: int = 0,
     name: str | None = None,
 ) -> Relativized:
@@ -60,6 +61,8 @@ def relativize_agent(
         anchor_set: identity of the anchor set.
         similarity, normalization, shrinkage: of the relative projection.
         steps, batch_size, learning_rate, seed: of the distillation (Adam).
+        noise: standard deviation of the noise that the similarities are distilled under, in units of their own: the
+            controller will be driven by other encoders, whose similarities differ a little.
         name: of the new agent; the agent's name with `-relativized` where it is not given.
 
     Raises:
@@ -92,6 +95,7 @@ def relativize_agent(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        noise=noise,
         generator=generator,
     )
     agreement, kl = _compare(agent.controller, draft.controller, latents[held], features[held])
@@ -138,6 +142,7 @@ def _distil(
     steps: int,
     batch_size: int,
     learning_rate: float,
+    noise: float,
     generator: torch.Generator,
 ) -> None:
     with torch.no_grad():
@@ -147,13 +152,16 @@ def _distil(
     continuous = isinstance(teacher.actions, BoxActions)
     targets = wanted if continuous else wanted.softmax(dim=1)
     scale = values.std().clamp_min(1e-3)
+    spread = noise * features.std()
     student.train()
     parameters = [p for p in student.parameters() if p is not student.log_std]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         batch = torch.randint(len(features), (batch_size,), generator=generator)
-        found, found_values = student(features[batch])
+        similarities = features[batch]
+        jitter = torch.randn(similarities.shape, generator=generator).to(similarities)
+        found, found_values = student(similarities + spread * jitter)
         if continuous:
             loss = functional.mse_loss(found, targets[batch])
         else:
@@ -174,9 +182,17 @@ def _compare(teacher: Controller, student: Controller, latents: Tensor, features
 
 
 def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, seed: int = 0) -> NDArray[np.uint8]:
-    """Return the first `count` observations uint8 `(count, H, W, C)` that a sampling agent meets in its own world."""
+    """Return the first `count` observations uint8 `(count, H, W, C)` that an agent meets in its own world.
+
+    In half of the environments it samples its policy. In the others each action is random with a probability that rises
+    from environment to environment up to 1: a trained agent sees few states, and a controller that is distilled on those
+    alone does not know what to do one mistake away from them.
+    """
     environments = make_vec(agent.card.world.to_world(), num_envs, seed=seed)
     generator = np.random.default_rng(seed)
+    stray = np.concatenate([np.zeros(num_envs // 2), np.linspace(0.0, 1.0, num_envs - num_envs // 2)])
+    space = environments.single_action_space
+    space.seed(seed)
     observations, _ = environments.reset(seed=seed)
     width = agent.controller.actions.width
     visited = []
@@ -187,6 +203,8 @@ def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, see
         else:
             noise = generator.standard_normal((num_envs, width))
         actions: Any = agent.act(observations, noise=noise)
+        for index in np.flatnonzero(generator.random(num_envs) < stray):
+            actions[index] = space.sample()
         observations, *_ = environments.step(actions)
     environments.close()
     return np.concatenate(visited)[:count]
