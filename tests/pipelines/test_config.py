@@ -208,9 +208,7 @@ def test_unknown_looks_and_tasks_offer_the_nearest() -> None:
 
 def test_similarities_are_those_of_the_latent_core() -> None:
     assert load_config("minigrid-doorkey", {"relative.similarity": "euclidean"}).relative.similarity == "euclidean"
-    with pytest.raises(
-        InvalidInputError, match=r"relative.similarity: .*'cosin'; did you mean cosine"
-    ):
+    with pytest.raises(InvalidInputError, match=r"relative.similarity: .*'cosin'; did you mean cosine"):
         load_config("minigrid-doorkey", {"relative.similarity": "cosin"})
 
 

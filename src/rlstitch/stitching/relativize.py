@@ -185,8 +185,8 @@ def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, see
     """Return the first `count` observations uint8 `(count, H, W, C)` that an agent meets in its own world.
 
     In half of the environments it samples its policy. In the others each action is random with a probability that rises
-    from environment to environment up to 1: a trained agent sees few states, and a controller that is distilled on those
-    alone does not know what to do one mistake away from them.
+    from environment to environment up to 1: a trained agent sees few states, and a controller that is distilled on
+    those alone does not know what to do one mistake away from them.
     """
     environments = make_vec(agent.card.world.to_world(), num_envs, seed=seed)
     generator = np.random.default_rng(seed)
