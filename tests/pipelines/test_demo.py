@@ -161,7 +161,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
 
 
 def test_settings_do_not_reach_what_makes_it_a_demo(short: None) -> None:
-    config = module._config("green", 5, 1, {**TINY, "variation": "blue", "seed": 9, "name": "x", "tile_size": 4})
+    config = module._config(
+        module.PRESET, "green", 5, 1, {**TINY, "variation": "blue", "seed": 9, "name": "x", "tile_size": 4}
+    )
     assert (config.variation, config.seed, config.name, config.tile_size) == ("green", 100_012, "demo-green", 4)
 
 

@@ -14,13 +14,14 @@ from rlstitch.pipelines.train import train
 
 # Cuts itself off right after the second checkpoint and some steps more, at a moment that needs no clock.
 CUT_OFF = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 import rlstitch.training.callbacks as callbacks
 from rlstitch.pipelines.config import TrainConfig
 from rlstitch.pipelines.train import train
 
-seen = 0
+# A background job inherits that Ctrl-C is ignored; a user's terminal does not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 step = callbacks.CheckpointCallback._on_step
 
 def cut_off(self):

@@ -20,7 +20,7 @@ class Stitch:
     """Agent that gives the controller, and the task."""
     method: Literal["naive", "relative", "orthogonal", "linear", "affine", "auto"] = "affine"
     """What stands between the two; auto takes the map that changes actions least on held-out pairs."""
-    pairs: Annotated[int, arg(metavar="NUMBER")] = 512
+    pairs: Annotated[int, arg(metavar="NUMBER")] = 1024
     """Paired observations that a translation is fitted on."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""

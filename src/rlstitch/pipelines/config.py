@@ -81,9 +81,9 @@ class RelativeConfig(_Section):
     anchors: Annotated[Count, Field(le=65536)] = 128
     selection: Literal["random", "farthest", "farthest_cosine", "kmedoids"] = "farthest"
     similarity: Text = "cosine"
-    normalization: Literal["identity", "center", "standardize", "whiten"] = "whiten"
+    normalization: Literal["identity", "center", "standardize", "whiten"] = "standardize"
     shrinkage: Fraction = 0.1
-    alpha: Fraction = 0.999
+    alpha: Fraction = 0.99
 
     @field_validator("similarity")
     @classmethod

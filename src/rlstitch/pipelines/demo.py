@@ -220,9 +220,10 @@ def _summary(cells: list[Cell]) -> str:
     translated, relative, naive = mean("affine"), mean(POST_HOC), mean("naive")
     if translated is None or relative is None or naive is None:
         return "The native agents earn no more than random actions, so that there is nothing to keep."
+    mixed = f"{naive:.0f} %" if naive >= 1 else "nothing"
     return (
         f"Stitched agents keep {translated:.0f} % (translation) and {relative:.0f} % (relative) "
-        f"of what the native agents earn; mixed naively they keep {naive:.0f} %."
+        f"of what the native agents earn; mixed naively they keep {mixed}."
     )
 
 

@@ -51,7 +51,7 @@ def stitch(
     policy: str | Path | Agent,
     *,
     method: str = "affine",
-    pairs: int = 512,
+    pairs: int = 1024,
     episodes: int = 100,
     seed: int = 0,
     deterministic: bool = False,

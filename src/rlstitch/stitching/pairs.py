@@ -45,7 +45,7 @@ class LatentPairs:
             raise InvalidInputError("held-out pairs: there are none; collect more distinct views or fit on fewer pairs")
 
 
-def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 512, held: int = 128, seed: int = 0) -> LatentPairs:
+def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int = 128, seed: int = 0) -> LatentPairs:
     """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
 
     The views come from a mixture of random, held-random and policy-driven actions. Symbolic views of a MiniGrid are
