@@ -75,7 +75,9 @@ class Measure:
         """Return a stitched agent's row under those of its baselines: random, native, naive."""
         world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
         rows = [self.random_cell(world), self.native_cell(policy)]
-        naive = self.naive_cell(encoder, policy, pairs) if stitch.report.method != "naive" else None
+        # With nothing in between, relative stitching *is* the naive combination of two agents that speak one language.
+        alike = stitch.report.method in ("naive", "relative")
+        naive = None if alike else self.naive_cell(encoder, policy, pairs)
         rows += [] if naive is None else [naive]
         return [*rows, self.stitched_cell(encoder, policy, stitch.agent, stitch.report.method, stitch.report)]
 
