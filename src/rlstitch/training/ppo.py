@@ -72,7 +72,7 @@ def build_ppo(
         learning_rate, lr_schedule: of Adam; `linear` anneals it to 0.
         gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
         device: torch device.
-        precision: `bfloat16` computes the encoder in mixed precision; a third faster with large encoders.
+        precision: `bfloat16` computes the encoder in mixed precision, which pays with large encoders.
 
     Raises:
         InvalidInputError: where the minibatches do not divide a rollout.
