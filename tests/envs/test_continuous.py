@@ -75,9 +75,11 @@ def test_actions_that_are_none_are_refused(actions, message):
 
 def test_bounds_belong_to_the_actions():
     env = make_vec(STEERED, 2, seed=0)
-    env.reset()
-    env.step(np.array([[-1.0, 1.0], [1.0, -1.0]]))
+    before, _ = env.reset()
+    before = before.copy()
+    after, *_ = env.step(np.array([[-1.0, 1.0], [1.0, -1.0]]))
     env.close()
+    assert not np.array_equal(before[0], after[0]), "an action on the bound had no effect"
 
 
 @pytest.mark.parametrize(
