@@ -1,6 +1,6 @@
 """Where the time of a training goes: environment, rollout forward passes, gradient steps, the rest.
 
-python benchmarks/training_profile.py [--arch small|nature] [--steps 16384] [--threads 1]
+python benchmarks/training_profile.py [--arch small|nature] [--steps 16384] [--threads 1] [--no-distinct]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from stable_baselines3 import PPO
 
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
+from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
 
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--arch", default="small")
     parser.add_argument("--steps", type=int, default=16_384)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--distinct", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     environments = StableBaselinesVecEnv(make_vec(World(ENVIRONMENT), 16, seed=0))
@@ -52,6 +54,7 @@ def main() -> None:
         learning_rate=1e-3,
         device="cpu",
         seed=0,
+        rollout_buffer_class=DistinctRolloutBuffer if options.distinct else None,
         policy_kwargs={
             "controller_spec": {"latent_dim": 64, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
             "features_extractor_class": EncoderExtractor,

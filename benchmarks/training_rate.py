@@ -3,7 +3,8 @@
 Network, PPO settings, number of environments and steps are equal in all rows; only the environments differ:
 
 - `free`: hands out the same observations again and again: the ceiling that gradient steps and rollout allow;
-- `rlstitch`: `make_vec` and `StableBaselinesVecEnv`;
+- `rlstitch`: `make_vec` and `StableBaselinesVecEnv`, updates as Stable-Baselines3 makes them;
+- `rlstitch, distinct`: the same, each distinct view of a minibatch encoded once, as `rlstitch train` does;
 - `stock dummy`, `stock subproc`: `RGBImgPartialObsWrapper` in Stable-Baselines3's own vector environments.
 
     python benchmarks/training_rate.py [--rounds 3] [--steps 16384] [--threads 2]
@@ -29,6 +30,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rlstitch.agents.card import current_versions
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
+from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
 
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
@@ -89,8 +91,11 @@ def make(kind: str) -> VecEnv:
     return SubprocVecEnv([stock_environment] * NUM_ENVS, start_method="forkserver")
 
 
-def rate(kind: str, arch: str, steps: int, precision: str = "float32") -> float:
-    """Train for `steps` steps after a warm-up of one rollout and return steps a second."""
+def rate(kind: str, arch: str, steps: int, precision: str = "float32", distinct: bool = False) -> float:
+    """Train for `steps` steps after a warm-up of one rollout and return steps a second.
+
+    `distinct`: encode each distinct view of a minibatch once, with a fused optimiser, as `rlstitch train` does.
+    """
     environments = make(kind)
     model = PPO(
         EncoderControllerPolicy,
@@ -101,8 +106,10 @@ def rate(kind: str, arch: str, steps: int, precision: str = "float32") -> float:
         learning_rate=1e-3,
         device="cpu",
         seed=0,
+        rollout_buffer_class=DistinctRolloutBuffer if distinct else None,
         policy_kwargs={
             "precision": precision,
+            "optimizer_kwargs": {"eps": 1e-5, "fused": distinct},
             "controller_spec": {"latent_dim": 64, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
             "features_extractor_class": EncoderExtractor,
             "features_extractor_kwargs": {
@@ -133,7 +140,8 @@ def main() -> None:
         rounds = [
             {
                 **{kind: rate(kind, arch, options.steps) for kind in kinds},
-                "rlstitch bfloat16": rate("rlstitch", arch, options.steps, "bfloat16"),
+                "rlstitch, distinct": rate("rlstitch", arch, options.steps, distinct=True),
+                "rlstitch, distinct, bfloat16": rate("rlstitch", arch, options.steps, "bfloat16", distinct=True),
             }
             for _ in range(options.rounds)
         ]

@@ -14,6 +14,7 @@ from rlstitch.agents.controller import Controller, build_controller, build_trunk
 from rlstitch.agents.encoder import Encoder, build_encoder
 from rlstitch.agents.specs import ControllerSpec, parse_controller_spec
 from rlstitch.errors import InvalidInputError
+from rlstitch.training.buffer import DistinctObservations
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -75,9 +76,14 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         encoder: Encoder = self.features_extractor.encoder
         return encoder
 
-    def extract_features(self, obs: Tensor, features_extractor: Any = None) -> Tensor:
-        """Encode uint8 observations; unlike the stock preprocessing this converts in place, one pass less a batch."""
-        images = obs.float().div_(255.0)
+    def extract_features(self, obs: Tensor | DistinctObservations, features_extractor: Any = None) -> Tensor:
+        """Encode uint8 observations, each distinct one once where the buffer has told them apart."""
+        if isinstance(obs, DistinctObservations):
+            return self._encode(obs.images)[obs.where]
+        return self._encode(obs)
+
+    def _encode(self, obs: Tensor) -> Tensor:
+        images = obs.float().div_(255.0)  # in place, unlike the stock preprocessing: one pass less a batch
         if not self._autocast:
             latents: Tensor = self.features_extractor(images)
             return latents

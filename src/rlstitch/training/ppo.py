@@ -20,6 +20,7 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.envs import StableBaselinesVecEnv, make_vec
 from rlstitch.errors import InvalidInputError
+from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.callbacks import AnchorCallback, CheckpointCallback, EvaluationCallback
 from rlstitch.training.checkpoint import Progress, list_checkpoints, load_checkpoint, reseed
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
@@ -95,9 +96,11 @@ def build_ppo(
         max_grad_norm=max_grad_norm,
         seed=card.seed,
         device=device,
+        rollout_buffer_class=DistinctRolloutBuffer,
         policy_kwargs={
             "controller_spec": card.controller,
             "precision": precision,
+            "optimizer_kwargs": {"eps": 1e-5, "fused": True},  # as the stock policy's Adam, in one kernel
             "features_extractor_class": EncoderExtractor,
             "features_extractor_kwargs": {"encoder_spec": card.encoder},
         },

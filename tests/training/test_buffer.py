@@ -1,0 +1,92 @@
+"""The buffer that hands out distinct observations once: the same samples, latents and gradients as the stock one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+from stable_baselines3.common.buffers import RolloutBuffer
+
+from rlstitch.training.buffer import DistinctObservations, DistinctRolloutBuffer, identities
+from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
+
+STEPS, ENVS = 16, 4
+SPACE, ACTIONS = spaces.Box(0, 255, (3, 40, 40), np.uint8), spaces.Discrete(3)
+
+
+def filled(kind: type[RolloutBuffer], distinct: int) -> RolloutBuffer:
+    generator = np.random.default_rng(0)
+    views = generator.integers(0, 256, (distinct, *SPACE.shape), dtype=np.uint8)
+    buffer = kind(STEPS, SPACE, ACTIONS, n_envs=ENVS)
+    for _ in range(STEPS):
+        seen = views[generator.integers(0, distinct, ENVS)]
+        numbers = generator.normal(size=(3, ENVS)).astype(np.float32)
+        actions = generator.integers(0, 3, ENVS)
+        buffer.add(seen, actions, numbers[0], np.zeros(ENVS), torch.tensor(numbers[1]), torch.tensor(numbers[2]))
+    buffer.compute_returns_and_advantage(torch.zeros(ENVS), np.zeros(ENVS))
+    return buffer
+
+
+def samples(kind: type[RolloutBuffer], distinct: int) -> list[Any]:
+    np.random.seed(0)  # noqa: NPY002 (the stock buffer draws from it)
+    return list(filled(kind, distinct).get(32))
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**31))
+def test_identities_name_the_first_equal_observation(count: int, width: int, seed: int) -> None:
+    observations = np.random.default_rng(seed).integers(0, 2, (count, 1, width), dtype=np.uint8)
+    first = [next(j for j in range(count) if np.array_equal(observations[i], observations[j])) for i in range(count)]
+    assert identities(observations).tolist() == first
+
+
+@pytest.mark.parametrize("distinct", [1, 5, 12])
+def test_samples_are_those_of_the_stock_buffer(distinct: int) -> None:
+    for ours, stock in zip(samples(DistinctRolloutBuffer, distinct), samples(RolloutBuffer, distinct), strict=True):
+        assert isinstance(ours.observations, DistinctObservations)
+        assert len(ours.observations.images) <= distinct
+        assert torch.equal(ours.observations.all(), stock.observations)
+        for name in ("actions", "old_values", "old_log_prob", "advantages", "returns"):
+            assert torch.equal(getattr(ours, name), getattr(stock, name))
+
+
+def test_a_rollout_without_repeats_is_handed_out_as_it_is() -> None:
+    buffer = DistinctRolloutBuffer(STEPS, SPACE, ACTIONS, n_envs=ENVS)
+    buffer.observations[:] = np.random.default_rng(0).integers(0, 256, buffer.observations.shape)
+    buffer.full = True
+    assert all(isinstance(sample.observations, torch.Tensor) for sample in buffer.get(32))
+
+
+def test_a_new_rollout_is_told_apart_anew() -> None:
+    buffer = filled(DistinctRolloutBuffer, 2)
+    list(buffer.get(32))
+    buffer.reset()
+    buffer.observations[:] = 7
+    buffer.full = True
+    assert [len(sample.observations.images) for sample in buffer.get(32)] == [1, 1]  # type: ignore[union-attr]
+
+
+def test_loss_and_gradients_are_those_of_every_observation_by_itself() -> None:
+    encoder = {"kind": "cnn", "arch": "small", "image_shape": [40, 40, 3], "latent_dim": 8}
+    policy = EncoderControllerPolicy(
+        SPACE,
+        ACTIONS,
+        lambda _: 1e-3,
+        controller_spec={"latent_dim": 8, "actions": {"kind": "discrete", "n": 3}, "hidden": [8]},
+        features_extractor_class=EncoderExtractor,
+        features_extractor_kwargs={"encoder_spec": encoder},
+    )
+    gradients = []
+    for kind in (DistinctRolloutBuffer, RolloutBuffer):
+        sample = samples(kind, 5)[0]
+        values, log_prob, entropy = policy.evaluate_actions(sample.observations, sample.actions.long().flatten())
+        policy.zero_grad()
+        (values.flatten() * sample.advantages + log_prob * sample.returns + entropy).sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in policy.parameters() if parameter.grad is not None])
+    assert len(gradients[0]) > 8
+    for ours, stock in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, stock, rtol=1e-4, atol=1e-5)
