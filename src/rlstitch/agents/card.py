@@ -38,6 +38,12 @@ class WorldCard(_Card):
     task: Short = "standard"
     view: Literal["agent", "full"] = "agent"
     tile_size: Annotated[int, Field(ge=1, le=64)] = 8
+    backend: Literal["gymnasium", "envpool"] = "gymnasium"
+    actions: Literal["own", "discrete", "continuous"] = "own"
+    action_repeat: Annotated[int, Field(ge=1, le=100)] = 1
+    frame_stack: Annotated[int, Field(ge=1, le=32)] = 1
+    size: Pixels | None = None
+    crop: Pixels | None = None
 
     def to_world(self) -> World:
         """Return it as the value that environments are made from.

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from rlstitch.envs.tasks import ActionMap, action_map, check_task
+from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
 
@@ -24,6 +25,13 @@ def map_of(task: str, space: spaces.Discrete | spaces.Box, environment: str) -> 
             f"({space}); expected 'standard'"
         )
     return None
+
+
+def check_actions(world: World, space: spaces.Discrete | spaces.Box) -> None:
+    """Raises InvalidInputError where a world asks for the kind of actions that its environment has not."""
+    found = "discrete" if isinstance(space, spaces.Discrete) else "continuous"
+    if world.actions not in ("own", found):
+        raise InvalidInputError(f"actions: {world.environment} has {found} ones only, found {world.actions!r}")
 
 
 def apply_continuous(actions: npt.ArrayLike, space: spaces.Box, num_envs: int) -> npt.NDArray[np.float32]:

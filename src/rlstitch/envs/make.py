@@ -6,16 +6,21 @@ Order: the environment; the task (actions); the batch of environments; the look 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
 
-from rlstitch.envs.actions import apply_continuous, map_of
+from rlstitch.envs.actions import apply_continuous, check_actions, map_of
+from rlstitch.envs.car_racing import ACTIONS, STEERING, is_car_racing, make_car, pixel_look, split_look
+from rlstitch.envs.frames import Look, Observer, RepeatedAction
 from rlstitch.envs.minigrid import MiniGridVectorEnv
-from rlstitch.envs.registry import action_space, image_space, is_minigrid, make_single
+from rlstitch.envs.registry import action_space, drawn_from_tiles, image_space, make_single
 from rlstitch.envs.resets import Seeds, Waiting, read_reset
 from rlstitch.envs.tasks import apply_actions
 from rlstitch.envs.tiles import Images
@@ -23,6 +28,7 @@ from rlstitch.envs.variations import get_variation
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
+Batch = VectorEnv[Any, Any, Any]
 Autoreset = Literal["same_step", "disabled"]
 _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABLED}
 
@@ -49,34 +55,64 @@ def make_vec(
         raise InvalidInputError(f"num_envs: expected at least 1, found {num_envs}")
     if workers < 0:
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")
-    made = make_single(world.environment)
-    minigrid = is_minigrid(made)
     result: MiniGridVectorEnv | ImageVectorEnv
-    try:
-        if not minigrid:
-            # What cannot work is refused before anything is started: an error in another process is harder to read.
-            image_space(made, world.environment)
-            map_of(world.task, action_space(made, world.environment), world.environment)
-    finally:
-        made.close()
-    if minigrid:
+    if is_car_racing(world.environment):
+        result = ImageVectorEnv(_make_cars(world, num_envs, _MODES[autoreset], workers), world, seed)
+    elif world.backend == "envpool":
+        raise InvalidInputError(f"backend: envpool has no {world.environment}; expected the backend gymnasium for it")
+    elif drawn_from_tiles(world.environment):
         result = MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=_MODES[autoreset])
     else:
-        result = _make_generic(world, num_envs, seed, _MODES[autoreset], workers)
+        result = ImageVectorEnv(_make_generic(world, num_envs, _MODES[autoreset], workers), world, seed)
     result.action_space.seed(seed)
     result.single_action_space.seed(seed)
     return result
 
 
-def _make_generic(world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> ImageVectorEnv:
+def _make_cars(world: World, num_envs: int, mode: AutoresetMode, workers: int) -> Batch:
+    ground, _ = split_look(world.variation)
+    discrete = world.actions == "discrete"
+    map_of(world.task, spaces.Discrete(len(ACTIONS)) if discrete else STEERING, world.environment)
+    if world.backend == "envpool":
+        from rlstitch.envs.envpool_car import EnvpoolCars
+
+        return EnvpoolCars(num_envs, discrete=discrete, action_repeat=world.action_repeat, autoreset_mode=mode)
+    return _gather(functools.partial(make_car, ground, discrete=discrete), world, num_envs, mode, workers)
+
+
+def _make_generic(world: World, num_envs: int, mode: AutoresetMode, workers: int) -> Batch:
+    # What cannot work is refused before anything is started: an error in another process is harder to read.
     get_variation(world.variation).apply(np.zeros((1, 1, 1, 3), dtype=np.uint8))
-    makers = [functools.partial(make_single, world.environment) for _ in range(num_envs)]
-    batch: VectorEnv[Any, Any, Any]
+    made = make_single(world.environment)
+    try:
+        image_space(made, world.environment)
+        space = action_space(made, world.environment)
+        check_actions(world, space)
+        map_of(world.task, space, world.environment)
+    finally:
+        made.close()
+    return _gather(functools.partial(make_single, world.environment), world, num_envs, mode, workers)
+
+
+def _gather(
+    maker: Callable[[], gymnasium.Env[Any, Any]], world: World, num_envs: int, mode: AutoresetMode, workers: int
+) -> Batch:
+    makers = [functools.partial(_make_repeated, maker, world.action_repeat)] * num_envs
     if workers > 0:
-        batch = AsyncVectorEnv(makers, autoreset_mode=mode)
-    else:
-        batch = SyncVectorEnv(makers, autoreset_mode=mode)
-    return ImageVectorEnv(batch, world, seed)
+        return AsyncVectorEnv(makers, autoreset_mode=mode)
+    return SyncVectorEnv(makers, autoreset_mode=mode)
+
+
+def _make_repeated(maker: Callable[[], gymnasium.Env[Any, Any]], times: int) -> gymnasium.Env[Any, Any]:
+    made = maker()
+    return made if times == 1 else RepeatedAction(made, times)
+
+
+def look_of(world: World) -> Look:
+    """The part of a world's look that is a function of the images that its environment draws."""
+    if not is_car_racing(world.environment):
+        return get_variation(world.variation).apply
+    return pixel_look(world.variation) if world.backend == "envpool" else split_look(world.variation)[1].apply
 
 
 class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
@@ -89,7 +125,10 @@ class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         super().__init__(environment)
         self.world = world
         self.underlying: Images = np.zeros((environment.num_envs, 0, 0, 0), dtype=np.uint8)
-        self._variation = get_variation(world.variation)
+        drawn = cast("tuple[int, int, int]", environment.single_observation_space.shape)
+        self._observer = Observer(world, look_of(world), drawn, environment.num_envs)
+        self.single_observation_space = spaces.Box(0, 255, self._observer.shape, np.uint8)
+        self.observation_space = batch_space(self.single_observation_space, environment.num_envs)
         self._space = cast("spaces.Discrete | spaces.Box", environment.single_action_space)
         self._actions = map_of(world.task, self._space, world.environment)
         self._disabled = environment.metadata["autoreset_mode"] == AutoresetMode.DISABLED
@@ -110,7 +149,7 @@ class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         observations, infos = self.env.reset(seed=every, options={"reset_mask": mask})  # type: ignore[arg-type]
         self._waiting.started(rows)
         self.underlying = observations
-        return self._variation.apply(observations), infos
+        return self._observer.start(rows, observations[rows]), infos
 
     def step(self, actions: npt.NDArray[Any]) -> tuple[Images, Any, Any, Any, dict[str, Any]]:
         """One step of every environment; see `MiniGridVectorEnv.step`."""
@@ -122,8 +161,12 @@ class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             chosen = apply_actions(actions, cast("npt.NDArray[np.intp]", self._actions), self.num_envs)
         observations, rewards, terminations, truncations, infos = self.env.step(chosen)
         self.underlying = observations
-        for row in np.flatnonzero(infos.get("_final_obs", False)).tolist():
-            infos["final_obs"][row] = self._variation.apply(infos["final_obs"][row])
+        restarted = np.flatnonzero(infos.get("_final_obs", False))
+        for row in restarted.tolist():
+            infos["final_obs"][row] = self._observer.last(row, infos["final_obs"][row])
         if self._disabled:
             self._waiting.ended(terminations | truncations)
-        return self._variation.apply(observations), rewards, terminations, truncations, infos
+        seen = self._observer.step(observations)
+        if len(restarted):
+            seen = self._observer.start(restarted, observations[restarted])
+        return seen, rewards, terminations, truncations, infos

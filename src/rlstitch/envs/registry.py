@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rlstitch.envs.car_racing import is_car_racing
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
@@ -80,6 +81,8 @@ def drawn_from_tiles(environment: str) -> bool:
 
     Raises UnknownNameError where none is registered under that name.
     """
+    if is_car_racing(environment):
+        return False
     made = make_single(environment)
     made.close()
     return is_minigrid(made)

@@ -11,7 +11,12 @@ from rlstitch.envs.variations import get_variation
 from rlstitch.errors import IncompatibleError, InvalidInputError
 
 View = Literal["agent", "full"]
+Backend = Literal["gymnasium", "envpool"]
+Actions = Literal["own", "discrete", "continuous"]
 MAX_TILE_SIZE = 64
+_NUMBERS = {"tile_size": MAX_TILE_SIZE, "action_repeat": 100, "frame_stack": 32, "size": 4096, "crop": 4096}
+_OPTIONAL = ("size", "crop")
+_CHOICES: dict[str, Any] = {"view": View, "backend": Backend, "actions": Actions}
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,11 @@ class World:
     `environment` is a Gymnasium id. `view` and `tile_size` (pixels, 1..64) say how a MiniGrid is drawn: what the agent
     sees, turned its way, or the whole grid. Other environments draw themselves, and both are ignored.
 
+    `backend` says who steps it. `actions` chooses where an environment has both kinds (`own`: as it registers itself).
+    A decision is repeated for `action_repeat` of the environment's steps. What an environment draws is cut to its first
+    `crop` rows, shrunk to a square of side `size` by area averaging, and the last `frame_stack` images are channels of
+    one observation, oldest first. See `rlstitch.envs.frames`.
+
     Raises InvalidInputError for a value that cannot be used, UnknownNameError for an unknown variation or task.
     """
 
@@ -29,18 +39,29 @@ class World:
     task: str = "standard"
     view: View = "agent"
     tile_size: int = 8
+    backend: Backend = "gymnasium"
+    actions: Actions = "own"
+    action_repeat: int = 1
+    frame_stack: int = 1
+    size: int | None = None
+    crop: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("environment", "variation", "task", "view"):
+        for name in ("environment", "variation", "task", *_CHOICES):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
                 raise InvalidInputError(f"{name}: expected a name, found {value!r}")
-        if self.view not in get_args(View):
-            raise InvalidInputError(f"view: expected one of {', '.join(get_args(View))}, found {self.view!r}")
-        if isinstance(self.tile_size, bool) or not isinstance(self.tile_size, int):
-            raise InvalidInputError(f"tile_size: expected a whole number, found {self.tile_size!r}")
-        if not 1 <= self.tile_size <= MAX_TILE_SIZE:
-            raise InvalidInputError(f"tile_size: expected 1 to {MAX_TILE_SIZE}, found {self.tile_size}")
+        for name, choice in _CHOICES.items():
+            if (value := getattr(self, name)) not in get_args(choice):
+                raise InvalidInputError(f"{name}: expected one of {', '.join(get_args(choice))}, found {value!r}")
+        for name, most in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InvalidInputError(f"{name}: expected a whole number, found {value!r}")
+            if not 1 <= value <= most:
+                raise InvalidInputError(f"{name}: expected 1 to {most}, found {value}")
         get_variation(self.variation)
         check_task(self.task)
 
@@ -69,12 +90,22 @@ class World:
 def cell_world(encoder_world: World, controller_world: World) -> World:
     """The world where one agent's encoder drives another's controller: what the encoder sees, what the controller does.
 
-    The variation, view and tile size are the encoder's; the environment and task the controller's.
+    The variation and all that shapes an observation are the encoder's; the environment, the task and its actions, and
+    how often a decision is repeated are the controller's. Where the backends differ it is Gymnasium, which has every
+    look and task.
 
     Raises IncompatibleError where the two environments have no observations in common: their images differ in shape
     or in kind. UnknownNameError where an environment is not registered.
     """
-    cell = replace(encoder_world, environment=controller_world.environment, task=controller_world.task)
+    same_backend = encoder_world.backend == controller_world.backend
+    cell = replace(
+        encoder_world,
+        environment=controller_world.environment,
+        task=controller_world.task,
+        backend=controller_world.backend if same_backend else "gymnasium",
+        actions=controller_world.actions,
+        action_repeat=controller_world.action_repeat,
+    )
     if encoder_world.environment == controller_world.environment:
         return cell
     from rlstitch.envs.registry import observation_kind

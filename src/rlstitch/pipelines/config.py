@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,11 +18,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rlstitch.envs.tasks import check_task
 from rlstitch.envs.variations import get_variation
+from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.pipelines._config_text import describe_problems, parse_yaml, parse_yaml_file, set_dotted
 
 # Where a run is executed, not what it trains: a run may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads")
+# Keys that came after the first release: at their default they are left out, so that older runs are found again.
+_LATER = ("backend", "actions", "action_repeat", "frame_stack", "size", "crop")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -123,6 +127,12 @@ class TrainConfig(_Section):
     task: Text = "standard"
     view: Literal["agent", "full"] = "agent"
     tile_size: Annotated[Integer, Field(ge=1, le=64)] = 8
+    backend: Literal["gymnasium", "envpool"] = "gymnasium"
+    actions: Literal["own", "discrete", "continuous"] = "own"
+    action_repeat: Annotated[Integer, Field(ge=1, le=100)] = 1
+    frame_stack: Annotated[Integer, Field(ge=1, le=32)] = 1
+    size: Annotated[Integer, Field(ge=1, le=4096)] | None = None
+    crop: Annotated[Integer, Field(ge=1, le=4096)] | None = None
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = 0
     representation: Literal["absolute", "relative"] = "absolute"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -176,9 +186,19 @@ class TrainConfig(_Section):
         return self.model_dump(mode="json")
 
     @property
+    def world(self) -> World:
+        """The world that is trained in."""
+        return World(**{field.name: getattr(self, field.name) for field in fields(World)})
+
+    @property
     def hash8(self) -> str:
         """Eight hexadecimal digits of the SHA-256 over what is trained (device and threads left out)."""
-        identity = {key: value for key, value in self.resolved().items() if key not in _NOT_IDENTITY}
+        defaults = {key: field.default for key, field in type(self).model_fields.items() if key in _LATER}
+        identity = {
+            key: value
+            for key, value in self.resolved().items()
+            if key not in _NOT_IDENTITY and not (key in defaults and value == defaults[key])
+        }
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -129,7 +129,7 @@ def _refusals(run_folder: Path) -> Iterator[None]:
 
 def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     """Return the card of an agent to be trained, and its anchor set where it is relative."""
-    world = World(config.environment, config.variation, config.task, config.view, config.tile_size)
+    world = config.world
     environments = make_vec(world, 1, seed=config.seed)
     height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
     actions = actions_of(environments.single_action_space)

@@ -65,6 +65,8 @@ class EvaluationCallback(BaseCallback):
         writer = _writer(self)
         if writer is not None and self.num_timesteps == 0:
             observations = np.asarray(self.model._last_obs)[:8]
+            if observations.shape[1] not in (1, 3):  # of stacked images the newest
+                observations = observations[:, -3:] if observations.shape[1] % 3 == 0 else observations[:, -1:]
             writer.add_images("observations/sample", observations, 0, dataformats="NCHW")
 
     def _on_rollout_start(self) -> None:

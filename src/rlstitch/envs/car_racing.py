@@ -1,0 +1,115 @@
+"""CarRacing: the colours of its ground, its camera, and its two kinds of actions.
+
+Gymnasium's own environment is given another palette: exact. Where another backend draws, or an image is there already,
+the ground is recoloured in the finished picture: nearly exact (its edges are blends; see `recolour`).
+The colours are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881).
+"""
+
+from __future__ import annotations
+
+import functools
+from types import MappingProxyType
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from rlstitch.envs.frames import Images, Look
+from rlstitch.envs.variations import VARIATIONS, Variation, get_variation
+from rlstitch.errors import InvalidInputError, MissingExtraError
+
+ENVIRONMENT = "CarRacing-v3"
+SIDE, GROUND_ROWS = 96, 84
+"""The picture is square; below its first 84 rows lies the bar of indicators."""
+MAX_STEPS = 1000
+
+PALETTES: MappingProxyType[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = MappingProxyType(
+    {
+        "green": ((102, 204, 102), (102, 230, 102)),
+        "red": ((204, 102, 102), (230, 102, 102)),
+        "blue": ((102, 102, 204), (102, 102, 230)),
+        "yellow": ((230, 230, 102), (255, 255, 102)),
+    }
+)
+"""Background and grass of each look; green is what the environment has of its own."""
+
+ACTIONS: npt.NDArray[np.float32] = np.array(
+    [[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [0, 0.2, 0], [0, 0, 0.8]], dtype=np.float32
+)
+"""Steering, gas and brake of the five discrete actions: idle, steer one way and the other, gas, brake."""
+ACTIONS.flags.writeable = False
+STEERING = spaces.Box(np.array([-1, 0, 0], dtype=np.float32), np.ones(3, dtype=np.float32))
+
+
+def is_car_racing(environment: str) -> bool:
+    """Whether the id is that of the environment that this module knows."""
+    return environment == ENVIRONMENT
+
+
+def split_look(name: str) -> tuple[str, Variation]:
+    """The ground's colour of a look, a key of `PALETTES`, and the rest of the look, which is a function of pixels.
+
+    Raises UnknownNameError for an unknown look, InvalidInputError for a floor colour that CarRacing has not.
+    """
+    variation = get_variation(name)
+    parts = name.split("+")
+    grounds = [part for part in parts if VARIATIONS[part].floor is not None]
+    if unknown := [part for part in grounds if part not in PALETTES]:
+        raise InvalidInputError(
+            f"variation: CarRacing has the grounds {', '.join(PALETTES)}, found {unknown[0]!r} in {variation.name!r}"
+        )
+    rest = "+".join(part for part in parts if part not in grounds) or "standard"
+    return (grounds[-1] if grounds else "green"), get_variation(rest)
+
+
+def recolour(images: Images, ground: str) -> Images:
+    """Pictures uint8 `(..., H, W, 3)` of the green ground with another one; the bar of indicators is left alone.
+
+    What a pixel has more of green than of red and blue is the grass in it: that share is taken out and put back in the
+    other colour. Exact for plain ground, and for its blends with greys (road, wheels, kerb) up to rounding and, under
+    yellow, a few levels; nearly so for blends with the red of car and kerb.
+    """
+    if ground == "green":
+        return images
+    out = images.copy()
+    field = out[..., : out.shape[-3] * GROUND_ROWS // SIDE, :, :] if out.shape[-3] == SIDE else out
+    red, green, blue = (field[..., channel].astype(np.int16) for channel in range(3))
+    excess = np.maximum(green - np.maximum(red, blue), 0)
+    added = _shares(ground)[excess]
+    for channel, values in enumerate((red, green - excess, blue)):
+        field[..., channel] = np.minimum(values + added[..., channel], 255)
+    return out
+
+
+@functools.cache
+def _shares(ground: str) -> npt.NDArray[np.int16]:
+    """What to add for each excess of green 0..255, `(256, 3)`: straight lines through none, background and grass."""
+    grey = PALETTES["green"][0][0]
+    knots = [0, *(colour[1] - grey for colour in PALETTES["green"])]
+    table = np.empty((256, 3))
+    for channel in range(3):
+        levels = [0, *(colour[channel] - grey for colour in PALETTES[ground])]
+        table[:, channel] = np.interp(np.arange(256), knots, levels)
+    return np.rint(table).astype(np.int16)
+
+
+def pixel_look(name: str) -> Look:
+    """The whole look as a function of pictures under the environment's own colours."""
+    ground, rest = split_look(name)
+    return lambda images: rest.apply(recolour(images, ground))
+
+
+def make_car(ground: str = "green", *, discrete: bool) -> gymnasium.Env[Any, Any]:
+    """Gymnasium's CarRacing on a ground of that colour, with its limit of steps.
+
+    Raises MissingExtraError where Box2D is not installed.
+    """
+    try:
+        made = gymnasium.make(ENVIRONMENT, continuous=not discrete, disable_env_checker=True)
+    except gymnasium.error.DependencyNotInstalled:
+        raise MissingExtraError("CarRacing", "box2d") from None
+    car: Any = made.unwrapped
+    car.bg_color, car.grass_color = (np.array(colour, dtype=float) for colour in PALETTES[ground])
+    return made

@@ -1,0 +1,106 @@
+"""From what an environment draws to what an agent sees: cut, look, size, and the last few images at once.
+
+In that order, so that a look meets the colours that were drawn and not those that area averaging mixes. All of it is a
+function of the drawn images alone: one rollout, seen by two observers, gives exact pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from rlstitch.envs.world import World
+from rlstitch.errors import InvalidInputError
+
+Images = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.intp]
+Look = Callable[[Images], Images]
+
+
+def shrink(images: Images, side: int) -> Images:
+    """Squares uint8 `(N, side, side, C)` of images uint8 `(N, H, W, C)`, each pixel the mean of the area it covers."""
+    count, height, width, channels = images.shape
+    if (height, width) == (side, side):
+        return images
+    out = np.empty((count, side, side, channels), dtype=np.uint8)
+    for image, small in zip(images, out, strict=True):
+        if channels == 3:
+            small[...] = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
+            continue
+        for channel in range(channels):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            small[..., channel] = np.asarray(plane.resize((side, side), Image.Resampling.BOX))
+    return out
+
+
+class Observer:
+    """What an agent of a world sees of `num_envs` environments that draw images of one shape `(H, W, C)`.
+
+    Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every call. At the
+    start of an episode its first image fills the stack.
+
+    Raises InvalidInputError where the images have fewer rows than `world.crop`.
+    """
+
+    def __init__(self, world: World, look: Look, image_shape: tuple[int, int, int], num_envs: int) -> None:
+        height, width, channels = image_shape
+        if world.crop is not None and world.crop > height:
+            raise InvalidInputError(
+                f"crop: expected at most {height}, the rows that {world.environment} draws, found {world.crop}"
+            )
+        self.world, self._look, self._channels = world, look, channels
+        rows, columns = (world.crop or height, width) if world.size is None else (world.size, world.size)
+        self.shape = (rows, columns, channels * world.frame_stack)
+        self.observations: Images = np.zeros((num_envs, *self.shape), dtype=np.uint8)
+
+    def see(self, images: Images) -> Images:
+        """Single images as they are seen, uint8 `(N, H', W', C)`, of drawn ones uint8 `(N, H, W, C)`."""
+        if self.world.crop is not None:
+            images = images[:, : self.world.crop]
+        seen = self._look(images)
+        return seen if self.world.size is None else shrink(seen, self.world.size)
+
+    def start(self, rows: Rows, images: Images) -> Images:
+        """New episodes in the environments `rows`, which draw `images` `(len(rows), H, W, C)`; all observations."""
+        seen = self.see(images)
+        self.observations = self.observations.copy()
+        self.observations[rows] = np.tile(seen, (1, 1, 1, self.world.frame_stack))
+        return self.observations
+
+    def step(self, images: Images) -> Images:
+        """One step of all environments, which now draw `images` `(N, H, W, C)`; all observations."""
+        self.observations = self._pushed(self.observations, self.see(images))
+        return self.observations
+
+    def last(self, row: int, image: Images) -> Images:
+        """The observation `(H', W', C')` that would follow in one environment if it drew `image`; nothing changes."""
+        final: Images = self._pushed(self.observations[row : row + 1], self.see(image[None]))[0]
+        return final
+
+    def _pushed(self, stack: Images, seen: Images) -> Images:
+        if self.world.frame_stack == 1:
+            return seen
+        return np.concatenate([stack[..., self._channels :], seen], axis=-1)
+
+
+class RepeatedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Each action is taken `times` times, or until the episode ends; rewards are summed, the last image is seen."""
+
+    def __init__(self, environment: gymnasium.Env[Any, Any], times: int) -> None:
+        super().__init__(environment)
+        self._times = times
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One decision."""
+        total = 0.0
+        for _ in range(self._times):
+            image, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return image, total, terminated, truncated, info
