@@ -49,7 +49,7 @@ class EnvpoolBatch:
     ) -> None:
         self._envpool = import_envpool()
         if environment not in self._envpool.list_all_envs():
-            raise InvalidInputError(f"backend: envpool has no {environment}; expected the backend gymnasium for it")
+            raise InvalidInputError(f"backend: envpool has no {environment}; it needs the backend gymnasium")
         self._environment, self._observe = environment, observe
         self._options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
         self._pools: dict[int, Any] = {}
