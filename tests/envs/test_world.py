@@ -81,9 +81,10 @@ def test_scrambled_is_a_derangement_and_standard_the_identity():
     assert action_map("scrambled", 3).tolist() == [1, 2, 0]
     with pytest.raises(InvalidInputError, match="needs at least 2 actions, found 1"):
         action_map("scrambled", 1)
-    with pytest.raises(UnknownNameError, match="known: scrambled, standard"):
+    with pytest.raises(UnknownNameError, match="unknown task 'zzz'; known: length, scrambled"):
         action_map("zzz", 3)
-    assert set(TASKS) == {"standard", "scrambled"}
+    words = "length no-idle no-time-cost scrambled slippery standard time-cost without"
+    assert sorted(TASKS) == words.split()
     assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "inverted"}
 
 

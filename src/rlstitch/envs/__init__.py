@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rlstitch.envs.sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
     from rlstitch.envs.tasks import TASKS as TASKS
     from rlstitch.envs.tasks import action_map as action_map
+    from rlstitch.envs.tasks import get_task as get_task
     from rlstitch.envs.tiles import TileAtlas as TileAtlas
     from rlstitch.envs.tiles import render_views as render_views
     from rlstitch.envs.variations import VARIATIONS as VARIATIONS
@@ -33,7 +34,7 @@ _MODULES = {
     "registry": ("drawn_from_tiles",),
     "replay": ("Recording", "record_actions", "record_episodes", "replay_episodes"),
     "sb3": ("StableBaselinesVecEnv",),
-    "tasks": ("TASKS", "action_map"),
+    "tasks": ("TASKS", "action_map", "get_task"),
     "tiles": ("TileAtlas", "render_views"),
     "variations": ("VARIATIONS", "Variation", "get_variation"),
     "world": ("World", "cell_world"),

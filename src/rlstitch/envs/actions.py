@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.tasks import ActionMap, action_map, check_task
+from rlstitch.envs.task_families import family_of
+from rlstitch.envs.task_words import ActionMap
+from rlstitch.envs.tasks import get_task
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -14,15 +16,15 @@ from rlstitch.errors import InvalidInputError
 def map_of(task: str, space: spaces.Discrete | spaces.Box, environment: str) -> ActionMap | None:
     """The action map of a task in an environment's space of actions; None where they are continuous.
 
-    Raises as `action_map`, and InvalidInputError for another task than `standard` where actions are continuous.
+    Raises as `get_task`, and InvalidInputError for a task that changes what actions mean where they are continuous.
     """
+    made = get_task(task, family_of(environment))
     if isinstance(space, spaces.Discrete):
-        return action_map(task, int(space.n))
-    check_task(task)
-    if task != "standard":
+        return made.action_map(int(space.n))
+    if made.rules:
         raise InvalidInputError(
             f"task: {task!r} gives discrete actions another meaning, {environment} takes continuous ones "
-            f"({space}); expected 'standard'"
+            f"({space}); expected 'standard', or a task that leaves actions alone"
         )
     return None
 

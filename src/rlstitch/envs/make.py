@@ -1,6 +1,7 @@
 """The one place that puts an environment together: its wrappers in order, and its seeds.
 
-Order: the environment; the task (actions); the batch of environments; the look (observations, final ones too).
+Order: the environment; the task (rewards, length, dynamics); repeated actions; the batch of environments; the task
+(what actions mean); the look (observations, final ones too).
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from rlstitch.envs.frames import Look, Observer, RepeatedAction
 from rlstitch.envs.minigrid import MiniGridVectorEnv
 from rlstitch.envs.registry import action_space, drawn_from_tiles, image_space, make_single
 from rlstitch.envs.resets import Seeds, Waiting, read_reset
-from rlstitch.envs.tasks import apply_actions
+from rlstitch.envs.task_effects import with_task
+from rlstitch.envs.task_families import family_of
+from rlstitch.envs.task_words import Task
+from rlstitch.envs.tasks import apply_actions, get_task
 from rlstitch.envs.tiles import Images
 from rlstitch.envs.variations import get_variation
 from rlstitch.envs.world import World
@@ -39,7 +43,7 @@ def make_vec(
     """`num_envs` environments of a world, with images uint8 `(N, H, W, C)`.
 
     Actions are whole numbers `(N,)` where the environment's are discrete, float32 `(N, A)` within its bounds where they
-    are continuous (task `standard` only).
+    are continuous (no task that changes what they mean).
 
     The first `reset()` without a seed takes `seed`: environment i gets seed + i. `autoreset` is "same_step" or
     "disabled". With `workers` above 0 an environment that is no MiniGrid runs in a process of its own, for each of
@@ -74,6 +78,11 @@ def _make_cars(world: World, num_envs: int, mode: AutoresetMode, workers: int) -
     discrete = world.actions == "discrete"
     map_of(world.task, spaces.Discrete(len(ACTIONS)) if discrete else STEERING, world.environment)
     if world.backend == "envpool":
+        if get_task(world.task, family_of(world.environment)).changes_steps:
+            raise InvalidInputError(
+                f"task: {world.task!r} changes more than what actions mean, which the backend envpool has not; "
+                "expected the backend gymnasium for it"
+            )
         from rlstitch.envs.envpool_car import EnvpoolCars
 
         return EnvpoolCars(num_envs, discrete=discrete, action_repeat=world.action_repeat, autoreset_mode=mode)
@@ -97,14 +106,16 @@ def _make_generic(world: World, num_envs: int, mode: AutoresetMode, workers: int
 def _gather(
     maker: Callable[[], gymnasium.Env[Any, Any]], world: World, num_envs: int, mode: AutoresetMode, workers: int
 ) -> Batch:
-    makers = [functools.partial(_make_repeated, maker, world.action_repeat)] * num_envs
+    # Looked up here: a registry that was extended in this process need not be in another.
+    task = get_task(world.task, family_of(world.environment))
+    makers = [functools.partial(_make_one, maker, task, world.action_repeat)] * num_envs
     if workers > 0:
         return AsyncVectorEnv(makers, autoreset_mode=mode)
     return SyncVectorEnv(makers, autoreset_mode=mode)
 
 
-def _make_repeated(maker: Callable[[], gymnasium.Env[Any, Any]], times: int) -> gymnasium.Env[Any, Any]:
-    made = maker()
+def _make_one(maker: Callable[[], gymnasium.Env[Any, Any]], task: Task, times: int) -> gymnasium.Env[Any, Any]:
+    made = with_task(maker(), task)
     return made if times == 1 else RepeatedAction(made, times)
 
 
@@ -131,6 +142,9 @@ class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, environment.num_envs)
         self._space = cast("spaces.Discrete | spaces.Box", environment.single_action_space)
         self._actions = map_of(world.task, self._space, world.environment)
+        if self._actions is not None:
+            self.single_action_space = spaces.Discrete(len(self._actions))
+            self.action_space = batch_space(self.single_action_space, environment.num_envs)
         self._disabled = environment.metadata["autoreset_mode"] == AutoresetMode.DISABLED
         self._waiting = Waiting(environment.num_envs)
         self._default_seed = seed

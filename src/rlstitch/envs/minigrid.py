@@ -20,7 +20,9 @@ from minigrid.minigrid_env import MiniGridEnv
 from rlstitch.envs.grids import SymbolicGrids
 from rlstitch.envs.registry import is_minigrid, make_single, num_actions
 from rlstitch.envs.resets import Seeds, Waiting, read_reset
-from rlstitch.envs.tasks import action_map, apply_actions
+from rlstitch.envs.task_effects import Slip
+from rlstitch.envs.task_families import MINIGRID
+from rlstitch.envs.tasks import apply_actions, get_task
 from rlstitch.envs.tiles import Images, Index, Views, decode_index, get_atlas
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -61,7 +63,8 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
 
     Observations are uint8 `(N, H, W, 3)`, a fresh array at every step. `autoreset_mode` is SAME_STEP (the last frame
     of an episode is in `infos["final_obs"]`) or DISABLED (finished environments wait for a reset). `infos["success"]`
-    says which episodes ended just now with a reward above zero.
+    says which episodes ended just now with a reward above zero, before any time cost. A task's length replaces
+    MiniGrid's `max_steps`, of which the reward of a success is a function, and Gymnasium's limit.
 
     The first reset without a seed takes `seed` (environment i: seed + i).
     Raises InvalidInputError for an environment that is no MiniGrid or draws itself, a count below 1, or another
@@ -83,10 +86,15 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         self.world, self.num_envs = world, num_envs
         made = [_make_inner(world.environment) for _ in range(num_envs)]
         self._environments = [inner for inner, _ in made]
-        self._limit = made[0][1]
+        self._task = get_task(world.task, MINIGRID)
+        for alteration in self._task.alterations:
+            for inner in self._environments:
+                alteration(inner)
+        self._slips = [Slip(self._task.slip) for _ in range(num_envs)] if self._task.slip else []
+        self._limit = made[0][1] if self._task.max_steps is None else self._task.max_steps
         self._grids = SymbolicGrids(self._environments)
         self._atlas = get_atlas(world.variation, world.tile_size)
-        self._actions = action_map(world.task, num_actions(self._environments[0], world.environment))
+        self._actions = self._task.action_map(num_actions(self._environments[0], world.environment))
         self._autoreset_mode = autoreset_mode
         self._every: Index = np.arange(num_envs, dtype=np.intp)
         self._default_seed = seed
@@ -118,6 +126,10 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
     def _restart(self, rows: Index, seeds: Sequence[int | None]) -> None:
         for row, seed in zip(rows.tolist(), seeds, strict=True):
             self._environments[row].reset(seed=seed)
+            if self._task.max_steps is not None:  # some MiniGrids set their own at every reset
+                self._environments[row].max_steps = self._task.max_steps
+            if self._slips:
+                self._slips[row].start(seed)
         self._lengths[rows] = 0
         self._waiting.started(rows)
         self._read(rows)
@@ -144,6 +156,8 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         """
         self._waiting.check()
         chosen = apply_actions(actions, self._actions, self.num_envs).tolist()
+        if self._slips:
+            chosen = [slip.carried_out(action) for slip, action in zip(self._slips, chosen, strict=True)]
         results = [env.step(action) for env, action in zip(self._environments, chosen, strict=True)]
         rewards = np.array([result[1] for result in results], dtype=np.float64)
         terminations = np.array([result[2] for result in results], dtype=np.bool_)
@@ -154,6 +168,8 @@ class MiniGridVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDAr
         self._read(self._every)
         self._frames = self._atlas.render(self._index)
         success = terminations & (rewards > 0)
+        if self._task.step_cost:
+            rewards -= self._task.step_cost
         infos: dict[str, Any] = {"success": success, "_success": np.ones(self.num_envs, dtype=np.bool_)}
         done = terminations | truncations
         if done.any():

@@ -1,53 +1,73 @@
-"""Tasks: what changes in the meaning of actions, with the picture left alone.
+"""Tasks: what changes in the meaning of actions, in rewards, in the length of episodes or in the dynamics.
 
-A task is an index array: `environment_action = mapping[controller_action]`. Continuous actions have the standard task
-alone: they mean what the environment says.
+The picture is left alone. A task is a text of words joined with a plus, `without:drop+length:200`, applied from left to
+right; which words there are depends on the family of the environment (see `rlstitch.envs.task_families`). Continuous
+actions mean what the environment says: tasks that change their meaning are for discrete ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.envs.task_families import FAMILIES, OTHER, Family, family_of
+from rlstitch.envs.task_words import ActionMap, Task, Word
+from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 
-ActionMap = npt.NDArray[np.intp]
-
-
-def _standard(num_actions: int) -> ActionMap:
-    return np.arange(num_actions, dtype=np.intp)
-
-
-def _scrambled(num_actions: int) -> ActionMap:
-    """A cyclic shift: no action keeps its meaning (a derangement)."""
-    return np.roll(np.arange(num_actions, dtype=np.intp), -1)
-
-
-TASKS: MappingProxyType[str, Callable[[int], ActionMap]] = MappingProxyType(
-    {"standard": _standard, "scrambled": _scrambled}
+TASKS: MappingProxyType[str, Word] = MappingProxyType(
+    {name: word for family in reversed(FAMILIES) for name, word in family.words.items()}
 )
+"""Every word of every family."""
 
 
-def check_task(task: str) -> None:
-    """Raises UnknownNameError where no task has that name."""
-    if task not in TASKS:
-        raise UnknownNameError("task", task, TASKS)
+@functools.lru_cache(maxsize=256)
+def get_task(task: str, family: Family = OTHER) -> Task:
+    """The task that a text names, for environments of a family.
 
-
-def action_map(task: str, num_actions: int) -> ActionMap:
-    """The environment's action for each action of the controller, `(num_actions,)`.
-
-    Raises UnknownNameError for an unknown task, InvalidInputError where the task cannot be made of so few actions.
+    Raises UnknownNameError where the family has no such word or action, InvalidInputError where an argument does not
+    fit or a number is given twice.
     """
-    check_task(task)
-    if num_actions < (1 if task == "standard" else 2):
-        raise InvalidInputError(f"num_actions: task {task!r} needs at least 2 actions, found {num_actions}")
-    mapping = TASKS[task](num_actions)
-    mapping.flags.writeable = False
-    return mapping
+    kind = "task" if family == OTHER else f"{family.name} task"
+    made = []
+    for part in task.split("+"):
+        name = part.partition(":")[0]
+        if name not in family.words:
+            raise UnknownNameError(kind, name, family.words)
+        made.append(family.words[name].task(part))
+    return functools.reduce(Task.then, made)
+
+
+def check_task(task: str, environment: str = "") -> None:
+    """Raises, as `get_task`, where an environment has no such task.
+
+    The family is told by the environment's id. Where it tells none (a MiniGrid can be registered under any), a task is
+    good if any family has it, and is checked again when the environment is made.
+    """
+    family = family_of(environment)
+    try:
+        get_task(task, family)
+    except RlstitchError:
+        if family != OTHER or not any(_has(other, task) for other in FAMILIES):
+            raise
+
+
+def _has(family: Family, task: str) -> bool:
+    try:
+        get_task(task, family)
+    except RlstitchError:
+        return False
+    return True
+
+
+def action_map(task: str, num_actions: int, family: Family = OTHER) -> ActionMap:
+    """The environment's action for each action of the controller, `(n,)` with n <= num_actions, no two equal.
+
+    Raises as `get_task`, and InvalidInputError where the task cannot be made of so few actions.
+    """
+    return get_task(task, family).action_map(num_actions)
 
 
 def apply_actions(actions: npt.ArrayLike, mapping: ActionMap, num_envs: int) -> ActionMap:

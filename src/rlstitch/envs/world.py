@@ -31,6 +31,8 @@ class World:
     `crop` rows, shrunk to a square of side `size` by area averaging, and the last `frame_stack` images are channels of
     one observation, oldest first. See `rlstitch.envs.frames`.
 
+    `task` is a text of words, see `rlstitch.envs.tasks`.
+
     Raises InvalidInputError for a value that cannot be used, UnknownNameError for an unknown variation or task.
     """
 
@@ -63,7 +65,7 @@ class World:
             if not 1 <= value <= most:
                 raise InvalidInputError(f"{name}: expected 1 to {most}, found {value}")
         get_variation(self.variation)
-        check_task(self.task)
+        check_task(self.task, self.environment)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

@@ -14,7 +14,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from rlstitch.envs.tasks import check_task
 from rlstitch.envs.variations import get_variation
@@ -156,7 +165,7 @@ class TrainConfig(_Section):
         if isinstance(values, Mapping) and values.get("name") is None:
             environment = str(values.get("environment", ""))
             stem = re.sub(r"^MiniGrid-|-v\d+$", "", environment).lower()
-            return {**values, "name": _default_name(stem, values)}
+            return {**values, "name": default_name(stem, values)}
         return values
 
     @field_validator("variation")
@@ -167,8 +176,8 @@ class TrainConfig(_Section):
 
     @field_validator("task")
     @classmethod
-    def _known_task(cls, value: str) -> str:
-        check_task(value)
+    def _known_task(cls, value: str, info: ValidationInfo) -> str:
+        check_task(value, str(info.data.get("environment", "")))
         return value
 
     @model_validator(mode="after")
@@ -215,11 +224,24 @@ def load_config(source: str | Path, overrides: Mapping[str, object] | Iterable[s
         InvalidInputError: the file cannot be read, or something in it is wrong; all problems are in the one message.
     """
     path = find_config(source)
-    values = parse_yaml_file(path)
     given = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    problems = [problem for key, value in given.items() if (problem := set_dotted(values, key, value))]
+    return build_config(parse_yaml_file(path), given, path)
+
+
+def build_config(values: dict[str, Any], overrides: Mapping[str, object], path: Path) -> TrainConfig:
+    """Lay overrides over the values of a file and check the whole; `values` is changed in place.
+
+    Args:
+        values: what the file holds.
+        overrides: dotted keys to values.
+        path: the file; a name that is not given is made of its stem, and errors name it.
+
+    Raises:
+        InvalidInputError: something is wrong; all problems are in the one message.
+    """
+    problems = [problem for key, value in overrides.items() if (problem := set_dotted(values, key, value))]
     if values.get("name") is None:
-        values["name"] = _default_name(path.stem.removeprefix("minigrid-"), values)
+        values["name"] = default_name(path.stem.removeprefix("minigrid-"), values)
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
@@ -284,7 +306,7 @@ def find_config(source: str | Path) -> Path:
     raise UnknownNameError("config file or preset", str(source) if path.suffix and path.parent.name else name, presets)
 
 
-def _default_name(stem: str, values: Mapping[str, Any]) -> str:
+def default_name(stem: str, values: Mapping[str, Any]) -> str:
     """`<stem>[-relative]-<variation>[-<task>]-s<seed>`, in characters that a folder's name can hold."""
     parts = [stem]
     if values.get("representation") == "relative":
