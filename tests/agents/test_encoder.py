@@ -1,12 +1,16 @@
 import pytest
 import torch
 
-from rlstitch.agents.encoder import ARCHITECTURES, RelativeEncoder, TranslatedEncoder, build_encoder
+from rlstitch.agents.encoder import ARCHITECTURES, WITHOUT_LINEAR, RelativeEncoder, TranslatedEncoder, build_encoder
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import Translation
 
 CNN = {"kind": "cnn", "arch": "small", "image_shape": [56, 56, 3], "latent_dim": 12}
 RELATIVE = {"kind": "relative", "base": CNN, "anchors": 9, "anchor_set": "ab" * 32}
+
+
+def of(arch: str) -> dict:
+    return {**CNN, "arch": arch, "latent_dim": None if arch in WITHOUT_LINEAR else 12}
 
 
 def translated() -> TranslatedEncoder:
@@ -24,7 +28,7 @@ def with_anchors(encoder: RelativeEncoder) -> RelativeEncoder:
 
 
 MAKERS = {
-    **{arch: (lambda arch=arch: build_encoder({**CNN, "arch": arch})) for arch in ARCHITECTURES},
+    **{arch: (lambda arch=arch: build_encoder(of(arch))) for arch in ARCHITECTURES},
     "relative": lambda: with_anchors(build_encoder(RELATIVE)),
     "translated": translated,
 }
@@ -123,3 +127,28 @@ def test_endless_nesting_is_refused():
 def test_unknown_architecture_offers_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean nature"):
         build_encoder({**CNN, "arch": "natur"})
+
+
+@pytest.mark.parametrize("width", [None, 3136])
+def test_the_latent_space_of_r3l_is_its_convolutions(width):
+    encoder = build_encoder({"kind": "cnn", "arch": "r3l", "image_shape": [84, 84, 3], "latent_dim": width})
+    assert encoder.latent_dim == encoder.spec()["latent_dim"] == 3136
+    layers = [type(layer).__name__ for layer in encoder.convolutions]
+    assert layers == ["Conv2d", "ReLU", "Conv2d", "ReLU", "Conv2d"]
+    latents = encoder(torch.rand(4, 3, 84, 84))
+    assert (latents < 0).any(), "no last ReLU"
+    assert sum(p.numel() for p in encoder.parameters()) == 32 * 3 * 64 + 32 + 64 * 32 * 16 + 64 + 64 * 64 * 9 + 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arch": "r3l", "latent_dim": 64}, r"'r3l' gives 576 for images of \(56, 56\) pixels, found 64"),
+        ({"arch": "nature", "latent_dim": None}, "'nature' needs one, found none"),
+        ({"kind": "relative", "base": {**CNN, "arch": "r3l"}, "anchors": 3}, "gives 576"),
+    ],
+)
+def test_a_width_that_the_architecture_cannot_have_is_refused(change, message):
+    spec = change if change.get("kind") == "relative" else {**CNN, **change}
+    with pytest.raises(InvalidInputError, match=message):
+        build_encoder(spec)

@@ -1,7 +1,8 @@
 """Encoders: observation -> latent.
 
-Absolute (`CNNEncoder`), relative (`RelativeEncoder`: the same, then similarities to anchors; R3L, arXiv 2404.12917) and
-translated (`TranslatedEncoder`: the same, then a fitted map into another agent's latent space; SAPS, arXiv 2503.01881).
+Absolute (`CNNEncoder`; `ExtractorEncoder`, built by the user's own code), relative (`RelativeEncoder`: the same, then
+similarities to anchors; R3L, arXiv 2404.12917) and translated (`TranslatedEncoder`: the same, then a fitted map into
+another agent's latent space; SAPS, arXiv 2503.01881).
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from rlstitch.agents.extractors import ExtractorEncoder
 from rlstitch.agents.specs import (
     MAX_PARAMETERS,
+    AnyEncoderSpec,
     CNNSpec,
+    ExtractorSpec,
     RelativeSpec,
-    TranslatedSpec,
     parse_encoder_spec,
 )
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
@@ -56,11 +59,23 @@ def _nature(channels: int) -> nn.Sequential:
     )
 
 
-ARCHITECTURES: dict[str, Callable[[int], nn.Sequential]] = {"small": _small, "nature": _nature}
+def _r3l(channels: int) -> nn.Sequential:
+    """R3L's (arXiv 2404.12917): those of `nature` without the last ReLU; no linear map follows."""
+    return nn.Sequential(*list(_nature(channels))[:-1])
+
+
+ARCHITECTURES: dict[str, Callable[[int], nn.Sequential]] = {"small": _small, "nature": _nature, "r3l": _r3l}
+WITHOUT_LINEAR = ("r3l",)
+"""Architectures whose flattened convolutions are the latent space: its width follows from the images."""
 
 
 class CNNEncoder(nn.Module):
-    """Convolutions and a linear map: images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`."""
+    """Convolutions and (but for `r3l`) a linear map: images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`.
+
+    Raises:
+        UnknownNameError: for an unknown architecture.
+        InvalidInputError: where the images are too small, or `latent_dim` is none that the architecture can have.
+    """
 
     def __init__(self, spec: CNNSpec) -> None:
         super().__init__()
@@ -69,12 +84,15 @@ class CNNEncoder(nn.Module):
         convolutions = ARCHITECTURES[spec.arch](spec.image_shape[2])
         self._spec = spec
         self.convolutions = convolutions
-        self.linear = nn.Linear(_flat_width(convolutions, spec), spec.latent_dim)
+        self._latent_dim = encoder_width(spec)
+        self.linear: nn.Module = nn.Identity()
+        if spec.arch not in WITHOUT_LINEAR:
+            self.linear = nn.Linear(_flat_width(convolutions, spec), self._latent_dim)
 
     @property
     def latent_dim(self) -> int:
         """Width of the latent space."""
-        return self._spec.latent_dim
+        return self._latent_dim
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -83,7 +101,7 @@ class CNNEncoder(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         """Return what `build_encoder` needs to make this module again (without weights)."""
-        return self._spec.model_dump(mode="json")
+        return {**self._spec.model_dump(mode="json"), "latent_dim": self._latent_dim}
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
@@ -219,7 +237,7 @@ class TranslatedEncoder(nn.Module):
         return latents
 
 
-Encoder: TypeAlias = CNNEncoder | RelativeEncoder | TranslatedEncoder
+Encoder: TypeAlias = CNNEncoder | ExtractorEncoder | RelativeEncoder | TranslatedEncoder
 
 
 def build_encoder(spec: dict[str, Any]) -> Encoder:
@@ -236,28 +254,54 @@ def build_encoder(spec: dict[str, Any]) -> Encoder:
     return _build(parsed)
 
 
-def _build(spec: CNNSpec | RelativeSpec | TranslatedSpec) -> Encoder:
+def _build(spec: AnyEncoderSpec) -> Encoder:
     if isinstance(spec, CNNSpec):
         return CNNEncoder(spec)
+    if isinstance(spec, ExtractorSpec):
+        return ExtractorEncoder(spec)
     if isinstance(spec, RelativeSpec):
         return RelativeEncoder(_build(spec.base), spec)
     return TranslatedEncoder(_build(spec.base), Translation.from_spec(spec.translation))
 
 
-def _count(spec: CNNSpec | RelativeSpec | TranslatedSpec) -> int:
-    """Numbers that the encoder would hold, counted without allocating them."""
+def _count(spec: AnyEncoderSpec) -> int:
+    """Numbers that the encoder would hold, counted without allocating them (an extractor's are its own affair)."""
     if isinstance(spec, CNNSpec):
         with torch.device("meta"):
             return sum(p.numel() for p in CNNEncoder(spec).parameters())
+    if isinstance(spec, ExtractorSpec):
+        return 0
+    base = encoder_width(spec.base)
     if isinstance(spec, RelativeSpec):
-        return _count(spec.base) + spec.anchors * _width(spec.base) + _width(spec.base) ** 2
-    return _count(spec.base) + _width(spec.base) * _width(spec)
+        return _count(spec.base) + spec.anchors * base + base**2
+    return _count(spec.base) + base * encoder_width(spec)
 
 
-def _width(spec: CNNSpec | RelativeSpec | TranslatedSpec) -> int:
-    if isinstance(spec, CNNSpec):
-        return spec.latent_dim
+def encoder_width(spec: AnyEncoderSpec) -> int:
+    """Width of the latents that an encoder of this specification gives.
+
+    Raises:
+        UnknownNameError: for an unknown architecture.
+        InvalidInputError: where the images are too small, or `latent_dim` is none that the architecture can have.
+    """
     if isinstance(spec, RelativeSpec):
         return spec.anchors
-    target = spec.translation.get("width_out")
-    return target if isinstance(target, int) and target > 0 else MAX_PARAMETERS
+    if isinstance(spec, ExtractorSpec):
+        return spec.latent_dim
+    if not isinstance(spec, CNNSpec):
+        target = spec.translation.get("width_out")
+        return target if isinstance(target, int) and target > 0 else MAX_PARAMETERS
+    if spec.arch not in ARCHITECTURES:
+        raise UnknownNameError("encoder architecture", spec.arch, ARCHITECTURES)
+    if spec.arch not in WITHOUT_LINEAR:
+        if spec.latent_dim is None:
+            raise InvalidInputError(f"latent_dim: the encoder architecture {spec.arch!r} needs one, found none")
+        return spec.latent_dim
+    with torch.device("meta"):
+        width = _flat_width(ARCHITECTURES[spec.arch](spec.image_shape[2]), spec)
+    if spec.latent_dim not in (None, width):
+        raise InvalidInputError(
+            f"latent_dim: the encoder architecture {spec.arch!r} gives {width} for images of {spec.image_shape[:2]} "
+            f"pixels, found {spec.latent_dim}"
+        )
+    return width

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -25,7 +25,21 @@ class CNNSpec(_Spec):
     arch: str = Field(default="small", max_length=64)
     image_shape: tuple[Pixels, Pixels, Pixels]
     """Height, width, channels of one observation."""
-    latent_dim: Dimension = 64
+    latent_dim: Dimension | None = 64
+    """None where it follows from the convolutions (`r3l`, which has no linear map)."""
+
+
+class ExtractorSpec(_Spec):
+    """An absolute encoder built by the user's own installed code, named by an entry point; see `extractors`."""
+
+    kind: Literal["extractor"] = "extractor"
+    name: str = Field(min_length=1, max_length=200)
+    """Of an entry point in the group `rlstitch.extractors`."""
+    arguments: dict[str, int | float | bool | str | None] = Field(default_factory=dict, max_length=64)
+    """Keyword arguments beside the observation space."""
+    image_shape: tuple[Pixels, Pixels, Pixels]
+    """Height, width, channels of one observation."""
+    latent_dim: Dimension
 
 
 class RelativeSpec(_Spec):
@@ -49,7 +63,8 @@ class TranslatedSpec(_Spec):
     translation: dict[str, Any]
 
 
-EncoderSpec = Annotated[CNNSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
+AnyEncoderSpec: TypeAlias = CNNSpec | ExtractorSpec | RelativeSpec | TranslatedSpec
+EncoderSpec = Annotated[CNNSpec | ExtractorSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
 
 
 class DiscreteActions(_Spec):
@@ -86,17 +101,24 @@ class ControllerSpec(_Spec):
     latent_dim: Dimension
     actions: Actions
     hidden: tuple[Dimension, ...] = Field(default=(64,), max_length=16)
-    norm: Literal["layer", "none"] = "layer"
+    norm: Literal["layer", "none", "relu"] = "layer"
+    """First of all: LayerNorm and the activation, nothing, or a ReLU alone."""
     activation: Literal["relu", "tanh"] = "relu"
+    value_hidden: tuple[Dimension, ...] | None = Field(default=None, max_length=16)
+    """Hidden layers of the value's own; None: it stands on those of the actions."""
+    value: Literal["head", "max", "none"] = "head"
+    """A linear head; the greatest of the action values (Q-learning); or zeros where the value was not kept."""
+    temperature: float = Field(default=1.0, gt=0.0, le=1e6, allow_inf_nan=False)
+    """Action parameters are the action head's numbers divided by it."""
 
 
 RelativeSpec.model_rebuild()
 TranslatedSpec.model_rebuild()
 
-_ENCODER: TypeAdapter[CNNSpec | RelativeSpec | TranslatedSpec] = TypeAdapter(EncoderSpec)
+_ENCODER: TypeAdapter[AnyEncoderSpec] = TypeAdapter(EncoderSpec)
 
 
-def parse_encoder_spec(value: Any) -> CNNSpec | RelativeSpec | TranslatedSpec:
+def parse_encoder_spec(value: Any) -> AnyEncoderSpec:
     """Check a dictionary as an encoder's specification.
 
     Raises:

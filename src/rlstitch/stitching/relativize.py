@@ -127,10 +127,11 @@ def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.ui
 def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:
     """A fresh controller of the same kind for latents of another width; its weights follow from the seed."""
     spec = controller.spec()
-    # R3L's norm comes with a ReLU on the latents; similarities below zero would be lost to it.
+    # R3L's norm comes with a ReLU on the latents; similarities below zero would be lost to it. A temperature would
+    # only scale what is learned here.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return build_controller({**spec, "latent_dim": latent_dim, "norm": "none"})
+        return build_controller({**spec, "latent_dim": latent_dim, "norm": "none", "value": "head", "temperature": 1.0})
 
 
 def _distil(

@@ -1,0 +1,67 @@
+"""`rlstitch import`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Make an agent of a model that Stable-Baselines3 saved (PPO, A2C or DQN on images); nothing in it is run."""
+
+    model: Annotated[Positional[Path], arg(metavar="ZIP")]
+    """What model.save wrote."""
+    name: Annotated[str, arg(metavar="NAME")]
+    """Name of the agent."""
+    env: Annotated[str, arg(metavar="ID")]
+    """Gymnasium id of the environment that it was trained in."""
+    variation: Annotated[str, arg(metavar="NAME")] = "standard"
+    """Look that it was trained under."""
+    task: Annotated[str, arg(metavar="NAME")] = "standard"
+    """Task that it was trained on."""
+    world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
+    """Any other key of the world, such as view=full or tile_size=12."""
+    activation: Literal["relu", "tanh"] | None = None
+    """Activation of hidden layers where the file does not tell it."""
+    extractor: Annotated[str | None, arg(metavar="NAME")] = None
+    """An extractor class of your own (entry point of the group rlstitch.extractors) instead of NatureCNN."""
+    extractor_args: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
+    """Its keyword arguments, such as features_dim=128."""
+    temperature: Annotated[float, arg(metavar="NUMBER")] = 1e-3
+    """DQN: sampled actions are drawn from softmax(Q / temperature)."""
+    episodes: Annotated[int, arg(metavar="NUMBER")] = 100
+    """Episodes of the evaluation; 0 leaves it out."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Seed of the episodes."""
+    force: bool = False
+    """Replace an agent of the same name."""
+
+    def run(self) -> int:
+        """Import, and print how the agent does in its world and where it lies."""
+        from rlstitch.pipelines.config import parse_overrides
+        from rlstitch.pipelines.importing import import_agent, world_of
+
+        result = import_agent(
+            self.model,
+            name=self.name,
+            world=world_of(self.env, self.variation, self.task, parse_overrides(_flat(self.world))),
+            activation=self.activation,
+            extractor=self.extractor,
+            extractor_arguments=parse_overrides(_flat(self.extractor_args)),
+            temperature=self.temperature,
+            episodes=self.episodes,
+            seed=self.seed,
+            force=self.force,
+        )
+        say(result)
+        return 0
+
+
+def _flat(groups: tuple[tuple[str, ...], ...]) -> list[str]:
+    return [item for group in groups for item in group]
