@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch, Flags, Rows
 from rlstitch.envs.resets import Seeds, Waiting, read_reset
+from rlstitch.envs.task_families import MINIGRID
 from rlstitch.envs.tasks import action_map, apply_actions
 from rlstitch.envs.tiles import (
     AGENT_STRIDE,
@@ -69,7 +70,7 @@ class EnvpoolMiniGrid(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
         self.world, self.num_envs = world, num_envs
         self._batch = EnvpoolBatch(world.environment, num_envs, observe=read_image)
         self._atlas = get_atlas(world.variation, world.tile_size)
-        self._actions = action_map(world.task, _NUM_ACTIONS)
+        self._actions = action_map(world.task, _NUM_ACTIONS, MINIGRID)
         self._same_step = autoreset_mode == AutoresetMode.SAME_STEP
         self._default_seed = seed
         self._waiting = Waiting(num_envs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import gymnasium
 import numpy as np
@@ -32,6 +32,11 @@ from rlstitch.envs.variations import get_variation
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from rlstitch.envs.envpool_minigrid import EnvpoolMiniGrid
+
+    TileVectorEnv: TypeAlias = MiniGridVectorEnv | EnvpoolMiniGrid
+
 Batch = VectorEnv[Any, Any, Any]
 Autoreset = Literal["same_step", "disabled"]
 _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABLED}
@@ -39,7 +44,7 @@ _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABL
 
 def make_vec(
     world: World, num_envs: int, *, seed: int | None, autoreset: Autoreset = "same_step", workers: int = 0
-) -> MiniGridVectorEnv | ImageVectorEnv:
+) -> TileVectorEnv | ImageVectorEnv:
     """`num_envs` environments of a world, with images uint8 `(N, H, W, C)`.
 
     Actions are whole numbers `(N,)` where the environment's are discrete, float32 `(N, A)` within its bounds where they
@@ -59,13 +64,13 @@ def make_vec(
         raise InvalidInputError(f"num_envs: expected at least 1, found {num_envs}")
     if workers < 0:
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")
-    result: MiniGridVectorEnv | ImageVectorEnv
+    result: TileVectorEnv | ImageVectorEnv
     if is_car_racing(world.environment):
         result = ImageVectorEnv(_make_cars(world, num_envs, _MODES[autoreset], workers), world, seed)
-    elif world.backend == "envpool":
-        raise InvalidInputError(f"backend: envpool has no {world.environment}; expected the backend gymnasium for it")
     elif drawn_from_tiles(world.environment):
-        result = MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=_MODES[autoreset])
+        result = _make_minigrid(world, num_envs, seed, _MODES[autoreset])
+    elif world.backend == "envpool":
+        raise InvalidInputError(f"backend: envpool has no {world.environment} here; it needs the backend gymnasium")
     else:
         result = ImageVectorEnv(_make_generic(world, num_envs, _MODES[autoreset], workers), world, seed)
     result.action_space.seed(seed)
@@ -73,16 +78,37 @@ def make_vec(
     return result
 
 
+def _make_minigrid(world: World, num_envs: int, seed: int | None, mode: AutoresetMode) -> TileVectorEnv:
+    plain = World(world.environment)
+    for name in ("actions", "action_repeat", "frame_stack", "size", "crop"):
+        if getattr(world, name) != getattr(plain, name):
+            raise InvalidInputError(
+                f"{name}: a MiniGrid is drawn from its tiles, one for each step; expected {getattr(plain, name)!r}, "
+                f"found {getattr(world, name)!r} (see tile_size and view)"
+            )
+    if world.backend == "envpool":
+        _check_actions_alone(world)
+        from rlstitch.envs.envpool_minigrid import EnvpoolMiniGrid
+
+        return EnvpoolMiniGrid(world, num_envs, seed=seed, autoreset_mode=mode)
+    return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
+
+
+def _check_actions_alone(world: World) -> None:
+    """Raises InvalidInputError for a task that envpool's environments have not: it changes more than actions."""
+    if get_task(world.task, family_of(world.environment)).changes_steps:
+        raise InvalidInputError(
+            f"task: {world.task!r} changes more than what actions mean, which the backend envpool has not; "
+            "expected the backend gymnasium for it"
+        )
+
+
 def _make_cars(world: World, num_envs: int, mode: AutoresetMode, workers: int) -> Batch:
     ground, _ = split_look(world.variation)
     discrete = world.actions == "discrete"
     map_of(world.task, spaces.Discrete(len(ACTIONS)) if discrete else STEERING, world.environment)
     if world.backend == "envpool":
-        if get_task(world.task, family_of(world.environment)).changes_steps:
-            raise InvalidInputError(
-                f"task: {world.task!r} changes more than what actions mean, which the backend envpool has not; "
-                "expected the backend gymnasium for it"
-            )
+        _check_actions_alone(world)
         from rlstitch.envs.envpool_car import EnvpoolCars
 
         return EnvpoolCars(num_envs, discrete=discrete, action_repeat=world.action_repeat, autoreset_mode=mode)
