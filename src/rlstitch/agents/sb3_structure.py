@@ -122,7 +122,9 @@ def _take(left: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _layer(left: dict[str, Tensor], name: str, model: ModelFile) -> Layer:
     weight, bias = left.pop(f"{name}.weight", None), left.pop(f"{name}.bias", None)
     if weight is None or bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
-        raise _unknown(model, left if weight is None and bias is None else {name: weight, f"{name}.bias": bias})
+        raise _unknown(
+            model, left if weight is None and bias is None else {f"{name}.weight": weight, f"{name}.bias": bias}
+        )
     return Layer(weight, bias)
 
 

@@ -126,8 +126,8 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     if total > 4 * MAX_PARAMETERS:  # a shared extractor stands three times in the file
         raise ArtefactError(f"{path}: policy.pth: {total:,} numbers, expected at most {4 * MAX_PARAMETERS:,}")
     for name, value in loaded.items():
-        if value.is_complex() or not bool(torch.isfinite(value).all()):
-            raise ArtefactError(f"{path}: policy.pth: tensor {name[:100]!r} is complex, or holds NaN or infinity")
+        if not bool(torch.isfinite(value).all()):
+            raise ArtefactError(f"{path}: policy.pth: tensor {name[:100]!r} holds NaN or infinity")
     return {
         name: value.detach().float().contiguous() if value.is_floating_point() else value.detach().contiguous()
         for name, value in loaded.items()

@@ -1,0 +1,418 @@
+"""Imported models act as Stable-Baselines3's own do; what is no such model is refused in one line, and nothing runs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sb3_samples
+import torch
+from sb3_samples import SHAPE, members, pictures, trained, with_data, with_tensors, zipped
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.card import AgentCard
+from rlstitch.agents.sb3_import import ImportedModel, import_model
+from rlstitch.agents.specs import BoxActions, DiscreteActions
+from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, RlstitchError, UnknownNameError
+
+FOUR = DiscreteActions(n=4)
+PLANE = BoxActions(low=(-1.0, -1.0), high=(1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path):
+    """`model("ppo")`: the model and its zip, trained once."""
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            made[name] = trained(name, folder)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def ppo(model) -> Path:
+    return model("ppo")[1]
+
+
+def imported(path: Path, **changes: Any) -> ImportedModel:
+    return import_model(path, **{"image_shape": SHAPE, "actions": FOUR, **changes})
+
+
+def agent_of(found: ImportedModel) -> Agent:
+    card = AgentCard(
+        name="imported",
+        world={"environment": "DotRoom-v0"},
+        seed=0,
+        observation_shape=SHAPE,
+        encoder=found.encoder.spec(),
+        controller=found.controller.spec(),
+    )
+    return Agent(found.encoder, found.controller, card)
+
+
+def both(model: Any, found: ImportedModel) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+    agent = agent_of(found)
+    images = pictures()
+    with torch.no_grad():
+        ours = found.controller(found.encoder(agent.images(images)))
+    return ours, torch.from_numpy(np.moveaxis(images, -1, 1).copy())
+
+
+@pytest.mark.parametrize("name", ["ppo", "ppo-mlp", "ppo-value-mlp", "a2c"])
+def test_probabilities_and_values_are_the_models(name: str, model) -> None:
+    theirs, path = model(name)
+    (parameters, values), images = both(theirs, imported(path))
+    with torch.no_grad():
+        distribution = theirs.policy.get_distribution(images).distribution
+        torch.testing.assert_close(parameters.softmax(1), distribution.probs, atol=1e-5, rtol=0)
+        torch.testing.assert_close(values, theirs.policy.predict_values(images).squeeze(1), atol=1e-5, rtol=1e-5)
+    assert distribution.probs.std(0).max() > 1e-4, "not the same for every observation"
+
+
+@pytest.mark.parametrize("name", ["ppo-mlp", "a2c-box", "dqn-mlp", "ppo-unshared"])
+def test_greedy_actions_are_the_models(name: str, model) -> None:
+    theirs, path = model(name)
+    agent = agent_of(imported(path, actions=PLANE if name == "a2c-box" else FOUR))
+    found, _ = agent.predict(pictures(), deterministic=True)
+    wanted, _ = theirs.predict(np.moveaxis(pictures(), -1, 1), deterministic=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_continuous_actions_have_the_models_mean_and_spread(model) -> None:
+    theirs, path = model("a2c-box")
+    found = imported(path, actions=PLANE)
+    (means, values), images = both(theirs, found)
+    with torch.no_grad():
+        normal = theirs.policy.get_distribution(images).distribution
+        torch.testing.assert_close(means, normal.mean, atol=1e-5, rtol=0)
+        torch.testing.assert_close(values, theirs.policy.predict_values(images).squeeze(1), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.controller.log_std.exp().expand_as(means), normal.stddev)
+    assert found.controller.spec()["activation"] == "relu", "printed in the file"
+
+
+@pytest.mark.parametrize("name", ["dqn", "dqn-mlp"])
+def test_action_values_are_the_models(name: str, model) -> None:
+    theirs, path = model(name)
+    (parameters, values), images = both(theirs, imported(path, temperature=0.5))
+    with torch.no_grad():
+        wanted = theirs.policy.q_net(images)
+    torch.testing.assert_close(parameters * 0.5, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(values, wanted.amax(1), atol=1e-5, rtol=1e-5)
+
+
+def test_low_temperature_samples_what_is_greedy(model) -> None:
+    agent = agent_of(imported(model("dqn")[1], temperature=1e-6))
+    noise = np.random.default_rng(0).gumbel(size=(64, 4))
+    np.testing.assert_array_equal(agent.act(pictures(), noise=noise), agent.act(pictures()))
+
+
+def test_without_a_shared_extractor_the_value_is_zero(model) -> None:
+    (_, values), _ = both(None, imported(model("ppo-unshared")[1]))
+    assert (values == 0).all()
+
+
+def test_what_the_file_says_of_its_training(model) -> None:
+    found = imported(model("dqn")[1])
+    assert (found.algorithm, found.steps, found.seed) == ("DQN", 96, 0)
+    assert found.hyperparameters["gamma"] == 0.99
+    assert imported(model("ppo")[1]).algorithm == "PPO"
+    assert imported(model("a2c")[1]).algorithm == "A2C"
+
+
+@pytest.mark.parametrize("name", ["ppo-mlp", "ppo-unshared", "a2c-box", "dqn"])
+def test_an_imported_agent_is_stored_as_any_other(name: str, model, tmp_path: Path) -> None:
+    found = agent_of(imported(model(name)[1], actions=PLANE if name == "a2c-box" else FOUR))
+    again = load_agent(save_agent(found, tmp_path / "a"))
+    np.testing.assert_array_equal(again.act(pictures()), found.act(pictures()))
+    for one, other in zip(both(None, found)[0], both(None, again)[0], strict=True):  # type: ignore[arg-type]
+        assert torch.equal(one, other)
+
+
+def test_a_file_that_does_not_print_its_activation_takes_the_option(model, tmp_path: Path) -> None:
+    path = model("a2c-box")[1]
+    silent = with_data(tmp_path / "silent.zip", path, policy_kwargs={":type:": "dict"})
+    assert imported(silent, actions=PLANE).controller.spec()["activation"] == "tanh"
+    assert imported(silent, actions=PLANE, activation="relu").controller.spec()["activation"] == "relu"
+    odd = with_data(tmp_path / "odd.zip", path, policy_kwargs={"activation_fn": "<class 'torch.nn.ELU'>"})
+    with pytest.raises(InvalidInputError, match=r"activation: expected Tanh or ReLU, found <class 'torch\.nn\.ELU'>"):
+        imported(odd, actions=PLANE)
+
+
+# Extractors of the user's own
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Install a package that offers extractors: `installed("tiny = module:Class")`."""
+    root = tmp_path / "site"
+
+    def install(*lines: str) -> None:
+        info = root / "someone-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someone\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("\n".join(["[rlstitch.extractors]", *lines]))
+        monkeypatch.syspath_prepend(str(root))
+
+    return install
+
+
+TINY = f"tiny = {sb3_samples.__name__}:TinyExtractor"
+
+
+def test_an_installed_extractor_builds_the_encoder(model, installed, tmp_path: Path) -> None:
+    installed(TINY)
+    theirs, path = model("own")
+    theirs.policy.set_training_mode(False)
+    found = imported(path, extractor="tiny", extractor_arguments={"features_dim": 6})
+    assert found.encoder.spec() == {
+        "kind": "extractor",
+        "name": "tiny",
+        "arguments": {"features_dim": 6},
+        "image_shape": list(SHAPE),
+        "latent_dim": 6,
+    }
+    agent = agent_of(found)
+    (parameters, _), images = both(theirs, found)
+    with torch.no_grad():
+        wanted = theirs.policy.get_distribution(images).distribution.probs
+    torch.testing.assert_close(parameters.softmax(1), wanted, atol=1e-5, rtol=0)
+    again = load_agent(save_agent(agent, tmp_path / "a"))
+    np.testing.assert_array_equal(again.act(pictures()), agent.act(pictures()))
+
+
+def test_without_the_extractor_the_agent_is_not_loaded(model, installed, tmp_path: Path, monkeypatch) -> None:
+    with monkeypatch.context() as inside:
+        site = tmp_path / "site"
+        installed(TINY)
+        save_agent(agent_of(imported(model("own")[1], extractor="tiny", extractor_arguments={"features_dim": 6})),
+                   tmp_path / "a")  # fmt: skip
+        inside.undo()
+    (site / "someone-1.0.dist-info" / "entry_points.txt").write_text("")
+    with pytest.raises(ArtefactError, match=r"unknown extractor .*'rlstitch.extractors'.* 'tiny'"):
+        load_agent(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "kwargs", "error", "message"),
+    [
+        (TINY, {"extractor": "tinny"}, UnknownNameError, "did you mean tiny"),
+        (TINY, {"extractor": "tiny", "extractor_arguments": {"depth": 1}}, InvalidInputError, "TypeError"),
+        (TINY, {"extractor": "tiny"}, InvalidInputError, r"latents of width 6, found shape \(8,\)"),
+        ("x = no_such_module:X", {"extractor": "x"}, InvalidInputError, "ModuleNotFoundError"),
+        ("x = sb3_samples:pictures", {"extractor": "x"}, InvalidInputError, "expected a torch module|cannot be made"),
+        (
+            "",
+            {},
+            InvalidInputError,
+            r"TinyExtractor'> with net.0.weight \(4, 3, 8, 8\).*--extractor.*'features_dim': 6",
+        ),
+    ],
+)
+def test_an_extractor_that_cannot_be_used_is_refused(line, kwargs, error, message, model, installed) -> None:
+    installed(line)
+    with pytest.raises(error, match=message):
+        imported(model("own")[1], **kwargs)
+
+
+# Models of another world, or of another kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_shape": (56, 56, 3)}, r"gives images of 56 x 56 x 3, the model was trained on \[3, 40, 40\]"),
+        ({"image_shape": (40, 40, 1)}, r"40 x 40 x 1"),
+        ({"actions": DiscreteActions(n=7)}, "takes 7 actions, the model gives 4 actions"),
+        ({"actions": PLANE}, "the environment's are a Box, the model was trained on a Discrete"),
+    ],
+)
+def test_another_environment_is_refused(changes: dict[str, Any], message: str, ppo: Path, tmp_path: Path) -> None:
+    with pytest.raises(IncompatibleError, match=message):
+        imported(ppo, **changes)
+    # A file that prints no spaces is told apart by its weights.
+    silent = with_data(tmp_path / "silent.zip", ppo, observation_space=None, action_space=None)
+    with pytest.raises(IncompatibleError):
+        imported(silent, **changes)
+
+
+def test_other_bounds_are_refused(model) -> None:
+    with pytest.raises(IncompatibleError, match=r"actions.high: the environment's is \[2.0, 1.0\]"):
+        imported(model("a2c-box")[1], actions=BoxActions(low=(-1.0, -1.0), high=(2.0, 1.0)))
+
+
+def _pop(name: str):
+    return lambda tensors: tensors.pop(name)
+
+
+def _put(name: str, value: torch.Tensor):
+    return lambda tensors: tensors.update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_pop("action_net.weight"), "expected a CnnPolicy"),
+        (_pop("features_extractor.cnn.0.weight"), r"NatureCNN|expected a CnnPolicy"),
+        (_put("actor.mu.weight", torch.zeros(2, 3)), r"found besides: actor.mu.weight \(2, 3\)"),
+        (_put("mlp_extractor.shared_net.0.weight", torch.zeros(5, 5)), r"shared_net.0.weight \(5, 5\)"),
+        (_put("mlp_extractor.policy_net.0.weight", torch.zeros(5)), "policy_net.0.weight"),
+        (_put("action_net.weight", torch.zeros(4, 77)), "expected|found"),
+        (_put("value_net.weight", torch.zeros(1, 77)), r"do not fit each other: expected \(1, 512\), found \(1, 77\)"),
+        (_put("value_net.bias", torch.full((1,), torch.nan)), "NaN"),
+        (_put("value_net.bias", torch.zeros(1, dtype=torch.complex64)), "asks for 'torch ComplexFloatStorage'"),
+        (_put("huge", torch.zeros(1).expand(10**12)), "1,000,000,.* numbers, expected at most"),
+        (_put("listed", [1]), "expected named tensors"),
+        (lambda tensors: tensors.clear(), "expected named tensors"),
+    ],
+)
+def test_another_structure_is_refused_and_listed(change, message: str, ppo: Path, tmp_path: Path) -> None:
+    def all_alike(tensors: dict[str, Any]) -> None:
+        change(tensors)
+        if "features_extractor.cnn.0.weight" not in tensors:
+            tensors.pop("pi_features_extractor.cnn.0.weight", None)
+
+    with pytest.raises((InvalidInputError, IncompatibleError, ArtefactError), match=message):
+        imported(with_tensors(tmp_path / "other.zip", ppo, all_alike))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_sde": True}, "use_sde"),
+        ({"policy_kwargs": {"normalize_images": False}}, "normalize_images"),
+        ({"action_space": {":type:": "<class 'gymnasium.spaces.multi_discrete.MultiDiscrete'>"}}, "MultiDiscrete"),
+    ],
+)
+def test_settings_that_change_the_function_are_refused(changes, message, ppo: Path, tmp_path: Path) -> None:
+    with pytest.raises(RlstitchError, match=message):
+        imported(with_data(tmp_path / "odd.zip", ppo, **changes))
+
+
+@pytest.mark.parametrize("junk", [7, "x", [1], {"_shape": "x"}, {"_shape": [True]}, {":type:": 3}, {}, True])
+def test_strange_settings_do_no_harm(junk: Any, ppo: Path, tmp_path: Path) -> None:
+    names = ("policy_kwargs", "observation_space", "action_space", "num_timesteps", "seed", "gamma", "policy_class")
+    odd = with_data(tmp_path / "odd.zip", ppo, **dict.fromkeys(names, junk))
+    try:
+        imported(odd)
+    except RlstitchError:
+        return
+
+
+# Files that are damaged, or made to do harm
+
+
+class Payload:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickles_in_the_settings_are_not_opened(ppo: Path, tmp_path: Path) -> None:
+    trap = base64.b64encode(pickle.dumps(Payload(tmp_path / "sprung"))).decode()
+    names = ("policy_class", "policy_kwargs", "lr_schedule", "clip_range", "_last_obs", "rollout_buffer_class")
+    poisoned = with_data(tmp_path / "m.zip", ppo, **{name: {":type:": "x", ":serialized:": trap} for name in names})
+    imported(poisoned)
+    assert not (tmp_path / "sprung").exists()
+
+
+def torch_archive(instructions: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", instructions)
+        archive.writestr("archive/byteorder", b"little")
+        archive.writestr("archive/version", b"3\n")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("whole", [True, False], ids=["an archive", "bare"])
+def test_a_pickle_among_the_weights_is_not_run(protocol: int, whole: bool, ppo: Path, tmp_path: Path) -> None:
+    instructions = pickle.dumps({"x": Payload(tmp_path / "sprung")}, protocol=protocol)
+    content = {**members(ppo), "policy.pth": torch_archive(instructions) if whole else instructions}
+    with pytest.raises(ArtefactError, match="refused, nothing was run" if whole else "not usable"):
+        imported(zipped(tmp_path / "m.zip", content))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_other_objects_than_tensors_are_refused(ppo: Path, tmp_path: Path) -> None:
+    content = {**members(ppo), "policy.pth": torch_archive(pickle.dumps(bytearray(9), protocol=2))}
+    with pytest.raises(ArtefactError, match=r"asks for '(builtins|__builtin__) bytearray'"):
+        imported(zipped(tmp_path / "m.zip", content))
+
+
+def test_files_that_unfold_are_refused(ppo: Path, tmp_path: Path) -> None:
+    content = members(ppo)
+    bomb = zipped(tmp_path / "a.zip", {**content, "data": b" " * (65 * 2**20)}, zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 2**20
+    with pytest.raises(ArtefactError, match="data is larger than"):
+        imported(bomb)
+    packed = torch_archive(b"." * 10**6, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ArtefactError, match="expected uncompressed"):
+        imported(zipped(tmp_path / "b.zip", {**content, "policy.pth": packed}))
+
+
+def test_files_of_another_kind_are_refused(ppo: Path, tmp_path: Path) -> None:
+    content = members(ppo)
+    paths = {
+        "no such file": tmp_path / "none.zip",
+        "not a file|s a directory": tmp_path,
+        "found 1 members: data": zipped(tmp_path / "half.zip", {"data": content["data"]}),
+        "data is not usable JSON": zipped(tmp_path / "text.zip", {**content, "data": b"{"}),
+        "not usable JSON: 'utf-8'|not usable JSON": zipped(tmp_path / "bytes.zip", {**content, "data": b"\xff\xfe"}),
+        "maximum recursion|not usable JSON": zipped(tmp_path / "deep.zip", {**content, "data": b"[" * 100_000}),
+        "expected a JSON object, found list": zipped(tmp_path / "list.zip", {**content, "data": b"[]"}),
+        "policy.pth is not usable": zipped(tmp_path / "empty.zip", {**content, "policy.pth": b""}),
+    }
+    text = tmp_path / "text.txt"
+    text.write_text("hello")
+    for message, path in {**paths, "not a usable Stable-Baselines3 zip": text}.items():
+        with pytest.raises(ArtefactError, match=message):
+            imported(path)
+
+
+def test_cut_files_are_refused(ppo: Path, tmp_path: Path) -> None:
+    slim = zipped(tmp_path / "slim.zip", members(ppo)).read_bytes()
+    cut = tmp_path / "cut.zip"
+    for share in np.linspace(0, 0.999, 12):
+        cut.write_bytes(slim[: int(share * len(slim))])
+        with pytest.raises(ArtefactError):
+            imported(cut)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_changed_bytes_never_end_in_a_traceback(seed: int, ppo: Path, tmp_path: Path) -> None:
+    """Outside the checksum of the outer zip: the inner archive and its list of tensors are changed, then zipped."""
+    content, generator = members(ppo), np.random.default_rng(seed)
+    start = content["policy.pth"].index(b".pkl")
+    messages = []
+    for _ in range(25):
+        policy = bytearray(content["policy.pth"])
+        for place in generator.integers(start, start + 3000, size=2):
+            policy[place] = int(generator.integers(256))
+        path = zipped(tmp_path / "fuzzed.zip", {**content, "policy.pth": bytes(policy)})
+        try:
+            imported(path)
+        except RlstitchError as error:
+            messages.append(str(error))
+    assert messages
+    assert not any("\n" in message for message in messages)
