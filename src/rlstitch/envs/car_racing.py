@@ -8,22 +8,26 @@ The colours are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881).
 from __future__ import annotations
 
 import functools
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Callable
+from types import FunctionType, MappingProxyType
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.frames import Images, Look
-from rlstitch.envs.variations import VARIATIONS, Variation, get_variation
+from rlstitch.envs.frames import Images
+from rlstitch.envs.variations import CAMERAS, VARIATIONS, Variation, get_variation
 from rlstitch.errors import InvalidInputError, MissingExtraError
 
 ENVIRONMENT = "CarRacing-v3"
 SIDE, GROUND_ROWS = 96, 84
 """The picture is square; below its first 84 rows lies the bar of indicators."""
 MAX_STEPS = 1000
+FAR_ZOOM = 1.0
+"""Of the camera, in place of 2.7."""
+SPEED_LIMIT, OVERSPEED, TIME_COST = 35.0, -100.0, 0.1
 
 PALETTES: MappingProxyType[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = MappingProxyType(
     {
@@ -48,20 +52,31 @@ def is_car_racing(environment: str) -> bool:
     return environment == ENVIRONMENT
 
 
-def split_look(name: str) -> tuple[str, Variation]:
-    """The ground's colour of a look, a key of `PALETTES`, and the rest of the look, which is a function of pixels.
+class CarLook(NamedTuple):
+    """What a look means to CarRacing."""
+
+    ground: str
+    """A key of `PALETTES`."""
+    far: bool
+    """Whether the camera is far away."""
+    pixels: Variation
+    """What is left: a function of finished pictures."""
+
+
+def split_look(name: str) -> CarLook:
+    """The parts of a look.
 
     Raises UnknownNameError for an unknown look, InvalidInputError for a floor colour that CarRacing has not.
     """
     variation = get_variation(name)
     parts = name.split("+")
-    grounds = [part for part in parts if VARIATIONS[part].floor is not None]
+    grounds = [part for part in parts if part in VARIATIONS and VARIATIONS[part].floor is not None]
     if unknown := [part for part in grounds if part not in PALETTES]:
         raise InvalidInputError(
             f"variation: CarRacing has the grounds {', '.join(PALETTES)}, found {unknown[0]!r} in {variation.name!r}"
         )
-    rest = "+".join(part for part in parts if part not in grounds) or "standard"
-    return (grounds[-1] if grounds else "green"), get_variation(rest)
+    rest = "+".join(part for part in parts if part not in grounds and part not in CAMERAS) or "standard"
+    return CarLook(grounds[-1] if grounds else "green", any(part in CAMERAS for part in parts), get_variation(rest))
 
 
 def recolour(images: Images, ground: str) -> Images:
@@ -95,14 +110,19 @@ def _shares(ground: str) -> npt.NDArray[np.int16]:
     return np.rint(table).astype(np.int16)
 
 
-def pixel_look(name: str) -> Look:
-    """The whole look as a function of pictures under the environment's own colours."""
-    ground, rest = split_look(name)
+def pixel_look(name: str) -> Callable[[Images], Images]:
+    """The whole look as a function of pictures under the environment's own colours.
+
+    Raises InvalidInputError where it moves the camera.
+    """
+    ground, far, rest = split_look(name)
+    if far:
+        get_variation(name).check_camera()
     return lambda images: rest.apply(recolour(images, ground))
 
 
-def make_car(ground: str = "green", *, discrete: bool) -> gymnasium.Env[Any, Any]:
-    """Gymnasium's CarRacing on a ground of that colour, with its limit of steps.
+def make_car(ground: str = "green", *, discrete: bool, far: bool = False) -> gymnasium.Env[Any, Any]:
+    """Gymnasium's CarRacing on a ground of that colour, seen from its own camera or from far, with its limit of steps.
 
     Raises MissingExtraError where Box2D is not installed.
     """
@@ -112,4 +132,27 @@ def make_car(ground: str = "green", *, discrete: bool) -> gymnasium.Env[Any, Any
         raise MissingExtraError("CarRacing", "box2d") from None
     car: Any = made.unwrapped
     car.bg_color, car.grass_color = (np.array(colour, dtype=float) for colour in PALETTES[ground])
+    if far:
+        car._render = functools.partial(_zoomed_render(type(car)._render), car)
     return made
+
+
+@functools.cache
+def _zoomed_render(render: FunctionType) -> FunctionType:
+    """The environment's own way to draw, with a zoom of its own: a constant of its module, which stays as it is."""
+    constants = {**render.__globals__, "ZOOM": FAR_ZOOM}
+    return FunctionType(render.__code__, constants, render.__name__, render.__defaults__, render.__closure__)
+
+
+class SlowDriving(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """CarRacing without its cost of time, where driving faster than `SPEED_LIMIT` ends the episode with -100 (R3L)."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step."""
+        image, reward, terminated, truncated, info = self.env.step(action)
+        car: Any = self.env.unwrapped
+        if info.get("lap_finished") is False:  # off the field: that costs 100 and no time
+            return image, float(reward), terminated, truncated, info
+        if car.car.hull.linearVelocity.length > SPEED_LIMIT:
+            return image, OVERSPEED, True, False, info
+        return image, float(reward) + TIME_COST, terminated, truncated, info

@@ -19,7 +19,8 @@ from rlstitch.envs.resets import Seeds, read_reset
 class EnvpoolCars(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
     """`num_envs` cars. Actions are those of Gymnasium, discrete `(N,)` or continuous `(N, 3)`.
 
-    An action is taken `action_repeat` times, or until the episode ends. `autoreset_mode` is SAME_STEP or DISABLED.
+    An action is taken `action_repeat` times, or until the episode ends. Episodes are cut after `max_steps` steps, and
+    the reward of each is less by `step_cost`. `autoreset_mode` is SAME_STEP or DISABLED.
     A seed gives the same track every time, though not Gymnasium's of that seed.
     """
 
@@ -29,12 +30,14 @@ class EnvpoolCars(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
         *,
         discrete: bool,
         action_repeat: int = 1,
+        max_steps: int = MAX_STEPS,
+        step_cost: float = 0.0,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
     ) -> None:
         self.num_envs = num_envs
-        self._discrete, self._repeat = discrete, action_repeat
+        self._discrete, self._repeat, self._cost = discrete, action_repeat, step_cost
         self._same_step = autoreset_mode == AutoresetMode.SAME_STEP
-        self._batch = EnvpoolBatch(ENVIRONMENT, num_envs, max_episode_steps=MAX_STEPS)
+        self._batch = EnvpoolBatch(ENVIRONMENT, num_envs, max_episode_steps=max_steps)
         self._images: Images = np.zeros((num_envs, SIDE, SIDE, 3), dtype=np.uint8)
         self.metadata = {"render_modes": [], "autoreset_mode": autoreset_mode}
         self.single_observation_space = spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
@@ -60,7 +63,7 @@ class EnvpoolCars(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
             images[running], reward, terminated[running], truncated[running] = self._batch.step(
                 running, chosen[running]
             )
-            rewards[running] += reward
+            rewards[running] += reward - self._cost
             running = running[~(terminated | truncated)[running]]
             if not len(running):
                 break

@@ -18,7 +18,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 
 from rlstitch.envs.actions import apply_continuous, check_actions, map_of
-from rlstitch.envs.car_racing import ACTIONS, STEERING, is_car_racing, make_car, pixel_look, split_look
+from rlstitch.envs.car_racing import ACTIONS, MAX_STEPS, STEERING, is_car_racing, make_car, pixel_look, split_look
 from rlstitch.envs.frames import Look, Observer, RepeatedAction
 from rlstitch.envs.minigrid import MiniGridVectorEnv
 from rlstitch.envs.registry import action_space, drawn_from_tiles, image_space, make_single
@@ -87,32 +87,40 @@ def _make_minigrid(world: World, num_envs: int, seed: int | None, mode: Autorese
                 f"found {getattr(world, name)!r} (see tile_size and view)"
             )
     if world.backend == "envpool":
-        _check_actions_alone(world)
+        if get_task(world.task, family_of(world.environment)).changes_steps:
+            _refuse_task(world)
         from rlstitch.envs.envpool_minigrid import EnvpoolMiniGrid
 
         return EnvpoolMiniGrid(world, num_envs, seed=seed, autoreset_mode=mode)
     return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
 
 
-def _check_actions_alone(world: World) -> None:
-    """Raises InvalidInputError for a task that envpool's environments have not: it changes more than actions."""
-    if get_task(world.task, family_of(world.environment)).changes_steps:
-        raise InvalidInputError(
-            f"task: {world.task!r} changes more than what actions mean, which the backend envpool has not; "
-            "expected the backend gymnasium for it"
-        )
+def _refuse_task(world: World) -> None:
+    raise InvalidInputError(
+        f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
+    )
 
 
 def _make_cars(world: World, num_envs: int, mode: AutoresetMode, workers: int) -> Batch:
-    ground, _ = split_look(world.variation)
-    discrete = world.actions == "discrete"
+    look, discrete = split_look(world.variation), world.actions == "discrete"
     map_of(world.task, spaces.Discrete(len(ACTIONS)) if discrete else STEERING, world.environment)
-    if world.backend == "envpool":
-        _check_actions_alone(world)
-        from rlstitch.envs.envpool_car import EnvpoolCars
+    if world.backend == "gymnasium":
+        maker = functools.partial(make_car, look.ground, discrete=discrete, far=look.far)
+        return _gather(maker, world, num_envs, mode, workers)
+    pixel_look(world.variation)
+    task = get_task(world.task, family_of(world.environment))
+    if task.alterations or task.slip:
+        _refuse_task(world)
+    from rlstitch.envs.envpool_car import EnvpoolCars
 
-        return EnvpoolCars(num_envs, discrete=discrete, action_repeat=world.action_repeat, autoreset_mode=mode)
-    return _gather(functools.partial(make_car, ground, discrete=discrete), world, num_envs, mode, workers)
+    return EnvpoolCars(
+        num_envs,
+        discrete=discrete,
+        action_repeat=world.action_repeat,
+        max_steps=task.max_steps or MAX_STEPS,
+        step_cost=task.step_cost,
+        autoreset_mode=mode,
+    )
 
 
 def _make_generic(world: World, num_envs: int, mode: AutoresetMode, workers: int) -> Batch:
@@ -149,7 +157,15 @@ def look_of(world: World) -> Look:
     """The part of a world's look that is a function of the images that its environment draws."""
     if not is_car_racing(world.environment):
         return get_variation(world.variation).apply
-    return pixel_look(world.variation) if world.backend == "envpool" else split_look(world.variation)[1].apply
+    return pixel_look(world.variation) if world.backend == "envpool" else split_look(world.variation).pixels.apply
+
+
+def drawn_as(world: World) -> tuple[str, ...]:
+    """What decides how the environments of a world draw a state, before any function of pixels; backends aside."""
+    if is_car_racing(world.environment):
+        look = split_look(world.variation)
+        return ("green",) if world.backend == "envpool" else (look.ground, "far" * look.far)
+    return (world.view,) if drawn_from_tiles(world.environment) else ()
 
 
 class ImageVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):

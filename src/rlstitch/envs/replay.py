@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.make import make_vec
-from rlstitch.envs.minigrid import MiniGridVectorEnv
+from rlstitch.envs.make import ImageVectorEnv, drawn_as, make_vec
 from rlstitch.envs.tiles import Images
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -107,13 +106,13 @@ class Player:
     @property
     def view(self) -> str:
         """What the recorded states are of: a MiniGrid has two views, other environments show themselves."""
-        return self.world.view if isinstance(self.environment, MiniGridVectorEnv) else ""
+        return "" if isinstance(self.environment, ImageVectorEnv) else self.world.view
 
     def _state(self) -> bytes:
         """What the environment shows now, before any look."""
-        if isinstance(self.environment, MiniGridVectorEnv):
-            return self.environment.symbolic().tobytes()
-        return self.environment.underlying.tobytes()
+        if isinstance(self.environment, ImageVectorEnv):
+            return self.environment.underlying.tobytes()
+        return self.environment.symbolic().tobytes()
 
     def play(self, seed: int, choose: Callable[[Images, int], Action | None]) -> tuple[Episode, Images]:
         """Plays until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
@@ -186,26 +185,33 @@ def record_actions(world: World, seeds: Sequence[int], actions: Sequence[npt.Arr
 def replay_episodes(recording: Recording, world: World | None = None) -> Iterator[Images]:
     """Plays the recorded episodes again under another look: frames uint8 `(T + 1, H, W, C)`, an episode at a time.
 
-    `world` may differ from the recording's in variation, view and tile size. Rewards and ends are compared with the
-    recorded ones, and so is what the environment shows before any look, where the view is the same.
-    Raises InvalidInputError where the worlds differ in environment or task, or where the replay does not repeat the
-    recording: the environment is then not deterministic, and its frames are no pairs.
+    `world` may differ from the recording's in variation and in what shapes an observation (view, tile size, frames).
+    Rewards and ends are compared with the recorded ones, and so is what the environment draws before any function of
+    pixels, where it draws alike.
+    Raises InvalidInputError where the worlds differ in environment, task, backend or actions, or where the replay does
+    not repeat the recording: the environment is then not deterministic, and its frames are no pairs.
     """
     world = recording.world if world is None else world
-    if (world.environment, world.task) != (recording.world.environment, recording.world.task):
-        raise InvalidInputError(
-            f"world: expected {recording.world.environment} with task {recording.world.task}, as recorded; "
-            f"found {world.environment} with task {world.task}"
-        )
+    for name in ("environment", "task", "backend", "actions", "action_repeat"):
+        if getattr(world, name) != getattr(recording.world, name):
+            raise InvalidInputError(
+                f"world: expected {_played(recording.world, name)}, as recorded; found {_played(world, name)}"
+            )
     player = Player(world)
     try:
         for recorded in recording.episodes:
             repeated, frames = player.play(recorded.seed, _given(recorded.actions))
-            same_view = player.view in ("", recording.world.view)
-            _check_same(recorded, repeated, world, same_view=same_view)
+            _check_same(recorded, repeated, world, same_view=drawn_as(world) == drawn_as(recording.world))
             yield frames
     finally:
         player.environment.close()
+
+
+def _played(world: World, name: str) -> str:
+    """A world in words, as far as `name` of it matters."""
+    if name in ("environment", "task"):
+        return f"{world.environment} with task {world.task}"
+    return f"{world.environment} with {name} {getattr(world, name)}"
 
 
 def _given(actions: Sequence[Action]) -> Callable[[Images, int], Action | None]:

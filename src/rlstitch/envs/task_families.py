@@ -49,6 +49,12 @@ def _one() -> float:
     return 1.0
 
 
+def _slow_driving(environment: Any) -> Any:
+    from rlstitch.envs.car_racing import SlowDriving
+
+    return SlowDriving(environment)
+
+
 OTHER = Family("other")
 MINIGRID = Family(
     "MiniGrid",
@@ -58,7 +64,17 @@ MINIGRID = Family(
     own=(plain("no-time-cost", "a success gives 1, however late", Task(alterations=(_constant_success,))),),
 )
 CAR_RACING = Family(
-    "CarRacing", prefixes=("CarRacing-",), actions=("idle", "right", "left", "gas", "brake"), idle="idle"
+    "CarRacing",
+    prefixes=("CarRacing-",),
+    actions=("idle", "right", "left", "gas", "brake"),
+    idle="idle",
+    own=(
+        plain(
+            "slow",
+            "no time cost, 3,000 steps; a speed above 35 ends the episode with -100",
+            Task(alterations=(_slow_driving,), max_steps=3000),
+        ),
+    ),
 )
 FAMILIES = (MINIGRID, CAR_RACING, OTHER)
 

@@ -102,7 +102,9 @@ class TileAtlas:
 
 @functools.lru_cache(maxsize=32)
 def _atlas(name: str, tile_size: int) -> TileAtlas:
-    return TileAtlas(get_variation(name), tile_size)
+    variation = get_variation(name)
+    variation.check_camera()
+    return TileAtlas(variation, tile_size)
 
 
 def get_atlas(variation: str, tile_size: int) -> TileAtlas:

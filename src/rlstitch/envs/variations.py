@@ -6,6 +6,8 @@ A variation is a pure function of the picture. It has two parts, either of which
 - `pixels`: a function of finished images, uint8 `(..., C)` to uint8 of the same shape. Where it is `pointwise` (each
   pixel is mapped by itself) it is applied to the ready-drawn tiles once, and costs nothing for each frame.
 
+A third part is a `camera`, which only an environment that has one can change, when it draws (CarRacing: `far`).
+
 Names are joined with a plus: `red+inverted`. The last floor named is drawn; pixel functions follow from left to right.
 """
 
@@ -26,20 +28,25 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Variation:
-    """One look. `floor` is RGB in 0..255; `pixels` maps uint8 images to uint8 images of the same shape."""
+    """One look. `floor` is RGB in 0..255; `pixels` maps uint8 images to uint8 images of the same shape.
+
+    `camera` names where an environment draws from; None: from where it always does.
+    """
 
     name: str
     floor: tuple[int, int, int] | None = None
     pixels: Callable[[Images], Images] | None = None
     pointwise: bool = True
     description: str = ""
+    camera: str | None = None
 
     def apply(self, images: Images) -> Images:
         """The look of finished images, uint8 `(..., H, W, C)`, of any environment.
 
         Raises InvalidInputError where the look has a floor colour: only an environment that is drawn from tiles has a
-        floor, and finished pictures do not tell it from the rest.
+        floor, and finished pictures do not tell it from the rest. Or where it moves the camera.
         """
+        self.check_camera()
         if self.floor is not None:
             raise InvalidInputError(
                 f"variation: {self.name!r} tints the floor of MiniGrid tiles; finished images take one of "
@@ -48,6 +55,13 @@ class Variation:
         if images.dtype != np.uint8:
             raise InvalidInputError(f"images: expected uint8, found {images.dtype}")
         return images if self.pixels is None else self.pixels(images)
+
+    def check_camera(self) -> None:
+        """Raises InvalidInputError where the look moves a camera: of an environment that has none to be moved."""
+        if self.camera is not None:
+            raise InvalidInputError(
+                f"variation: {self.name!r} moves the camera, which CarRacing by the backend gymnasium alone can do"
+            )
 
     def then(self, other: Variation) -> Variation:
         """This look and then the other; a later floor replaces an earlier one, pixel functions are chained."""
@@ -65,6 +79,7 @@ class Variation:
             pixels=pixels,
             pointwise=self.pointwise and other.pointwise,
             description=f"{self.description}; {other.description}",
+            camera=self.camera or other.camera,
         )
 
 
@@ -82,6 +97,8 @@ _KNOWN = (
     Variation("inverted", pixels=invert, description="negative of the picture"),
 )
 VARIATIONS = MappingProxyType({variation.name: variation for variation in _KNOWN})
+CAMERAS = MappingProxyType({"far": Variation("far", description="camera far away (CarRacing)", camera="far")})
+"""Looks that an environment has to draw itself."""
 
 
 def get_variation(name: str) -> Variation:
@@ -89,8 +106,8 @@ def get_variation(name: str) -> Variation:
 
     Raises UnknownNameError where one of the names is not known.
     """
-    parts = name.split("+")
+    parts, known = name.split("+"), {**VARIATIONS, **CAMERAS}
     for part in parts:
-        if part not in VARIATIONS:
-            raise UnknownNameError("variation", part, VARIATIONS)
-    return functools.reduce(Variation.then, (VARIATIONS[part] for part in parts))
+        if part not in known:
+            raise UnknownNameError("variation", part, known)
+    return functools.reduce(Variation.then, (known[part] for part in parts))
