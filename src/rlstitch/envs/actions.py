@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.task_families import family_of
+from rlstitch.envs.car_racing import ACTIONS, STEERING, is_car_racing
+from rlstitch.envs.registry import action_space, is_minigrid, make_single
+from rlstitch.envs.task_families import MINIGRID, Family, family_of
 from rlstitch.envs.task_words import ActionMap
 from rlstitch.envs.tasks import get_task
 from rlstitch.envs.world import World
-from rlstitch.errors import InvalidInputError
+from rlstitch.errors import IncompatibleError, InvalidInputError
 
 
 def map_of(task: str, space: spaces.Discrete | spaces.Box, environment: str) -> ActionMap | None:
@@ -27,6 +31,40 @@ def map_of(task: str, space: spaces.Discrete | spaces.Box, environment: str) -> 
             f"({space}); expected 'standard', or a task that leaves actions alone"
         )
     return None
+
+
+def translate_actions(own: World, world: World) -> ActionMap | None:
+    """The action of a world that does what each action of another world does, `(n,)`; -1 where it has none that does.
+
+    What an action does is told by the environments: by number, so that both must have equally many. None where both
+    are continuous: they mean the same as they are.
+    Raises IncompatibleError where the two have no action in common, and as `make_vec` where one cannot be made.
+    """
+    (space, family), (target, target_family) = (_environment_actions(one.environment, one.actions)
+                                                for one in (own, world))  # fmt: skip
+    if space != target:
+        raise IncompatibleError(
+            f"{own.environment} takes the actions {space}, {world.environment} takes {target}: none is the same"
+        )
+    if not isinstance(space, spaces.Discrete):
+        return None
+    mine = get_task(own.task, family).action_map(int(space.n))
+    found = get_task(world.task, target_family).action_map(int(space.n))
+    places = np.full(int(space.n), -1, dtype=np.intp)
+    places[found] = np.arange(len(found))
+    if (places[mine] < 0).all():
+        raise IncompatibleError(f"the tasks {own.task!r} and {world.task!r} have no action in common")
+    return np.asarray(places[mine])
+
+
+@functools.lru_cache(maxsize=256)
+def _environment_actions(environment: str, kind: str) -> tuple[spaces.Discrete | spaces.Box, Family]:
+    """The actions of an environment before any task, and its family."""
+    if is_car_racing(environment):
+        return (spaces.Discrete(len(ACTIONS)) if kind == "discrete" else STEERING), family_of(environment)
+    made = make_single(environment)
+    made.close()
+    return action_space(made, environment), MINIGRID if is_minigrid(made) else family_of(environment)
 
 
 def check_actions(world: World, space: spaces.Discrete | spaces.Box) -> None:

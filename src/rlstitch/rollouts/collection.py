@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.actors import Policy, noise_width, spread
+from rlstitch.rollouts.actors import noise_width, spread
+from rlstitch.rollouts.drivers import Driver
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
 
@@ -67,7 +68,8 @@ def collect_views(
     """Walk through a MiniGrid world and keep every distinct view on which an agent would have acted.
 
     The environments are dealt out in turn to random play, play with held random actions, and each of the agents, which
-    sees the same state in its own look and samples its actions. The result is a function of the arguments.
+    sees the same state in its own look and samples its actions (see `rlstitch.rollouts.drivers` where its task is
+    another one). The result is a function of the arguments.
 
     Args:
         world: where to walk; its variation has no effect.
@@ -79,7 +81,7 @@ def collect_views(
 
     Raises:
         InvalidInputError: for numbers below 1, or a world that is no MiniGrid.
-        IncompatibleError: where an agent has another view or other actions than the world.
+        IncompatibleError: where an agent has another view than the world, or no action in common with it.
     """
     from rlstitch.envs import make_vec
 
@@ -158,18 +160,17 @@ class _Walkers:
         self._rng = np.random.default_rng((DOMAIN, seed))
         self._width = noise_width(space)
         self._held = HeldActions(self._rng, space, slots)
-        self._agents = [(agent, Policy(agent, space)) for agent in agents]
+        self._agents = [(agent, Driver(agent, world, space)) for agent in agents]
         self._role = np.arange(slots) % (2 + len(agents))
 
     def actions(self, views: Views) -> npt.NDArray[np.int64]:
         """Return the actions `(slots,)` in the states that these views show."""
         random = self._rng.integers(self._width, size=len(views))
         actions = np.where(self._role == 0, random, self._held.next())
-        for i, (agent, policy) in enumerate(self._agents):
+        for i, (agent, driver) in enumerate(self._agents):
             mine = np.flatnonzero(self._role == 2 + i)
-            noise = self._rng.gumbel(size=(len(mine), self._width))
             seen = views[mine]
-            actions[mine] = policy.act(own_images(agent, seen), noise=noise, views=seen)
+            actions[mine] = driver.sample(own_images(agent, seen), self._rng, seen)
         return actions
 
 

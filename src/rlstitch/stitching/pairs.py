@@ -9,7 +9,8 @@ from torch import Tensor
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, drawn_from_tiles
-from rlstitch.errors import InvalidInputError
+from rlstitch.envs.actions import translate_actions
+from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.collection import collect_views
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.pairs import latent_pairs, split_rows, split_views
@@ -48,7 +49,8 @@ class LatentPairs:
 def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int = 128, seed: int = 0) -> LatentPairs:
     """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
 
-    The views come from a mixture of random, held-random and policy-driven actions. Symbolic views of a MiniGrid are
+    The views come from a mixture of random, held-random and policy-driven actions; the encoder's agent drives too where
+    it knows the environment and has actions that the controller's task has. Symbolic views of a MiniGrid are
     rendered under both looks, any other environment plays its recorded episodes again under both: the pairs are exact.
     Where the world shows fewer distinct views than `pairs + held`, fewer are held out, but a fifth of those that there
     are at least; where it shows no more than `pairs`, maps are judged so and then fitted again on all of them.
@@ -66,9 +68,7 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
     """
     check_counts(pairs=pairs, held=held)
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
-    drivers = [policy]
-    if encoder.card.world.environment == policy.card.world.environment:
-        drivers.append(encoder)
+    drivers = [policy, encoder] if _can_drive(encoder, world) else [policy]
     if not drawn_from_tiles(world.environment):
         return _replayed_pairs(encoder, policy, world, drivers, pairs, held, seed)
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
@@ -78,6 +78,17 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
     x, y = latent_pairs(encoder, policy, split.fit)
     x_held, y_held = latent_pairs(encoder, policy, split.held)
     return LatentPairs(x, y, x_held, y_held, distinct_views=distinct, exhausted=distinct <= pairs)
+
+
+def _can_drive(agent: Agent, world: World) -> bool:
+    own = agent.card.world.to_world()
+    if own.environment != world.environment:
+        return False
+    try:
+        translate_actions(own, world)
+    except IncompatibleError:
+        return False
+    return True
 
 
 def _replayed_pairs(
