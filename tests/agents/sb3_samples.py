@@ -59,14 +59,14 @@ MODELS: dict[str, Callable[[], BaseAlgorithm]] = {
 
 
 def _made(kind: type[BaseAlgorithm], environment: str, **kwargs: Any) -> BaseAlgorithm:
-    return kind("CnnPolicy", gymnasium.make(environment), device="cpu", seed=0, **kwargs)  # type: ignore[call-arg]
+    room = gymnasium.wrappers.TimeLimit(rooms.DotRoom(steered=environment == rooms.CONTINUOUS), 25)
+    return kind("CnnPolicy", room, device="cpu", seed=0, **kwargs)  # type: ignore[call-arg]
 
 
 def trained(name: str, folder: Path, steps: int = 96) -> tuple[BaseAlgorithm, Path]:
     """Train one of `MODELS` a little and save it; returns the model and its zip."""
-    with rooms.registered():
-        model = MODELS[name]()
-        model.learn(steps)
+    model = MODELS[name]()
+    model.learn(steps)
     with torch.no_grad():  # outputs that differ from observation to observation
         head = model.policy.q_net.q_net[-1] if isinstance(model, DQN) else model.policy.action_net
         head.weight.mul_(5.0)
@@ -105,3 +105,13 @@ def with_tensors(path: Path, source: Path, change: Callable[[dict[str, Any]], No
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
     return zipped(path, {**content, "policy.pth": buffer.getvalue()})
+
+
+def torch_archive(instructions: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """What `torch.save` writes around its list of tensors."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", instructions)
+        archive.writestr("archive/byteorder", b"little")
+        archive.writestr("archive/version", b"3\n")
+    return buffer.getvalue()

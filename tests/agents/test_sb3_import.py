@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import pickle
 import zipfile
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import sb3_samples
 import torch
-from sb3_samples import SHAPE, members, pictures, trained, with_data, with_tensors, zipped
+from sb3_samples import SHAPE, members, pictures, torch_archive, trained, with_data, with_tensors, zipped
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -333,15 +332,6 @@ def test_pickles_in_the_settings_are_not_opened(ppo: Path, tmp_path: Path) -> No
     poisoned = with_data(tmp_path / "m.zip", ppo, **{name: {":type:": "x", ":serialized:": trap} for name in names})
     imported(poisoned)
     assert not (tmp_path / "sprung").exists()
-
-
-def torch_archive(instructions: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        archive.writestr("archive/data.pkl", instructions)
-        archive.writestr("archive/byteorder", b"little")
-        archive.writestr("archive/version", b"3\n")
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("protocol", range(6))

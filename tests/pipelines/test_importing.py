@@ -1,0 +1,145 @@
+"""An imported agent is an agent: evaluated, stitched, relativized; in a MiniGrid it sees what the model saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
+from rooms import CONTINUOUS, DISCRETE, registered
+from sb3_samples import members, torch_archive, trained, zipped
+from stable_baselines3 import PPO
+
+from rlstitch.agents.artefact import load_agent
+from rlstitch.cli.main import main
+from rlstitch.envs import World, make_vec
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.pipelines.importing import import_agent
+from rlstitch.pipelines.relativize import relativize
+from rlstitch.pipelines.stitch import stitch
+
+DOORKEY = "MiniGrid-DoorKey-5x5-v0"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rooms():
+    with registered():
+        yield
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `ppo-mlp.zip`, `a2c-box.zip` and `dqn.zip` (rooms) and `grid.zip` (DoorKey)."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("ppo-mlp", "a2c-box", "dqn"):
+        trained(name, folder, steps=32)
+    grid = ImgObsWrapper(RGBImgPartialObsWrapper(gymnasium.make(DOORKEY)))
+    model = PPO("CnnPolicy", grid, device="cpu", n_steps=32, batch_size=32, n_epochs=1, seed=0)
+    model.learn(128)
+    model.save(folder / "grid.zip")
+    return folder
+
+
+def test_in_a_minigrid_it_acts_step_by_step_as_the_model(models: Path, workplace: Path) -> None:
+    """On what the wrappers draw, the model; on what our own renderer draws, the agent."""
+    outcome = import_agent(models / "grid.zip", name="grid", world=World(DOORKEY), episodes=0)
+    model = PPO.load(models / "grid.zip", device="cpu")
+    theirs = ImgObsWrapper(RGBImgPartialObsWrapper(gymnasium.make(DOORKEY)))
+    ours = make_vec(World(DOORKEY), 1, seed=7, autoreset="disabled")
+    wanted, _ = theirs.reset(seed=7)
+    found, _ = ours.reset(seed=7)
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        np.testing.assert_array_equal(found[0], wanted)
+        action, _ = model.predict(np.moveaxis(wanted, -1, 0), deterministic=True)
+        assert outcome.agent.predict(found[0], deterministic=True)[0] == action
+        stray = int(generator.integers(6))  # an untrained model stands still
+        wanted, _, ended, cut, _ = theirs.step(stray)
+        found, *_ = ours.step(np.array([stray]))
+        if ended or cut:
+            break
+    ours.close()
+
+
+def test_it_is_stitched_and_relativized(models: Path, workplace: Path, quick) -> None:
+    for name, model in (("one", "ppo-mlp"), ("two", "dqn")):
+        import_agent(models / f"{model}.zip", name=name, world=World(DISCRETE), episodes=2)
+    for source, target in (("one", "two"), ("two", "one")):
+        outcome = stitch(source, target, pairs=24, episodes=2, save=False)
+        assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
+        assert outcome.agent.controller.spec() == load_agent(target).controller.spec()
+    for name in ("one", "two"):
+        made = relativize(name, anchors=12, episodes=2).agent
+        assert made.controller.spec()["latent_dim"] == 12
+    relative = stitch("one-relativized", "two-relativized", method="relative", pairs=24, episodes=2, save=False)
+    assert relative.agent.encoder.latent_dim == 12
+
+
+def test_stitched_to_itself_by_a_map_it_acts_as_it_did(models: Path, workplace: Path) -> None:
+    import_agent(models / "a2c-box.zip", name="steered", world=World(CONTINUOUS), episodes=2)
+    outcome = stitch("steered", "steered", pairs=64, episodes=2, name="again")
+    assert outcome.report.action_agreement == 1.0
+    assert outcome.report.kl < 1e-4
+    assert load_agent("again").card.parents[0].name == "steered"
+
+
+def test_the_command_imports_evaluates_and_says_so(models: Path, workplace: Path, capsys) -> None:
+    line = f"import {models / 'grid.zip'} --name grid --env {DOORKEY} --variation red --episodes 3"
+    assert main(line.split()) == 0
+    out = capsys.readouterr().out
+    assert "PPO (Stable-Baselines3, imported)" in out
+    assert f"{DOORKEY}, red, standard" in out
+    assert "return " in out
+    card = load_agent("grid").card
+    assert card.training is not None
+    assert (card.world.variation, card.training.steps, card.training.episodes) == ("red", 128, 3)
+    assert main(["show", "grid"]) == 0
+    assert main(["evaluate", "grid", "--episodes", "2", "--variation", "green"]) == 0
+    capsys.readouterr()
+    assert main(line.split()) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*line.split(), "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --world tile_size=12", "84 x 84 x 3"),
+        ("grid.zip --env DotRoom-v0", "40 x 40 x 3"),
+        ("grid.zip --env MiniGrid-DorKey-5x5-v0", "did you mean MiniGrid-DoorKey-5x5-v0"),
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --variation rde", "did you mean red"),
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --world task=x", "has an option of its own"),
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --world tilesize=12", "found tilesize"),
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --episodes -1", "episodes: expected 0 or more"),
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --extractor mine", "unknown extractor"),
+        ("dqn.zip --env DotRoom-v0 --temperature 0", "temperature"),
+        ("ppo-mlp.zip --env DotRoomSteered-v0", "trained on a Discrete"),
+        ("none.zip --env DotRoom-v0", "no such file"),
+        ("cut.zip --env DotRoom-v0", "not a usable Stable-Baselines3 zip"),
+        ("poisoned.zip --env DotRoom-v0", "asks for 'builtins print'; refused, nothing was run"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(
+    options: str, part: str, models: Path, workplace: Path, capsys
+) -> None:
+    if options.startswith("cut"):
+        (models / "cut.zip").write_bytes((models / "dqn.zip").read_bytes()[:5000])
+    if options.startswith("poisoned"):
+        poison = torch_archive(b"cbuiltins\nprint\n(X\x05\x00\x00\x00helloltR.")
+        zipped(models / "poisoned.zip", {**members(models / "dqn.zip"), "policy.pth": poison})
+    assert main(["import", f"{models}/{options.split()[0]}", "--name", "x", *options.split()[1:]]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("rlstitch: error: ")
+    assert captured.err.count("\n") == 1
+    assert part in captured.err
+    assert not (workplace / "agents").exists()
+
+
+def test_a_name_that_is_taken_or_none_is_refused_before_the_work(models: Path, workplace: Path) -> None:
+    with pytest.raises(InvalidInputError, match="agent name"):
+        import_agent("no-such-file", name="a/b", world=World(DISCRETE))
+    with pytest.raises(IncompatibleError):
+        import_agent(models / "a2c-box.zip", name="x", world=World(DISCRETE))
