@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.actors import Policy, noise_width
 from rlstitch.rollouts.collection import DOMAIN, HOLD, HeldActions, collection_seeds
+from rlstitch.rollouts.drivers import Driver
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
 
@@ -60,7 +60,7 @@ def collect_recording(
 
     Raises:
         InvalidInputError: for numbers out of range.
-        IncompatibleError: where an agent has other actions than the world, or another view of a MiniGrid.
+        IncompatibleError: where an agent has no action in common with the world, or another view of a MiniGrid.
     """
     from rlstitch.envs.replay import Player, Recording
 
@@ -76,7 +76,7 @@ def collect_recording(
 
         plain, others = player(world), []
         for agent in agents:
-            own = replace(agent.card.world.to_world(), environment=world.environment, task=world.task)
+            own = played_as(agent.card.world.to_world(), world)
             others.append((player(own), agent))
             if others[-1][0].view != plain.view:
                 raise IncompatibleError(
@@ -105,13 +105,12 @@ def _play_turn(
         held = HeldActions(rng, space, 1, longest=2 * HOLD - 1 if turn == 0 else 1)
         return plain.play(seed, lambda _, step: None if step >= max_steps else first_action(held.next()))[0]
     player, agent = others[turn - 2]
-    policy, width = Policy(agent, space), noise_width(space)
-    draw = rng.gumbel if agent.noise_kind == "gumbel" else rng.normal
+    driver = Driver(agent, player.world, space)
 
     def choose(observations: Images, step: int) -> Action | None:
         if step >= max_steps:
             return None
-        return first_action(policy.act(observations, noise=np.asarray(draw(size=(1, width)))))
+        return first_action(driver.sample(observations, rng))
 
     return player.play(seed, choose)[0]
 
@@ -127,10 +126,16 @@ def collect_frames(world: World, count: int, *, seed: int = 0) -> Recording:
     return Recording(world, tuple(episodes))
 
 
+def played_as(world: World, other: World) -> World:
+    """A world's look and observations, with what is played in another: environment, backend, task and actions."""
+    names = ("environment", "backend", "task", "actions", "action_repeat")
+    return replace(world, **{name: getattr(other, name) for name in names})
+
+
 def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple[Images, Images]:
     """Play a recording again under two looks: uint8 `(n, H, W, C)` each, row by row of the same state.
 
-    The task is the recording's in both, since it decides what an action means.
+    Task and actions are the recording's in both, since they decide what an action means.
 
     Raises:
         InvalidInputError: for another environment than the recording's, or one that is not deterministic.
@@ -142,8 +147,10 @@ def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple
 def _paired_episodes(recording: Recording, world_x: World, world_y: World) -> Iterator[tuple[Images, Images]]:
     from rlstitch.envs.replay import replay_episodes
 
-    task = recording.world.task
-    x, y = (replay_episodes(recording, replace(world, task=task)) for world in (world_x, world_y))
+    x, y = (
+        replay_episodes(recording, replace(played_as(world, recording.world), environment=world.environment))
+        for world in (world_x, world_y)
+    )
     yield from zip(x, y, strict=True)
 
 
@@ -158,10 +165,11 @@ def collect_paired_images(
 ) -> tuple[Images, Images]:
     """Collect images of the same states in two worlds, for any deterministic environment; equal pairs are kept once.
 
-    The pairs come from many episodes, at most an eighth of them from one.
+    The pairs come from many episodes. Where a backend draws one picture for every look, one rollout is seen under both
+    (see `collect_shared_images`); else the episodes are played again, and at most an eighth of the pairs is from one.
 
     Args:
-        world_x: of the source; its task is played in both.
+        world_x: of the source; its task and actions are played in both.
         world_y: of the target.
         count: how many distinct pairs.
         seed: of environments and actions.
@@ -175,7 +183,11 @@ def collect_paired_images(
         InvalidInputError: for numbers below 1, two environments, or one that is not deterministic.
         IncompatibleError: as `collect_recording`.
     """
+    from rlstitch.rollouts.shared_frames import collect_shared_images, share_frames
+
     check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
+    if share_frames(world_x, world_y):
+        return collect_shared_images(world_x, world_y, count=count, seed=seed, max_steps=max_steps, agents=agents)
     left, first, before = 20 * count if max_steps is None else max_steps, 0, -1
     share, rng = -(-count // ROUND), np.random.default_rng((DOMAIN, seed))
     found: dict[bytes, tuple[Images, Images]] = {}

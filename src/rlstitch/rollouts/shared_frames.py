@@ -1,0 +1,140 @@
+"""One rollout seen under several looks at once: where each look is a function of the pictures that are drawn anyway."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from rlstitch.rollouts.collection import DOMAIN, HeldActions, collection_seeds, draw_actions
+from rlstitch.rollouts.drivers import Driver
+from rlstitch.rollouts.evaluation import check_counts
+
+if TYPE_CHECKING:
+    from rlstitch.agents.agent import Agent
+    from rlstitch.envs import World
+    from rlstitch.envs.frames import Observer
+    from rlstitch.envs.make import ImageVectorEnv
+
+Images = npt.NDArray[np.uint8]
+SLOTS = 16
+SPACING = 4
+"""Of the steps of an environment one in so many is kept: neighbours show nearly the same."""
+
+
+def share_frames(world_x: World, world_y: World) -> bool:
+    """Whether one picture serves both looks: the environment's backend draws the same one whatever the look."""
+    return world_x.environment == world_y.environment == "CarRacing-v3" and world_x.backend == "envpool"
+
+
+def collect_shared_images(
+    world_x: World,
+    world_y: World,
+    *,
+    count: int,
+    seed: int = 0,
+    max_steps: int | None = None,
+    agents: Sequence[Agent] = (),
+) -> tuple[Images, Images]:
+    """Collect images of the same states under two looks from one rollout; equal pairs are kept once.
+
+    `SLOTS` environments are dealt out in turn to held random actions, random actions, and each of the agents, which
+    sees its own look and samples its actions.
+
+    Args:
+        world_x: of the source; its task and actions are played.
+        world_y: of the target.
+        count: how many distinct pairs.
+        seed: of environments and actions.
+        max_steps: environment steps at most; None: 20 a pair.
+        agents: who plays beside random actions.
+
+    Returns:
+        Two arrays uint8 `(n, H, W, C)`; n is below `count` where the steps show fewer distinct pairs.
+
+    Raises:
+        InvalidInputError: for numbers below 1.
+        IncompatibleError: where an agent has no action in common with the world.
+    """
+    from rlstitch.envs import make_vec
+    from rlstitch.rollouts.recordings import played_as
+
+    check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
+    slots = max(SLOTS, 2 + len(agents))
+    found: dict[bytes, tuple[Images, Images]] = {}
+    rng = np.random.default_rng((DOMAIN, seed))
+    with closing(make_vec(replace(world_x, variation="standard"), slots, seed=seed)) as made:
+        env = cast("ImageVectorEnv", made)
+        own = [played_as(agent.card.world.to_world(), world_x) for agent in agents]
+        eyes = _Eyes(env, [world_x, played_as(world_y, world_x), *own])
+        drivers = _Drivers(env, agents, rng)
+        eyes.reset(collection_seeds(seed, slots))
+        for _ in range(-(-(20 * count if max_steps is None else max_steps) // slots)):
+            x, y, *seen = eyes.seen
+            for row in np.flatnonzero(rng.random(slots) < 1 / SPACING).tolist():
+                key = hashlib.sha256(x[row].tobytes() + y[row].tobytes()).digest()
+                found.setdefault(key, (x[row].copy(), y[row].copy()))
+            if len(found) >= count:
+                break
+            eyes.step(drivers.actions(seen))
+    pairs = list(found.values())[:count]
+    return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+
+
+class _Eyes:
+    """Several observers of one batch of environments."""
+
+    def __init__(self, env: ImageVectorEnv, worlds: Sequence[World]) -> None:
+        from rlstitch.envs.frames import Observer
+        from rlstitch.envs.make import look_of
+
+        shape = cast("tuple[int, int, int]", env.env.single_observation_space.shape)
+        self._env = env
+        self._observers: list[Observer] = [Observer(world, look_of(world), shape, env.num_envs) for world in worlds]
+
+    @property
+    def seen(self) -> list[Images]:
+        """What each of them sees now, `(N, H, W, C)`."""
+        return [observer.observations for observer in self._observers]
+
+    def reset(self, seeds: list[int]) -> None:
+        """Start episodes everywhere."""
+        self._env.reset(seed=cast("Any", seeds))
+        self._start(np.arange(self._env.num_envs))
+
+    def step(self, actions: npt.NDArray[Any]) -> None:
+        """Take one step everywhere; episodes that end are followed by new ones."""
+        _, _, terminated, truncated, _ = self._env.step(actions)
+        for observer in self._observers:
+            observer.step(self._env.underlying)
+        self._start(np.flatnonzero(terminated | truncated))
+
+    def _start(self, rows: npt.NDArray[np.intp]) -> None:
+        if len(rows):
+            for observer in self._observers:
+                observer.start(rows, self._env.underlying[rows])
+
+
+class _Drivers:
+    """Who acts in which environment: 0 held actions, 1 random ones, then the agents, in turn."""
+
+    def __init__(self, env: ImageVectorEnv, agents: Sequence[Agent], rng: np.random.Generator) -> None:
+        self._space, self._slots, self._rng = env.single_action_space, env.num_envs, rng
+        self._held = HeldActions(rng, self._space, env.num_envs)
+        self._drivers = [Driver(agent, env.world, self._space) for agent in agents]
+        self._role = np.arange(env.num_envs) % (2 + len(agents))
+
+    def actions(self, seen: Sequence[Images]) -> npt.NDArray[Any]:
+        """The next actions; `seen` is what each agent sees of all environments."""
+        actions = self._held.next().copy()
+        random = draw_actions(self._rng, self._space, self._slots)
+        actions[self._role == 1] = random[self._role == 1]
+        for number, driver in enumerate(self._drivers):
+            mine = np.flatnonzero(self._role == 2 + number)
+            actions[mine] = driver.sample(seen[number][mine], self._rng)
+        return actions
