@@ -70,11 +70,9 @@ def test_names_and_numbers(line: str, part: str, two, refused, workplace: Path) 
     assert sorted(str(path) for path in workplace.rglob("*")) == before
 
 
-def test_an_unknown_method_is_told_the_known_ones(two, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*STITCH.split(), "--method", "afine"]) == 2
-    captured = capsys.readouterr()
-    assert "affine" in captured.err
-    assert "Traceback" not in captured.err
+def test_an_unknown_method_is_told_the_nearest(two, refused, workplace: Path) -> None:
+    assert "unknown stitching method 'afine'; did you mean affine" in refused(f"{STITCH} --method afine")
+    assert not (workplace / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,14 @@ from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameErr
 from rlstitch.latent import fit
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import LatentPairs
-from rlstitch.stitching.stitch import METHODS, TRANSLATIONS, check_relative, default_name, stitch_agents
+from rlstitch.stitching.stitch import (
+    CANDIDATES,
+    METHODS,
+    TRANSLATIONS,
+    check_relative,
+    default_name,
+    stitch_agents,
+)
 
 SHIFT = torch.linspace(-2, 2, WIDTH)
 
@@ -52,6 +59,9 @@ PLANTED = [
     ("affine", rotation(WIDTH), SHIFT),
     ("auto", rotation(WIDTH), SHIFT),
     ("auto", mixing(WIDTH), SHIFT),
+    ("scaled_orthogonal", 3 * rotation(WIDTH), SHIFT),
+    ("ridge", mixing(WIDTH), None),
+    ("robust", rotation(WIDTH), SHIFT),
 ]
 
 
@@ -124,7 +134,7 @@ def test_auto_takes_the_map_of_least_divergence_on_the_first_half_of_the_held_ou
         pairs = LatentPairs(clean.x[:count], y, clean.x_held, clean.y_held, clean.distinct_views)
         half = len(pairs.x_held) // 2
         divergence = {}
-        for method in TRANSLATIONS:
+        for method in CANDIDATES:
             mapped = fit(method, pairs.x, pairs.y)(pairs.x_held[:half])
             found, wanted = (
                 other.controller.action_parameters(z).detach().double().numpy() for z in (mapped, pairs.y_held[:half])
@@ -173,7 +183,9 @@ def test_where_there_are_no_other_views_a_map_is_judged_first_and_then_fitted_on
     some = pair(red, green)
     every = replace(some, exhausted=True)
     partial, full = (stitch_agents(red, green, pairs, method="affine") for pairs in (some, every))
-    assert partial.report == full.report
+    assert replace(partial.report, refitted=True) == full.report
+    assert (partial.report.refitted, full.report.refitted) == (False, True)
+    assert not stitch_agents(red, green, every, method="naive").report.refitted
     whole = fit("affine", torch.cat([some.x, some.x_held]), torch.cat([some.y, some.y_held]))
     for found, expected in ((partial, fit("affine", some.x, some.y)), (full, whole)):
         assert isinstance(found.agent.encoder, TranslatedEncoder)

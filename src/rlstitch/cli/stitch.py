@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import arg
 
@@ -18,8 +18,10 @@ class Stitch:
     """Agent that gives the encoder, and the look of the world."""
     policy: Annotated[str, arg(metavar="AGENT")]
     """Agent that gives the controller, and the task."""
-    method: Literal["naive", "relative", "orthogonal", "linear", "affine", "auto"] = "affine"
-    """What stands between the two; auto takes the map that changes actions least on held-out pairs."""
+    method: Annotated[str, arg(metavar="METHOD")] = "affine"
+    """What stands between the two: naive (nothing), relative (one anchor set), a map (orthogonal, linear, affine,
+    scaled_orthogonal, ridge; robust: where pairs may be wrong), or auto: of the first three maps the one
+    that changes actions least on held-out pairs."""
     pairs: Annotated[int, arg(metavar="NUMBER")] = 1024
     """Paired observations that a translation is fitted on."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100

@@ -13,7 +13,7 @@ from rlstitch.pipelines.report import Cell, table_text
 from rlstitch.pipelines.runs import RUNS, VIDEOS, new_agent_folder
 from rlstitch.stitching.diagnostics import StitchReport
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import default_name, stitch_agents
+from rlstitch.stitching.stitch import check_method, default_name, stitch_agents
 from rlstitch.storage import write_table
 
 
@@ -35,6 +35,7 @@ class StitchOutcome:
             f"residual {r.residual:.3f}, R² {r.r2:.3f}, cosine {r.mean_cosine:.3f}, "
             f"same action {r.action_agreement:.1%}, KL {r.kl:.3f}"
             + ("" if r.condition_number is None else f", condition number {r.condition_number:.3g}"),
+            *(["then fitted again on all of them, the held-out ones too"] if r.refitted else []),
             "",
             table_text(self.cells),
             "",
@@ -65,7 +66,7 @@ def stitch(
     Args:
         encoder: name, folder or value of the agent whose encoder is used.
         policy: name, folder or value of the agent whose controller is used.
-        method: naive, relative, orthogonal, linear, affine or auto; see `stitch_agents`.
+        method: naive, relative, auto or a map (orthogonal, linear, affine, robust, ...); see `stitch_agents`.
         pairs: views that a translation is fitted on, at most.
         episodes: of each evaluation.
         seed: of pairs and episodes.
@@ -80,6 +81,7 @@ def stitch(
         IncompatibleError: where the two cannot be joined so.
         InvalidInputError: where an agent of that name is there already, or there are too few pairs.
     """
+    check_method(method)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     folder = None

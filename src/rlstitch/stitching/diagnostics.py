@@ -19,7 +19,7 @@ class StitchReport:
 
     method: str
     pairs: int
-    """Pairs that the map was fitted on."""
+    """Pairs that the judged map was fitted on."""
     held_out: int
     """Pairs that the figures below come from."""
     distinct_views: int
@@ -34,6 +34,8 @@ class StitchReport:
     """Share of views for which the controller's greedy action stays the same (continuous: within 0.1 of the range)."""
     kl: float
     """Mean KL divergence, in nats, of the controller's action distribution on true from that on mapped latents."""
+    refitted: bool = False
+    """Whether the agent's map was, after it had been judged, fitted again on all pairs, the held-out ones too."""
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """Return the figures by name."""
@@ -50,6 +52,7 @@ def diagnose(
     *,
     pairs: int,
     distinct_views: int,
+    refitted: bool = False,
 ) -> StitchReport:
     """Judge a map by held-out pairs.
 
@@ -59,6 +62,7 @@ def diagnose(
         translation: the map; None stands for none (naive and relative stitching).
         x, y: held-out latents `(n, d_x)` and `(n, d_y)`.
         pairs, distinct_views: how many the map was fitted on, and were found.
+        refitted: whether the map will be fitted again on all pairs; for the report.
     """
     mapped = x if translation is None else translation(x)
     identity = Translation.identity(x.shape[1]).to(x)
@@ -75,6 +79,7 @@ def diagnose(
         condition_number=None if translation is None else fit.condition_number,
         action_agreement=agreement,
         kl=kl,
+        refitted=refitted,
     )
 
 

@@ -24,7 +24,10 @@ from rlstitch.latent import Translation, fit
 from rlstitch.stitching.diagnostics import StitchReport, diagnose
 from rlstitch.stitching.pairs import LatentPairs
 
-TRANSLATIONS = ("orthogonal", "linear", "affine")
+CANDIDATES = ("orthogonal", "linear", "affine")
+"""The maps that `auto` chooses from."""
+TRANSLATIONS = (*CANDIDATES, "scaled_orthogonal", "ridge", "robust")
+"""Maps that are fitted on pairs; see `rlstitch.latent.fit`."""
 METHODS = ("naive", "relative", *TRANSLATIONS, "auto")
 
 
@@ -45,10 +48,10 @@ def stitch_agents(
         encoder: the agent whose encoder is used.
         policy: the agent whose controller is used.
         pairs: latents of the same views under both.
-        method: `naive` (nothing in between), `relative` (both relative to one anchor set), `orthogonal`, `linear`,
-            `affine`
-            (a map fitted on the pairs) or `auto` (of the three maps, the one that changes the controller's action
-            distribution least, judged on one half of the held-out pairs; the report comes from the other half).
+        method: `naive` (nothing in between), `relative` (both relative to one anchor set), one of `TRANSLATIONS` (a
+            map fitted on the pairs; `robust` where some of them may be wrong) or `auto` (of `CANDIDATES`, the map that
+            changes the controller's action distribution least, judged on one half of the held-out pairs; the report
+            comes from the other half).
         name: of the stitched agent; made of its parents' names where it is not given.
 
     Raises:
@@ -56,8 +59,7 @@ def stitch_agents(
         IncompatibleError: where the two have no common world, or (naive, relative) no common latent space.
         InvalidInputError: where the pairs are too few for the method.
     """
-    if method not in METHODS:
-        raise UnknownNameError("stitching method", method, METHODS)
+    check_method(method)
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
     wanted = method
     translation, held = None, (pairs.x_held, pairs.y_held)
@@ -71,6 +73,7 @@ def stitch_agents(
         held = (pairs.x_held[half:], pairs.y_held[half:])
     else:
         translation = fit(method, pairs.x, pairs.y)
+    refitted = translation is not None and pairs.exhausted
     report = diagnose(
         method,
         policy.controller,
@@ -78,8 +81,9 @@ def stitch_agents(
         *held,
         pairs=0 if translation is None else len(pairs.x),
         distinct_views=pairs.distinct_views,
+        refitted=refitted,
     )
-    if translation is not None and pairs.exhausted:
+    if refitted:
         # Judged on views that it did not see; now it may see them: there are no others in this world.
         translation = fit(method, torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held]))
     base = copy.deepcopy(encoder.encoder)
@@ -98,6 +102,12 @@ def stitch_agents(
         }
     )
     return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report)
+
+
+def check_method(method: str) -> None:
+    """Raise UnknownNameError for a method that is not among `METHODS`; the message offers the nearest."""
+    if method not in METHODS:
+        raise UnknownNameError("stitching method", method, METHODS)
 
 
 def default_name(encoder: Agent, policy: Agent, method: str) -> str:
@@ -170,7 +180,7 @@ def _least_change(policy: Agent, pairs: LatentPairs) -> tuple[str, Translation]:
         raise InvalidInputError(
             f"auto: needs 2 held-out pairs or more to choose and to report, found {len(pairs.x_held)}"
         )
-    candidates = {method: fit(method, pairs.x, pairs.y) for method in TRANSLATIONS}
+    candidates = {method: fit(method, pairs.x, pairs.y) for method in CANDIDATES}
     changes = {
         method: diagnose(
             method,
