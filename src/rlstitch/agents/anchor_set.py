@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,9 @@ from rlstitch.storage import (
     write_tensors,
 )
 
+if TYPE_CHECKING:
+    from rlstitch.envs import World
+
 SCHEMA_VERSION = 1
 MANIFEST, CONTENT = "anchors.json", "anchors.safetensors"
 MAX_ANCHORS = 65_536
@@ -36,6 +41,8 @@ SHORT = 16
 Kind = Literal["symbolic", "replay"]
 View = Literal["agent", "full"]
 
+PLAYED: dict[str, str | int] = {"backend": "gymnasium", "actions": "own", "action_repeat": 1}
+"""The fields of a `World`, beside its environment, that decide where seeds and actions lead; and their defaults."""
 _ARRAYS: dict[str, tuple[str, ...]] = {"symbolic": ("views",), "replay": ("seeds", "actions", "frames")}
 
 
@@ -62,6 +69,9 @@ class AnchorSet:
     those after its last frame are unused."""
     frames: NDArray[np.int64] | None = None
     """replay: `(k, 2)`, each anchor's episode and the number of actions before it (0: the observation after reset)."""
+    played: Mapping[str, str | int] = field(default_factory=dict)
+    """replay: the fields of a `World` that decide what seeds and actions do (`PLAYED`), but for those at their default.
+    """
 
     def __post_init__(self) -> None:
         if self.view not in ("agent", "full"):
@@ -69,6 +79,7 @@ class AnchorSet:
         if self.kind not in _ARRAYS:
             raise InvalidInputError(f"kind: expected 'symbolic' or 'replay', found {str(self.kind)[:40]!r}")
         object.__setattr__(self, "environment", _canonical_environment(self.environment))
+        object.__setattr__(self, "played", MappingProxyType(_checked_played(self.played, self.kind)))
         for name in ("views", "seeds", "actions", "frames"):
             value = getattr(self, name)
             if (value is not None) != (name in _ARRAYS[self.kind]):
@@ -115,12 +126,13 @@ class AnchorSet:
         frames: NDArray[np.int64],
         *,
         view: View = "full",
+        played: Mapping[str, str | int] | None = None,
     ) -> AnchorSet:
         """Make a set of frames `(k, 2)` (episode, actions before it) of episodes: seeds `(e,)`, and their actions.
 
-        Actions are integers `(e, t)`, or floats `(e, t, A)` where they are continuous.
+        Actions are integers `(e, t)`, or floats `(e, t, A)` where they are continuous; `played`: how they are taken.
         """
-        return cls(environment, view, "replay", seeds=seeds, actions=actions, frames=frames)
+        return cls(environment, view, "replay", seeds=seeds, actions=actions, frames=frames, played=played or {})
 
     def __len__(self) -> int:
         array = self.views if self.kind == "symbolic" else self.frames
@@ -147,25 +159,32 @@ class AnchorSet:
             for name, array in self.arrays().items()
         }
         described = {"environment": self.environment, "view": self.view, "kind": self.kind, "content": content}
+        if self.played:
+            described["played"] = dict(self.played)
         return hashlib.sha256(canonical_json(described)).hexdigest()
 
     def render(self, variation: str = "standard", tile_size: int = 8) -> NDArray[np.uint8]:
-        """Draw the anchors under a look: uint8 `(k, H, W, 3)`, in order.
+        """Draw the anchors under a look: uint8 `(k, H, W, 3)`, in order. Raises as `render_in`."""
+        from rlstitch.envs import World
+
+        return self.render_in(World(self.environment, variation, view=self.view, tile_size=tile_size))
+
+    def render_in(self, world: World) -> NDArray[np.uint8]:
+        """Draw the anchors as a world shows them: uint8 `(k, H, W, C)`, in order; how they came about is the set's.
 
         Raises:
-            UnknownNameError: for an unknown variation.
+            UnknownNameError: for an unknown environment.
             InvalidInputError: where an episode cannot be played again, or comes out differently each time.
         """
         if self.views is not None:
             from rlstitch.envs import render_views
 
-            return render_views(self.views, variation=variation, tile_size=tile_size)
+            return render_views(self.views, variation=world.variation, tile_size=world.tile_size)
         from rlstitch.agents.anchor_replay import replay_frames
-        from rlstitch.envs import World
 
-        world = World(self.environment, view=self.view, tile_size=tile_size)
-        seeds, actions, frames = self.arrays().values()
-        return replay_frames(world, variation, seeds, actions, frames)
+        how: Any = {name: self.played.get(name, default) for name, default in PLAYED.items()}
+        own = replace(world, environment=self.environment, task="standard", view=self.view, **how)
+        return replay_frames(replace(own, variation="standard"), own.variation, *self.arrays().values())
 
     def save(self, root: Path | str = "anchors") -> Path:
         """Store the set as `<root>/<first 16 digits of the identity>`; one that is there already stays.
@@ -202,6 +221,8 @@ class AnchorSet:
             "kind": self.kind,
             "count": len(self),
         }
+        if self.played:
+            described["played"] = dict(self.played)
         write_json(folder / MANIFEST, described, schema_version=SCHEMA_VERSION)
 
 
@@ -239,14 +260,15 @@ def _stored_names(root: Path) -> list[str]:
 def _load(folder: Path) -> AnchorSet:
     manifest = read_json(folder / MANIFEST, schema_version=SCHEMA_VERSION)
     expected = {"schema_version", "identity", "environment", "view", "kind", "count"}
-    if set(manifest) != expected:
+    if set(manifest) - {"played"} != expected:
         raise ArtefactError(f"{folder / MANIFEST}: expected the keys {sorted(expected)}, found {sorted(manifest)[:10]}")
     tensors, _ = read_tensors(folder / CONTENT, max_bytes=MAX_BYTES)
     if set(tensors) - {"views", "seeds", "actions", "frames"}:
         raise ArtefactError(f"{folder / CONTENT}: holds tensors that no anchor set has")
     try:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        found = AnchorSet(manifest["environment"], manifest["view"], manifest["kind"], **arrays)
+        played = manifest.get("played", {})
+        found = AnchorSet(manifest["environment"], manifest["view"], manifest["kind"], **arrays, played=played)
     except (RlstitchError, TypeError) as error:  # TypeError: a tensor type that NumPy does not have
         raise ArtefactError(f"{folder}: not an anchor set: {error}") from None
     if found.identity != manifest["identity"] or len(found) != manifest["count"]:
@@ -260,6 +282,17 @@ def _canonical_environment(name: object) -> str:
     if not 0 < len(plain) <= 200:
         raise InvalidInputError(f"environment: expected the identifier of an environment, found {str(name)[:80]!r}")
     return plain
+
+
+def _checked_played(played: object, kind: str) -> dict[str, str | int]:
+    if not isinstance(played, Mapping) or any(name not in PLAYED for name in played):
+        raise InvalidInputError(f"played: expected some of {', '.join(PLAYED)}, found {str(played)[:80]}")
+    if played and kind != "replay":
+        raise InvalidInputError(f"played: no part of a {kind} set")
+    from rlstitch.envs import World
+
+    world = World("any", **played)  # what no world has is refused there
+    return {name: getattr(world, name) for name, default in PLAYED.items() if getattr(world, name) != default}
 
 
 def _checked_views(views: object) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, make_vec
@@ -31,7 +31,7 @@ class Measure:
 
     def random(self, world: World) -> Evaluation:
         """Evaluate random actions in a world; they see nothing, so the look does not matter."""
-        plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
+        plain = replace(world, variation="standard")
         if ("random", plain) in self._known:
             return self._known["random", plain]
         environments = make_vec(plain, 1, seed=0)

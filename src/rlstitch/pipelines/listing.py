@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlstitch.agents.artefact import AgentEntry, find_agent, list_agents, load_agent
-from rlstitch.agents.card import AgentCard, TrainingCard
+from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
+from rlstitch.envs.task_families import MINIGRID, family_of
 from rlstitch.pipelines.config import list_presets
 
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
@@ -46,7 +47,7 @@ class AgentDetails:
             ("environment", world.environment),
             ("look", world.variation),
             ("task", world.task),
-            ("observation", f"{height}x{width}x{channels} ({world.view} view, tiles of {world.tile_size} pixels)"),
+            ("observation", f"{height}x{width}x{channels}{_drawn(world)}"),
             ("kind", _kind(card)),
             ("seed", str(card.seed)),
             ("encoder", f"{self.parameters['encoder']:,} weights"),
@@ -59,6 +60,19 @@ class AgentDetails:
             ("created", card.created),
         ]
         return "\n".join(f"{key:<17}{value}" for key, value in pairs)
+
+
+def _drawn(world: WorldCard) -> str:
+    """How a world is drawn and played, as far as it is not an environment's own way."""
+    parts = [
+        f"{world.frame_stack} images" * (world.frame_stack > 1),
+        f"each action {world.action_repeat} times" * (world.action_repeat > 1),
+        f"by {world.backend}" * (world.backend != "gymnasium"),
+    ]
+    if family_of(world.environment) is MINIGRID:
+        parts.insert(0, f"{world.view} view, tiles of {world.tile_size} pixels")
+    text = ", ".join(part for part in parts if part)
+    return f" ({text})" if text else ""
 
 
 def list_everything(*, roots: Iterable[Path] | None = None) -> Listing:

@@ -87,7 +87,7 @@ def relativize(
     with torch_threads(1):
         relativized = distil(
             source,
-            anchor_set.render(world.variation, world.tile_size),
+            anchor_set.render_in(world.to_world()),
             visited_states(source, seed=seed),
             anchor_set=anchor_set.identity,
             seed=seed,

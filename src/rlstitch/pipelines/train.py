@@ -92,7 +92,7 @@ def train(
     card, anchor_set = draft_card(config)
     images = None
     if anchor_set is not None:
-        images = anchor_set.render(config.variation, config.tile_size)
+        images = anchor_set.render_in(config.world)
         anchor_set.save(ANCHORS)
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
@@ -189,7 +189,10 @@ def default_anchor_set(world: World, count: int, selection: str = "farthest") ->
     """
     if not drawn_from_tiles(world.environment):
         # View and tile size mean nothing here, so they must not tell two sets apart.
-        recording = collect_frames(World(world.environment), max(1024, 4 * count), seed=ANCHOR_SEED)
+        plain = World(
+            world.environment, backend=world.backend, actions=world.actions, action_repeat=world.action_repeat
+        )
+        recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
     collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED)

@@ -221,7 +221,7 @@ def choose_replay_anchor_set(
         InvalidInputError: where k is below 1, there are fewer distinct frames, or the replay is not deterministic.
         UnknownNameError: for an unknown method.
     """
-    from rlstitch.agents.anchor_set import AnchorSet
+    from rlstitch.agents.anchor_set import PLAYED, AnchorSet
     from rlstitch.envs.replay import replay_episodes
     from rlstitch.latent import choose_anchors
 
@@ -238,8 +238,11 @@ def choose_replay_anchor_set(
         raise InvalidInputError(f"k: expected at most {len(places)}, the distinct frames of the recording, found {k}")
     chosen = np.asarray(choose_anchors(method, np.stack(points), min(k, len(places)), seed))
     seeds = np.array([episode.seed for episode in recording.episodes], dtype=np.int64)
+    played = {name: getattr(world, name) for name in PLAYED}
     frames_chosen = np.array(list(places.values()), dtype=np.int64)[chosen]
-    return AnchorSet.replay(world.environment, seeds, _action_table(recording), frames_chosen, view=world.view)
+    return AnchorSet.replay(
+        world.environment, seeds, _action_table(recording), frames_chosen, view=world.view, played=played
+    )
 
 
 def _action_table(recording: Recording) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
