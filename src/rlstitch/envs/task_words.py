@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,11 +131,13 @@ def _scrambled(argument: str | None) -> Task:
     seed = _whole(digits, usage, "a whole number", 2**63)
 
     def derange(mapping: ActionMap) -> ActionMap:
+        """One cycle through all actions (Sattolo 1986), so that none stays in its place."""
         _enough(mapping, "scrambled")
-        rng, places = np.random.default_rng(seed), np.arange(len(mapping))
-        # A permutation leaves no action in its place with a chance of 1/e or so: a few draws are enough.
-        while ((order := rng.permutation(len(mapping))) == places).any():
-            pass
+        # Python's own generator: its floats are promised to stay the same, and an agent lives by what its actions mean.
+        rng, order = random.Random(seed), list(range(len(mapping)))
+        for last in range(len(order) - 1, 0, -1):
+            chosen = int(rng.random() * last)
+            order[last], order[chosen] = order[chosen], order[last]
         return mapping[order]
 
     return Task(rules=(derange,))
