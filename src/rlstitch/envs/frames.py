@@ -38,24 +38,32 @@ def shrink(images: Images, side: int) -> Images:
     return out
 
 
+def seen_shape(world: World, drawn: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape of a world's observations `(H', W', C * frame_stack)`, of that of the images its environment draws.
+
+    Raises InvalidInputError where the images have fewer rows than `world.crop`.
+    """
+    height, width, channels = drawn
+    if world.crop is not None and world.crop > height:
+        raise InvalidInputError(
+            f"crop: expected at most {height}, the rows that {world.environment} draws, found {world.crop}"
+        )
+    rows, columns = (world.crop or height, width) if world.size is None else (world.size, world.size)
+    return rows, columns, channels * world.frame_stack
+
+
 class Observer:
     """What an agent of a world sees of `num_envs` environments that draw images of one shape `(H, W, C)`.
 
     Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every call. At the
     start of an episode its first image fills the stack.
 
-    Raises InvalidInputError where the images have fewer rows than `world.crop`.
+    Raises as `seen_shape`.
     """
 
     def __init__(self, world: World, look: Look, image_shape: tuple[int, int, int], num_envs: int) -> None:
-        height, width, channels = image_shape
-        if world.crop is not None and world.crop > height:
-            raise InvalidInputError(
-                f"crop: expected at most {height}, the rows that {world.environment} draws, found {world.crop}"
-            )
-        self.world, self._look, self._channels = world, look, channels
-        rows, columns = (world.crop or height, width) if world.size is None else (world.size, world.size)
-        self.shape = (rows, columns, channels * world.frame_stack)
+        self.world, self._look, self._channels = world, look, image_shape[2]
+        self.shape = seen_shape(world, image_shape)
         self.observations: Images = np.zeros((num_envs, *self.shape), dtype=np.uint8)
 
     def see(self, images: Images) -> Images:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from rlstitch.envs.car_racing import is_car_racing
+from rlstitch.envs.car_racing import SIDE, is_car_racing
+from rlstitch.envs.frames import seen_shape
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
@@ -89,23 +90,26 @@ def drawn_from_tiles(environment: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _kind(environment: str, view: str, tile_size: int) -> tuple[str, tuple[int, ...]]:
+def _kind(environment: str, view: str, tile_size: int) -> tuple[str, tuple[int, int, int]]:
     made = make_single(environment)
     inner: Any = made.unwrapped
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
     if is_minigrid(made):
         size = (inner.agent_view_size,) * 2 if view == "agent" else (inner.height, inner.width)
         kind, shape = f"MiniGrid {view}-view", (size[0] * tile_size, size[1] * tile_size, 3)
     else:
-        kind, shape = type(inner).__name__, image_space(made, environment).shape
+        kind, shape = type(inner).__name__, cast("tuple[int, int, int]", image_space(made, environment).shape)
     made.close()
     return kind, shape
 
 
-def observation_kind(world: World) -> tuple[str, tuple[int, ...]]:
+def observation_kind(world: World) -> tuple[str, tuple[int, int, int]]:
     """What images a world gives: their kind in words, and their shape `(H, W, C)`.
 
     MiniGrids draw alike; of any other environment only variants of the same class do.
     Raises UnknownNameError or InvalidInputError where the environment cannot be used.
     """
-    return _kind(world.environment, world.view, world.tile_size)
+    if is_car_racing(world.environment):
+        return "CarRacing", seen_shape(world, (SIDE, SIDE, 3))
+    kind, shape = _kind(world.environment, world.view, world.tile_size)
+    return kind, seen_shape(world, shape)

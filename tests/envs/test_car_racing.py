@@ -1,0 +1,127 @@
+"""CarRacing: looks, camera, actions and tasks on the backend that is exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from rlstitch.envs import World, make_vec, record_actions, replay_episodes
+from rlstitch.envs.car_racing import ACTIONS, GROUND_ROWS, PALETTES, make_car, recolour, split_look
+from rlstitch.envs.registry import observation_kind
+from rlstitch.errors import InvalidInputError, UnknownNameError
+
+pytest.importorskip("Box2D")
+CAR = "CarRacing-v3"
+# Gas out of the zoom of the first second, then to and fro: road, grass, kerb and a turned car come into view.
+PLAN = [3] * 30 + [1] * 8 + [3] * 12 + [2] * 10 + [4] * 4 + [0] * 4
+
+
+@pytest.fixture(scope="module")
+def drives():
+    """The same drive on each ground, `(T, 96, 96, 3)`."""
+    return {ground: drive(ground) for ground in PALETTES}
+
+
+def drive(ground: str, *, far: bool = False) -> np.ndarray:
+    car = make_car(ground, discrete=True, far=far)
+    frames = [car.reset(seed=5)[0], *(car.step(action)[0] for action in PLAN)]
+    car.close()
+    return np.stack(frames)
+
+
+def test_discrete_actions_are_these_continuous_ones():
+    discrete, continuous = make_car(discrete=True), make_car(discrete=False)
+    np.testing.assert_array_equal(discrete.reset(seed=3)[0], continuous.reset(seed=3)[0])
+    for action in PLAN:
+        one, other = discrete.step(action), continuous.step(ACTIONS[action])
+        np.testing.assert_array_equal(one[0], other[0])
+        assert one[1:4] == other[1:4]
+
+
+@pytest.mark.parametrize("ground", ["red", "blue", "yellow"])
+def test_recoloured_pictures_are_nearly_those_that_are_drawn_in_that_colour(drives, ground):
+    """The palette is the oracle. Measured: 0.07 levels a pixel at most; 0.3 % of pixels are off by more than 8."""
+    wrong = np.abs(recolour(drives["green"], ground).astype(int) - drives[ground])
+    assert wrong.mean() < 0.2
+    assert (wrong.max(axis=-1) > 8).mean() < 0.01
+    assert (wrong[:, GROUND_ROWS:] == 0).all()  # the bar of indicators
+    assert np.abs(drives["green"].astype(int) - drives[ground])[:, :GROUND_ROWS].mean() > 20
+
+
+def test_plain_ground_takes_the_papers_colours_exactly():
+    plain = np.array([*PALETTES["green"], (102, 102, 102), (255, 0, 0), (0, 0, 0)], dtype=np.uint8).reshape(1, 1, 5, 3)
+    for ground, (background, grass) in PALETTES.items():
+        background_there, grass_there, *rest = recolour(plain, ground)[0, 0].tolist()
+        assert (tuple(background_there), tuple(grass_there)) == (background, grass)
+        assert rest == plain[0, 0, 2:].tolist()
+    assert recolour(plain, "green") is plain
+
+
+def test_looks_are_taken_apart():
+    assert split_look("standard")[:2] == ("green", False)
+    ground, far, rest = split_look("red+far+inverted+blue")
+    assert (ground, far) == ("blue", True)
+    np.testing.assert_array_equal(rest.apply(np.full((1, 1, 1, 3), 7, np.uint8)), 248)
+    with pytest.raises(UnknownNameError, match="variation 'farr'; did you mean far"):
+        World(CAR, "farr")
+
+
+def test_the_far_camera_moves_nothing_but_itself(drives):
+    near, far = drives["green"], drive("green", far=True)
+    road = [(np.ptp(frames[-1, :GROUND_ROWS].astype(int), axis=-1) < 8).mean() for frames in (near, far)]
+    assert road[1] < 0.6 * road[0]  # as much road fills less of the picture
+    np.testing.assert_array_equal(drive("green"), near)  # and another car's camera stays where it was
+    np.testing.assert_array_equal(near[:, GROUND_ROWS:], far[:, GROUND_ROWS:])
+
+
+def test_a_world_is_drawn_in_its_look():
+    worlds = [World(CAR, look, actions="discrete", crop=GROUND_ROWS, size=42) for look in ("red", "red+inverted")]
+    seen = []
+    for world in worlds:
+        env = make_vec(world, 2, seed=1)
+        seen.append(env.reset(seed=[5, 6])[0])
+        assert seen[-1].shape == (2, 42, 42, 3)
+        env.close()
+    assert np.abs(255 - seen[0].astype(int) - seen[1]).max() <= 2  # rounding, twice in each mean
+
+
+def test_replay_changes_ground_and_camera_and_nothing_else():
+    world = World(CAR, "green", actions="discrete", action_repeat=4)
+    recording = record_actions(world, [3], [[3] * 5 + [1] * 2])
+    for variation in ("green", "red", "far"):
+        frames = next(replay_episodes(recording, World(CAR, variation, actions="discrete", action_repeat=4, crop=80)))
+        assert frames.shape == (8, 80, 96, 3)
+    with pytest.raises(InvalidInputError, match="CarRacing-v3 with action_repeat 4, as recorded"):
+        next(replay_episodes(recording, World(CAR, actions="discrete", action_repeat=2)))
+
+
+def test_slow_driving_costs_no_time_and_speeding_ends_it():
+    env = make_vec(World(CAR, task="slow", actions="discrete"), 1, seed=0, autoreset="disabled")
+    env.reset(seed=3)
+    rewards, ended = [], False
+    while not ended and len(rewards) < 300:
+        _, reward, terminated, truncated, _ = env.step(np.array([3]))
+        rewards.append(float(reward[0]))
+        ended = bool(terminated[0])
+        assert not truncated[0]
+    assert ended
+    assert rewards[-1] == -100
+    assert min(rewards[:-1]) == pytest.approx(0)
+    assert max(rewards[:-1]) > 3  # tiles are still worth something
+    env.close()
+
+
+def test_tasks_say_what_the_actions_mean():
+    for task, count in (("no-idle", 4), ("scrambled", 5), ("without:brake", 4)):
+        env = make_vec(World(CAR, task=task, actions="discrete"), 1, seed=0)
+        assert env.single_action_space == spaces.Discrete(count)
+        env.close()
+    with pytest.raises(InvalidInputError, match="'no-idle' gives discrete actions another meaning, CarRacing-v3 takes"):
+        make_vec(World(CAR, task="no-idle"), 1, seed=0)
+
+
+def test_observations_are_told_by_their_shape():
+    world = World(CAR, actions="discrete", frame_stack=2, size=48)
+    assert observation_kind(world)[1] == (48, 48, 6)
+    assert observation_kind(World(CAR, crop=84, backend="envpool"))[1] == (84, 96, 3)
