@@ -19,7 +19,7 @@ class Demo:
     """Seed of everything."""
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
     """Where the demo writes; an older demo there is replaced."""
-    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap"
+    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-doorkey"
     """What to train on; minigrid-doorkey-6x6 is harder and takes longer."""
 
     def run(self) -> int:
