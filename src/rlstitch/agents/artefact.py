@@ -218,7 +218,7 @@ def _load_part(folder: Path, part: str, card: AgentCard, files: dict[str, str], 
         module = build()
     except (RlstitchError, *_BUILD_ERRORS) as error:
         raise ArtefactError(f"{folder / MANIFEST}: {part}: {_one_line(error)}") from None
-    _check_shapes(module.state_dict(), tensors, path)
+    check_shapes(module.state_dict(), tensors, path)
     module.load_state_dict(tensors)
     return module
 
@@ -234,7 +234,8 @@ def _check_size(spec: Any, n_bytes: int, path: Path) -> None:
         _check_size(value, n_bytes, path)
 
 
-def _check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+def check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """Refuse tensors that differ from what a module expects in name, type or shape; ArtefactError names the first."""
     for name in sorted(expected.keys() | found.keys()):
         wanted = _describe(expected[name]) if name in expected else "none"
         present = _describe(found[name]) if name in found else "none"

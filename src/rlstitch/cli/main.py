@@ -16,6 +16,7 @@ from tyro.conf import OmitSubcommandPrefixes, subcommand
 from rlstitch.cli.console import complain, say
 from rlstitch.cli.demo import Demo
 from rlstitch.cli.evaluate import Evaluate
+from rlstitch.cli.export import Export
 from rlstitch.cli.import_agent import Import
 from rlstitch.cli.list import List
 from rlstitch.cli.relativize import Relativize
@@ -30,6 +31,7 @@ Command: TypeAlias = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Relativize, subcommand("relativize")]
     | Annotated[Import, subcommand("import")]
+    | Annotated[Export, subcommand("export")]
     | Annotated[List, subcommand("list")]
     | Annotated[Show, subcommand("show")]
     | Annotated[Demo, subcommand("demo")]

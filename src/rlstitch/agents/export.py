@@ -1,0 +1,209 @@
+"""Agents as one file: a program that PyTorch runs without rlstitch, or the weights with all that rebuilds the agent.
+
+What is about to be written is read first, and the agent in it compared with the one that is exported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import MAX_WEIGHTS_BYTES, check_shapes
+from rlstitch.agents.card import AgentCard
+from rlstitch.agents.controller import build_controller
+from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder
+from rlstitch.agents.specs import first_problem
+from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
+from rlstitch.latent import RelativeProjection
+from rlstitch.storage import pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
+
+Format: TypeAlias = Literal["torch-export", "safetensors"]
+Input: TypeAlias = Literal["uint8", "float32"]
+
+SUFFIXES: dict[str, str] = {"torch-export": ".pt2", "safetensors": ".safetensors"}
+TOLERANCE = 1e-5
+"""Greatest difference of outputs that an export may have, in units of the greatest output (1 where that is less)."""
+_NOT_TRACEABLE = ("geodesic", "mahalanobis")  # a search in a graph; a fit that looks at values
+_KIND = "rlstitch agent"
+_VERSION = "1"
+
+
+class Policy(nn.Module):
+    """What an exported program computes: observations -> `(action parameters (N, A), values (N,))`.
+
+    Observations are uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1]. Action parameters are logits where
+    actions are discrete, means where they are continuous (to be clipped to the bounds).
+    """
+
+    def __init__(self, agent: Agent, observations: Input) -> None:
+        super().__init__()
+        self.encoder, self.controller = _traceable(agent.encoder), agent.controller
+        self._bytes = observations == "uint8"
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return action parameters and values."""
+        images = observations.permute(0, 3, 1, 2).float() / 255.0 if self._bytes else observations
+        parameters, values = self.controller(self.encoder(images))
+        return parameters, values
+
+
+class _Plain(nn.Module):
+    """The agent itself, as exported programs are compared with it."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self._agent = agent
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        parameters, values = self._agent.controller(self._agent.encoder(self._agent.images(observations.numpy())))
+        return parameters, values
+
+
+def _traceable(encoder: Encoder) -> nn.Module:
+    """The encoder without the checks of values, which a program cannot hold."""
+    if isinstance(encoder, RelativeEncoder):
+        similarity = str(encoder.spec()["similarity"])
+        if similarity in _NOT_TRACEABLE:
+            raise InvalidInputError(f"similarity: a torch.export program cannot hold {similarity!r}; use safetensors")
+        # Its anchors are normalised already: the layer's own normalization stays the identity.
+        relate = RelativeProjection(encoder.normalization(encoder.anchors), similarity=similarity)
+        return nn.Sequential(_traceable(encoder.base), encoder.normalization, relate)
+    if isinstance(encoder, TranslatedEncoder):
+        return nn.Sequential(_traceable(encoder.base), encoder.translation)
+    return encoder
+
+
+def export_agent(
+    agent: Agent,
+    path: Path,
+    *,
+    form: Format,
+    images: NDArray[np.uint8],
+    observations: Input = "uint8",
+    force: bool = False,
+) -> float:
+    """Write an agent as one file, compared with the agent before it is.
+
+    Args:
+        agent: native, relative, translated, stitched or imported.
+        path: the file; it appears whole or not at all.
+        form: `torch-export`: a `torch.export` program (`Policy`) of batches of any size. `safetensors`: the weights
+            of both parts, with their specifications and the card as metadata, for `load_exported`.
+        images: uint8 `(n, H, W, C)`, n ≥ 2, to compare on.
+        observations: what the program takes.
+        force: replace a file.
+
+    Returns:
+        The greatest difference of an action parameter or a value.
+
+    Raises:
+        InvalidInputError: where the file is there already, a weight is NaN or infinite, or a program cannot hold the
+            similarity (geodesic).
+        ArtefactError: where the operating system refuses, or the file does not act as the agent.
+    """
+    if path.exists() and not force:
+        raise InvalidInputError(f"{path} is there already; --force replaces it, --output names another file")
+    before = agent.device
+    agent.to("cpu")
+    try:
+        wanted = _outputs(_Plain(agent), torch.from_numpy(images))
+        if form == "safetensors":
+            content, batch = _pack(agent), torch.from_numpy(images)
+            again: nn.Module = _Plain(_unpack(content, path))
+        else:
+            batch = _batch(images, observations)
+            content = _program(Policy(agent, observations), batch)
+            again = torch.export.load(io.BytesIO(content)).module()  # our own, just made
+        difference = _compare(path, wanted, _outputs(again, batch))
+    finally:
+        agent.to(before)
+    write_bytes(path, content)
+    if sha256_of(path) != hashlib.sha256(content).hexdigest():
+        raise ArtefactError(f"{path}: what was read again is not what was written")
+    return difference
+
+
+def load_exported(path: Path | str) -> Agent:
+    """Read an agent from a file that `export_agent` wrote as safetensors.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or no agent.
+    """
+    path = Path(path)
+    return _unpack(read_bytes(path, max_bytes=2 * MAX_WEIGHTS_BYTES), path)
+
+
+def _unpack(content: bytes, path: Path) -> Agent:
+    tensors, metadata = unpack_tensors(content, str(path))
+    if metadata.get("kind") != _KIND or metadata.get("schema_version") != _VERSION:
+        raise ArtefactError(
+            f"{path}: expected an exported agent of schema version {_VERSION}, found "
+            f"{str(metadata.get('kind'))[:40]!r} of version {str(metadata.get('schema_version'))[:40]!r}"
+        )
+    try:
+        card = AgentCard.model_validate(json.loads(metadata.get("card", "")))
+        encoder, controller = build_encoder(card.encoder), build_controller(card.controller)
+        parts = nn.ModuleDict({"encoder": encoder, "controller": controller})
+        check_shapes(parts.state_dict(), tensors, path)
+        parts.load_state_dict(tensors)
+        return Agent(encoder, controller, card)
+    except ValidationError as error:
+        raise ArtefactError(f"{path}: its card: {first_problem(error)}") from None
+    except (RlstitchError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{path}: {' '.join(str(error).split())[:500]}") from None
+
+
+def _pack(agent: Agent) -> bytes:
+    changes = {
+        "observation_shape": tuple(agent.encoder.image_shape),
+        "encoder": agent.encoder.spec(),
+        "controller": agent.controller.spec(),
+    }
+    card = agent.card.model_copy(update=changes).model_dump(mode="json")
+    tensors = nn.ModuleDict({"encoder": agent.encoder, "controller": agent.controller}).state_dict()
+    metadata = {"kind": _KIND, "schema_version": _VERSION, "card": json.dumps(card, sort_keys=True)}
+    return pack_tensors(tensors, metadata=metadata)
+
+
+def _program(policy: Policy, example: Tensor) -> bytes:
+    batch = torch.export.Dim("batch", min=1, max=2**16)
+    with torch.no_grad():
+        program = torch.export.export(policy.eval(), (example[:2].clone(),), dynamic_shapes=({0: batch},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where the sources lie on this machine is nobody's business
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def _batch(images: NDArray[np.uint8], observations: Input) -> Tensor:
+    tensor = torch.from_numpy(images)
+    return tensor if observations == "uint8" else tensor.permute(0, 3, 1, 2).float().div(255.0).contiguous()
+
+
+@torch.no_grad()
+def _outputs(policy: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs of a batch, half of it as one and the rest one by one: every size has to do."""
+    half = len(batch) // 2
+    parts = [policy(batch[:half]), *(policy(batch[i : i + 1]) for i in range(half, len(batch)))]
+    return torch.cat([parameters for parameters, _ in parts]), torch.cat([values for _, values in parts])
+
+
+def _compare(path: Path, wanted: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> float:
+    greatest = 0.0
+    for ours, theirs in zip(wanted, found, strict=True):
+        difference = float((ours - theirs).abs().max())
+        if ours.shape != theirs.shape or not difference <= TOLERANCE * max(1.0, float(ours.abs().max())):
+            raise ArtefactError(f"{path}: the exported agent differs from the agent by {difference:.2g}; not written")
+        greatest = max(greatest, difference)
+    return greatest

@@ -1,0 +1,34 @@
+"""`rlstitch export`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write an agent as one file: a program that PyTorch runs without rlstitch, or its weights."""
+
+    agent: Annotated[Positional[str], arg(metavar="AGENT")]
+    """Name or folder of the agent."""
+    format: Literal["torch-export", "safetensors"] = "torch-export"
+    """torch-export: a .pt2 program, observations to action parameters and value; safetensors: weights and card."""
+    output: Annotated[Path | None, arg(metavar="FILE", aliases=["-o"])] = None
+    """The file; the agent's name in the working folder where not given."""
+    input: Literal["uint8", "float32"] = "uint8"
+    """What the program takes: bytes (N, H, W, C), or floats (N, C, H, W) in [0, 1]."""
+    force: bool = False
+    """Replace a file."""
+
+    def run(self) -> int:
+        """Export, and print the file and how far it is from the agent."""
+        from rlstitch.pipelines.exporting import export
+
+        say(export(self.agent, form=self.format, output=self.output, observations=self.input, force=self.force))
+        return 0
