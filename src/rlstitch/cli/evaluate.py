@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -20,6 +20,8 @@ class Evaluate:
     """Another look than the agent's own."""
     task: Annotated[str | None, arg(metavar="NAME")] = None
     """Another task than the agent's own."""
+    backend: Literal["gymnasium", "envpool"] | None = None
+    """Another backend than the agent's own; the same seed is another episode there."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to play."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
@@ -37,6 +39,7 @@ class Evaluate:
             self.agent,
             variation=self.variation,
             task=self.task,
+            backend=self.backend,
             episodes=self.episodes,
             seed=self.seed,
             deterministic=self.greedy,

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from rlstitch.agents.card import TrainingCard
 
 # Options of their own, because they are given often; all other keys of a config go through --set.
-_SHORTCUTS = ("variation", "task", "seed", "representation", "device", "name")
+_SHORTCUTS = ("variation", "task", "seed", "representation", "backend", "device", "name")
+
+# R3L's networks (arXiv 2404.12917): --encoder-arch r3l means all of them, unless --set says otherwise.
+_R3L = {"encoder.latent_dim": None, "controller.hidden": [512], "controller.norm": "layer",
+        "controller.activation": "relu"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,10 @@ class Train:
     """Seed of everything that is drawn."""
     representation: Literal["absolute", "relative"] | None = None
     """absolute, or relative to anchors while training."""
+    backend: Literal["gymnasium", "envpool"] | None = None
+    """Who steps the environments; envpool is fast where it has them (pip install "rlstitch[fast]")."""
+    encoder_arch: Literal["small", "nature", "r3l"] | None = None
+    """Convolutions of the encoder; r3l: the encoder and the controller of R3L."""
     device: Annotated[str | None, arg(metavar="DEVICE")] = None
     """auto, cpu or cuda."""
     name: Annotated[str | None, arg(metavar="NAME")] = None
@@ -54,7 +62,16 @@ class Train:
         settings = parse_overrides(item for group in self.set for item in group)
         if twice := sorted(values.keys() & settings.keys()):
             raise InvalidInputError(f"{twice[0]}: expected one value, found one from --set and one from --{twice[0]}")
-        return {**values, **settings}
+        return {**self._architecture(settings), **values, **settings}
+
+    def _architecture(self, settings: dict[str, object]) -> dict[str, object]:
+        if self.encoder_arch is None:
+            return {}
+        if "encoder.arch" in settings:
+            raise InvalidInputError(
+                "encoder.arch: expected one value, found one from --set and one from --encoder-arch"
+            )
+        return {**(_R3L if self.encoder_arch == "r3l" else {}), "encoder.arch": self.encoder_arch}
 
     def run(self) -> int:
         """Train, and print where the agent lies and how it does; 130 where training was interrupted."""

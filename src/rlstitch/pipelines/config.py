@@ -32,7 +32,7 @@ from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.pipelines._config_text import describe_problems, parse_yaml, parse_yaml_file, set_dotted
 
 # Where a run is executed, not what it trains: a run may be resumed on another machine.
-_NOT_IDENTITY = ("device", "threads")
+_NOT_IDENTITY = ("device", "threads", "processes")
 # Keys that came after the first release: at their default they are left out, so that older runs are found again.
 _LATER = ("backend", "actions", "action_repeat", "frame_stack", "size", "crop")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -74,10 +74,27 @@ class PPOConfig(_Section):
 
 
 class EncoderConfig(_Section):
-    """Observation to latent; `arch` names the convolutions, `latent_dim` the width of what leaves the encoder."""
+    """Observation to latent; `arch` names the convolutions, `latent_dim` the width of what leaves the encoder.
 
-    arch: Literal["small", "nature"] = "small"
-    latent_dim: Annotated[Count, Field(le=65536)] = 64
+    With `r3l` (arXiv 2404.12917) no linear map follows: the width is that of the convolutions, `latent_dim` is null.
+    """
+
+    arch: Literal["small", "nature", "r3l"] = "small"
+    latent_dim: Annotated[Count, Field(le=65536)] | None = 256
+
+    @model_validator(mode="before")
+    @classmethod
+    def _width_follows(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("arch") == "r3l":
+            return {"latent_dim": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _width_fits(self) -> Self:
+        if (self.arch == "r3l") != (self.latent_dim is None):
+            expected = "null with arch r3l (its convolutions decide)" if self.arch == "r3l" else "a number"
+            raise ValueError(f"latent_dim: expected {expected}, found {self.latent_dim or 'null'}")
+        return self
 
 
 class ControllerConfig(_Section):
@@ -151,6 +168,8 @@ class TrainConfig(_Section):
     stop_at_success: Annotated[Number, Field(gt=0, le=1)] | None = None
     """End once `stop_patience` evaluations in a row reach this success rate."""
     stop_patience: Annotated[Count, Field(le=10**6)] = 1
+    processes: bool = False
+    """Whether each environment runs in a process of its own (not MiniGrids, nor those of envpool)."""
     threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
     ppo: PPOConfig = PPOConfig()
     encoder: EncoderConfig = EncoderConfig()

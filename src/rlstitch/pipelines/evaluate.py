@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.envs import get_variation
+from rlstitch.envs.world import Backend
 from rlstitch.pipelines.cells import Measure, describe
 from rlstitch.pipelines.films import film_side_by_side
 from rlstitch.pipelines.runs import RUNS, VIDEOS
@@ -42,6 +44,7 @@ def evaluate(
     *,
     variation: str | None = None,
     task: str | None = None,
+    backend: Backend | None = None,
     episodes: int = 100,
     seed: int = 0,
     deterministic: bool = False,
@@ -51,7 +54,8 @@ def evaluate(
 
     Args:
         agent: name, folder or value.
-        variation, task: instead of the agent's own.
+        variation, task, backend: instead of the agent's own. Seeds fix the episodes of each backend; those of two
+            backends are not the same.
         episodes: exactly so many are played, and all count.
         seed: of the episodes.
         deterministic: greedy actions instead of sampled ones.
@@ -68,10 +72,13 @@ def evaluate(
         world = replace(world, variation=variation)
     if task is not None:
         world = replace(world, task=task)
+    if backend is not None:
+        world = replace(world, backend=backend)
     outcome = play(player, world, episodes=episodes, seed=seed, deterministic=deterministic)
     random = Measure(episodes=episodes, seed=seed).random(world)
     name = player.card.name
-    stem = "-".join([name, *([variation] if variation else []), *([task] if task else [])])
+    # Tasks hold colons, which file names cannot hold everywhere.
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (variation, task, backend))]))
     table, _ = write_table(outcome.to_rows(), RUNS / f"evaluate-{stem}" / "episodes")
     videos = []
     if video:

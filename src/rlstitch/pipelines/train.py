@@ -17,6 +17,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard, WorldCard
+from rlstitch.agents.encoder import encoder_width
 from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
 from rlstitch.envs import World, drawn_from_tiles, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
@@ -137,8 +138,9 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     base = CNNSpec(
         arch=config.encoder.arch, image_shape=(height, width, channels), latent_dim=config.encoder.latent_dim
     )
+    latent_dim = encoder_width(base)
+    base = base.model_copy(update={"latent_dim": latent_dim})
     encoder, anchor_set, anchors = base.model_dump(mode="json"), None, None
-    latent_dim = base.latent_dim
     if config.representation == "relative":
         anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
         latent_dim = len(anchor_set)
@@ -210,7 +212,12 @@ def _train(
     progress: Style,
 ) -> TrainingResult:
     model = build_ppo(
-        card, num_envs=config.num_envs, **config.ppo.model_dump(), device=device, precision=config.precision
+        card,
+        num_envs=config.num_envs,
+        workers=int(config.processes),
+        **config.ppo.model_dump(),
+        device=device,
+        precision=config.precision,
     )
     return train_ppo(
         model,

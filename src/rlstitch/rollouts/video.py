@@ -94,7 +94,9 @@ class _Camera:
 
     def __init__(self, env: VectorEnv[Any, Any, Any], world: World) -> None:
         self._world = world
-        self._above = hasattr(env, "symbolic") and world.view == "agent"
+        self._above = hasattr(env, "symbolic") and world.view == "agent" and world.backend == "gymnasium"
+        # For people: one image at a time, as large as it is drawn, whatever the agent sees of it.
+        self._plain = replace(world, frame_stack=1, size=None, crop=None)
         self._actions: list[Any] = []
         self._seen: list[str] = []
 
@@ -107,6 +109,8 @@ class _Camera:
         """Return all episodes, from the first frame to the one after the last action, `(T, H, W, 3)`."""
         frames = self._replay(self._world, seed, lengths, hold, checked=True)
         if not self._above:
+            if self._plain != self._world:
+                frames = self._replay(self._plain, seed, lengths, hold)
             return enlarge(frames, scale)
         # For people: tiles as large as MiniGrid draws them for its own window, whatever the agent sees.
         tile_size = max(_FILM_TILE, self._world.tile_size)

@@ -63,6 +63,7 @@ def build_ppo(
     max_grad_norm: float = 0.5,
     device: str = "cpu",
     precision: Precision = "float32",
+    workers: int = 0,
 ) -> PPO:
     """Make Stable-Baselines3's PPO around the encoder and controller that a card describes, in the card's world.
 
@@ -74,6 +75,7 @@ def build_ppo(
         gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision, which pays with large encoders.
+        workers: above 0, environments that draw themselves run in processes of their own.
 
     Raises:
         InvalidInputError: where the minibatches do not divide a rollout.
@@ -83,7 +85,7 @@ def build_ppo(
         raise InvalidInputError(f"n_minibatches: {n_minibatches} does not divide a rollout of {batch} steps")
     return PPO(
         EncoderControllerPolicy,
-        StableBaselinesVecEnv(make_vec(card.world.to_world(), num_envs, seed=card.seed)),
+        StableBaselinesVecEnv(make_vec(card.world.to_world(), num_envs, seed=card.seed, workers=workers)),
         learning_rate=_schedule(learning_rate, lr_schedule),
         n_steps=n_steps,
         batch_size=batch // n_minibatches,
