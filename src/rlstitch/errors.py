@@ -41,6 +41,10 @@ class IncompatibleError(RlstitchError):
     """Two agents, spaces or anchor sets that cannot be put together."""
 
 
+class BusyError(RlstitchError):
+    """Something that another process is working on right now; later it may be had."""
+
+
 class MissingExtraError(RlstitchError, ImportError):
     """An optional dependency that is not installed; the message names the line that installs it."""
 

@@ -1,6 +1,7 @@
 """`rlstitch <command>`: choose the command, run it, and turn how it ended into an exit status.
 
-0: done. 2: a wrong usage, or an error that the user can act on, in one line. 130: interrupted. 141: nobody reads on.
+0: done. 1: some runs of a grid failed. 2: a wrong usage, or an error that the user can act on, in one line.
+130: interrupted. 141: nobody reads on.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from rlstitch.cli.console import complain, say
 from rlstitch.cli.demo import Demo
 from rlstitch.cli.evaluate import Evaluate
 from rlstitch.cli.export import Export
+from rlstitch.cli.grid import Grid
 from rlstitch.cli.import_agent import Import
 from rlstitch.cli.list import List
+from rlstitch.cli.pairs import Pairs
 from rlstitch.cli.relativize import Relativize
 from rlstitch.cli.show import Show
 from rlstitch.cli.stitch import Stitch
@@ -27,7 +30,9 @@ from rlstitch.errors import RlstitchError
 
 Command: TypeAlias = (
     Annotated[Train, subcommand("train")]
+    | Annotated[Grid, subcommand("grid")]
     | Annotated[Stitch, subcommand("stitch")]
+    | Annotated[Pairs, subcommand("pairs")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Relativize, subcommand("relativize")]
     | Annotated[Import, subcommand("import")]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -11,6 +14,20 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rlstitch.training.callbacks import EvaluationCallback
 
 Style = Literal["auto", "bar", "lines", "none"]
+Listener = Callable[[int, int], None]
+"""Takes the environment steps done and those wanted, once a rollout."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` of every training in the block that shows its progress: whoever runs many draws one picture."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 class ProgressCallback(BaseCallback):
@@ -47,6 +64,9 @@ class ProgressCallback(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        listener = _listener.get()
+        if listener is not None:
+            listener(self.num_timesteps, self.total_steps)
         history = self.evaluation.progress.history
         if len(history) == self._told:
             return
