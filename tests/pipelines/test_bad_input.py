@@ -49,7 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str]):
         ("relativize rod", "unknown agent 'rod'; did you mean red"),
         ("evaluate ./agents/nobody", "no such folder"),
         ("evaluate red --variation grean", "unknown variation 'grean'; did you mean green"),
-        ("evaluate red --task scrambld", "unknown task 'scrambld'; did you mean scrambled"),
+        ("evaluate red --task scrambld", "unknown MiniGrid task 'scrambld'; did you mean scrambled"),
         ("evaluate red --episodes 0", "episodes: expected at least 1, found 0"),
         ("evaluate red --seed -1", "seed"),
         ("stitch --encoder red --policy green --episodes 0", "episodes: expected at least 1, found 0"),

@@ -71,7 +71,7 @@ def test_a_film_is_made_in_the_world_that_was_played(two, workplace: Path, short
     ("options", "message"),
     [
         ({"variation": "grean"}, "unknown variation 'grean'; did you mean green"),
-        ({"task": "scrambeld"}, "unknown task 'scrambeld'; did you mean scrambled"),
+        ({"task": "scrambeld"}, "unknown MiniGrid task 'scrambeld'; did you mean scrambled"),
     ],
 )
 def test_unknown_names_offer_the_nearest(options, message, two):
