@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,13 @@ def test_each_family_says_which_tasks_it_has():
     assert set(TASKS) == {name for family in FAMILIES for name in family.words}
     for name, word in itertools.chain(*(family.words.items() for family in FAMILIES)):
         assert re.match(rf"{name}(:[A-Z]+)?$", word.usage)
+
+
+def test_the_page_on_tasks_has_every_word_and_action():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    missing = [word.usage for word in TASKS.values() if f"| `{word.usage}` |" not in page]
+    names = [name for family in FAMILIES for name in family.actions]
+    assert missing + [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_a_family_that_the_id_does_not_tell_is_found_out_later():
