@@ -82,6 +82,9 @@ class EncoderConfig(_Section):
     arch: Literal["small", "nature", "r3l"] = "small"
     latent_dim: Annotated[Count, Field(le=65536)] | None = 256
 
+    frames: Literal["channels", "separate"] = "channels"
+    """Stacked frames are the channels of one image, or each is encoded alone and their latents stand side by side."""
+
     @model_validator(mode="before")
     @classmethod
     def _width_follows(cls, values: Any) -> Any:
@@ -227,6 +230,8 @@ class TrainConfig(_Section):
             for key, value in self.resolved().items()
             if key not in _NOT_IDENTITY and not (key in defaults and value == defaults[key])
         }
+        if self.encoder.frames == "channels":
+            identity["encoder"].pop("frames")
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
