@@ -152,3 +152,25 @@ def test_a_width_that_the_architecture_cannot_have_is_refused(change, message):
     spec = change if change.get("kind") == "relative" else {**CNN, **change}
     with pytest.raises(InvalidInputError, match=message):
         build_encoder(spec)
+
+
+@pytest.mark.parametrize("arch", ["small", "nature", "r3l"])
+def test_frames_that_are_encoded_alone_stand_side_by_side(arch):
+    """The oracle: an encoder of one frame with the same weights."""
+    width = None if arch == "r3l" else 24
+    several = build_encoder({"kind": "cnn", "arch": arch, "image_shape": [48, 44, 6], "latent_dim": width, "frames": 2})
+    one = build_encoder(
+        {"kind": "cnn", "arch": arch, "image_shape": [48, 44, 3], "latent_dim": several.latent_dim // 2}
+    )
+    one.load_state_dict(several.state_dict())
+    images = torch.rand(5, 6, 48, 44)
+    expected = torch.cat([one(images[:, :3]), one(images[:, 3:])], dim=1)
+    torch.testing.assert_close(several(images), expected)
+    assert several.latent_dim == expected.shape[1]
+    assert build_encoder(several.spec()).spec() == several.spec()
+
+
+def test_frames_have_to_divide_channels_and_width():
+    for shape, width in (([48, 48, 4], 64), ([48, 48, 6], 64)):
+        with pytest.raises(InvalidInputError, match=f"frames: expected a divisor of the {shape[2]} channels"):
+            build_encoder({"kind": "cnn", "image_shape": shape, "latent_dim": width, "frames": 3})

@@ -72,6 +72,9 @@ WITHOUT_LINEAR = ("r3l",)
 class CNNEncoder(nn.Module):
     """Convolutions and (but for `r3l`) a linear map: images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`.
 
+    Where the specification has several frames, each `C / frames` channels are encoded alone by the same weights, and
+    the latents, `latent_dim / frames` wide, stand side by side (R3L, arXiv 2404.12917).
+
     Raises:
         UnknownNameError: for an unknown architecture.
         InvalidInputError: where the images are too small, or `latent_dim` is none that the architecture can have.
@@ -81,13 +84,13 @@ class CNNEncoder(nn.Module):
         super().__init__()
         if spec.arch not in ARCHITECTURES:
             raise UnknownNameError("encoder architecture", spec.arch, ARCHITECTURES)
-        convolutions = ARCHITECTURES[spec.arch](spec.image_shape[2])
+        convolutions = ARCHITECTURES[spec.arch](_frame_channels(spec))
         self._spec = spec
         self.convolutions = convolutions
         self._latent_dim = encoder_width(spec)
         self.linear: nn.Module = nn.Identity()
         if spec.arch not in WITHOUT_LINEAR:
-            self.linear = nn.Linear(_flat_width(convolutions, spec), self._latent_dim)
+            self.linear = nn.Linear(_flat_width(convolutions, spec), self._latent_dim // spec.frames)
 
     @property
     def latent_dim(self) -> int:
@@ -105,8 +108,20 @@ class CNNEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
-        latents: Tensor = self.linear(self.convolutions(images).flatten(1))
-        return latents
+        single = images.unflatten(1, (self._spec.frames, -1)).flatten(0, 1)
+        latents: Tensor = self.linear(self.convolutions(single).flatten(1))
+        joined: Tensor = latents.unflatten(0, (-1, self._spec.frames)).flatten(1)
+        return joined
+
+
+def _frame_channels(spec: CNNSpec) -> int:
+    """Channels of each image that is encoded alone."""
+    if spec.image_shape[2] % spec.frames or (spec.latent_dim or 0) % spec.frames:
+        raise InvalidInputError(
+            f"frames: expected a divisor of the {spec.image_shape[2]} channels and of latent_dim {spec.latent_dim}, "
+            f"found {spec.frames}"
+        )
+    return spec.image_shape[2] // spec.frames
 
 
 def _flat_width(convolutions: nn.Sequential, spec: CNNSpec) -> int:
@@ -298,7 +313,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
             raise InvalidInputError(f"latent_dim: the encoder architecture {spec.arch!r} needs one, found none")
         return spec.latent_dim
     with torch.device("meta"):
-        width = _flat_width(ARCHITECTURES[spec.arch](spec.image_shape[2]), spec)
+        width = _flat_width(ARCHITECTURES[spec.arch](_frame_channels(spec)), spec) * spec.frames
     if spec.latent_dim not in (None, width):
         raise InvalidInputError(
             f"latent_dim: the encoder architecture {spec.arch!r} gives {width} for images of {spec.image_shape[:2]} "

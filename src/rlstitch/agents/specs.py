@@ -27,6 +27,8 @@ class CNNSpec(_Spec):
     """Height, width, channels of one observation."""
     latent_dim: Dimension | None = 64
     """None where it follows from the convolutions (`r3l`, which has no linear map)."""
+    frames: int = Field(default=1, ge=1, le=32)
+    """Images that the channels of one observation hold, and that are encoded each alone (R3L); 1: all at once."""
 
 
 class ExtractorSpec(_Spec):

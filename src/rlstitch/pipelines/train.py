@@ -135,8 +135,12 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
     actions = actions_of(environments.single_action_space)
     environments.close()
+    frames = config.frame_stack if config.encoder.frames == "separate" else 1
     base = CNNSpec(
-        arch=config.encoder.arch, image_shape=(height, width, channels), latent_dim=config.encoder.latent_dim
+        arch=config.encoder.arch,
+        image_shape=(height, width, channels),
+        latent_dim=config.encoder.latent_dim,
+        frames=frames,
     )
     latent_dim = encoder_width(base)
     base = base.model_copy(update={"latent_dim": latent_dim})
