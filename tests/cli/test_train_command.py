@@ -42,3 +42,23 @@ def test_train_list_show(
     assert main(line) == 2
     assert "--force" in capsys.readouterr().err
     assert main([*line, "--force"]) == 0
+
+
+def test_r3l_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its networks, layer by layer; a width of the user's own is refused, not ignored."""
+    monkeypatch.chdir(tmp_path)
+    line = [item for item in TINY if item != "encoder.latent_dim=8"]
+    assert main([*line, "--encoder-arch", "r3l"]) == 0
+    agent = load_agent("tiny")
+    layers = [type(layer).__name__ for layer in (*agent.encoder.convolutions, *agent.controller.trunk)]
+    assert layers == ["Conv2d", "ReLU", "Conv2d", "ReLU", "Conv2d", "LayerNorm", "ReLU", "Linear", "ReLU"]
+    assert agent.encoder.latent_dim == agent.controller.trunk[0].normalized_shape[0] == 64 * 3 * 3
+    assert agent.controller.spec()["hidden"] == [512]
+
+    capsys.readouterr()
+    assert main([*line, "--encoder-arch", "r3l", "--set", "encoder.latent_dim=8", "--force"]) == 2
+    assert "latent_dim: expected null with arch r3l (its convolutions decide), found 8" in capsys.readouterr().err
+    assert main([*line, "--encoder-arch", "r3l", "--set", "encoder.arch=small", "--force"]) == 2
+    assert "one from --set and one from --encoder-arch" in capsys.readouterr().err
+    assert main([*line, "--set", "encoder.latent_dim=null", "--force"]) == 2
+    assert "latent_dim: expected a number, found null" in capsys.readouterr().err
