@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, record_episodes, replay_episodes
+from rlstitch.envs.task_effects import with_task
+from rlstitch.envs.task_words import Task
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 ON, WAIT, BACK = 1, 0, 2
@@ -40,6 +43,25 @@ def test_costs_and_lengths_count_the_steps_of_the_environment_not_the_decisions(
         (0, -3, False, True),
     ]
     assert walk("length:3", [WAIT, WAIT], action_repeat=2) == [(0, -2, False, False), (0, -1, False, True)]
+
+
+class Halved(gymnasium.RewardWrapper):
+    """A family's own change of rewards."""
+
+    def reward(self, reward):
+        return reward / 2
+
+
+@pytest.mark.parametrize(("max_steps", "expected"), [(None, 5), (3, 3), (8, 8)])
+def test_a_limit_of_a_task_replaces_gymnasiums_under_any_alteration(max_steps, expected):
+    task = Task(alterations=(Halved,), max_steps=max_steps, step_cost=1.0)
+    env = with_task(gymnasium.make("Corridor-v0", disable_env_checker=True), task)
+    env.reset(seed=0)
+    steps = []
+    while not steps or not steps[-1][3]:
+        steps.append(env.step(WAIT))
+    assert len(steps) == expected
+    assert {step[1] for step in steps} == {-1.5}  # what it costs is not halved
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -77,11 +77,12 @@ def with_task(environment: gymnasium.Env[Any, Any], task: Task) -> gymnasium.Env
 
     A new limit of steps replaces that of Gymnasium. One that the environment keeps of its own stays, where it is lower.
     """
+    if task.max_steps is not None and isinstance(environment, TimeLimit):
+        environment = environment.env
     for alteration in task.alterations:
         environment = alteration(environment)
     if task.max_steps is not None:
-        inside = environment.env if isinstance(environment, TimeLimit) else environment
-        environment = TimeLimit(inside, task.max_steps)
+        environment = TimeLimit(environment, task.max_steps)
     if task.step_cost:
         environment = StepCost(environment, task.step_cost)
     return Slippery(environment, task.slip) if task.slip else environment
