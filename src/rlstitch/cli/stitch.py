@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
@@ -22,8 +23,9 @@ class Stitch:
     """What stands between the two: naive (nothing), relative (one anchor set), a map (orthogonal, linear, affine,
     scaled_orthogonal, ridge; robust: where pairs may be wrong), or auto: of the first three maps the one
     that changes actions least on held-out pairs."""
-    pairs: Annotated[int, arg(metavar="NUMBER")] = 1024
-    """Paired observations that a translation is fitted on."""
+    pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
+    """Paired observations that a translation is fitted on: how many to collect, or an .npz file of your own (see
+    rlstitch pairs)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0

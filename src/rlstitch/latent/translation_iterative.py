@@ -14,6 +14,7 @@ from rlstitch.latent.normalization import fit_isotropic, fit_standardization
 from rlstitch.latent.translation import Translation, finish
 from rlstitch.latent.translation_linear import fit_affine, fit_linear, fit_ridge
 from rlstitch.latent.translation_orthogonal import fit_orthogonal, fit_scaled_orthogonal
+from rlstitch.latent.translation_screening import screen_pairs
 
 # The least share of pairs that a trimmed fit may keep: below half, the outliers could be the majority.
 _LEAST = 0.5
@@ -97,7 +98,7 @@ def fit_robust(
     y: Array,
     *,
     base: str = "orthogonal",
-    loss: Literal["tukey", "huber", "trimmed"] = "tukey",
+    loss: Literal["tukey", "huber", "trimmed", "rank"] = "tukey",
     keep: float = 0.8,
     rounds: int = 30,
 ) -> Translation:
@@ -108,7 +109,9 @@ def fit_robust(
     distance, `huber` weighs min(1, 1.345 / r), `tukey` (1 - (r / 4.685)^2)^2 and 0 beyond (Beaton and Tukey, 1974;
     from a huber start); `trimmed` keeps the share `keep` (at least 0.5) of the pairs that fit best (Rousseeuw, 1984).
     `base`: orthogonal, scaled_orthogonal, linear, ridge, affine; only bases that cannot fit every pair exactly can
-    tell which are wrong. The report covers all pairs, the wrong ones too.
+    tell which are wrong. `rank` judges the pairs apart from the base, by `screen_pairs`, and fits on those that it
+    trusts: for flexible bases, and for latents that no map fits closely. The report covers all pairs, the wrong ones
+    too.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -120,12 +123,16 @@ def fit_robust(
     """
     if base not in _BASES:
         raise UnknownNameError("base of fit_robust", base, _BASES)
-    if loss not in ("tukey", "huber", "trimmed"):
-        raise UnknownNameError("robust loss", loss, ["tukey", "huber", "trimmed"])
+    if loss not in ("tukey", "huber", "trimmed", "rank"):
+        raise UnknownNameError("robust loss", loss, ["tukey", "huber", "trimmed", "rank"])
     if not _LEAST <= keep <= 1:
         raise InvalidInputError(f"keep must lie in [{_LEAST}, 1], found {keep!r}")
     require_count(rounds, 1 << 40, "rounds", "a number of rounds")
     source, target = to_pairs(x, y, minimum=4, method="fit_robust")
+    if loss == "rank":
+        trusted = screen_pairs(source, target, rounds=rounds)
+        translation = _BASES[base](source[trusted], target[trusted])
+        return finish(translation.matrix, translation.bias, f"robust {base}", source, target)
     weights = torch.ones(len(source), dtype=source.dtype, device=source.device)
     for index in range(rounds):
         translation = _BASES[base](source, target, weights=weights)

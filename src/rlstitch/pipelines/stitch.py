@@ -7,12 +7,14 @@ from pathlib import Path
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.errors import InvalidInputError
 from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.films import film_side_by_side
 from rlstitch.pipelines.report import Cell, table_text
 from rlstitch.pipelines.runs import RUNS, VIDEOS, new_agent_folder
 from rlstitch.stitching.diagnostics import StitchReport
-from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.pair_files import given_pairs, read_pairs
+from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.stitch import check_method, default_name, stitch_agents
 from rlstitch.storage import write_table
 
@@ -52,7 +54,7 @@ def stitch(
     policy: str | Path | Agent,
     *,
     method: str = "affine",
-    pairs: int = 1024,
+    pairs: int | str | Path = 1024,
     episodes: int = 100,
     seed: int = 0,
     deterministic: bool = False,
@@ -67,7 +69,8 @@ def stitch(
         encoder: name, folder or value of the agent whose encoder is used.
         policy: name, folder or value of the agent whose controller is used.
         method: naive, relative, auto or a map (orthogonal, linear, affine, robust, ...); see `stitch_agents`.
-        pairs: views that a translation is fitted on, at most.
+        pairs: how many views a translation is fitted on, at most; or an `.npz` file of pairs (see
+            `rlstitch.stitching.pair_files`).
         episodes: of each evaluation.
         seed: of pairs and episodes.
         deterministic: greedy actions instead of sampled ones, in every row alike.
@@ -79,6 +82,7 @@ def stitch(
     Raises:
         UnknownNameError: for an unknown agent or method.
         IncompatibleError: where the two cannot be joined so.
+        ArtefactError: where a file of pairs cannot be read.
         InvalidInputError: where an agent of that name is there already, or there are too few pairs.
     """
     check_method(method)
@@ -87,7 +91,7 @@ def stitch(
     folder = None
     if save:
         folder = new_agent_folder(name or default_name(source, target, method), force=force)
-    found = gather_pairs(source, target, pairs=pairs, seed=seed)
+    found = _pairs(source, target, pairs, seed)
     joined = stitch_agents(source, target, found, method=method, name=name)
     title = joined.agent.card.name
     cells = Measure(episodes=episodes, seed=seed, deterministic=deterministic).cells(source, target, joined, found)
@@ -102,3 +106,12 @@ def stitch(
             shown.insert(1, ("naive", stitch_agents(source, target, found, method="naive").agent))
         videos = film_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)
+
+
+def _pairs(encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int) -> LatentPairs:
+    """Collect so many pairs, or read them from a file."""
+    if isinstance(pairs, int):
+        return gather_pairs(encoder, policy, pairs=pairs, seed=seed)
+    if Path(pairs).suffix != ".npz":
+        raise InvalidInputError(f"pairs: expected a whole number or an .npz file, found {str(pairs)!r}")
+    return given_pairs(encoder, policy, *read_pairs(pairs), seed=seed, where=str(pairs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,10 +10,10 @@ from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, drawn_from_tiles
 from rlstitch.envs.actions import translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.collection import collect_views
+from rlstitch.rollouts.collection import collect_views, own_images
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.pairs import latent_pairs, split_rows, split_views
-from rlstitch.rollouts.recordings import collect_paired_images
+from rlstitch.rollouts.pairs import split_rows
+from rlstitch.rollouts.recordings import Images, collect_paired_images
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,37 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
             no MiniGrid and not deterministic.
     """
     check_counts(pairs=pairs, held=held)
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
-    drivers = [policy, encoder] if _can_drive(encoder, world) else [policy]
-    if not drawn_from_tiles(world.environment):
-        return _replayed_pairs(encoder, policy, world, drivers, pairs, held, seed)
-    plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
-    views = collect_views(plain, count=pairs + held, seed=seed, agents=drivers)
-    distinct = len(views)
-    split = split_views(views, *_shares(distinct, pairs, held), seed=seed)
-    x, y = latent_pairs(encoder, policy, split.fit)
-    x_held, y_held = latent_pairs(encoder, policy, split.held)
+    images = gather_images(encoder, policy, count=pairs + held, seed=seed)
+    distinct = len(images[0])
+    rows = split_rows(distinct, *_shares(distinct, pairs, held), seed=seed)
+    (x, x_held), (y, y_held) = (
+        [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in zip((encoder, policy), images, strict=True)
+    )
     return LatentPairs(x, y, x_held, y_held, distinct_views=distinct, exhausted=distinct <= pairs)
+
+
+def gather_images(encoder: Agent, policy: Agent, *, count: int, seed: int = 0) -> tuple[Images, Images]:
+    """Collect at most `count` distinct views of the cell's world, as each agent sees them; see `gather_pairs`.
+
+    Returns:
+        uint8 `(n, H, W, C)` each, row by row the same state; the sizes of the images may differ.
+
+    Raises:
+        IncompatibleError, InvalidInputError: as `gather_pairs`.
+    """
+    check_counts(count=count)
+    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    drivers = cell_drivers(encoder, policy, world)
+    if not drawn_from_tiles(world.environment):
+        return collect_paired_images(world, policy.card.world.to_world(), count=count, seed=seed, agents=drivers)
+    plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
+    views = collect_views(plain, count=count, seed=seed, agents=drivers).views
+    return own_images(encoder, views), own_images(policy, views)
+
+
+def cell_drivers(encoder: Agent, policy: Agent, world: World) -> list[Agent]:
+    """Return who plays when a cell's views are collected: the encoder's agent only where it has such actions."""
+    return [policy, encoder] if _can_drive(encoder, world) else [policy]
 
 
 def _can_drive(agent: Agent, world: World) -> bool:
@@ -89,19 +108,6 @@ def _can_drive(agent: Agent, world: World) -> bool:
     except IncompatibleError:
         return False
     return True
-
-
-def _replayed_pairs(
-    encoder: Agent, policy: Agent, world: World, drivers: Sequence[Agent], pairs: int, held: int, seed: int
-) -> LatentPairs:
-    """Pairs of an environment that draws itself, in the cell's world: the same states under both looks."""
-    images = collect_paired_images(world, policy.card.world.to_world(), count=pairs + held, seed=seed, agents=drivers)
-    count = len(images[0])
-    rows = split_rows(count, *_shares(count, pairs, held), seed=seed)
-    (x, x_held), (y, y_held) = (
-        [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in zip((encoder, policy), images, strict=True)
-    )
-    return LatentPairs(x, y, x_held, y_held, distinct_views=count, exhausted=count <= pairs)
 
 
 def _shares(distinct: int, pairs: int, held: int) -> tuple[int, int]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import weights_sha256
@@ -28,6 +29,7 @@ CANDIDATES = ("orthogonal", "linear", "affine")
 """The maps that `auto` chooses from."""
 TRANSLATIONS = (*CANDIDATES, "scaled_orthogonal", "ridge", "robust")
 """Maps that are fitted on pairs; see `rlstitch.latent.fit`."""
+_OPTIONS: dict[str, dict[str, Any]] = {"robust": {"base": "affine", "loss": "rank"}}
 METHODS = ("naive", "relative", *TRANSLATIONS, "auto")
 
 
@@ -72,7 +74,7 @@ def stitch_agents(
         half = len(pairs.x_held) // 2
         held = (pairs.x_held[half:], pairs.y_held[half:])
     else:
-        translation = fit(method, pairs.x, pairs.y)
+        translation = fit_map(method, pairs.x, pairs.y)
     refitted = translation is not None and pairs.exhausted
     report = diagnose(
         method,
@@ -85,7 +87,7 @@ def stitch_agents(
     )
     if refitted:
         # Judged on views that it did not see; now it may see them: there are no others in this world.
-        translation = fit(method, torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held]))
+        translation = fit_map(method, torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held]))
     base = copy.deepcopy(encoder.encoder)
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(
@@ -102,6 +104,11 @@ def stitch_agents(
         }
     )
     return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report)
+
+
+def fit_map(method: str, x: Tensor, y: Tensor) -> Translation:
+    """Fit one of `TRANSLATIONS` on pairs x `(n, d_x)`, y `(n, d_y)`; `robust` is affine on the pairs that it trusts."""
+    return fit(method, x, y, **_OPTIONS.get(method, {}))
 
 
 def check_method(method: str) -> None:
@@ -180,7 +187,7 @@ def _least_change(policy: Agent, pairs: LatentPairs) -> tuple[str, Translation]:
         raise InvalidInputError(
             f"auto: needs 2 held-out pairs or more to choose and to report, found {len(pairs.x_held)}"
         )
-    candidates = {method: fit(method, pairs.x, pairs.y) for method in CANDIDATES}
+    candidates = {method: fit_map(method, pairs.x, pairs.y) for method in CANDIDATES}
     changes = {
         method: diagnose(
             method,

@@ -1,0 +1,60 @@
+"""Collect the pairs of two agents into a file, to look at, to mend, or to stitch by later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent
+from rlstitch.errors import InvalidInputError
+from rlstitch.stitching.pair_files import write_pairs
+from rlstitch.stitching.pairs import gather_images
+
+
+@dataclass(frozen=True)
+class PairsOutcome:
+    """What was written. Its text is what the command prints."""
+
+    path: Path
+    count: int
+    x_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.count} pairs of distinct views, x {self.x_shape}, y {self.y_shape}"
+
+
+def collect_pairs(
+    encoder: str | Path | Agent,
+    policy: str | Path | Agent,
+    out: str | Path,
+    *,
+    count: int = 1024,
+    seed: int = 0,
+    force: bool = False,
+) -> PairsOutcome:
+    """Collect views of the world of a cell as both agents see them, and write the images as a file of pairs.
+
+    Args:
+        encoder: name, folder or value of the agent whose encoder is to be used: it sees `x`.
+        policy: name, folder or value of the agent whose controller is to be used: it sees `y`.
+        out: file to write, `.npz`.
+        count: distinct views, at most.
+        seed: of the rollouts.
+        force: replace a file of that name.
+
+    Raises:
+        UnknownNameError: for an unknown agent.
+        IncompatibleError: where the two have no common world.
+        InvalidInputError: for another suffix, a count below 1, or a file that is there already.
+    """
+    path = Path(out)
+    if path.suffix != ".npz":
+        raise InvalidInputError(f"out: expected a file name that ends in .npz, found {str(path)!r}")
+    if path.exists() and not force:
+        raise InvalidInputError(f"{path} is there already; --force replaces it")
+    source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
+    target = policy if isinstance(policy, Agent) else load_agent(policy)
+    x, y = gather_images(source, target, count=count, seed=seed)
+    return PairsOutcome(write_pairs(path, x, y), len(x), x.shape[1:], y.shape[1:])
