@@ -6,13 +6,13 @@ function of the drawn images alone: one rollout, seen by two observers, gives ex
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -23,19 +23,26 @@ Look = Callable[[Images], Images]
 
 
 def shrink(images: Images, side: int) -> Images:
-    """Squares uint8 `(N, side, side, C)` of images uint8 `(N, H, W, C)`, each pixel the mean of the area it covers."""
+    """Squares uint8 `(N, side, side, C)` of images uint8 `(N, H, W, C)`, each pixel the mean of the area it covers.
+
+    Rounded once, from sums of whole numbers that floats hold exactly: a picture's pixels do not depend on the batch.
+    """
     count, height, width, channels = images.shape
     if (height, width) == (side, side):
         return images
-    out = np.empty((count, side, side, channels), dtype=np.uint8)
-    for image, small in zip(images, out, strict=True):
-        if channels == 3:
-            small[...] = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))
-            continue
-        for channel in range(channels):
-            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            small[..., channel] = np.asarray(plane.resize((side, side), Image.Resampling.BOX))
-    return out
+    kind = np.float32 if 255 * height * width < 2**24 else np.float64
+    rows = np.matmul(_covered(height, side, kind), images.reshape(count, height, -1).astype(kind))
+    sums = np.matmul(_covered(width, side, kind), rows.reshape(count, side, width, channels))
+    means: Images = np.rint(sums / kind(height * width)).astype(np.uint8)
+    return means
+
+
+@functools.lru_cache(maxsize=64)
+def _covered(old: int, new: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    """How much of each old pixel each new one covers, `(new, old)`, in whole units: rows sum to `old`."""
+    edges, pixels = np.arange(new + 1)[:, None] * old, np.arange(old) * new
+    shares = np.minimum(edges[1:], pixels + new) - np.maximum(edges[:-1], pixels)
+    return shares.clip(0).astype(kind)
 
 
 def seen_shape(world: World, drawn: tuple[int, int, int]) -> tuple[int, int, int]:
