@@ -15,13 +15,11 @@ from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import TranslatedEncoder, build_encoder
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.latent import fit
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.maps import CANDIDATES, TRANSLATIONS, fit_map
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.stitch import (
-    CANDIDATES,
     METHODS,
-    TRANSLATIONS,
     check_relative,
     default_name,
     stitch_agents,
@@ -61,6 +59,7 @@ PLANTED = [
     ("auto", mixing(WIDTH), SHIFT),
     ("scaled_orthogonal", 3 * rotation(WIDTH), SHIFT),
     ("ridge", mixing(WIDTH), None),
+    ("balanced", mixing(WIDTH), SHIFT),
     ("robust", rotation(WIDTH), SHIFT),
 ]
 
@@ -135,7 +134,7 @@ def test_auto_takes_the_map_of_least_divergence_on_the_first_half_of_the_held_ou
         half = len(pairs.x_held) // 2
         divergence = {}
         for method in CANDIDATES:
-            mapped = fit(method, pairs.x, pairs.y)(pairs.x_held[:half])
+            mapped = fit_map(method, pairs.x, pairs.y)(pairs.x_held[:half])
             found, wanted = (
                 other.controller.action_parameters(z).detach().double().numpy() for z in (mapped, pairs.y_held[:half])
             )
@@ -186,8 +185,8 @@ def test_where_there_are_no_other_views_a_map_is_judged_first_and_then_fitted_on
     assert replace(partial.report, refitted=True) == full.report
     assert (partial.report.refitted, full.report.refitted) == (False, True)
     assert not stitch_agents(red, green, every, method="naive").report.refitted
-    whole = fit("affine", torch.cat([some.x, some.x_held]), torch.cat([some.y, some.y_held]))
-    for found, expected in ((partial, fit("affine", some.x, some.y)), (full, whole)):
+    whole = fit_map("affine", torch.cat([some.x, some.x_held]), torch.cat([some.y, some.y_held]))
+    for found, expected in ((partial, fit_map("affine", some.x, some.y)), (full, whole)):
         assert isinstance(found.agent.encoder, TranslatedEncoder)
         assert unlike_weights(found.agent.encoder.translation, expected) == []
 

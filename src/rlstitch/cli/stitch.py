@@ -21,8 +21,8 @@ class Stitch:
     """Agent that gives the controller, and the task."""
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
     """What stands between the two: naive (nothing), relative (one anchor set), a map (orthogonal, linear, affine,
-    scaled_orthogonal, ridge; robust: where pairs may be wrong), or auto: of the first three maps the one
-    that changes actions least on held-out pairs."""
+    balanced, scaled_orthogonal, ridge; robust: where pairs may be wrong), or auto: of the first four maps the one that
+    changes actions least on held-out pairs."""
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
     """Paired observations that a translation is fitted on: how many to collect, or an .npz file of your own (see
     rlstitch pairs)."""

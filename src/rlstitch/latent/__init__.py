@@ -63,6 +63,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "translation_lowrank": ("fit_cca", "fit_low_rank", "fit_pls"),
     "translation": ("FitReport", "Translation", "evaluate_translation", "fit", "translation_methods"),
     "translation_linear": ("fit_affine", "fit_linear", "fit_ridge"),
+    "translation_screening": ("screen_pairs",),
     "translation_orthogonal": ("fit_l_orthogonal", "fit_orthogonal", "fit_scaled_orthogonal"),
     "similarity": (
         "linear_cka",

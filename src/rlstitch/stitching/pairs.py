@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
@@ -12,8 +13,8 @@ from rlstitch.envs.actions import translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.collection import collect_views, own_images
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.pairs import split_rows
-from rlstitch.rollouts.recordings import Images, collect_paired_images
+from rlstitch.rollouts.pairs import Rows, split_rows
+from rlstitch.rollouts.recordings import Images, collect_paired_images, collect_recording, paired_images
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,27 @@ def gather_images(encoder: Agent, policy: Agent, *, count: int, seed: int = 0) -
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
     views = collect_views(plain, count=count, seed=seed, agents=drivers).views
     return own_images(encoder, views), own_images(policy, views)
+
+
+def gather_episodes(
+    encoder: Agent, policy: Agent, *, episodes: int = 40, seed: int = 0, max_steps: int = 100
+) -> tuple[Images, Images, Rows]:
+    """Collect whole episodes of the cell's world, as each agent sees them: for pairs whose order matters.
+
+    Played as `rlstitch.rollouts.collect_recording` says, with equal views kept.
+
+    Returns:
+        uint8 `(n, H, W, C)` each, row by row the same state, and the number of each row's episode `(n,)`.
+
+    Raises:
+        IncompatibleError, InvalidInputError: as `gather_pairs`, of a MiniGrid too where it is not deterministic.
+    """
+    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    drivers = cell_drivers(encoder, policy, world)
+    recording = collect_recording(world, episodes=episodes, seed=seed, max_steps=max_steps, agents=drivers)
+    x, y = paired_images(recording, world, policy.card.world.to_world())
+    lengths = [len(episode.actions) + 1 for episode in recording.episodes]
+    return x, y, np.repeat(np.arange(episodes), lengths)
 
 
 def cell_drivers(encoder: Agent, policy: Agent, world: World) -> list[Agent]:

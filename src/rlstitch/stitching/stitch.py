@@ -10,10 +10,9 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import weights_sha256
@@ -21,15 +20,11 @@ from rlstitch.agents.card import ParentCard, WorldCard
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.latent import Translation, fit
+from rlstitch.latent import Translation
 from rlstitch.stitching.diagnostics import StitchReport, diagnose
+from rlstitch.stitching.maps import CANDIDATES, TRANSLATIONS, fit_map
 from rlstitch.stitching.pairs import LatentPairs
 
-CANDIDATES = ("orthogonal", "linear", "affine")
-"""The maps that `auto` chooses from."""
-TRANSLATIONS = (*CANDIDATES, "scaled_orthogonal", "ridge", "robust")
-"""Maps that are fitted on pairs; see `rlstitch.latent.fit`."""
-_OPTIONS: dict[str, dict[str, Any]] = {"robust": {"base": "affine", "loss": "rank"}}
 METHODS = ("naive", "relative", *TRANSLATIONS, "auto")
 
 
@@ -104,11 +99,6 @@ def stitch_agents(
         }
     )
     return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report)
-
-
-def fit_map(method: str, x: Tensor, y: Tensor) -> Translation:
-    """Fit one of `TRANSLATIONS` on pairs x `(n, d_x)`, y `(n, d_y)`; `robust` is affine on the pairs that it trusts."""
-    return fit(method, x, y, **_OPTIONS.get(method, {}))
 
 
 def check_method(method: str) -> None:
