@@ -23,14 +23,13 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, weights_sha256
 from rlstitch.pipelines.cells import Measure
 from rlstitch.stitching.corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
-from rlstitch.stitching.maps import TRANSLATIONS
 from rlstitch.stitching.pair_files import Rows, given_pairs
 from rlstitch.stitching.pairs import gather_episodes, gather_images
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import read_json, write_table
 
 RESULTS = Path("docs/results/imperfect-pairs")
-METHODS = tuple(method for method in TRANSLATIONS if method != "ridge")  # affine without its shift
+METHODS = ("orthogonal", "linear", "affine", "balanced", "robust")
 WORLDS = ("doorkey", "simplecrossing")
 CELLS = (("red-s1", "green-s2"), ("green-s4", "red-s3"), ("green-s2", "red-s3"), ("red-s1", "green-s4"))
 EPISODES, COUNT, WALKS = 100, 1024, 120
@@ -155,7 +154,7 @@ def verdict(rows: list[dict[str, Any]]) -> list[str]:
     lines = []
     for world in WORLDS:
         parts = []
-        for method in ("robust", "balanced", "affine", "orthogonal", "linear"):
+        for method in reversed(METHODS):
             before, after = (chosen(rows, world, "wrong pairs", level, method) for level in (0.0, BAR_SHARE))
             enough = sum(row["recovery"] >= BAR for row in after)
             parts.append(
@@ -218,7 +217,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     stored = RESULTS.with_suffix(".json")
-    known = {key_of(row): row for row in read_json(stored)} if stored.exists() else {}
+    rows = read_json(stored) if stored.exists() else []
+    known = {key_of(row): row for row in rows if row["method"] in METHODS}
     if not options.tables:
         for rows in missing_rows(known):
             known |= {key_of(row): row for row in rows}

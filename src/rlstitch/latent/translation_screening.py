@@ -10,6 +10,8 @@ from rlstitch.latent.normalization import unit_rows
 from rlstitch.latent.translation_orthogonal import fit_scaled_orthogonal
 
 _FOLDS = 8
+# As many as any fit needs.
+_LEAST = 4
 # The most rows of y that a mapped x is compared with.
 _COMPARED = 1024
 # Differences of cosines below this are rounding.
@@ -23,7 +25,8 @@ def screen_pairs(x: Array, y: Array, *, rounds: int = 8) -> torch.Tensor:
     the share of all y that lie nearer to T(x_i) in angle (about the median of y) than its own y_i. A wrong partner's
     rank is evenly spread over [0, 1], a right one's is small, however long or badly mapped the pair: so twice the share
     of ranks above a half estimates the share of wrong pairs (as the null p-values of Storey, 2002), and so many of the
-    highest ranks are distrusted, half of the pairs at most. Repeated for `rounds`, or until nothing changes.
+    highest ranks are distrusted; half of the pairs, and four, are always kept. Repeated for `rounds`, or until nothing
+    changes.
 
     The rigid map is a guide only, as it has little to overfit wrong pairs with; any map may be fitted on the pairs that
     are left. A wrong partner that happens to be near cannot be told from a right one.
@@ -49,7 +52,7 @@ def screen_pairs(x: Array, y: Array, *, rounds: int = 8) -> torch.Tensor:
     for _ in range(rounds):
         ranks = _ranks(_mapped_by_others(source, target, trusted, fold), target, trusted)
         wrong = min(0.5, 2 * float((ranks > 0.5).double().mean()))
-        kept = max(2, round((1 - wrong) * count))
+        kept = max(_LEAST, round((1 - wrong) * count))
         fresh = torch.zeros_like(trusted)
         fresh[ranks.argsort(stable=True)[:kept]] = True
         if bool((fresh == trusted).all()):
