@@ -16,7 +16,7 @@ from rlstitch.agents.sb3_import import DQN_TEMPERATURE, Activation, ImportedMode
 from rlstitch.agents.specs import Actions, BoxActions, DiscreteActions
 from rlstitch.envs import World, make_vec
 from rlstitch.errors import InvalidInputError
-from rlstitch.pipelines.runs import command_line, new_agent_folder
+from rlstitch.pipelines.runs import AGENTS, command_line, new_agent_folder
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.training.policy import actions_of
 
@@ -54,6 +54,7 @@ def import_agent(
     episodes: int = 100,
     seed: int = 0,
     force: bool = False,
+    agents: Path = AGENTS,
 ) -> ImportOutcome:
     """Make an agent of a Stable-Baselines3 model (PPO, A2C or DQN with a CnnPolicy), without running code out of it.
 
@@ -65,6 +66,7 @@ def import_agent(
         episodes: of the evaluation that shows whether the world is the right one; 0: none.
         seed: of the evaluation.
         force: replace an agent of the same name.
+        agents: where the agent is saved.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or asks for code to be run.
@@ -72,7 +74,7 @@ def import_agent(
         InvalidInputError: for a structure that is not known, or where an agent of that name is there already.
         UnknownNameError: for an unknown environment, variation, task or extractor.
     """
-    folder = new_agent_folder(name, force=force)
+    folder = new_agent_folder(name, agents=agents, force=force)
     if episodes < 0:
         raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
     image_shape, actions = spaces_of(world)
