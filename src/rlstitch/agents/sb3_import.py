@@ -21,7 +21,7 @@ from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import Encoder, build_encoder
 from rlstitch.agents.extractors import extractor_names
 from rlstitch.agents.sb3_structure import Layer, Parts, describe, take_apart
-from rlstitch.agents.sb3_zip import ModelFile, read_model
+from rlstitch.agents.sb3_zip import ModelFile, printable, read_model
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 
@@ -200,7 +200,7 @@ def _setting(model: ModelFile, name: str) -> str:
     """One of the policy's keyword arguments as the file prints it, at most 100 characters; `none` where it has none."""
     settings = model.data.get("policy_kwargs")
     found = settings.get(name) if isinstance(settings, dict) else None
-    return "none" if found is None else str(found)[:100]
+    return "none" if found is None else printable(found)
 
 
 def _check_settings(model: ModelFile) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlstitch.agents.sb3_zip import ModelFile
+from rlstitch.agents.sb3_zip import ModelFile, printable
 from rlstitch.errors import InvalidInputError
 
 _SHOWN = 8
@@ -60,7 +60,7 @@ def take_apart(model: ModelFile) -> Parts:
 
 def describe(tensors: Mapping[str, Tensor | None]) -> str:
     """Names and shapes of the first few tensors, for an error."""
-    shown = [f"{name[:80]} {tuple(value.shape)}" for name, value in tensors.items() if value is not None][:_SHOWN]
+    shown = [f"{printable(name)} {tuple(value.shape)}" for name, value in tensors.items() if value is not None][:_SHOWN]
     more = len(tensors) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
@@ -69,7 +69,7 @@ def printed_class(model: ModelFile) -> str:
     """The name of the policy's class as the file prints it; it is not looked up."""
     printed = model.data.get("policy_class")
     found = str(printed.get("__init__", "")) if isinstance(printed, dict) else ""
-    return found.removeprefix("<function ").partition(".")[0][:60] or "unknown"
+    return printable(found.removeprefix("<function ").partition(".")[0]) or "unknown"
 
 
 def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:
