@@ -85,7 +85,7 @@ def test_scrambled_is_a_derangement_and_standard_the_identity():
         action_map("zzz", 3)
     words = "length no-idle no-time-cost scrambled slippery slow standard time-cost without"
     assert sorted(TASKS) == words.split()
-    assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "inverted"}
+    assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "inverted", "greyscale"}
 
 
 def test_a_world_costs_neither_gymnasium_nor_torch():

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from rlstitch.envs.frames import Images
-from rlstitch.envs.variations import CAMERAS, VARIATIONS, Variation, get_variation
+from rlstitch.envs.variations import Variation, get_variation, pixel_part
 from rlstitch.errors import InvalidInputError, MissingExtraError
 
 ENVIRONMENT = "CarRacing-v3"
@@ -69,14 +69,14 @@ def split_look(name: str) -> CarLook:
     Raises UnknownNameError for an unknown look, InvalidInputError for a floor colour that CarRacing has not.
     """
     variation = get_variation(name)
-    parts = name.split("+")
-    grounds = [part for part in parts if part in VARIATIONS and VARIATIONS[part].floor is not None]
-    if unknown := [part for part in grounds if part not in PALETTES]:
+    if variation.palette:
+        raise InvalidInputError(f"variation: {variation.name!r} changes the colours of MiniGrid's objects")
+    if variation.tint is not None and variation.tint not in PALETTES:
+        known = ", ".join(PALETTES)
         raise InvalidInputError(
-            f"variation: CarRacing has the grounds {', '.join(PALETTES)}, found {unknown[0]!r} in {variation.name!r}"
+            f"variation: CarRacing has the grounds {known}, found {variation.tint!r} in {variation.name!r}"
         )
-    rest = "+".join(part for part in parts if part not in grounds and part not in CAMERAS) or "standard"
-    return CarLook(grounds[-1] if grounds else "green", any(part in CAMERAS for part in parts), get_variation(rest))
+    return CarLook(variation.tint or "green", variation.camera is not None, pixel_part(variation))
 
 
 def recolour(images: Images, ground: str) -> Images:

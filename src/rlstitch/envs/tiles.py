@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.envs.looks_palette import Palette, agent_colour, draw_object
+from rlstitch.envs.looks_text import Colour
 from rlstitch.envs.variations import Variation, get_variation
 from rlstitch.errors import InvalidInputError
 
@@ -65,6 +67,7 @@ class TileAtlas:
             raise InvalidInputError(f"tile_size: expected at least 1, found {tile_size}")
         self.variation = variation
         self.tile_size = tile_size
+        self._on_tiles, self._on_frames = variation.split_pixels()
         self._row_of_tile: Index = np.full(NUM_TILES, -1, dtype=np.intp)  # first pixel row in the atlas
         self._rows: Images = np.zeros((0, tile_size * 3), dtype=np.uint8)
         self._offsets: Index = np.arange(tile_size, dtype=np.intp)[:, None]
@@ -85,16 +88,17 @@ class TileAtlas:
         rows = first[:, :, None, :] + self._offsets
         # mode "clip" lets NumPy write into `out` directly ("raise" goes through a buffer); rows are in range.
         self._rows.take(rows, axis=0, out=out.reshape(count, height, size, width, size * 3), mode="clip")
-        if self.variation.pixels is not None and not self.variation.pointwise:
-            out[...] = self.variation.pixels(out)
+        if self._on_frames is not None:
+            out[...] = self._on_frames(out)
         return out
 
     def _draw_missing(self, index: Index) -> None:
         wanted = np.unique(index)
         missing = wanted[self._row_of_tile[wanted] < 0]
-        tiles = np.stack([draw_tile(int(tile), self.tile_size, self.variation.floor) for tile in missing])
-        if self.variation.pixels is not None and self.variation.pointwise:
-            tiles = self.variation.pixels(tiles)
+        floor, palette = self.variation.floor, self.variation.palette
+        tiles = np.stack([draw_tile(int(tile), self.tile_size, floor, palette) for tile in missing])
+        if self._on_tiles is not None:
+            tiles = self._on_tiles(tiles)
         start = len(self._rows)
         self._rows = np.concatenate([self._rows, tiles.reshape(-1, self.tile_size * 3)])
         self._row_of_tile[missing] = start + np.arange(len(missing)) * self.tile_size
@@ -121,17 +125,17 @@ def render_views(views: Views, *, variation: str = "standard", tile_size: int = 
     return get_atlas(variation, tile_size).render(encode_views(views), out)
 
 
-def draw_tile(tile: int, tile_size: int, floor: tuple[int, int, int] | None = None) -> Images:
-    """One tile, uint8 `(t, t, 3)`: MiniGrid's own where `floor` is None, else drawn on a floor of that colour."""
+def draw_tile(tile: int, tile_size: int, floor: Colour | None = None, palette: Palette = ()) -> Images:
+    """One tile, uint8 `(t, t, 3)`: MiniGrid's own, or on a floor of that colour, with objects in others."""
     from minigrid.core.grid import Grid
 
     obj_index, colour, state, direction, highlighted = (int(number) for number in _SYMBOLS[tile])
     obj = make_object(obj_index, colour, state)
     agent = None if direction == NO_AGENT else direction
-    if floor is None:
+    if floor is None and not palette:
         # A copy: MiniGrid hands out the array of its own cache. Its frames cut fractions off in the same way.
         return np.array(Grid.render_tile(obj, agent, bool(highlighted), tile_size)).astype(np.uint8)
-    return _draw_on_floor(obj, agent, bool(highlighted), tile_size, floor)
+    return _draw_on_floor(obj, agent, bool(highlighted), tile_size, floor or (0, 0, 0), palette)
 
 
 def make_object(obj_index: int, colour: int, state: int) -> Any:
@@ -147,7 +151,7 @@ def make_object(obj_index: int, colour: int, state: int) -> Any:
 
 
 def _draw_on_floor(
-    obj: Any, agent: int | None, highlighted: bool, tile_size: int, floor: tuple[int, int, int]
+    obj: Any, agent: int | None, highlighted: bool, tile_size: int, floor: Colour, palette: Palette
 ) -> Images:
     """MiniGrid's order of drawing (lines, object, agent, highlight, shrinking) on a canvas of the floor's colour."""
     from minigrid.utils import rendering
@@ -159,11 +163,11 @@ def _draw_on_floor(
     rendering.fill_coords(canvas, rendering.point_in_rect(0, line, 0, 1), (100, 100, 100))
     rendering.fill_coords(canvas, rendering.point_in_rect(0, 1, 0, line), (100, 100, 100))
     if obj is not None:
-        obj.render(canvas)
+        draw_object(obj, canvas, palette)
     if agent is not None:
         triangle = rendering.point_in_triangle((0.12, 0.19), (0.87, 0.50), (0.12, 0.81))
         turned = rendering.rotate_fn(triangle, cx=0.5, cy=0.5, theta=0.5 * math.pi * agent)
-        rendering.fill_coords(canvas, turned, (255, 0, 0))
+        rendering.fill_coords(canvas, turned, agent_colour(palette))
     if highlighted:
         rendering.highlight_img(canvas)
     return np.asarray(rendering.downsample(canvas, supersampling)).astype(np.uint8)
