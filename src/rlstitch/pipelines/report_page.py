@@ -43,6 +43,7 @@ _DIAGNOSTICS = {
     "condition_number": "condition number",
     "action_agreement": "same action %",
     "kl": "KL (nats)",
+    "refitted": "then fitted on all",
 }
 
 
@@ -173,7 +174,9 @@ def _figure(name: str, figures: Mapping[str, Any]) -> str:
     value = figures.get(name)
     if value is None:
         return MISSING
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, (int, float)):
         return _escape(value)
     if isinstance(value, int):
         return _minus(f"{value:,}")
