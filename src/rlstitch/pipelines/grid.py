@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ class GridResult:
 
     states: tuple[RunState, ...]
     trained: int
-    """Runs that ended well this time."""
+    """Runs that this grid trained to their end now."""
     interrupted: bool
 
     @property
@@ -64,7 +63,7 @@ def _state(run: Run, agents: Path, runs: Path) -> RunState:
         return RunState(run, "failed", note, log)
     except (ArtefactError, KeyError, TypeError):
         pass
-    if (runs / run.key / "config.json").is_file():
+    if (runs / run.key / "checkpoints").is_dir():
         return RunState(run, "begun", log=log)
     return RunState(run, "changed" if presence == "other" else "missing", log=log)
 
@@ -100,11 +99,9 @@ def run_grid(
     before = grid_states(grid, agents=agents, runs=runs)
     wanted = [entry.run for entry in before if entry.state in PENDING or (retry and entry.state == "failed")]
     by_key = {run.key: run for run in wanted}
-    ended: Counter[str] = Counter()
 
     def on_done(outcome: Outcome) -> None:
         run = by_key[outcome.key]
-        ended[outcome.state] += 1
         if outcome.state == "failed":
             write_json(_failure(run, runs), {"error": outcome.error, "log": str(_log(run, runs))})
         elif outcome.state == "done":
@@ -121,7 +118,8 @@ def run_grid(
     )
     states = tuple(grid_states(grid, agents=agents, runs=runs))
     write_table([_row(entry) for entry in states], runs / BOOKS / grid.name)
-    return GridResult(states, ended["done"], any(outcome.state == "interrupted" for outcome in outcomes))
+    trained = sum(outcome.state == "done" and outcome.value["trained"] for outcome in outcomes)
+    return GridResult(states, trained, any(outcome.state == "interrupted" for outcome in outcomes))
 
 
 def _task(run: Run, agents: Path, runs: Path) -> Task:

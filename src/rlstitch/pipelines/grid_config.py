@@ -214,7 +214,7 @@ def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any]
     stem = stem.removeprefix("minigrid-")
     if template is None:
         told = _IN_NAME if preset is not None else _IN_NAME | {"environment"}
-        extra = [f"{key.rpartition('.')[2]}-{value}" for key, value in axes.items() if key not in told]
+        extra = [f"{key.rpartition('.')[2]}-{_shown(value)}" for key, value in axes.items() if key not in told]
         return default_name("-".join([stem, *extra]), merged)
 
     def value_of(found: re.Match[str]) -> str:
@@ -223,10 +223,14 @@ def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any]
             return stem
         if key not in axes and key not in given:
             raise InvalidInputError(f"name: {{{key}}} is no axis and no setting of this run")
-        return str(axes.get(key, given.get(key)))
+        return _shown(axes.get(key, given.get(key)))
 
     text = re.sub(r"\{([\w.]+)\}", value_of, template)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
+def _shown(value: object) -> str:
+    return "-".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
 def _place(axes: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from rlstitch.storage import data_roots, read_json
 _WORDS: dict[State, str] = {
     "missing": "to train",
     "begun": "to go on with",
-    "changed": "to train again, because their config changed (the agents of before are kept)",
+    "changed": "to train again, because their config changed or the agent is damaged (copies of the agents are kept)",
     "failed": "failed before",
     "done": "done",
 }

@@ -123,6 +123,8 @@ class _Worker:
     started: float = 0.0
     units: tuple[int, int] = (0, 0)
     ready: bool = False
+    ending: bool = False
+    """After its last answer: it takes no more tasks."""
 
 
 @dataclass
@@ -163,7 +165,7 @@ class _Pool:
 
     def _fill(self) -> None:
         now = time.monotonic()
-        idle = [worker for worker in self.workers if worker.task is None and worker.ready]
+        idle = [worker for worker in self.workers if worker.task is None and worker.ready and not worker.ending]
         while idle and (task := self._next(now)) is not None:
             worker = idle.pop()
             worker.task, worker.started, worker.units = task, now, (0, 0)
@@ -224,7 +226,7 @@ class _Pool:
             self._answered(worker, worker.task, message)
 
     def _answered(self, worker: _Worker, task: Task, message: dict[str, Any]) -> None:
-        worker.task = None
+        worker.task, worker.ending = None, bool(message.get("last"))
         error = str(message.get("error", ""))
         if message["kind"] == "busy" and not self.stopping:
             self.busy[task.key] = (time.monotonic() + _BUSY_PAUSE, error)
@@ -241,6 +243,7 @@ class _Pool:
 
     def _lost(self, worker: _Worker) -> None:
         self.workers.remove(worker)
+        _close_input(worker)
         status = worker.process.returncode
         if not worker.ready and not self.stopping:
             raise RlstitchError(f"a worker process ended with status {status} before it took a task")
@@ -272,9 +275,7 @@ class _Pool:
         for worker in self.workers:
             if worker.task is not None:
                 worker.process.kill()
-            if worker.process.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    worker.process.stdin.close()
+            _close_input(worker)
         for worker in self.workers:
             try:
                 worker.process.wait(timeout=10)
@@ -282,6 +283,12 @@ class _Pool:
                 worker.process.kill()
                 worker.process.wait()
             worker.reader.join()
+
+
+def _close_input(worker: _Worker) -> None:
+    if worker.process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            worker.process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
         agents, runs: the folders of agents and of runs.
 
     Returns:
-        The `summary` of the agent.
+        The `summary` of the agent, and whether it was `trained` now.
 
     Raises:
         BusyError: another process is training it.
@@ -42,7 +42,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
     with exclusive_lock(books / "locks" / f"{wanted.name}.lock", f"agent {wanted.name!r}"):
         presence = presence_of(wanted, folder)
         if presence == "here":  # another grid was faster
-            return summary(folder)
+            return {**summary(folder), "trained": False}
         from rlstitch.pipelines.grid_worker import report
         from rlstitch.pipelines.train import train
         from rlstitch.training.checkpoint import list_checkpoints
@@ -56,7 +56,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
             trained = train(wanted, resume=resume, force=True, agents=agents_folder, runs=runs_folder, progress="lines")
         if trained.ended == "interrupted":
             raise KeyboardInterrupt
-        return summary(folder)
+        return {**summary(folder), "trained": True}
 
 
 def presence_of(config: TrainConfig, folder: Path) -> Presence:

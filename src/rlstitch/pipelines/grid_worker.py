@@ -103,7 +103,8 @@ def main() -> None:
                 break
             except BaseException as error:
                 # Its trace goes to the task's log as this process ends; the parent starts another.
-                send({"kind": "failed", "error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:2000]})
+                line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:2000]
+                send({"kind": "failed", "error": line, "last": True})
                 raise
             busy.clear()
             send(answer)

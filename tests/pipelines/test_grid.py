@@ -1,0 +1,223 @@
+"""Grids from end to end, with tiny trainings: skipped, resumed, failed, changed, cut off at any moment, two at once."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlstitch.agents.artefact import list_agents, load_agent
+from rlstitch.cli.main import main
+from rlstitch.pipelines.grid import RunState, grid_states, run_grid
+from rlstitch.pipelines.grid_config import load_grid
+from rlstitch.pipelines.grid_plan import duration, plan_grid
+from rlstitch.pipelines.grid_progress import Reporter
+from rlstitch.pipelines.grid_runner import Progress
+from rlstitch.pipelines.train import train
+
+SETTINGS = """
+set:
+  environment: MiniGrid-Empty-5x5-v0
+  device: cpu
+  threads: 1
+  num_envs: 4
+  total_steps: 1024
+  ppo: {n_steps: 32, n_minibatches: 2, n_epochs: 2}
+  encoder.latent_dim: 8
+  controller.hidden: [8]
+  relative.anchors: 12
+  evaluation: {every_steps: 256, episodes: 2}
+  checkpoint.every_steps: 256
+"""
+SHORT = SETTINGS.replace("total_steps: 1024", "total_steps: 128").replace("episodes: 2", "episodes: 1")
+
+
+def write(text: str, name: str = "tiny") -> Path:
+    path = Path(f"{name}.yaml")
+    path.write_text(text)
+    return path
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    agent = load_agent(folder)
+    return {**agent.encoder.state_dict(), **{f"c.{name}": part for name, part in agent.controller.state_dict().items()}}
+
+
+def equal(first: Path, second: Path) -> bool:
+    one, two = weights(first), weights(second)
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    program = "import sys; from rlstitch.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "grid", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def children(parent: int) -> list[int]:
+    """Processes whose parent this is."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{parent}\n" in status.read_text():
+                found.append(int(status.parent.name))
+    return found
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("it never came to this")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds child processes in /proc")
+def test_cut_off_grids_end_as_if_nothing_had_happened(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("axes: {seed: 1, representation: [absolute, relative]}" + SETTINGS)
+    # The first time all processes are killed, the second time the grid is stopped as Ctrl-C does.
+    with start(str(path), "--workers", "2") as killed:
+        until(lambda: any(Path("runs").glob("*/checkpoints/0*/progress.json")))
+        for process in [killed.pid, *children(killed.pid)]:
+            os.kill(process, signal.SIGKILL)
+    assert all(not entry.broken for entry in list_agents(roots=[workplace / "agents"]))
+    states = [entry.state for entry in grid_states(load_grid(path))]
+    assert "begun" in states
+    assert not {"failed", "changed"} & set(states)
+    with start(str(path), "--workers", "1") as stopped:
+        until(lambda: sum(log.read_text().count("== ") for log in Path("runs/_grid/logs").iterdir()) > 2)
+        stopped.send_signal(signal.SIGINT)
+        told, _ = stopped.communicate(timeout=120)
+    assert stopped.returncode == 130, told
+    assert main(["grid", str(path), "--workers", "1"]) == 0
+
+    whole = workplace / "whole"
+    whole.mkdir()
+    runs = load_grid(path).runs
+    monkeypatch.chdir(whole)
+    for run in runs:
+        train(run.config, progress="none")
+        assert equal(whole / "agents" / run.config.name, workplace / "agents" / run.config.name)
+        curve = json.loads((whole / "runs" / run.key / "curve.json").read_text())
+        assert curve == json.loads((workplace / "runs" / run.key / "curve.json").read_text())
+        card, other = (load_agent(root / "agents" / run.config.name).card.training for root in (whole, workplace))
+        assert card is not None
+        assert other is not None
+        assert (card.steps, card.return_mean, card.success_rate) == (other.steps, other.return_mean, other.success_rate)
+
+
+def test_two_grids_at_once_train_each_run_once(workplace: Path) -> None:
+    path = write("axes: {seed: [1, 2, 3]}" + SHORT)
+    with start(str(path), "--workers", "1") as first, start(str(path), "--workers", "1") as second:
+        told = [process.communicate(timeout=120)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), told
+    counts = [int(re.search(r"3 of 3 runs done, (\d) of them now, 0 failed", text).group(1)) for text in told]
+    assert sum(counts) == 3, told
+    assert [entry.state for entry in grid_states(load_grid(path))] == ["done"] * 3
+    assert len(list(Path("runs").glob("*/events.*"))) == 3
+
+
+def test_a_grid_again_runs_what_is_missing_failed_changed_or_damaged(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("axes: {seed: [1, 2, 3, 4]}" + SHORT)
+    bad, damaged, changed, good = (run.config.name for run in load_grid(path).runs)
+    in_the_way = Path("runs") / load_grid(path).runs[0].key
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("no folder")
+    assert main(["grid", str(path), "--workers", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "3 of 4 runs done, 3 of them now, 1 failed\n"
+    log = f"runs/_grid/logs/{in_the_way.name}.txt"
+    assert err.count(f"{bad}: failed: ") == 2, "when it failed, and in the end"
+    assert f"see {log}" in err
+    assert "Error" in Path(log).read_text()
+
+    in_the_way.unlink()
+    assert main(["grid", str(path)]) == 1  # a failed run waits for --retry
+    assert capsys.readouterr().out == "3 of 4 runs done, 0 of them now, 1 failed\n"
+
+    before = Path(f"agents/{changed}/agent.json").read_bytes()
+    written = Path(f"agents/{good}/agent.json").stat().st_mtime_ns
+    Path(f"agents/{damaged}/agent.json").write_text('{"training": {"hyper')
+    path = write("axes: {seed: [1, 2, 3, 4]}" + SHORT + "overrides: [{when: {seed: 3}, set: {ppo.gamma: 0.5}}]")
+    assert [entry.state for entry in grid_states(load_grid(path))] == ["failed", "changed", "changed", "done"]
+    assert main(["grid", str(path), "--dry-run", "--retry"]) == 0
+    assert "4 runs: 2 to train again, because their config changed" in capsys.readouterr().out
+    assert main(["grid", str(path), "--retry", "--workers", "1"]) == 0
+    assert capsys.readouterr().out == "4 of 4 runs done, 3 of them now, 0 failed\n"
+    assert Path(f"agents/{good}/agent.json").stat().st_mtime_ns == written
+    (kept,) = Path("runs/_grid/replaced").glob(f"{changed}-*")
+    assert (kept / "agent.json").read_bytes() == before
+    assert load_agent(kept).card.seed == 3
+    table = json.loads(Path("runs/_grid/tiny.json").read_text())
+    assert [(row["name"], row["state"], row["steps"]) for row in table] == [
+        (name, "done", 128) for name in (bad, damaged, changed, good)
+    ]
+    assert run_grid(load_grid(path)).trained == 0
+
+
+def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> None:
+    text = "axes: {environment: [MiniGrid-Empty-5x5-v0, MiniGrid-Empty-6x6-v0], seed: [1, 2]}\nset: {total_steps: 500}"
+    grid = load_grid(write(text))
+    states = grid_states(grid)
+    assert "unknown, no such training is recorded" in str(plan_grid(states, workers=2))
+    for seed, steps in ((7, 1000), (8, 3000)):
+        stored(f"some-s{seed}")
+        path = Path(f"agents/some-s{seed}/agent.json")
+        card = json.loads(path.read_text())
+        card["world"]["environment"] = "MiniGrid-Empty-5x5-v0"
+        given = {"representation": "absolute"}
+        card["training"] = {"steps": steps, "seconds": steps / 10, "hyperparameters": given}
+        path.write_text(json.dumps(card))
+    plan = plan_grid(states, workers=2)
+    # Both of the known environment take 500 steps at 10 a second, on two workers.
+    assert (plan.seconds, plan.unknown) == (100.0, 2)
+    assert "about 50 s on 2 worker(s) and an unknown time for 2 runs" in str(plan)
+    assert plan.size == pytest.approx(2 * sum(f.stat().st_size for f in Path("agents/some-s7").iterdir()), rel=0.01)
+    done = [RunState(entry.run, "done") for entry in states]
+    assert str(plan_grid(done, workers=2)).endswith("4 runs: 4 done\nnothing to do")
+
+
+def test_progress_counts_the_steps_of_now_only(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = grid_states(load_grid(write("axes: {seed: [1, 2, 3]}" + SETTINGS)))
+    keys = [entry.run.key for entry in entries]
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    reporter = Reporter(entries, dict.fromkeys(keys, 1024), stream)
+    for steps in (500, 600, 700):  # a run that had been cut off at about 500 steps
+        state = Progress({keys[0]: (steps, 1024)}, 2, {})
+        reporter.progress(state)
+    # 200 steps in 30 seconds, 324 of this run and two whole ones to go.
+    rate = 200 / 30
+    left = duration((324 + 2048) / rate)
+    assert reporter.line(state) == f"done 0, running 1, waiting 2, failed 0, {rate:,.0f} steps/s, at most {left} left"
+    reporter.ended_run(RunState(entries[0].run, "done", result={"steps": 1024, "return": 0.5, "success": 0.25}))
+    reporter.ended_run(RunState(entries[1].run, "failed", "no luck", Path("a.txt")))
+    reporter.ended_run(entries[2])
+    reporter.progress(Progress({}, 0, {keys[2]: "it is in the hands of another process"}))
+    assert stream.getvalue().splitlines() == [
+        "empty-5x5-standard-s1: done, 1,024 steps, success 25%, return 0.500",
+        "empty-5x5-standard-s2: failed: no luck; see a.txt",
+        "empty-5x5-standard-s3: interrupted; it goes on from its newest checkpoint the next time",
+        f"{keys[2]}: it is in the hands of another process; it is tried again later",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min"), (90_000, "1 d 1 h")]
+)
+def test_spans_of_time(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
