@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlstitch.envs.looks_torch import apply_torch as apply_torch
     from rlstitch.envs.make import make_vec as make_vec
     from rlstitch.envs.minigrid import MiniGridVectorEnv as MiniGridVectorEnv
     from rlstitch.envs.registry import drawn_from_tiles as drawn_from_tiles
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
     from rlstitch.envs.tasks import get_task as get_task
     from rlstitch.envs.tiles import TileAtlas as TileAtlas
     from rlstitch.envs.tiles import render_views as render_views
+    from rlstitch.envs.variations import LOOKS as LOOKS
     from rlstitch.envs.variations import VARIATIONS as VARIATIONS
     from rlstitch.envs.variations import Variation as Variation
     from rlstitch.envs.variations import get_variation as get_variation
+    from rlstitch.envs.variations import pixel_part as pixel_part
     from rlstitch.envs.world import World as World
     from rlstitch.envs.world import cell_world as cell_world
+    from rlstitch.envs.wrappers import LookWrapper as LookWrapper
+    from rlstitch.envs.wrappers import VectorLookWrapper as VectorLookWrapper
 
 _MODULES = {
+    "looks_torch": ("apply_torch",),
     "make": ("make_vec",),
     "minigrid": ("MiniGridVectorEnv",),
     "registry": ("drawn_from_tiles",),
@@ -36,8 +42,9 @@ _MODULES = {
     "sb3": ("StableBaselinesVecEnv",),
     "tasks": ("TASKS", "action_map", "get_task"),
     "tiles": ("TileAtlas", "render_views"),
-    "variations": ("VARIATIONS", "Variation", "get_variation"),
+    "variations": ("LOOKS", "VARIATIONS", "Variation", "get_variation", "pixel_part"),
     "world": ("World", "cell_world"),
+    "wrappers": ("LookWrapper", "VectorLookWrapper"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

@@ -57,7 +57,11 @@ class Geometry:
             out = out[:, rows.places[:, None], columns.places]
         elif rows.weights is not None and columns.weights is not None:
             out = np.concatenate([_weighted(part, rows.weights, columns.weights) for part in _parts(out)])
-        fill_outside(out, rows, columns, self.fill)
+        values = fill_values(self.fill, channels)
+        if rows.inside is not None:
+            out[:, ~rows.inside] = values
+        if columns.inside is not None:
+            out[:, :, ~columns.inside] = values
         return out.reshape(images.shape)
 
 
@@ -115,15 +119,10 @@ class Crop(Geometry):
         return _cropped(height, self.share), _cropped(width, self.share)
 
 
-def fill_outside(images: Images, rows: Side, columns: Side, fill: Colour) -> None:
-    """Paints, in place, what lies outside; grey pictures take the mean of the colour."""
-    channels = images.shape[-1]
+def fill_values(fill: Colour, channels: int) -> Images:
+    """The colour of what lies outside, `(C,)`; grey pictures take its mean."""
     paint = np.array(fill if channels % 3 == 0 else [sum(fill) // 3], dtype=np.uint8)
-    values = np.tile(paint, channels // len(paint))
-    if rows.inside is not None:
-        images[:, ~rows.inside] = values
-    if columns.inside is not None:
-        images[:, :, ~columns.inside] = values
+    return np.tile(paint, channels // len(paint))
 
 
 def _parts(images: Images) -> list[Images]:
