@@ -4,7 +4,7 @@ import torch
 
 from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
 from rlstitch.latent._linalg import product, singular, solve_positive, triangular_product
-from rlstitch.latent.projection import _bind
+from rlstitch.latent.projection import bind
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -83,7 +83,7 @@ def test_the_projections_can_be_exported(similarity: str) -> None:
     class Layer(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.relation = _bind(anchors, similarity, {})
+            self.relation = bind(anchors, similarity, {})
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.relation(x)

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -286,3 +288,13 @@ def test_a_large_fit_reports_all_its_pairs_from_some_of_them() -> None:
     assert report.n_pairs == full.n_pairs == 5000
     assert report.residual == pytest.approx(full.residual, rel=0.05)
     assert report.condition_number == full.condition_number == pytest.approx(3, rel=0.05)
+
+
+def test_the_report_is_that_of_the_fit_however_late_it_is_asked_for() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = 2 * x + 1
+    fitted, asked = fit_affine(x, y), fit_affine(x, y).report
+    x[:], y[:] = 0, 7  # the caller's arrays are the caller's
+    copy = deepcopy(fitted)
+    fitted.load_state_dict({"matrix": torch.zeros(3, 3), "bias": torch.zeros(3)})
+    assert fitted.report == copy.report == asked

@@ -45,8 +45,9 @@ def singular(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     if _by_torch(x):
         u, s, vh = torch.linalg.svd(x, full_matrices=False)
         return u, s, vh
-    u, s, vh = (torch.from_numpy(part) for part in linalg.svd(x.numpy(), full_matrices=False, check_finite=False))
-    return u, s, vh
+    # LAPACK wants columns together: a row-major x is the transpose of such an array, and so needs no copy turned over.
+    v, s, ut = (torch.from_numpy(part) for part in linalg.svd(x.numpy().T, full_matrices=False, check_finite=False))
+    return ut.T, s, v.T
 
 
 def solve_positive(gram: torch.Tensor, y: torch.Tensor, *, condition: float = float("inf")) -> torch.Tensor | None:

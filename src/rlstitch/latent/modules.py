@@ -10,7 +10,7 @@ from torch import nn
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import Array, same_width, to_tensor
 from rlstitch.latent.normalization import Normalization, fit_normalization
-from rlstitch.latent.projection import SIMILARITIES, _bind
+from rlstitch.latent.projection import SIMILARITIES, bind
 
 
 class RelativeProjection(nn.Module):
@@ -43,7 +43,7 @@ class RelativeProjection(nn.Module):
         """Similarities (n, k) of x (n, d) to the anchors; NaN is passed on, not looked for, as in any layer."""
         same_width(x, self.anchors, "x", "anchors")
         # Without the checks of `project`, which look at values and so cannot be exported.
-        return _bind(self.anchors.to(x), self.similarity, {})(self.normalization(x))
+        return bind(self.anchors.to(x), self.similarity, {})(self.normalization(x))
 
 
 class Stitched(nn.Module):

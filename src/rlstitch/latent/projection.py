@@ -45,7 +45,7 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
         key = (samples.dtype, samples.device)
         # x decides dtype and device; the anchors are prepared once for each.
         if key not in bound:
-            bound[key] = _bind(points.to(samples), similarity, options)
+            bound[key] = bind(points.to(samples), similarity, options)
         result = bound[key](samples)
         if result.shape != (len(samples), len(points)):
             raise InvalidInputError(
@@ -205,7 +205,10 @@ def relative_projection(
     return project(samples, normalize(anchors), similarity, **options)
 
 
-def _bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any]) -> Relation:
+def bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any]) -> Relation:
+    """The relation to anchors (k, d) as a function of x (n, d) -> (n, k), tensors of one dtype, with no look at values:
+    what `projector` checks and layers, which are traced, do not.
+    """
     if not isinstance(similarity, str):
         return lambda x: similarity(x, anchors, **options)
     if similarity == "geodesic":

@@ -22,7 +22,7 @@ from rlstitch.latent.normalization import unit_rows
 
 FORMAT = 1
 # The most pairs that the report of a fit looks at.
-_MEASURED = 512
+_MEASURED = 256
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FitReport:
     `residual` is the root of the mean squared distance of T(x_i) from y_i; `r2` is 1 - residual^2 / mean |y_i -
     mean(y)|^2 (at most 1; for constant y it is 1 where the fit is exact, else 0); `mean_cosine` lies in [-1, 1];
     `condition_number` is that of the matrix, at least 1, infinite where it is singular. A fit measures itself on at
-    most 512 of its pairs, evenly spaced; `evaluate_translation` measures all that it is given.
+    most 256 of its pairs, evenly spaced; `evaluate_translation` measures all that it is given.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -46,6 +46,16 @@ class FitReport:
     r2: float
     mean_cosine: float
     condition_number: float
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a report is made of: how many pairs there were, some of them, and the condition number where known."""
+
+    n_pairs: int
+    x: torch.Tensor
+    y: torch.Tensor
+    condition: float | None
 
 
 class Translation(nn.Module):
@@ -76,22 +86,38 @@ class Translation(nn.Module):
         self.register_buffer("bias", bias.detach().contiguous())
         self.method = method
         self._report = report
-        self._figures: tuple[int, float, float, float] | None = None
+        self._fitted: _Fitted | None = None
 
     @property
     def report(self) -> FitReport | None:
         """How well it fits the pairs it was fitted on; None for a map that was given or derived from others."""
-        if self._report is None and self._figures is not None:
+        if self._report is None and self._fitted is not None:
             # Singular values of wide matrices take seconds, and not every fit is asked.
-            self._report = FitReport(*self._figures, condition_number(self.matrix))
+            n_pairs, condition = self._fitted.n_pairs, self._fitted.condition
+            figures = _figures(self, self._fitted.x, self._fitted.y)
+            self._report = FitReport(
+                n_pairs, *figures, condition_number(self.matrix) if condition is None else condition
+            )
+            self._fitted = None
         return self._report
 
-    def record(self, n_pairs: int, figures: tuple[float, float, float], condition: float | None) -> None:
-        """Set `report`: residual, r2 and mean cosine on n_pairs pairs; a condition number of None is computed when
-        asked for.
+    def record(self, x: torch.Tensor, y: torch.Tensor, condition: float | None) -> None:
+        """Let `report` be that of the fit to the pairs x (n, d_x), y (n, d_y), from a copy of some of them. It is
+        computed when it is first asked for, as is a condition number of None.
         """
-        self._figures = (n_pairs, *figures)
-        self._report = None if condition is None else FitReport(*self._figures, condition)
+        n = len(x)
+        x, y = x.detach(), y.detach()
+        if n > _MEASURED:
+            spaced = torch.linspace(0, n - 1, _MEASURED, device=x.device).long()
+            x, y = x[spaced], y[spaced]
+        else:
+            x, y = x.clone(), y.clone()
+        self._report, self._fitted = None, _Fitted(n, x, y, condition)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # The report is that of the fit, not of what is loaded now.
+        _ = self.report
+        super()._load_from_state_dict(*args)
 
     @property
     def width_in(self) -> int:
@@ -226,8 +252,7 @@ def finish(
         raise InvalidInputError(
             f"x and y must be of a size that {x.dtype} can square, but fitting {method!r} overflowed"
         )
-    rows = slice(None) if len(x) <= _MEASURED else torch.linspace(0, len(x) - 1, _MEASURED, device=x.device).long()
-    translation.record(len(x), _figures(translation, x[rows], y[rows]), condition)
+    translation.record(x, y, condition)
     return translation
 
 

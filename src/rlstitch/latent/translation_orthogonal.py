@@ -38,7 +38,7 @@ def fit_orthogonal(
     weighted = centred_x if w is None else centred_x * w[:, None]
     # The thin SVD is the padded one without its zero rows.
     u, s, vh = singular(product(weighted.T, centred_y))
-    matrix = u @ vh
+    matrix = product(u, vh)
     if scale:
         # The norm after turning: with d_x > d_y a part of x is cut away.
         size = ((centred_x @ matrix).square().sum(1) * (1 if w is None else w)).sum()
@@ -81,7 +81,7 @@ def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True) -> Translation:
     zero = source.new_zeros(1)
     mean_x, mean_y = (source.mean(0), target.mean(0)) if center else (zero, zero)
     u, _, vh = singular(solve(source - mean_x, target - mean_y, source.dtype).to(source))
-    matrix = u @ vh
+    matrix = product(u, vh)
     bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
     return finish(matrix, bias, "l_orthogonal", source, target, 1.0)
 
