@@ -24,6 +24,8 @@ class Grid:
     """Show the runs and what they would cost; train nothing."""
     retry: bool = False
     """Train runs again that failed before."""
+    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """Train on a Ray cluster: auto, local (starts one here), or an address."""
 
     def run(self) -> int:
         """Train, and print a summary; 1 where runs failed, 130 where the grid was interrupted."""
@@ -51,6 +53,7 @@ class Grid:
             workers=workers,
             threads=self.threads,
             retry=self.retry,
+            ray=self.ray,
             on_state=reporter.ended_run,
             on_progress=reporter.progress,
         )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rlstitch.errors import ArtefactError
 from rlstitch.pipelines.grid_config import Grid, Run
 from rlstitch.pipelines.grid_runner import Outcome, Progress, Task, run_tasks
-from rlstitch.pipelines.grid_train import BOOKS, CALL, presence_of, summary
+from rlstitch.pipelines.grid_train import BOOKS, CALL, keep_copy, lock_of, presence_of, summary
 from rlstitch.pipelines.runs import AGENTS, RUNS
 from rlstitch.storage import read_json, write_json, write_table
 
@@ -74,6 +74,7 @@ def run_grid(
     workers: int = 1,
     threads: int | None = None,
     retry: bool = False,
+    ray: str | None = None,
     agents: Path = AGENTS,
     runs: Path = RUNS,
     on_state: Callable[[RunState], None] | None = None,
@@ -89,6 +90,8 @@ def run_grid(
         workers: trainings at once, each in a process of its own.
         threads: numerical threads a training, where its config says nothing; None: the processors, shared out.
         retry: train again what failed before.
+        ray: address of a Ray cluster to train on (`auto`, `local`, ...); there the grid's `resources` count, not
+            `workers`. The folders must then be relative paths, as they are by default.
         agents, runs: the folders of agents and of runs.
         on_state: told of each run that ended.
         on_progress: told of what is running, about twice a second.
@@ -109,13 +112,21 @@ def run_grid(
         if on_state is not None:
             on_state(_state(run, agents, runs))
 
-    outcomes = run_tasks(
-        [_task(run, agents, runs) for run in wanted],
-        workers=workers,
-        threads=threads,
-        on_done=on_done,
-        on_progress=on_progress,
-    )
+    tasks = [_task(run, agents, runs) for run in wanted]
+    if ray is None:
+        outcomes = run_tasks(tasks, workers=workers, threads=threads, on_done=on_done, on_progress=on_progress)
+    else:
+        from rlstitch.pipelines.grid_ray import run_tasks_on_ray
+
+        outcomes = run_tasks_on_ray(
+            tasks,
+            address=ray,
+            threads=threads or max(1, int(grid.config.resources.cpus)),
+            **grid.config.resources.model_dump(),
+            on_done=on_done,
+            on_progress=on_progress,
+            before_replace=lambda folder: keep_copy(folder, runs / BOOKS / "replaced"),
+        )
     states = tuple(grid_states(grid, agents=agents, runs=runs))
     write_table([_row(entry) for entry in states], runs / BOOKS / grid.name)
     trained = sum(outcome.state == "done" and outcome.value["trained"] for outcome in outcomes)
@@ -124,7 +135,7 @@ def run_grid(
 
 def _task(run: Run, agents: Path, runs: Path) -> Task:
     arguments = {"config": run.config.resolved(), "agents": str(agents), "runs": str(runs)}
-    return Task(run.key, CALL, arguments, _log(run, runs))
+    return Task(run.key, CALL, arguments, _log(run, runs), lock_of(run.config.name, runs))
 
 
 def _log(run: Run, runs: Path) -> Path:

@@ -52,6 +52,8 @@ class Resources(_Section):
 
     cpus: Annotated[NonNegative, Field(le=1024)] = 1
     gpus: Annotated[NonNegative, Field(le=64)] = 0
+    shared: bool = False
+    """Whether every node sees the working folder; else files travel back through Ray."""
 
 
 class GridConfig(_Section):

@@ -46,6 +46,8 @@ class Task:
     """Keyword arguments, JSON."""
     log: Path | None = None
     """What the task prints is appended here; None: it goes where the parent's standard error goes."""
+    lock: Path | None = None
+    """The lock that the task takes; of use to those who run it where that file is not seen."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
     agents_folder, runs_folder = Path(agents), Path(runs)
     folder = agents_folder / wanted.name
     books = runs_folder / BOOKS
-    with exclusive_lock(books / "locks" / f"{wanted.name}.lock", f"agent {wanted.name!r}"):
+    with exclusive_lock(lock_of(wanted.name, runs_folder), f"agent {wanted.name!r}"):
         presence = presence_of(wanted, folder)
         if presence == "here":  # another grid was faster
             return {**summary(folder), "trained": False}
@@ -49,7 +49,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
         from rlstitch.training.progress import listening
 
         if presence == "other":
-            _keep_copy(folder, books / "replaced")
+            keep_copy(folder, books / "replaced")
         # With no checkpoint yet there is nothing to go on from: whatever else lies there is of no use.
         resume = bool(list_checkpoints(runs_folder / f"{wanted.name}-{wanted.hash8}" / "checkpoints"))
         with listening(report):
@@ -57,6 +57,11 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
         if trained.ended == "interrupted":
             raise KeyboardInterrupt
         return {**summary(folder), "trained": True}
+
+
+def lock_of(name: str, runs: Path) -> Path:
+    """Return the lock file of an agent's name: two runs of one name write to one folder."""
+    return runs / BOOKS / "locks" / f"{name}.lock"
 
 
 def presence_of(config: TrainConfig, folder: Path) -> Presence:
@@ -99,7 +104,8 @@ def summary(folder: Path) -> dict[str, Any]:
     }
 
 
-def _keep_copy(folder: Path, kept: Path) -> None:
+def keep_copy(folder: Path, kept: Path) -> None:
+    """Copy an agent's folder to `<kept>/<name>-<digits of its manifest>`, before another takes its place."""
     with translated_errors("read", folder):
         manifest = folder / "agent.json"
         content = manifest.read_bytes() if manifest.is_file() else b""

@@ -115,13 +115,13 @@ def _logged(task: dict[str, Any]) -> dict[str, Any]:
     log = task.get("log")
     if log is None:
         return execute(task["call"], task["arguments"])
-    with _output_to(Path(log)):
+    with output_to(Path(log)):
         sys.stderr.write(f"== {task['key']}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         return execute(task["call"], task["arguments"])
 
 
 @contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[None]:
+def output_to(path: Path) -> Iterator[None]:
     """Append standard output and error to a file; after an error they stay there, for the trace."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = os.dup(1), os.dup(2)
