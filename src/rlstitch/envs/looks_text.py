@@ -48,7 +48,7 @@ class Parameter:
             if not re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
                 raise self._error(look, "six hexadecimal digits RRGGBB", text)
             return colour_of(text)
-        number = r"[+-]?\d{1,12}" if self.kind == "whole" else r"[+-]?(\d+(\.\d*)?|\.\d+)([eE]-?\d+)?"
+        number = r"-?\d{1,12}" if self.kind == "whole" else r"-?(\d+(\.\d*)?|\.\d+)([eE]-?\d+)?"
         expected = f"a {'whole ' if self.kind == 'whole' else ''}number from {write(self.low)} to {write(self.high)}"
         if not re.fullmatch(number, text, re.ASCII):
             raise self._error(look, expected, text)
@@ -89,11 +89,6 @@ class LookKind:
     def usage(self) -> str:
         """How it is written: its name and its arguments."""
         return self.name + (":" if self.parameters else "") + ",".join(p.usage for p in self.parameters)
-
-    @property
-    def plain(self) -> bool:
-        """Whether its name alone is a look."""
-        return all(parameter.optional for parameter in self.parameters)
 
     def read(self, text: str) -> Values:
         """The values of the arguments, given as the text behind the colon.

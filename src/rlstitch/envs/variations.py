@@ -33,6 +33,8 @@ __all__ = ["CAMERAS", "LOOKS", "VARIATIONS", "Variation", "canonical_name", "get
 Images = npt.NDArray[np.uint8]
 PixelFunction = Callable[[Images], Images]
 _STANDARD = "standard"
+MAX_LENGTH = 200
+"""Characters of a look's text: what the card of an agent holds."""
 _LAYERS = ("recolour", "tint", "camera", "pixels")
 
 
@@ -126,14 +128,15 @@ def pixel_part(variation: Variation) -> Variation:
     """
     if variation.floor is None and variation.camera is None and not variation.palette:
         return variation
-    parts = [part for part in variation.name.split("+") if _layer(part) == "pixels"]
-    name = "+".join(parts) if variation.pixels is not None else _STANDARD
-    return replace(variation, name=name or variation.name, floor=None, camera=None, tint=None, palette=())
-
-
-def _layer(part: str) -> str:
-    kind = NAMES.get(part.split(":")[0])
-    return "pixels" if kind is None else kind.layer
+    if variation.pixels is None:
+        return VARIATIONS[_STANDARD]
+    kinds = {part: NAMES.get(part.partition(":")[0]) for part in variation.name.split("+")}
+    if None not in kinds.values():
+        texts = [part for part in variation.name.split("+") if getattr(kinds[part], "layer", "") == "pixels"]
+        named = get_variation("+".join(texts) or _STANDARD)
+        if named.pixels == variation.pixels:
+            return named
+    return replace(variation, floor=None, camera=None, tint=None, palette=())
 
 
 def _make(kind: LookKind, values: Values) -> Variation:
@@ -145,7 +148,7 @@ def get_variation(name: str) -> Variation:
     """The variation of that text: names with arguments, joined with a plus. Its own `name` is the canonical text.
 
     Raises UnknownNameError where a name, an argument or a choice is not known, InvalidInputError where an argument is
-    missing, no number or out of range.
+    missing, no number or out of range, or the text is too long.
     """
     layers: dict[str, list[tuple[LookKind, Values]]] = {}
     for kind, values in parse_looks(name, NAMES):
@@ -156,7 +159,10 @@ def get_variation(name: str) -> Variation:
     for layer in ("tint", "camera"):
         layers[layer] = layers.get(layer, [])[-1:]
     parts = [_make(*part) for layer in _LAYERS for part in layers.get(layer, [])]
-    return functools.reduce(Variation.then, parts, VARIATIONS[_STANDARD])
+    variation = functools.reduce(Variation.then, parts, VARIATIONS[_STANDARD])
+    if len(variation.name) > MAX_LENGTH:
+        raise InvalidInputError(f"variation: expected at most {MAX_LENGTH} characters, found {len(variation.name)}")
+    return variation
 
 
 def canonical_name(name: str) -> str:

@@ -23,8 +23,9 @@ _CHOICES: dict[str, Any] = {"view": View, "backend": Backend, "actions": Actions
 class World:
     """Environment, look, task and observations.
 
-    `environment` is a Gymnasium id. `view` and `tile_size` (pixels, 1..64) say how a MiniGrid is drawn: what the agent
-    sees, turned its way, or the whole grid. Other environments draw themselves, and both are ignored.
+    `environment` is a Gymnasium id. `variation` is kept as the one text that its look has. `view` and `tile_size`
+    (pixels, 1..64) say how a MiniGrid is drawn: what the agent sees, turned its way, or the whole grid. Other
+    environments draw themselves, and both are ignored.
 
     `backend` says who steps it. `actions` chooses where an environment has both kinds (`own`: as it registers itself).
     A decision is repeated for `action_repeat` of the environment's steps. What an environment draws is cut to its first
@@ -64,7 +65,7 @@ class World:
                 raise InvalidInputError(f"{name}: expected a whole number, found {value!r}")
             if not 1 <= value <= most:
                 raise InvalidInputError(f"{name}: expected 1 to {most}, found {value}")
-        get_variation(self.variation)
+        object.__setattr__(self, "variation", get_variation(self.variation).name)
         check_task(self.task, self.environment)
 
     def to_dict(self) -> dict[str, Any]:

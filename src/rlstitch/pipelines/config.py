@@ -193,8 +193,7 @@ class TrainConfig(_Section):
     @field_validator("variation")
     @classmethod
     def _known_variation(cls, value: str) -> str:
-        get_variation(value)
-        return value
+        return get_variation(value).name
 
     @field_validator("task")
     @classmethod
