@@ -83,6 +83,7 @@ def until(condition: Callable[[], bool]) -> None:
     pytest.fail("it never came to this")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds child processes in /proc")
 def test_cut_off_grids_end_as_if_nothing_had_happened(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("axes: {seed: 1, representation: [absolute, relative]}" + SETTINGS)
