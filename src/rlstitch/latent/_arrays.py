@@ -60,17 +60,25 @@ def require_finite(x: torch.Tensor, name: str) -> None:
     """Raise InvalidInputError where `x` holds NaN or infinity, or is so large that its squares would (norm: 1e18 in
     float32).
     """
-    limit = torch.finfo(x.dtype).max ** 0.5 / 16
     # One number tells, and needs no mask as large as the data.
-    if not x.numel() or bool(torch.linalg.vector_norm(x.detach()) <= limit):
+    if is_moderate(x):
         return
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise InvalidInputError(f"{name} must be finite, found {bad} NaN or infinite value(s) of {x.numel()}")
-    largest = float(x.detach().abs().max())
+    largest, limit = float(x.detach().abs().max()), _largest_norm(x.dtype)
     raise InvalidInputError(
         f"{name} must have a norm of at most {limit:.0e} in {x.dtype}, found values up to {largest:.0e}"
     )
+
+
+def is_moderate(x: torch.Tensor) -> bool:
+    """Whether `x` holds neither NaN nor infinity, nor anything whose square would be."""
+    return not x.numel() or bool(torch.linalg.vector_norm(x.detach()) <= _largest_norm(x.dtype))
+
+
+def _largest_norm(dtype: torch.dtype) -> float:
+    return float(torch.finfo(dtype).max ** 0.5 / 16)
 
 
 def negligible(dtype: torch.dtype) -> float:
@@ -93,12 +101,15 @@ def same_width(x: torch.Tensor, other: torch.Tensor, name: str, other_name: str)
         )
 
 
-def to_pairs(x: Array, y: Array, *, minimum: int = 2, method: str = "this fit") -> tuple[torch.Tensor, torch.Tensor]:
-    """Paired samples (n, d_x), (n, d_y) as tensors of x's dtype on x's device; the widths may differ.
+def to_pairs(
+    x: Array, y: Array, *, minimum: int = 2, method: str = "this fit", finite: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paired samples (n, d_x), (n, d_y) as tensors of x's dtype on x's device; the widths may differ. `finite=False`
+    leaves it to the caller to look for NaN and infinity.
 
     Raises InvalidInputError where the numbers of rows differ, or are below `minimum`.
     """
-    source, target = to_tensor(x, "x"), to_tensor(y, "y")
+    source, target = to_tensor(x, "x", finite=finite), to_tensor(y, "y", finite=finite)
     if len(source) != len(target):
         raise InvalidInputError(f"x and y must be paired row by row, found {len(source)} and {len(target)} rows")
     if len(source) < minimum:

@@ -106,12 +106,8 @@ class Translation(nn.Module):
         computed when it is first asked for, as is a condition number of None.
         """
         n = len(x)
-        x, y = x.detach(), y.detach()
-        if n > _MEASURED:
-            spaced = torch.linspace(0, n - 1, _MEASURED, device=x.device).long()
-            x, y = x[spaced], y[spaced]
-        else:
-            x, y = x.clone(), y.clone()
+        spaced = slice(None, None, max(1, n // _MEASURED))
+        x, y = (pairs.detach()[spaced][:_MEASURED].clone() for pairs in (x, y))
         self._report, self._fitted = None, _Fitted(n, x, y, condition)
 
     def _load_from_state_dict(self, *args: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlstitch.latent._arrays import Array, to_pairs, to_weights
+from rlstitch.latent._arrays import Array, is_moderate, to_pairs, to_weights
 from rlstitch.latent._linalg import product, singular
 from rlstitch.latent.translation import Translation, finish
 
@@ -29,15 +29,19 @@ def fit_orthogonal(
         >>> bool(torch.allclose(turn.matrix.T @ turn.matrix, torch.eye(3), atol=1e-5))
         True
     """
-    source, target = to_pairs(x, y, method="fit_orthogonal")
+    source, target = to_pairs(x, y, method="fit_orthogonal", finite=False)
     w = to_weights(weights, len(source), source)
     centred_x, centred_y = source, target
     if center:
         mean_x, mean_y = _mean(source, w), _mean(target, w)
         centred_x, centred_y = source - mean_x, target - mean_y
     weighted = centred_x if w is None else centred_x * w[:, None]
+    cross = product(weighted.T, centred_y)
+    if not is_moderate(cross):
+        # NaN and infinity always come through, and this is the smaller array to look at: whose are they?
+        to_pairs(x, y, method="fit_orthogonal")
     # The thin SVD is the padded one without its zero rows.
-    u, s, vh = singular(product(weighted.T, centred_y))
+    u, s, vh = singular(cross)
     matrix = product(u, vh)
     if scale:
         # The norm after turning: with d_x > d_y a part of x is cut away.
