@@ -74,7 +74,7 @@ def trained(text: str, *settings: str) -> Trained:
 
 def test_any_environment_is_seen_as_a_config_says():
     plain = trained(CONFIG.format(environment=DISCRETE), "seed=1")
-    inverted = trained(CONFIG.format(environment=DISCRETE), "seed=2", "variation=inverted")
+    inverted = trained(CONFIG.format(environment=DISCRETE), "seed=2", "variation=inverted+greyscale")
     world = plain.agent.card.world.to_world()
     assert world == World(DISCRETE, action_repeat=2, frame_stack=2, crop=36, size=32)
     assert plain.agent.card.observation_shape == (32, 32, 6)
