@@ -1,6 +1,6 @@
 """Steps of pixel looks that move pixels or mix neighbours: blur, zoom, shift, crop. The size is kept.
 
-Each is separable: a weighted sum along the rows, then along the columns, with whole weights that sum to 2048. After the
+Each is separable: a weighted sum along each row, then along each column, with whole weights that sum to 2048. After the
 first sum twelve bits are kept. Every partial sum is a whole number below 2^24, which float32 holds exactly: a matrix
 product gives the same result in whatever order it is summed, on any machine.
 """
@@ -20,7 +20,7 @@ from rlstitch.envs.looks_text import Colour
 
 SUM = 2048
 """What the weights of one new row or column add up to."""
-FIRST_SHIFT, SECOND_SHIFT = 7, 15
+FIRST_BITS, SECOND_BITS = 7, 15
 """Bits that are cut after each sum: 8 + 11 - 7 = 12 bits are left after the first, 8 after the second."""
 
 Weights = npt.NDArray[np.float32]
@@ -28,14 +28,14 @@ Index = npt.NDArray[np.intp]
 
 
 class Side(NamedTuple):
-    """How one side of length L is made anew: from one old place each, or else by weights of all."""
+    """How one side of length L is made anew: from one old place each, by weights of all, or as it is."""
 
-    places: Index | None
+    inside: slice
+    """What does not lie outside the old picture; the rest is filled."""
+    places: Index | None = None
     """`(L,)`, where each new one is copied from an old one."""
-    weights: Weights | None
+    weights: Weights | None = None
     """`(L, L)`, whole numbers, each row with the sum 2048."""
-    inside: npt.NDArray[np.bool_] | None
-    """`(L,)`: False is filled; None: all are inside."""
 
 
 class Geometry:
@@ -54,14 +54,14 @@ class Geometry:
         rows, columns = self.sides(height, width)
         out = images.reshape(-1, height, width, channels)
         if rows.places is not None and columns.places is not None:
-            out = out[:, rows.places[:, None], columns.places]
+            out = out.take(rows.places, axis=1).take(columns.places, axis=2)
         elif rows.weights is not None and columns.weights is not None:
             out = np.concatenate([_weighted(part, rows.weights, columns.weights) for part in _parts(out)])
+        else:
+            out = out.copy()
         values = fill_values(self.fill, channels)
-        if rows.inside is not None:
-            out[:, ~rows.inside] = values
-        if columns.inside is not None:
-            out[:, :, ~columns.inside] = values
+        out[:, : rows.inside.start] = out[:, rows.inside.stop :] = values
+        out[:, :, : columns.inside.start] = out[:, :, columns.inside.stop :] = values
         return out.reshape(images.shape)
 
 
@@ -127,61 +127,70 @@ def fill_values(fill: Colour, channels: int) -> Images:
 
 def _parts(images: Images) -> list[Images]:
     """The batch in parts whose sums stay in a processor's cache."""
-    count = max(1, (1 << 18) // max(1, images[0].size))
+    count = max(1, (1 << 17) // max(1, images[0].size))
     return [images[start : start + count] for start in range(0, len(images), count)]
 
 
 def _weighted(images: Images, rows: Weights, columns: Weights) -> Images:
     count, height, width, channels = images.shape
-    sums = np.matmul(rows, images.reshape(count, height, width * channels).astype(np.float32))
-    twelve = (sums.astype(np.int32) + (1 << FIRST_SHIFT - 1)) >> FIRST_SHIFT
-    turned = twelve.reshape(count, height, width, channels).transpose(0, 2, 1, 3).astype(np.float32)
-    sums = np.matmul(columns, turned.reshape(count, width, height * channels))
-    out: Images = ((sums.astype(np.int32) + (1 << SECOND_SHIFT - 1)) >> SECOND_SHIFT).astype(np.uint8)
-    return out.reshape(count, width, height, channels).transpose(0, 2, 1, 3)
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
+    sums = planes.reshape(-1, width) @ columns.T
+    _round(sums, FIRST_BITS)
+    sums = np.matmul(rows, sums.reshape(-1, height, width))
+    _round(sums, SECOND_BITS)
+    out: Images = sums.astype(np.uint8).reshape(count, channels, height, width)
+    return out.transpose(0, 2, 3, 1)
+
+
+def _round(sums: npt.NDArray[np.float32], bits: int) -> None:
+    """Divides by 2^bits and rounds halves up, in place; each step is exact."""
+    sums += 1 << bits - 1
+    sums *= 0.5**bits
+    np.floor(sums, out=sums)
 
 
 @functools.lru_cache(maxsize=64)
 def _blurred(length: int, sigma: float) -> Side:
     radius = math.ceil(3 * sigma)
     offsets = np.arange(-radius, radius + 1)
-    shares = np.exp(-0.5 * (offsets / sigma) ** 2)
-    whole = _whole(shares)
+    whole = _whole(np.exp(-0.5 * (offsets / sigma) ** 2))
     weights = np.zeros((length, length), dtype=np.float32)
     for offset, weight in zip(offsets.tolist(), whole.tolist(), strict=True):
-        np.add.at(weights, (np.arange(length), np.clip(np.arange(length) + offset, 0, length - 1)), weight)
-    return Side(None, weights, None)
+        places = np.clip(np.arange(length) + offset, 0, length - 1)
+        np.add.at(weights, (np.arange(length), places), weight)
+    return Side(slice(0, length), weights=weights)
 
 
 @functools.lru_cache(maxsize=64)
 def _zoomed(length: int, factor: float, smooth: bool) -> Side:
     centres = (np.arange(length) + 0.5 - length / 2) / factor + length / 2  # in the old picture, pixel i is [i, i + 1)
-    inside = (centres > 0) & (centres < length)
-    covered = None if bool(inside.all()) else inside
+    inside = _interval((centres > 0) & (centres < length))
     if not smooth:
-        return Side(np.clip(np.floor(centres), 0, length - 1).astype(np.intp), None, covered)
+        return Side(inside, places=np.clip(np.floor(centres), 0, length - 1).astype(np.intp))
     reach = max(1.0, 1 / factor)
     weights = np.zeros((length, length), dtype=np.float32)
-    for row, centre in enumerate(centres.tolist()):
-        shares = np.maximum(0, 1 - np.abs(np.arange(length) + 0.5 - min(max(centre, 0.5), length - 0.5)) / reach)
-        weights[row] = _whole(shares)
-    return Side(None, weights, covered)
+    for row, centre in enumerate(np.clip(centres, 0.5, length - 0.5).tolist()):
+        weights[row] = _whole(np.maximum(0, 1 - np.abs(np.arange(length) + 0.5 - centre) / reach))
+    return Side(inside, weights=weights)
 
 
 @functools.lru_cache(maxsize=64)
 def _shifted(length: int, distance: int, wrap: bool) -> Side:
-    index = np.arange(length) - distance
-    inside = (index >= 0) & (index < length)
-    if wrap or bool(inside.all()):
-        return Side((index % length).astype(np.intp), None, None)
-    return Side(np.clip(index, 0, length - 1).astype(np.intp), None, inside)
+    places = np.arange(length, dtype=np.intp) - distance
+    if wrap:
+        return Side(slice(0, length), places=places % length)
+    return Side(_interval((places >= 0) & (places < length)), places=np.clip(places, 0, length - 1))
 
 
 @functools.lru_cache(maxsize=64)
 def _cropped(length: int, share: float) -> Side:
-    border = math.floor(length * (1 - share) / 2 + 0.5)
-    index = np.arange(length, dtype=np.intp)
-    return Side(index, None, (index >= border) & (index < max(length - border, border + 1)))
+    border = min(math.floor(length * (1 - share) / 2 + 0.5), (length - 1) // 2)
+    return Side(slice(border, length - border))
+
+
+def _interval(inside: npt.NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(inside)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def _whole(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

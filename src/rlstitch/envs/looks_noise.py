@@ -69,24 +69,27 @@ class Texture:
     def __call__(self, images: Images) -> Images:
         """Images uint8 of the same shape. Raises InvalidInputError for grey ones."""
         check_rgb(images.shape)
-        distance = np.zeros((*images.shape[:-1], images.shape[-1] // 3), dtype=np.uint8)
+        near = np.ones((*images.shape[:-1], images.shape[-1] // 3), dtype=np.bool_)
         for channel, level in enumerate(self.background):
             plane = images[..., channel::3]
-            np.maximum(
-                distance, np.where(plane > level, plane - np.uint8(level), np.uint8(level) - plane), out=distance
-            )
-        return self.paint(images, distance <= self.tolerance)
+            near &= (plane >= max(0, level - self.tolerance)) & (plane <= min(255, level + self.tolerance))
+        return self.paint(images, near)
 
     def paint(self, images: Images, mask: npt.NDArray[np.bool_]) -> Images:
-        """The texture where a mask `(..., H, W)` or `(..., H, W, C / 3)` says so, whatever the colours there are."""
+        """The texture where a mask, bool `(..., H, W)` or `(..., H, W, C / 3)`, says so, whatever is there.
+
+        Raises InvalidInputError for grey images and for a mask of another kind.
+        """
         check_rgb(images.shape)
         height, width, channels = images.shape[-3:]
         if mask.ndim == images.ndim - 1:
             mask = mask[..., None]
+        if mask.dtype != np.bool_ or mask.shape not in ((*images.shape[:-1], 1), (*images.shape[:-1], channels // 3)):
+            raise InvalidInputError(f"mask: expected bool {images.shape[:-1]}, found {mask.dtype} {mask.shape}")
         painted = mask & pattern(self, height, width)[..., None]
         out = images.copy()
         for channel, level in enumerate(self.ink):
-            out[..., channel::3][np.broadcast_to(painted, (*images.shape[:-1], channels // 3))] = level
+            np.copyto(out[..., channel::3], np.uint8(level), where=painted)
         return out
 
 

@@ -88,7 +88,8 @@ class Table:
 
     def __call__(self, images: Images) -> Images:
         """Images uint8 of the same shape."""
-        return np.frombuffer(self.levels, dtype=np.uint8).take(images)
+        replaced = bytearray(np.ascontiguousarray(images)).translate(self.levels)  # twice as fast as a gather
+        return np.frombuffer(replaced, dtype=np.uint8).reshape(images.shape)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlstitch.envs import looks_noise
-from rlstitch.envs.looks_geometry import FIRST_SHIFT, SECOND_SHIFT, Geometry, Side, fill_values
+from rlstitch.envs.looks_geometry import FIRST_BITS, SECOND_BITS, Geometry, fill_values
 from rlstitch.envs.looks_noise import FACTORS, Noise, Texture, check_rgb
 from rlstitch.envs.looks_pixels import UNIT, Chain, Mix, Order, Step, Table
 from rlstitch.envs.variations import Variation, get_variation
@@ -48,7 +48,7 @@ def apply_torch(look: Variation | str, images: Tensor) -> Tensor:
 
 def _apply(step: Step, images: Tensor) -> Tensor:
     if isinstance(step, Table):
-        return _tensor(np.frombuffer(step.levels, dtype=np.uint8), images)[images.long()]
+        return _tensor(np.frombuffer(step.levels, dtype=np.uint8), images)[images.int()]
     if isinstance(step, Order):
         return _order(step, images)
     if isinstance(step, Mix):
@@ -89,25 +89,21 @@ def _geometry(step: Geometry, images: Tensor) -> Tensor:
         out = out[:, _tensor(rows.places, images)[:, None], _tensor(columns.places, images)]
     elif rows.weights is not None and columns.weights is not None:
         out = _weighted(out, _tensor(rows.weights, images).double(), _tensor(columns.weights, images).double())
-    _fill(out, rows, columns, _tensor(fill_values(step.fill, channels), images))
+    else:
+        out = out.clone()
+    values = _tensor(fill_values(step.fill, channels), images)
+    out[:, : rows.inside.start] = out[:, rows.inside.stop :] = values
+    out[:, :, : columns.inside.start] = out[:, :, columns.inside.stop :] = values
     return out.reshape(images.shape)
 
 
 def _weighted(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    count, height, width, channels = images.shape
-    sums = rows @ images.reshape(count, height, width * channels).double()
-    twelve = (sums.int() + (1 << FIRST_SHIFT - 1)) >> FIRST_SHIFT
-    turned = twelve.reshape(count, height, width, channels).transpose(1, 2).double()
-    sums = columns @ turned.reshape(count, width, height * channels)
-    out = ((sums.int() + (1 << SECOND_SHIFT - 1)) >> SECOND_SHIFT).byte()
-    return out.reshape(count, width, height, channels).transpose(1, 2).contiguous()
+    sums = _round(images.permute(0, 3, 1, 2).double() @ columns.T, FIRST_BITS)
+    return _round(rows @ sums, SECOND_BITS).byte().permute(0, 2, 3, 1).contiguous()
 
 
-def _fill(images: Tensor, rows: Side, columns: Side, values: Tensor) -> None:
-    if rows.inside is not None:
-        images[:, _tensor(~rows.inside, images)] = values
-    if columns.inside is not None:
-        images[:, :, _tensor(~columns.inside, images)] = values
+def _round(sums: Tensor, bits: int) -> Tensor:
+    return sums.add_(1 << bits - 1).mul_(0.5**bits).floor_()
 
 
 def _noise(step: Noise, images: Tensor) -> Tensor:
@@ -117,7 +113,7 @@ def _noise(step: Noise, images: Tensor) -> Tensor:
     pictures = images.reshape(-1, height * width, channels // depth, depth).transpose(1, 2)
     flat = pictures.reshape(-1, channels // depth, height * width * depth).long()
     digest = (flat * weights).sum(dim=-1, keepdim=True) & _WORD
-    chosen = _scramble((places + _scramble(digest)) & _WORD) >> 16
+    chosen = _scramble((places + _scramble(digest)).bitwise_and_(_WORD)).bitwise_right_shift_(16)
     noisy = (levels[chosen] + flat).clamp_(0, 255).byte()
     stacked = noisy.reshape(-1, channels // depth, height * width, depth).transpose(1, 2)
     return stacked.reshape(images.shape)
@@ -134,8 +130,8 @@ def _scramble(words: Tensor) -> Tensor:
     """As `looks_noise.mix`, in words of 64 bits of which the lower 32 are used; no product overflows."""
     out = words ^ (words >> 16)
     for factor in FACTORS:
-        out = (out * factor) & _WORD
-        out = out ^ (out >> 15)
+        out.mul_(factor).bitwise_and_(_WORD)
+        out.bitwise_xor_(out >> 15)
     return out
 
 
