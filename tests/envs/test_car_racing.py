@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -9,7 +11,7 @@ from gymnasium import spaces
 from rlstitch.envs import World, make_vec, record_actions, replay_episodes
 from rlstitch.envs.car_racing import ACTIONS, GROUND_ROWS, PALETTES, make_car, recolour, split_look
 from rlstitch.envs.registry import observation_kind
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
 
 pytest.importorskip("Box2D")
 CAR = "CarRacing-v3"
@@ -125,3 +127,11 @@ def test_observations_are_told_by_their_shape():
     world = World(CAR, actions="discrete", frame_stack=2, size=48)
     assert observation_kind(world)[1] == (48, 48, 6)
     assert observation_kind(World(CAR, crop=84, backend="envpool"))[1] == (84, 96, 3)
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    with pytest.raises(MissingExtraError, match=r"CarRacing needs .* pip install 'rlstitch\[box2d\]'"):
+        make_car(discrete=True)
