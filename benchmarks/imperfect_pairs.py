@@ -1,6 +1,6 @@
 """What a stitch bears: recovery against noise, delay, wrong pairs and few pairs, for every map that is fitted on pairs.
 
-    python benchmarks/imperfect_pairs.py             # about 10 minutes on one thread; skips rows that are there
+    python benchmarks/imperfect_pairs.py             # about 5 minutes of one processor; skips rows that are there
     python benchmarks/imperfect_pairs.py --tables    # page and drawing from the stored rows
 
 Ready-trained agents of different looks and seeds are stitched on pairs that were spoilt on purpose, held-out pairs
@@ -114,10 +114,15 @@ def missing_rows(known: dict[Key, dict[str, Any]]) -> Iterator[list[dict[str, An
                         made = stitch_agents(encoder, policy, pairs, method=method)
                         cell = measure.stitched_cell(encoder, policy, made.agent, method, made.report)
                         place = {"damage": kind, "level": float(level), "version": version}
-                        figures = {name: value for name, value in cell.to_row().items() if name in COLUMNS}
-                        rows.append({"preset": world, **place, **figures})
+                        rows.append({"preset": world, **place, **short(cell.to_row())})
                 print(f"{' -> '.join(names)}: {kind}", flush=True)
                 yield rows
+
+
+def short(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that are kept, with four decimals."""
+    kept = {name: row[name] for name in COLUMNS}
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in kept.items()}
 
 
 def key_of(row: dict[str, Any]) -> Key:
