@@ -1,24 +1,13 @@
-"""Speed and memory of the latent core, each method beside its peer in the same run.
+"""Speed and memory of projections, translations and anchors, each beside its peer or the obvious way in the same run.
 
-    python benchmarks/latent_core.py [--tiny] [--only NAME ...] [--repeats 5] [--json FILE]
+    python benchmarks/latent_core.py [--tiny] [--only NAME ...] [--seconds 15] [--out docs/results]
 
-Ours and the peer take turns on the same data in one process with the same number of threads; the figure is the median
-of the repeats. Peak memory is that of a fresh process, above what the data takes. A bar says what is asked of `ours /
-peer`.
+See `latent_timing.py` for how it is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,29 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 import rlstitch.latent as latent
-
-Call = Callable[[], Any]
-
-
-@dataclass
-class Case:
-    """Two calls on the same data; `bar` is the most that ours / peer may be; `quality` compares the results."""
-
-    ours: Call
-    peer: Call
-    peer_name: str
-    bar: float
-    quality: Callable[[Any, Any], dict[str, float]] = field(default=lambda ours, peer: {})
+from latent_timing import Case, Cases, difference, main
 
 
 def data(n: int, d: int, seed: int) -> NDArray[np.float32]:
     """Standard normal samples (n, d), float32."""
     return np.random.default_rng(seed).standard_normal((n, d), dtype=np.float32)
-
-
-def difference(ours: Any, peer: Any) -> dict[str, float]:
-    """How far two results lie apart."""
-    return {"largest difference": float(np.abs(np.asarray(ours) - np.asarray(peer)).max())}
 
 
 def cosine(tiny: bool) -> Case:
@@ -59,9 +31,9 @@ def cosine(tiny: bool) -> Case:
     return Case(
         lambda: latent.project_cosine(x, anchors),
         lambda: cosine_similarity(x, anchors),
-        "sklearn cosine_similarity",
-        1.0,
-        difference,
+        "cosine, 100,000 × 768 on 1,024 anchors",
+        "scikit-learn's `cosine_similarity`",
+        quality=difference,
     )
 
 
@@ -73,8 +45,9 @@ def cosine_streamed(tiny: bool) -> Case:
     return Case(
         lambda: drain(latent.project_stream(x, anchors)),
         lambda: cosine_similarity(x, anchors),
-        "sklearn cosine_similarity",
-        1.0,
+        "the same, streamed",
+        "scikit-learn's `cosine_similarity`",
+        memory_share=0.25,
     )
 
 
@@ -87,7 +60,13 @@ def l1(tiny: bool) -> Case:
     """L1 distances."""
     x, anchors = (data(500, 64, 0), data(32, 64, 1)) if tiny else (data(20_000, 768, 0), data(1024, 768, 1))
     a, b = torch.from_numpy(x), torch.from_numpy(anchors)
-    return Case(lambda: latent.project_l1(a, b), lambda: torch.cdist(a, b, p=1), "torch.cdist", 1.0, difference)
+    return Case(
+        lambda: latent.project_l1(a, b),
+        lambda: torch.cdist(a, b, p=1),
+        "L1, 20,000 × 768 on 1,024 anchors",
+        "`torch.cdist`",
+        quality=difference,
+    )
 
 
 def mahalanobis(tiny: bool) -> Case:
@@ -96,7 +75,7 @@ def mahalanobis(tiny: bool) -> Case:
     # Fitted once outside, as the covariance of the anchors is: the bar is on the projection of many samples.
     ours, peer = latent.projector(anchors, "mahalanobis"), latent.projector(anchors, "cosine")
     ours(x[:2]), peer(x[:2])
-    return Case(lambda: ours(x), lambda: peer(x), "our cosine", 1.5)
+    return Case(lambda: ours(x), lambda: peer(x), "Mahalanobis, 100,000 × 768 on 1,024 anchors", "our cosine", 1.5)
 
 
 def geodesic(tiny: bool) -> Case:
@@ -111,13 +90,19 @@ def geodesic(tiny: bool) -> Case:
     def peer() -> Any:
         return dijkstra(graph, directed=False, indices=np.arange(k)).T
 
-    return Case(lambda: anchor_distances(graph, k), peer, "scipy dijkstra, same graph", 1.0, difference)
+    return Case(
+        lambda: anchor_distances(graph, k),
+        peer,
+        "geodesic, 5,000 points, 512 anchors",
+        "SciPy's `dijkstra`, same graph",
+        quality=difference,
+    )
 
 
 def held_out(translation: Any, predict: Callable[[Any], Any], x: Any, y: Any) -> dict[str, float]:
     """Residuals on pairs that no fit has seen."""
     theirs = float(np.sqrt(np.square(predict(x) - y).sum(1).mean()))
-    return {"held-out residual": latent.evaluate_translation(translation, x, y).residual, "peer's": theirs}
+    return {"held-out residual": latent.evaluate_translation(translation, x, y).residual, "the peer's": theirs}
 
 
 def regression(tiny: bool) -> tuple[Any, Any, Any, Any]:
@@ -141,7 +126,13 @@ def affine_lstsq(tiny: bool) -> Case:
     def quality(ours: Any, theirs: Any) -> dict[str, float]:
         return held_out(ours, lambda v: v @ theirs[:-1] + theirs[-1], test, target)
 
-    return Case(lambda: latent.fit_affine(x, y), peer, "numpy lstsq", 1.0, quality)
+    return Case(
+        lambda: latent.fit_affine(x, y),
+        peer,
+        "affine, strength by cross-validation, 3,000 pairs × 512",
+        "`numpy.linalg.lstsq`",
+        quality=quality,
+    )
 
 
 def affine_ridge(tiny: bool) -> Case:
@@ -154,7 +145,13 @@ def affine_ridge(tiny: bool) -> Case:
         return held_out(ours, theirs.predict, test, target)
 
     peer = Ridge(alpha=1.0)
-    return Case(lambda: latent.fit_affine(x, y, ridge=1.0), lambda: peer.fit(x, y), "sklearn Ridge", 1.0, quality)
+    return Case(
+        lambda: latent.fit_affine(x, y, ridge=1.0),
+        lambda: peer.fit(x, y),
+        "affine, given strength",
+        "scikit-learn's `Ridge`",
+        quality=quality,
+    )
 
 
 def affine_ridge_cv(tiny: bool) -> Case:
@@ -167,7 +164,41 @@ def affine_ridge_cv(tiny: bool) -> Case:
         return held_out(ours, theirs.predict, test, target)
 
     peer = RidgeCV(alphas=np.logspace(-4, 4, 9))
-    return Case(lambda: latent.fit_affine(x, y), lambda: peer.fit(x, y), "sklearn RidgeCV, 9 strengths", 1.0, quality)
+    return Case(
+        lambda: latent.fit_affine(x, y),
+        lambda: peer.fit(x, y),
+        "affine, strength by cross-validation, 37 tried",
+        "scikit-learn's `RidgeCV`, 9 tried",
+        quality=quality,
+    )
+
+
+def affine_steps(tiny: bool) -> Case:
+    """An affine fit beside gradient steps, as latentis 0.0.8 takes them for its affine map; for the record."""
+    x, y, test, target = regression(tiny)
+    source, goal = torch.from_numpy(x), torch.from_numpy(y)
+
+    def peer() -> Any:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(x.shape[1], y.shape[1])
+        optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
+        for _ in range(300):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(layer(source), goal).backward()
+            optimizer.step()
+        return layer
+
+    def quality(ours: Any, theirs: Any) -> dict[str, float]:
+        return held_out(ours, lambda v: theirs(torch.from_numpy(v)).detach().numpy(), test, target)
+
+    return Case(
+        lambda: latent.fit_affine(x, y),
+        peer,
+        "affine, strength by cross-validation",
+        "300 Adam steps (latentis 0.0.8's way)",
+        None,
+        quality=quality,
+    )
 
 
 def procrustes(tiny: bool) -> Case:
@@ -184,9 +215,9 @@ def procrustes(tiny: bool) -> Case:
     return Case(
         lambda: latent.fit_orthogonal(x, y, center=False),
         lambda: orthogonal_procrustes(x, y),
-        "scipy orthogonal_procrustes",
-        1.0,
-        quality,
+        "orthogonal, 3,000 pairs × 512",
+        "SciPy's `orthogonal_procrustes`",
+        quality=quality,
     )
 
 
@@ -207,11 +238,18 @@ def farthest(tiny: bool) -> Case:
     def quality(ours: Any, theirs: Any) -> dict[str, float]:
         return {"equal choices": float((ours[: len(theirs)] == theirs).mean())}
 
-    # Ours takes ten times the steps, so a fifth of the textbook's time a step is a ratio of 2.
-    return Case(lambda: latent.choose_farthest(points, k, seed=0), textbook, "NumPy loop, a tenth of it", 2.0, quality)
+    return Case(
+        lambda: latent.choose_farthest(points, k, seed=0),
+        textbook,
+        "farthest 1,000 of 100,000 × 256",
+        "textbook NumPy loop, a tenth of it × 10",
+        0.2,
+        scale=10.0,
+        quality=quality,
+    )
 
 
-CASES: dict[str, Callable[[bool], Case]] = {
+CASES: Cases = {
     "cosine": cosine,
     "cosine_streamed": cosine_streamed,
     "l1": l1,
@@ -220,84 +258,11 @@ CASES: dict[str, Callable[[bool], Case]] = {
     "affine_lstsq": affine_lstsq,
     "affine_ridge": affine_ridge,
     "affine_ridge_cv": affine_ridge_cv,
+    "affine_steps": affine_steps,
     "procrustes": procrustes,
     "farthest": farthest,
 }
-MEMORY = {"cosine_streamed": 0.25}
-
-
-@dataclass
-class Row:
-    """One line of the table."""
-
-    name: str
-    peer: str
-    ours_s: float
-    peer_s: float
-    ratio: float
-    bar: float
-    ok: bool
-    quality: dict[str, float]
-
-
-def measure(name: str, tiny: bool, repeats: int) -> Row:
-    """Run one case."""
-    case = CASES[name](tiny)
-    results = case.ours(), case.peer()
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for call, taken in zip((case.ours, case.peer), times, strict=True):
-            start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
-    ours, peer = statistics.median(times[0]), statistics.median(times[1])
-    return Row(name, case.peer_name, ours, peer, ours / peer, case.bar, ours <= case.bar * peer, case.quality(*results))
-
-
-def peak_mib(name: str, role: str, tiny: bool) -> float:
-    """Peak memory of one call above what was there before, in a fresh process."""
-    command = [sys.executable, __file__, "--peak", name, role, *(["--tiny"] if tiny else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def print_peak(name: str, role: str, tiny: bool) -> None:
-    """What the fresh process of `peak_mib` does."""
-    case = CASES[name](tiny)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    case.ours() if role == "ours" else case.peer()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
-def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tiny", action="store_true", help="small data: shows that it runs, says nothing of speed")
-    parser.add_argument("--only", nargs="+", choices=sorted(CASES), default=sorted(CASES))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.peak:
-        print_peak(*arguments.peak, arguments.tiny)
-        return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), median of {arguments.repeats}")
-    print(f"{'case':<18}{'ours s':>10}{'peer s':>10}{'ratio':>8}{'bar':>6}  peer")
-    rows: list[dict[str, Any]] = []
-    for name in arguments.only:
-        row = measure(name, arguments.tiny, arguments.repeats)
-        rows.append(asdict(row))
-        told = "; ".join(f"{key} {value:.4g}" for key, value in row.quality.items())
-        mark = "" if row.ok or arguments.tiny else "  ABOVE THE BAR"
-        figures = f"{name:<18}{row.ours_s:>10.4f}{row.peer_s:>10.4f}{row.ratio:>8.2f}{row.bar:>6}"
-        print(f"{figures}  {row.peer}; {told}{mark}")
-        if name in MEMORY:
-            ours, peer = (peak_mib(name, role, arguments.tiny) for role in ("ours", "peer"))
-            rows[-1] |= {"ours_mib": ours, "peer_mib": peer, "memory_bar": MEMORY[name]}
-            print(f"{'':<18}peak memory {ours:.1f} MiB, peer {peer:.1f} MiB, at most {MEMORY[name]} of it")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"tiny": arguments.tiny, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(CASES, __doc__)
