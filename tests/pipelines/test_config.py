@@ -293,14 +293,6 @@ def test_the_width_of_r3l_follows_from_its_convolutions(tmp_path: Path) -> None:
     assert "latent_dim: expected null with arch r3l" in text
 
 
-def test_the_width_of_r3l_follows_from_its_convolutions(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, f"environment: {DOORKEY}\nencoder: {{arch: r3l}}\n"))
-    assert config.encoder.latent_dim is None
-    assert load_config(write(tmp_path, yaml.safe_dump(config.resolved()))).hash8 == config.hash8
-    text = problems_of(tmp_path, f"environment: {DOORKEY}\nencoder: {{arch: r3l, latent_dim: 64}}\n")
-    assert "latent_dim: expected null with arch r3l" in text
-
-
 def test_golden_hash() -> None:
     # Runs are found again by this value: a change of it, also by a new key, loses the way to runs that are under way.
     assert TrainConfig(environment="E", name="n").hash8 == "e95f9980"
