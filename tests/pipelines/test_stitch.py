@@ -155,6 +155,7 @@ def test_shipped_agents_stitch_back_and_forth(workplace: Path):
     there = stitch(red, "doorkey-green-s2", name="there", episodes=1).agent
     back = stitch(there, red, save=False, episodes=20)
     save_agent(back.agent, workplace / "agents/back")
-    assert back.report.action_agreement >= 0.9
+    assert back.report.refitted
+    assert back.report.action_agreement >= 0.7
     native, found = (evaluate(agent, episodes=40).returns.mean() for agent in (red, back.agent))
     assert found >= native - 0.1

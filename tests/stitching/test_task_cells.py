@@ -69,13 +69,13 @@ def test_a_permuted_head_is_native_to_the_task(red, task):
 @pytest.mark.parametrize("task", [SCRAMBLED, FEWER])
 def test_an_encoder_drives_the_controller_of_another_task(red, green, task):
     policy = fitted(green, task)
-    pairs = gather_pairs(red, policy, pairs=256, held=64)
+    pairs = gather_pairs(red, policy, pairs=1024, held=64)
     stitched = stitch_agents(red, policy, pairs, method="affine").agent
     assert stitched.card.world.to_world() == World(red.card.world.environment, "red", task)
-    # Measured over 100 episodes: 0.83 and 0.89, as 0.83 within the standard task; naive 0.18 to 0.21.
-    assert evaluate(stitched, episodes=40).summary().success.estimate >= 0.7
+    success = evaluate(stitched, episodes=40).summary().success.estimate
+    assert success >= 0.85
     naive = evaluate(stitch_agents(red, policy, pairs, method="naive").agent, episodes=40)
-    assert naive.summary().success.estimate < 0.5
+    assert naive.summary().success.estimate < success - 0.25
     # The controller that was not fitted to the task means other things by its actions.
     if task == SCRAMBLED:
         assert evaluate(red, stitched.card.world.to_world(), episodes=40).summary().success.estimate < 0.5
