@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     environments = StableBaselinesVecEnv(make_vec(World(ENVIRONMENT), 16, seed=0))
-    encoder = {"kind": "cnn", "arch": options.arch, "image_shape": [56, 56, 3], "latent_dim": 64}
+    encoder = {"kind": "cnn", "arch": options.arch, "image_shape": [56, 56, 3], "latent_dim": 256}
     model = PPO(
         EncoderControllerPolicy,
         environments,
@@ -56,7 +56,7 @@ def main() -> None:
         seed=0,
         rollout_buffer_class=DistinctRolloutBuffer if options.distinct else None,
         policy_kwargs={
-            "controller_spec": {"latent_dim": 64, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
+            "controller_spec": {"latent_dim": 256, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
             "features_extractor_class": EncoderExtractor,
             "features_extractor_kwargs": {"encoder_spec": encoder},
         },

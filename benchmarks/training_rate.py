@@ -110,10 +110,10 @@ def rate(kind: str, arch: str, steps: int, precision: str = "float32", distinct:
         policy_kwargs={
             "precision": precision,
             "optimizer_kwargs": {"eps": 1e-5, "fused": distinct},
-            "controller_spec": {"latent_dim": 64, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
+            "controller_spec": {"latent_dim": 256, "actions": {"kind": "discrete", "n": 7}, "hidden": [64]},
             "features_extractor_class": EncoderExtractor,
             "features_extractor_kwargs": {
-                "encoder_spec": {"kind": "cnn", "arch": arch, "image_shape": [56, 56, 3], "latent_dim": 64}
+                "encoder_spec": {"kind": "cnn", "arch": arch, "image_shape": [56, 56, 3], "latent_dim": 256}
             },
         },
     )
