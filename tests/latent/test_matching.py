@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlstitch.errors import IncompatibleError, InvalidInputError, MissingExtraError
-from rlstitch.latent.matching import match_gromov_wasserstein, structure_agreement
+from rlstitch.latent.matching import _surrogate, match_gromov_wasserstein, structure_agreement
 
 
 def shuffled_twin(n=40, d=3, noise=0.0, seed=0, width=5):
@@ -31,6 +31,8 @@ def test_a_rotated_shuffled_copy_is_matched():
     assert (found.matches == truth).mean() > 0.95
     assert found.structure > 0.99
     assert found.mutual_share > 0.9
+    assert found.chance < 0.9
+    assert found.confidence.mean() > 0.9
     pairs = found.pairs(min_structure=0.9)
     assert (truth[pairs[:, 0]] == pairs[:, 1]).mean() > 0.95
     assert np.all(np.diff(found.confidence[pairs[:, 0]]) <= 0)
@@ -41,9 +43,29 @@ def test_unrelated_spaces_are_matched_but_not_trusted():
     x, y = rng.normal(size=(40, 10)), rng.normal(size=(40, 10))
     found = match_gromov_wasserstein(x, y)
     assert found.structure < 0.5
+    assert found.confidence.max() < 0.2
     with pytest.raises(IncompatibleError, match=r"structure 0\.900"):
         found.pairs(min_structure=0.9)
     assert found.distance > match_gromov_wasserstein(*shuffled_twin()[:2]).distance
+
+
+def test_confidence_counts_what_is_above_chance():
+    x, y, _ = shuffled_twin()
+    found, alone = match_gromov_wasserstein(x, y), match_gromov_wasserstein(x, y, surrogates=0)
+    evidence = (found.structure - found.chance) / (1 - found.chance)
+    np.testing.assert_allclose(found.confidence, alone.confidence / alone.structure * evidence)
+    assert (alone.chance, alone.structure) == (0.0, found.structure)
+    np.testing.assert_array_equal(alone.mutual, found.mutual)
+
+
+def test_surrogates_keep_mean_and_covariance_only():
+    x, _, _ = shuffled_twin()
+    other = _surrogate(x, 0)
+    np.testing.assert_allclose(other.mean(0), x.mean(0))
+    np.testing.assert_allclose(np.cov(other.T), np.cov(x.T))
+    assert np.corrcoef((x @ x.T).ravel(), (other @ other.T).ravel())[0, 1] < 0.9
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
+    np.testing.assert_allclose(_surrogate(x @ turn, 0), other @ turn)
 
 
 def test_order_rotation_scale_and_kind_do_not_matter():
@@ -95,6 +117,8 @@ def test_refusals():
         match_gromov_wasserstein(x, np.full((20, 2), 0.1))
     with pytest.raises(InvalidInputError, match="epsilon"):
         match_gromov_wasserstein(x, y, epsilon=-1)
+    with pytest.raises(InvalidInputError, match="surrogates"):
+        match_gromov_wasserstein(x, y, surrogates=-1)
     with pytest.raises(InvalidInputError, match="iterations"):
         match_gromov_wasserstein(x, y, iterations=0)
 

@@ -1,9 +1,10 @@
 """Matching two spaces with no pairs at all, by Gromov-Wasserstein distance (Memoli 2011; Alvarez-Melis and Jaakkola
 2018, 1809.00013). Needs POT (extra `ot`).
 
-Beware: the problem has many local optima, and a wrong one is as decided as a right one. The plan's own confidence says
-nothing about that; how well the two similarity matrices agree under the matching (`structure`) says more. So pairs come
-out of a `Matching` only past a threshold that the caller names.
+Beware: the problem has many local optima, and a wrong one is as decided as a right one. How well the two similarity
+matrices agree under the matching (`structure`) says more, but the solver finds some agreement between any two spaces.
+So the same solver is run on random spaces of the same shape (`chance`), confidence counts only what is above that, and
+pairs come out of a `Matching` only past a threshold that the caller names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -25,10 +27,14 @@ _PROFILE = 256  # quantiles of a sample's similarities that describe it
 class Matching:
     """A proposed matching of x (n) with y (m), and reasons to believe it or not.
 
-    `matches` (n,) with `confidence` (n,), the share of a sample's mass on its match, in [0, 1]; `mutual` (c, 2) are
-    the pairs that both sides prefer, surest first, and `mutual_share` how many of min(n, m). `structure` is the
-    correlation of the cosines between samples of x with those between their mutual matches, in [-1, 1] (NaN-free: 0
-    with fewer than 3 mutual pairs). `distance` is the Gromov-Wasserstein objective that was reached, at least 0.
+    `matches` (n,); `mutual` (c, 2) are the pairs that both sides prefer, those with the largest share of their mass on
+    each other first, and `mutual_share` how many of min(n, m). `structure` is the correlation of the cosines between
+    samples of x with those between their mutual matches, in [-1, 1] (NaN-free: 0 with fewer than 3 mutual pairs), and
+    `chance` the largest that came out of matching with random spaces (0 where none was asked for). `confidence` (n,)
+    is the share of a sample's mass on its match times (structure - chance) / (1 - chance), in [0, 1]: near 0
+    throughout where the matching is no better than chance. It bounds hope, it is no probability: spaces that agree
+    only roughly are matched with near neighbours of the truth. `distance` is the Gromov-Wasserstein objective that was
+    reached, at least 0.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -42,13 +48,14 @@ class Matching:
     mutual: NDArray[np.int64]
     mutual_share: float
     structure: float
+    chance: float
     distance: float
 
     def pairs(self, *, min_structure: float) -> NDArray[np.int64]:
         """The mutual pairs (c, 2), surest first; IncompatibleError where `structure` is below `min_structure`.
 
-        No threshold fits all data. Measure what a right matching reaches on like data: models of the same data often
-        correlate at 0.6 or more, wrong optima seldom reach 0.5.
+        No threshold fits all data: take one well above `chance`, and measure what a right matching reaches on like data
+        (models of the same data often correlate at 0.6 or more).
         """
         if self.structure < min_structure:
             raise IncompatibleError(
@@ -59,15 +66,16 @@ class Matching:
 
 
 def match_gromov_wasserstein(
-    x: Array, y: Array, *, center: bool = True, epsilon: float = 0.01, iterations: int = 50
+    x: Array, y: Array, *, center: bool = True, epsilon: float = 0.01, iterations: int = 50, surrogates: int = 2
 ) -> Matching:
     """Match x (n, d_x) with y (m, d_y) by their cosine distances alone; neither paired nor equally many.
 
     Entropic Gromov-Wasserstein by proximal steps (Peyre et al. 2016; POT's solver "PPA"), started from a Sinkhorn
     matching of similarity profiles (each sample's sorted cosines: Artetxe et al. 2018, 1805.06297). `epsilon` smooths,
     relative to the mean squared distance. Quadratic in memory and cubic in time: some thousands of samples. Symmetric
-    data (a ball, a regular grid) has no unique matching. Deterministic. Needs 3 samples on either side; raises
-    MissingExtraError without POT.
+    data (a ball, a regular grid) has no unique matching. `surrogates` random spaces with the covariance of y and of x,
+    in turn, are matched, too, and tell what chance reaches; each costs as much again. Deterministic. Needs 3 samples on
+    either side; raises MissingExtraError without POT.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -78,13 +86,42 @@ def match_gromov_wasserstein(
     """
     require_positive(epsilon, "epsilon")
     require_count(iterations, 10**5, "iterations", "steps")
+    if surrogates != 0:
+        require_count(surrogates, 10**5, "surrogates", "random spaces, or 0")
+    points = _points(x, "x"), _points(y, "y")
+    first, second = (_cosines(p, center) for p in points)
+    plan, distance = _solve(first, second, epsilon, iterations)
+    found = surest_matches(plan)
+    structure, chance = structure_agreement(first, second, found.mutual), 0.0
+    for seed in range(surrogates):
+        pair = [first, second]
+        side = 1 - seed % 2
+        pair[side] = _cosines(_surrogate(points[side], seed), center)
+        by_chance = surest_matches(_solve(*pair, epsilon, iterations)[0])
+        chance = max(chance, structure_agreement(*pair, by_chance.mutual))
+    # Two spaces that chance matches perfectly (three points, say) leave nothing to be sure of.
+    evidence = max(0.0, structure - chance) / (1 - chance) if chance < 1 else 0.0
+    return Matching(
+        matches=found.matches,
+        confidence=found.confidence * min(1.0, evidence),
+        mutual=found.mutual,
+        mutual_share=len(found.mutual) / min(plan.shape),
+        structure=structure,
+        chance=chance,
+        distance=distance,
+    )
+
+
+def _solve(
+    first: NDArray[np.float64], second: NDArray[np.float64], epsilon: float, iterations: int
+) -> tuple[NDArray[np.float64], float]:
+    """The plan (n, m) between samples with cosines (n, n) and (m, m), and the objective that it reaches."""
     ot = load_pot("Gromov-Wasserstein matching")
-    cosines = [_cosines(space, name, center) for space, name in ((x, "x"), (y, "y"))]
-    distances = [np.maximum(1 - c, 0) for c in cosines]
+    distances = [np.maximum(1 - c, 0) for c in (first, second)]
     # Both on one scale, which cosines of centred spaces of different width are not.
     distances = [d / d.mean() for d in distances]
-    n, m = len(distances[0]), len(distances[1])
-    start = _profile_plan(*cosines)
+    n, m = len(first), len(second)
+    start = _profile_plan(first, second)
     # Mass that has underflowed to 0 stays 0: its logarithm is no news. The plan is checked below.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         plan, log = ot.gromov.entropic_gromov_wasserstein(
@@ -102,15 +139,7 @@ def match_gromov_wasserstein(
         )
     if not np.isfinite(plan).all() or (plan.sum(1) <= 0).any():
         raise InvalidInputError(f"epsilon must be large enough for the solver to stay finite, found {epsilon!r}")
-    found = surest_matches(plan)
-    return Matching(
-        matches=found.matches,
-        confidence=found.confidence,
-        mutual=found.mutual,
-        mutual_share=len(found.mutual) / min(n, m),
-        structure=structure_agreement(cosines[0], cosines[1], found.mutual),
-        distance=max(0.0, float(log["gw_dist"])),
-    )
+    return plan, max(0.0, float(log["gw_dist"]))
 
 
 def structure_agreement(first: NDArray[np.float64], second: NDArray[np.float64], pairs: NDArray[np.int64]) -> float:
@@ -133,14 +162,28 @@ def structure_agreement(first: NDArray[np.float64], second: NDArray[np.float64],
     return float(a @ b) / scale if scale > 1e-12 * len(a) else 0.0
 
 
-def _cosines(space: Array, name: str, center: bool) -> NDArray[np.float64]:
-    points = to_tensor(space, name, min_rows=3).detach().double().cpu()
-    centred = points - points.mean(0)
-    if float(centred.norm()) <= 1e-12 * float(points.norm()):
+def _points(space: Array, name: str) -> NDArray[np.float64]:
+    points: NDArray[np.float64] = to_tensor(space, name, min_rows=3).detach().double().cpu().numpy()
+    if np.linalg.norm(points - points.mean(0)) <= 1e-12 * np.linalg.norm(points):
         raise InvalidInputError(f"{name} must vary between samples, found {len(points)} equal rows")
-    unit = unit_rows(centred if center else points).numpy()
+    return points
+
+
+def _cosines(points: NDArray[np.float64], center: bool) -> NDArray[np.float64]:
+    unit = unit_rows(torch.from_numpy(points - points.mean(0) if center else points)).numpy()
     cosines: NDArray[np.float64] = unit @ unit.T
     return cosines
+
+
+def _surrogate(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Random points (n, d) with the mean and the covariance of `points`, about it unrelated to them."""
+    mean: NDArray[np.float64] = points.mean(0)
+    _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
+    # The sign of an axis is arbitrary: turned spaces shall have turned surrogates.
+    axes *= np.where(axes @ mean < 0, -1, 1)[:, None]
+    noise = np.random.default_rng(seed).standard_normal((len(points), len(sizes)))
+    random: NDArray[np.float64] = np.linalg.qr(noise - noise.mean(0))[0]
+    return mean + (random * sizes) @ axes
 
 
 def _profile_plan(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
