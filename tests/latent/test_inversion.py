@@ -84,6 +84,26 @@ def test_pruning_bounds_the_condition_number() -> None:
     assert len(prune_anchors(np.array([[1.0, 0], [-1, 0], [0, 1]]), 3)) == 2
 
 
+def test_the_report_says_what_pruning_puts_out_of_reach() -> None:
+    anchors = sample(200, 20, 0) * torch.logspace(0, -2, 20)
+    turned = anchors @ torch.linalg.qr(sample(20, 20, 3)).Q
+    bounded, free = (fit_inverse_projection(anchors, turned, max_condition=m, center=False) for m in (5, 1e6))
+    assert free.report is not None
+    assert (free.report.n_anchors, free.report.width, free.report.kept) == (200, 20, (20,) * 8)
+    assert free.report.spanned == pytest.approx(1)
+    assert bounded.report is not None
+    for index, kept in enumerate(bounded.report.kept):
+        assert kept == len(prune_anchors(turned, 200, max_condition=5, seed=index)) < 20
+    # Naively, for one subset: the anchors less their projection on those kept.
+    one = fit_inverse_projection(anchors, turned, max_condition=5, subsets=1, center=False).report
+    rows = prune_anchors(turned, 200, max_condition=5)
+    axes = torch.linalg.qr(turned[rows].T.double()).Q
+    lost = (turned.double() - turned.double() @ axes @ axes.T).square().sum() / turned.double().square().sum()
+    assert one is not None
+    assert one.spanned == pytest.approx(1 - float(lost))
+    assert one.spanned < 1
+
+
 def test_averaging_over_subsets_helps_with_noise() -> None:
     anchors, x = sample(200, 30, 0), sample(100, 30, 1)
     turn = torch.linalg.qr(sample(30, 30, 2)).Q
@@ -102,6 +122,7 @@ def test_spec_and_state_rebuild_it() -> None:
     copy = InverseProjection.from_spec(json.loads(json.dumps(translate.spec())))
     copy.load_state_dict(translate.state_dict())
     assert torch.equal(copy(x), translate(x))
+    assert copy.report == translate.report
     assert torch.equal(fit_inverse_projection(anchors, similar(anchors)[:, :4], norm="mean", seed=3)(x), translate(x))
 
 

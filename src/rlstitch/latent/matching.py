@@ -94,11 +94,10 @@ def match_gromov_wasserstein(
     found = surest_matches(plan)
     structure, chance = structure_agreement(first, second, found.mutual), 0.0
     for seed in range(surrogates):
-        pair = [first, second]
         side = 1 - seed % 2
-        pair[side] = _cosines(_surrogate(points[side], seed), center)
-        by_chance = surest_matches(_solve(*pair, epsilon, iterations)[0])
-        chance = max(chance, structure_agreement(*pair, by_chance.mutual))
+        noise = _cosines(_surrogate(points[side], seed), center)
+        a, b = (first, noise) if side == 1 else (noise, second)
+        chance = max(chance, structure_agreement(a, b, surest_matches(_solve(a, b, epsilon, iterations)[0]).mutual))
     # Two spaces that chance matches perfectly (three points, say) leave nothing to be sure of.
     evidence = max(0.0, structure - chance) / (1 - chance) if chance < 1 else 0.0
     return Matching(
@@ -183,7 +182,7 @@ def _surrogate(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     axes *= np.where(axes @ mean < 0, -1, 1)[:, None]
     noise = np.random.default_rng(seed).standard_normal((len(points), len(sizes)))
     random: NDArray[np.float64] = np.linalg.qr(noise - noise.mean(0))[0]
-    return mean + (random * sizes) @ axes
+    return np.asarray(mean + (random * sizes) @ axes)
 
 
 def _profile_plan(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
