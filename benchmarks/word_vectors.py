@@ -3,7 +3,8 @@
     RLSTITCH_DATA=<folder> python benchmarks/word_vectors.py [--seeds 10] [--out docs/results]
 
 The folder holds `word-vectors/word2vec-googlenews-300d.npz` and `word-vectors/fasttext-english-300d.npz`, each with
-`words` (unicode) and `vectors` (float32). Writes word-vectors.md, word-vectors.csv and word-vectors.png.
+`words` (unicode) and `vectors` (float32). Writes word-vectors.md, word-vectors.csv and word-vectors.png. The CSV file
+is written row by row and read first: what it holds is not computed again (delete it, or lines of it, to start over).
 
 As in Moschella et al. 2022 (2209.15430, section 4.1): with x the word2vec side, for every word Jaccard compares the 10
 words of y nearest to x_i with the 10 nearest to y_i, MRR is the mean reciprocal rank of y_i among all y for the query
@@ -13,33 +14,36 @@ x_i, and cosine is that of x_i and y_i, all in the common space.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import platform
-import sys
-import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ot
-import scipy
 import torch
 from numpy.typing import NDArray
 
 import rlstitch.latent as latent
+from word_vectors_page import (
+    ANCHORS,
+    MATCHED_WORDS,
+    NEIGHBOURS,
+    SEED_PAIRS,
+    SWEEP,
+    SWEEP_SEEDS,
+    Row,
+    method_table,
+    plot,
+    read_rows,
+    report,
+    write_rows,
+)
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-NEIGHBOURS = 10
-ANCHORS = 300
-SEED_PAIRS = 15
-SWEEP = (10, 20, 50, 100, 200, 300, 450, 600)
-SWEEP_SEEDS = 3
-MATCHED_WORDS = 500
 
 
 @dataclass(frozen=True)
@@ -144,26 +148,37 @@ METHODS: dict[str, Method] = {
 }
 
 
-def compare(words: Words, seeds: int) -> list[dict[str, Any]]:
+Key = tuple[Any, ...]
+Done = set[Key]
+
+
+def key(row: Row) -> Key:
+    """What makes a row the one that it is."""
+    return tuple(row.get(name) for name in ("part", "method", "anchors", "seed", "normalization"))
+
+
+def compare(words: Words, seeds: int, done: Done) -> Iterator[Row]:
     """Every method under every seed: all words, and those that are no anchors."""
-    rows = []
     everything = np.arange(len(words.x))
     for seed in range(seeds):
         anchors = np.random.default_rng(seed).choice(len(words.x), ANCHORS, replace=False)
         held_out = np.setdiff1d(everything, anchors)
         for name, method in METHODS.items():
+            row: Row = {"part": "methods", "method": name, "anchors": ANCHORS, "seed": seed}
+            if key(row) in done:
+                continue
             start = time.perf_counter()
             x, y, extra = method(words, anchors)
-            row: dict[str, Any] = {"part": "methods", "method": name, "anchors": ANCHORS, "seed": seed}
             row["seconds"] = time.perf_counter() - start
             row |= scores(x, y, everything)
-            row |= {f"held-out {key}": value for key, value in scores(x, y, held_out).items()} | extra
-            rows.append(row)
-    return rows
+            yield row | {f"held-out {name}": value for name, value in scores(x, y, held_out).items()} | extra
 
 
-def match(words: Words) -> dict[str, Any]:
+def match(words: Words, done: Done) -> Iterator[Row]:
     """Gromov-Wasserstein on the most frequent words, which knows no pair; and what the truth would look like."""
+    row: Row = {"part": "Gromov-Wasserstein", "method": f"{MATCHED_WORDS} most frequent words"}
+    if key(row) in done:
+        return
     chosen = words.rank.argsort()[:MATCHED_WORDS]
     x, y = words.x[chosen], words.y[chosen]
     order = np.random.default_rng(0).permutation(len(x))
@@ -173,156 +188,41 @@ def match(words: Words) -> dict[str, Any]:
     where = order.argsort()
     cosines = [latent.project_cosine(s - s.mean(0), s - s.mean(0)) for s in (x, y)]
     truth = np.stack([np.arange(len(x))] * 2, axis=1)
-    return {
-        "part": "Gromov-Wasserstein",
-        "method": f"{MATCHED_WORDS} most frequent words",
+    yield row | {
         "seconds": seconds,
         "words paired right": float((found.matches == where).mean()),
         "mutual pairs": len(found.mutual),
         "mean confidence": float(found.confidence.mean()),
         "structure": found.structure,
+        "structure by chance": found.chance,
         "structure of the truth": latent.structure_agreement(*cosines, truth),
     }
 
 
-def sweep(words: Words) -> list[dict[str, Any]]:
+def sweep(words: Words, done: Done) -> Iterator[Row]:
     """Relative representations under four choices of 10 to 600 anchors."""
-    rows = []
     everything = np.arange(len(words.x))
     for name in ("random", "farthest (cosine)", "k-medoids", "top-k"):
         for seed in range(1 if name == "top-k" else SWEEP_SEEDS):
             for k in SWEEP:
-                if name == "top-k":
-                    anchors = words.rank.argsort()[:k]
-                elif name == "random":
-                    anchors = np.random.default_rng(seed).choice(len(words.x), k, replace=False)
-                else:
-                    kind = {"farthest (cosine)": "farthest_cosine", "k-medoids": "kmedoids"}[name]
-                    anchors = latent.choose_anchors(kind, words.x, k, seed)
-                for normalization in ("identity", "center"):
-                    x, y = relative(words, anchors, anchors, normalization)
-                    row = {"part": "anchors", "method": name, "anchors": k, "seed": seed}
-                    rows.append(row | {"normalization": normalization} | scores(x, y, everything))
-    return rows
+                row: Row = {"part": "anchors", "method": name, "anchors": k, "seed": seed}
+                parts = [row | {"normalization": normalization} for normalization in ("identity", "center")]
+                if all(key(part) in done for part in parts):
+                    continue
+                anchors = chosen(words, name, k, seed)
+                for part in parts:
+                    x, y = relative(words, anchors, anchors, part["normalization"])
+                    yield part | scores(x, y, everything)
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """One panel a measure, one line a choice of anchors; dashed with centring."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    names = list(dict.fromkeys(row["method"] for row in rows))
-    for axis, measure in zip(axes, ("jaccard", "mrr", "cosine"), strict=True):
-        for number, name in enumerate(names):
-            for normalization, line in (("identity", "-"), ("center", "--")):
-                chosen = [r for r in rows if r["method"] == name and r["normalization"] == normalization]
-                means = [np.mean([r[measure] for r in chosen if r["anchors"] == k]) for k in SWEEP]
-                axis.plot(SWEEP, means, line, color=f"C{number}", marker=".", label=name if line == "-" else None)
-        axis.set(xlabel="anchors", title={"mrr": "MRR"}.get(measure, measure.capitalize()), xscale="log", ylim=(0, 1))
-        axis.set_xticks(SWEEP, [str(k) if k != 450 else "" for k in SWEEP])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-    axes[0].legend(title="dashed: centred", loc="upper left")
-    figure.savefig(path, dpi=110)
-
-
-def mean_std(rows: list[dict[str, Any]], key: str) -> str:
-    """`mean ± std` over rows, or a dash."""
-    values = [row[key] for row in rows if key in row]
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "–"
-
-
-def method_table(rows: list[dict[str, Any]]) -> str:
-    """The methods over the seeds."""
-    lines = [
-        "| method | Jaccard | MRR | cosine | held-out Jaccard | held-out MRR | held-out cosine | seconds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    keys = ("jaccard", "mrr", "cosine", "held-out jaccard", "held-out mrr", "held-out cosine")
-    for name in METHODS:
-        chosen = [row for row in rows if row["method"] == name]
-        cells = " | ".join(mean_std(chosen, key) for key in keys)
-        lines.append(f"| {name} | {cells} | {np.mean([row['seconds'] for row in chosen]):.2f} |")
-    return "\n".join(lines)
-
-
-def sweep_table(rows: list[dict[str, Any]]) -> str:
-    """Jaccard and MRR by choice and number of anchors."""
-    lines = [f"| anchors | {' | '.join(map(str, SWEEP))} |", "|---" * (len(SWEEP) + 1) + "|"]
-    plain = [row for row in rows if row["normalization"] == "identity"]
-    for name in dict.fromkeys(row["method"] for row in plain):
-        cells = []
-        for k in SWEEP:
-            chosen = [row for row in plain if row["method"] == name and row["anchors"] == k]
-            cells.append(f"{np.mean([r['jaccard'] for r in chosen]):.2f} / {np.mean([r['mrr'] for r in chosen]):.2f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def report(words: Words, rows: list[dict[str, Any]], matching: dict[str, Any], anchors: list[dict[str, Any]]) -> str:
-    """The page of results."""
-    seeds = len({row["seed"] for row in rows})
-    first = next(row for row in rows if row["method"] == "relative" and row["seed"] == 0)
-    boot = [row for row in rows if row["method"].startswith("bootstrapped")]
-    few, many = ([row for row in rows if row["method"].startswith(f"functional map, {p}")] for p in (SEED_PAIRS, "all"))
-    versions = ", ".join(
-        f"{name} {version}"
-        for name, version in {
-            "Python": platform.python_version(),
-            "NumPy": np.__version__,
-            "SciPy": scipy.__version__,
-            "torch": torch.__version__,
-            "POT": ot.__version__,
-        }.items()
-    )
-    command = " ".join(["benchmarks/word_vectors.py", *sys.argv[1:]])
-    page = f"""# Word vectors: word2vec against fastText
-
-`RLSTITCH_DATA=<folder> python {command}`; {versions}; {torch.get_num_threads()} thread.
-
-Samples of the public vectors (GoogleNews and English fastText, 300 dimensions): {len(words.x):,} words in common,
-{NEIGHBOURS} neighbours, {ANCHORS} uniform anchors or pairs. Every number is the mean ± standard deviation over anchor
-seeds 0 to {seeds - 1}. All rows: `word-vectors.csv`.
-
-Jaccard, MRR and cosine are those of 2209.15430, where uniform anchors on 20,000 words gave .38 / .93 / .86; fewer words
-are an easier search. Relative, seed 0: {first["jaccard"]:.3f} / {first["mrr"]:.3f} / {first["cosine"]:.3f}.
-`held-out` counts only queries that are no uniform anchors; the candidates are always all words.
-
-{method_table(rows)}
-
-**From {SEED_PAIRS} pairs.** Bootstrapping gets {SEED_PAIRS} pairs and y in an order unknown to it, and is asked for
-{ANCHORS} anchors. Of those it discovers {mean_std(boot, "anchors right")} are right, and
-{mean_std(boot, "words paired right")} of all words are paired rightly, in
-{mean_std(boot, "rounds")} rounds. It leans on both
-sides holding the same words; among its held-out words are some that it found itself.
-
-**Functional maps.** Words paired rightly after refinement: {mean_std(few, "words paired right")} from
-{SEED_PAIRS} pairs and 50 functions, {mean_std(many, "words paired right")} from {ANCHORS} pairs and 150.
-Similarity of C before refinement:
-{mean_std(few, "similarity of C")} and {mean_std(many, "similarity of C")}. Their scores are those of spectral
-coordinates, of which there are fewer than dimensions.
-
-**No pairs: Gromov-Wasserstein** on the {MATCHED_WORDS} most frequent words, {matching["seconds"]:.0f} s:
-{matching["words paired right"]:.3f} paired rightly at a mean confidence of the plan of
-{matching["mean confidence"]:.2f}. Its structure is {matching["structure"]:.2f}; that of the true pairing is
-{matching["structure of the truth"]:.2f}. The plan's confidence tells nothing here, and the structure does.
-
-**Which anchors, how many.** Jaccard / MRR of relative representations, not centred (the plot has both). Random,
-farthest and k-medoids are means over {SWEEP_SEEDS} seeds, chosen by word2vec alone; top-k are the most frequent words.
-
-{sweep_table(anchors)}
-
-![Jaccard, MRR and cosine by number of anchors](word-vectors.png)
-"""
-    return "\n\n".join(wrapped(paragraph) for paragraph in page.strip().split("\n\n")) + "\n"
-
-
-def wrapped(paragraph: str) -> str:
-    """A paragraph in lines of at most 120; tables stay."""
-    return paragraph if paragraph.startswith("|") else textwrap.fill(paragraph, 120, break_on_hyphens=False)
+def chosen(words: Words, name: str, k: int, seed: int) -> Indices:
+    """k anchors, by frequency, by chance or by the word2vec vectors."""
+    if name == "top-k":
+        return words.rank.argsort()[:k]
+    if name == "random":
+        return np.random.default_rng(seed).choice(len(words.x), k, replace=False)
+    kind = {"farthest (cosine)": "farthest_cosine", "k-medoids": "kmedoids"}[name]
+    return latent.choose_anchors(kind, words.x, k, seed)
 
 
 def main() -> None:
@@ -335,16 +235,19 @@ def main() -> None:
         parser.error("RLSTITCH_DATA must name the folder that holds word-vectors/")
     torch.set_num_threads(1)
     words = load(Path(os.environ["RLSTITCH_DATA"]))
-    rows, matching, anchors = compare(words, arguments.seeds), match(words), sweep(words)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    table = [*rows, matching, *anchors]
-    with (arguments.out / "word-vectors.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in table for key in row)))
-        writer.writeheader()
-        writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in table)
+    file = arguments.out / "word-vectors.csv"
+    rows = read_rows(file)
+    done = {key(row) for row in rows}
+    for row in chain(compare(words, arguments.seeds, done), match(words, done), sweep(words, done)):
+        rows = [old for old in rows if key(old) != key(row)] + [row]
+        write_rows(file, rows)
+    methods, matching, anchors = (
+        [row for row in rows if row["part"] == part] for part in ("methods", "Gromov-Wasserstein", "anchors")
+    )
     plot(anchors, arguments.out / "word-vectors.png")
-    (arguments.out / "word-vectors.md").write_text(report(words, rows, matching, anchors))
-    print(method_table(rows))
+    (arguments.out / "word-vectors.md").write_text(report(len(words.x), methods, matching[0], anchors))
+    print(method_table(methods))
     print(matching)
 
 
