@@ -37,14 +37,34 @@ def main() -> None:
         print(outcome.summary, *outcome.remarks, f"{outcome.seconds:.0f} s", flush=True)
         rows += [
             {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks), **cell.to_row()}
-            for cell in outcome.cells
+            for cell in (*outcome.cells, *outcome.sampled)
         ]
         write_table(rows, RESULTS)
         write_markdown(rows)
 
 
 def write_markdown(rows: list[dict[str, Any]]) -> None:
-    """Write one line a demo: recoveries of both directions, return of the natives, seconds."""
+    """Write one table a kind of policy: one line a demo, recoveries of both directions, success of the natives."""
+    lines = [
+        "# Ten demos",
+        "",
+        "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green,",
+        "and the reverse), 100 episodes a cell; success of the two natives; whole time on two processors.",
+    ]
+    for policy, remark in (
+        ("greedy", "The most likely action at every step."),
+        (
+            "sampled",
+            "The same agents with actions drawn from their policies: a mixed-up one sometimes arrives by luck.",
+        ),
+    ):
+        lines += ["", f"## {policy.capitalize()} policies", "", remark, ""]
+        lines += policy_table([row for row in rows if row["policy"] == policy])
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def policy_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what one kind of policy kept: shares of cells, then one line a demo."""
     cells = [row for row in rows if row["recovery"] is not None]
 
     def share(method: str, wanted: Callable[[float], bool]) -> str:
@@ -52,11 +72,6 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
         return f"{sum(map(wanted, mine))} of {len(mine)} cells"
 
     lines = [
-        "# Ten demos",
-        "",
-        "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green,",
-        "and the reverse), 100 sampled episodes a cell; success of the two natives; whole time on two processors.",
-        "",
         f"Recovery of 90 % or more: translation in {share('affine', lambda r: r >= 90)}, relative (post-hoc) in "
         f"{share('relative (post-hoc)', lambda r: r >= 90)}. Naive mixing keeps 20 % or less in "
         f"{share('naive', lambda r: r <= 20)}.",
@@ -71,7 +86,7 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
         lines.append(
             f"| {seed} | {natives} | {' | '.join(texts)} | {mine[0]['retrained']} | {mine[0]['seconds']:.0f} |"
         )
-    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    return lines
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from rlstitch.pipelines.relativize import relativize
 from rlstitch.pipelines.report import Cell, Report, table_text, write_report
 from rlstitch.pipelines.runs import command_line, torch_threads
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import stitch_agents
+from rlstitch.stitching.stitch import Stitch, stitch_agents
 from rlstitch.storage import write_table
 
 PRESET = "minigrid-doorkey"
@@ -39,9 +39,14 @@ _EPISODES = 100
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What the demo found and where it lies. Its text is what the command prints."""
+    """What the demo found and where it lies. Its text is what the command prints.
+
+    `cells` are of the greedy policies, `sampled` the same rows with actions drawn from them: in a small world a
+    controller that is as good as blind arrives now and then by drawing, and never by insisting.
+    """
 
     cells: list[Cell]
+    sampled: list[Cell]
     summary: str
     remarks: list[str]
     report: Path
@@ -49,7 +54,7 @@ class DemoOutcome:
     next_commands: list[tuple[str, str]]
 
     def __str__(self) -> str:
-        lines = [table_text(self.cells), "", self.summary, *self.remarks, ""]
+        lines = [table_text(self.cells), "", table_text(self.sampled), "", self.summary, *self.remarks, ""]
         lines.append(f"report   {self.report}   ({self.seconds:.0f} s in all)")
         lines += ["", "What to type next:"]
         for comment, command in self.next_commands:
@@ -88,9 +93,11 @@ def demo(
     agents, remarks = _train_two(preset, seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
     # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
     with torch_threads(1):
-        cells, videos = _measure_all(agents, Measure(episodes=_EPISODES, seed=seed), out)
+        measures = [Measure(episodes=_EPISODES, seed=seed, deterministic=greedy) for greedy in (True, False)]
+        (cells, sampled), videos = _measure_all(agents, measures, out)
     write_table([cell.to_row() for cell in cells], out / "cells")
-    summary = _summary(cells)
+    write_table([cell.to_row() for cell in sampled], out / "cells-sampled")
+    summary = f"{_summary(cells)} With sampled actions: {_shares(sampled)}."
     next_commands = _next_commands(agents, out)
     seconds = time.perf_counter() - started
     report = Report(
@@ -104,42 +111,45 @@ def demo(
     )
     page = out / "report.html"
     write_report(report, page)
-    return DemoOutcome(cells, summary, remarks, page, seconds, next_commands)
+    return DemoOutcome(cells, sampled, summary, remarks, page, seconds, next_commands)
 
 
-def _measure_all(agents: list[Agent], measure: Measure, out: Path) -> tuple[list[Cell], list[tuple[str, Path]]]:
-    """Evaluate the baselines, relativize, and cross both ways: all rows of the table, and the films."""
-    cells = [measure.random_cell(agents[0].card.world.to_world())]
-    cells += [measure.native_cell(agent) for agent in agents]
+def _measure_all(
+    agents: list[Agent], measures: list[Measure], out: Path
+) -> tuple[list[list[Cell]], list[tuple[str, Path]]]:
+    """Evaluate the baselines, relativize, and cross both ways: all rows of a table for each measure, and the films."""
+    seed = measures[0].seed
+    tables = [
+        [measure.random_cell(agents[0].card.world.to_world()), *map(measure.native_cell, agents)]
+        for measure in measures
+    ]
     _say("relativizing both agents on one anchor set")
-    relative = [relativize(agent, seed=measure.seed, episodes=_EPISODES, save=False).agent for agent in agents]
+    relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
     for agent in relative:
         save_agent(agent, out / "agents" / agent.card.name, force=True)
     videos = []
     for i, j in ((0, 1), (1, 0)):
-        rows, video = _cross(measure, (agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), out)
-        cells += rows
+        stitched, video = _cross((agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), seed, out)
+        for table, measure in zip(tables, measures, strict=True):
+            table += [
+                measure.stitched_cell(agents[i], agents[j], made.agent, method, made.report)
+                for method, made in stitched.items()
+            ]
         videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))
-    return cells, videos
+    return tables, videos
 
 
 def _cross(
-    measure: Measure, absolute: tuple[Agent, Agent], relative: tuple[Agent, Agent], looks: tuple[str, str], out: Path
-) -> tuple[list[Cell], Path]:
-    """Join the first agent's encoder to the second's controller in every way: rows of the table, and the film."""
+    absolute: tuple[Agent, Agent], relative: tuple[Agent, Agent], looks: tuple[str, str], seed: int, out: Path
+) -> tuple[dict[str, Stitch], Path]:
+    """Join the first agent's encoder to the second's controller in every way, and film them side by side."""
     encoder, policy = absolute
     name = f"demo-{looks[0]}-to-{looks[1]}"
     _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
-    pairs = gather_pairs(encoder, policy, seed=measure.seed)
+    pairs = gather_pairs(encoder, policy, seed=seed)
     naive = stitch_agents(encoder, policy, pairs, method="naive")
     affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine")
-    crossed = stitch_agents(
-        *relative, gather_pairs(*relative, seed=measure.seed), method="relative", name=f"{name}-relative"
-    )
-    rows = [
-        measure.stitched_cell(encoder, policy, stitched.agent, method, stitched.report)
-        for method, stitched in (("naive", naive), ("affine", affine), (POST_HOC, crossed))
-    ]
+    crossed = stitch_agents(*relative, gather_pairs(*relative, seed=seed), method="relative", name=f"{name}-relative")
     for stitched in (affine, crossed):
         save_agent(stitched.agent, out / "agents" / stitched.agent.card.name, force=True)
     shown = [
@@ -148,14 +158,16 @@ def _cross(
         ("translated (affine)", affine.agent),
         (POST_HOC, crossed.agent),
     ]
-    video, _ = film_side_by_side(shown, out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller", seed=measure.seed)
-    return rows, video
+    path = out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller"
+    video, _ = film_side_by_side(shown, path, seed=seed, deterministic=True)
+    return {"naive": naive, "affine": affine, POST_HOC: crossed}, video
 
 
 def _check_folder(out: Path) -> None:
     if out.is_file():
         raise InvalidInputError(f"out: expected a folder, found the file {out}")
-    known = {"agents", "videos", "training", "cells.csv", "cells.json", "report.html"}
+    known = {"agents", "videos", "training", "report.html"}
+    known |= {f"cells{kind}.{ending}" for kind in ("", "-sampled") for ending in ("csv", "json")}
     if out.is_dir() and (strange := sorted({path.name for path in out.iterdir()} - known)):
         raise InvalidInputError(f"out: {out} holds something other than a demo ({strange[0]}); name another folder")
 
@@ -213,18 +225,30 @@ def _train_one(config: TrainConfig, out: Path) -> Path:
 
 
 def _summary(cells: list[Cell]) -> str:
-    def mean(method: str) -> float | None:
-        found = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
-        return sum(found) / len(found) if found else None
-
-    translated, relative, naive = mean("affine"), mean(POST_HOC), mean("naive")
-    if translated is None or relative is None or naive is None:
+    means = _means(cells)
+    if means is None:
         return "The native agents earn no more than random actions, so that there is nothing to keep."
-    mixed = f"{naive:.0f} %" if naive >= 1 else "nothing"
+    naive = f"{means[2]:.0f} %" if means[2] >= 1 else "nothing"
     return (
-        f"Stitched agents keep {translated:.0f} % (translation) and {relative:.0f} % (relative) "
-        f"of what the native agents earn; mixed naively they keep {mixed}."
+        f"Stitched agents keep {means[0]:.0f} % (translation) and {means[1]:.0f} % (relative) "
+        f"of what the native agents earn; mixed naively they keep {naive}."
     )
+
+
+def _shares(cells: list[Cell]) -> str:
+    means = _means(cells)
+    return "nothing to keep" if means is None else "{:.0f} %, {:.0f} % and {:.0f} %".format(*means)
+
+
+def _means(cells: list[Cell]) -> tuple[float, float, float] | None:
+    """Mean recovery of translation, relative stitching and the naive combination; None where one has none."""
+    found = []
+    for method in ("affine", POST_HOC, "naive"):
+        mine = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
+        if not mine:
+            return None
+        found.append(sum(mine) / len(mine))
+    return found[0], found[1], found[2]
 
 
 def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -> dict[str, str]:
