@@ -17,7 +17,7 @@ from rlstitch.cli.stitch import Stitch
 from rlstitch.cli.train import Train
 from rlstitch.errors import InvalidInputError
 
-COMMANDS = ("train", "stitch", "pairs", "evaluate", "relativize", "import", "export", "list", "show", "demo")
+COMMANDS = ("train", "stitch", "pairs", "evaluate", "relativize", "import", "export", "latent", "list", "show", "demo")
 
 
 @pytest.fixture(autouse=True)

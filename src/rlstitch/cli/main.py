@@ -20,7 +20,9 @@ from rlstitch.cli.evaluate import Evaluate
 from rlstitch.cli.export import Export
 from rlstitch.cli.grid import Grid
 from rlstitch.cli.import_agent import Import
+from rlstitch.cli.latent import Latent
 from rlstitch.cli.list import List
+from rlstitch.cli.matrix import Matrix
 from rlstitch.cli.pairs import Pairs
 from rlstitch.cli.relativize import Relativize
 from rlstitch.cli.show import Show
@@ -32,11 +34,13 @@ Command: TypeAlias = (
     Annotated[Train, subcommand("train")]
     | Annotated[Grid, subcommand("grid")]
     | Annotated[Stitch, subcommand("stitch")]
+    | Annotated[Matrix, subcommand("matrix")]
     | Annotated[Pairs, subcommand("pairs")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Relativize, subcommand("relativize")]
     | Annotated[Import, subcommand("import")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Latent, subcommand("latent")]
     | Annotated[List, subcommand("list")]
     | Annotated[Show, subcommand("show")]
     | Annotated[Demo, subcommand("demo")]

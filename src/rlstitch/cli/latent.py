@@ -1,0 +1,120 @@
+"""`rlstitch latent <command>`: studies on latent spaces, and spaces that were stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+
+from rlstitch.cli.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListStudies:
+    """List the studies: what each shows, what data it needs, how long it takes."""
+
+    def run(self) -> int:
+        """Print the list."""
+        from rlstitch.pipelines.studies import list_studies
+
+        say(list_studies())
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStudy:
+    """Run a study, and write its table and resolved config under runs/."""
+
+    study: Annotated[Positional[str], arg(metavar="STUDY")]
+    """Name of the study: images-classification, word-embeddings."""
+    quick: bool = False
+    """A small version that takes seconds."""
+    data: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Where the data lies; where not given, what RLSTITCH_DATA names."""
+    seeds: Annotated[int | None, arg(metavar="NUMBER")] = None
+    """How many seeds, at least 2; the study's own number where not given."""
+    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> int:
+        """Run it, and print the table."""
+        from rlstitch.pipelines.studies import StudyOptions, run_study
+
+        say(run_study(self.study, StudyOptions(self.quick, self.data, self.seeds, self.device)))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Compare two stored spaces on the keys that they share."""
+
+    x: Annotated[Positional[Path], arg(metavar="FILE")]
+    """A space, .safetensors or .npz."""
+    y: Annotated[Positional[Path], arg(metavar="FILE")]
+    """Another."""
+    neighbours: Annotated[int, arg(metavar="NUMBER")] = 10
+    """How many nearest neighbours the two spaces are asked for."""
+
+    def run(self) -> int:
+        """Compare, and print every measure."""
+        from rlstitch.pipelines.studies_spaces import compare_spaces
+
+        say(compare_spaces(self.x, self.y, neighbours=self.neighbours))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translate:
+    """Fit a map from one stored space to another on the keys that they share."""
+
+    source: Annotated[Path, arg(metavar="FILE")]
+    """The space to come from, .safetensors or .npz."""
+    target: Annotated[Path, arg(metavar="FILE")]
+    """The space to go to."""
+    out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
+    """File to write, .safetensors."""
+    method: Annotated[str, arg(metavar="NAME")] = "affine"
+    """orthogonal, linear, affine, ridge, robust, ..."""
+    held_out: Annotated[float, arg(metavar="SHARE")] = 0.2
+    """Share of the pairs that judge the map, before it is fitted again on all."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Which pairs these are."""
+    force: bool = False
+    """Replace a file of that name."""
+
+    def run(self) -> int:
+        """Fit, write, and print how the map did."""
+        from rlstitch.pipelines.studies_spaces import translate_spaces
+
+        outcome = translate_spaces(
+            self.source,
+            self.target,
+            self.out,
+            method=self.method,
+            held_out=self.held_out,
+            seed=self.seed,
+            force=self.force,
+        )
+        say(outcome)
+        return 0
+
+
+LatentCommand: TypeAlias = (
+    Annotated[ListStudies, subcommand("list")]
+    | Annotated[RunStudy, subcommand("run")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[Translate, subcommand("translate")]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latent:
+    """Latent spaces beyond reinforcement learning: studies, and spaces that were stored."""
+
+    command: Annotated[LatentCommand, OmitArgPrefixes]
+
+    def run(self) -> int:
+        """Run the chosen one."""
+        return self.command.run()

@@ -1,0 +1,74 @@
+"""Three small image encoders of different make: (n, 1, h, w) in [0, 1] -> (n, latent_dim)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+
+ARCHITECTURES = ("cnn", "mlp", "vit")
+
+
+class PatchTransformer(nn.Module):
+    """A small vision transformer (Dosovitskiy et al. 2020, 2010.11929): patches, learned positions, two layers with the
+    norm first. All tokens are read out: a mean of them, or a class token, learns several times more slowly here.
+    """
+
+    def __init__(self, shape: tuple[int, int], latent_dim: int, *, patch: int, width: int = 64) -> None:
+        super().__init__()
+        tokens = (shape[0] // patch) * (shape[1] // patch)
+        self.embed = nn.Conv2d(1, width, patch, stride=patch)
+        self.positions = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, nhead=4, dim_feedforward=2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Flatten(), nn.Linear(tokens * width, latent_dim))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 1, h, w) -> (n, latent_dim)."""
+        tokens = self.embed(images).flatten(2).transpose(1, 2) + self.positions
+        latent: torch.Tensor = self.out(self.layers(tokens))
+        return latent
+
+
+def image_encoder(arch: str, shape: tuple[int, int], *, latent_dim: int = 64) -> nn.Module:
+    """A new encoder for grey images of `shape` (h, w), with weights from torch's global generator.
+
+    `cnn`: three 3 x 3 convolutions (32, 64, 64), two of them with stride 2, and a linear layer. `mlp`: two hidden
+    layers of 256. `vit`: patches of 4 (of 2 for images below 16), width 64, two layers of four heads.
+
+    Raises:
+        UnknownNameError: for another `arch`.
+        InvalidInputError: for a side below 4 or, with `vit`, one that patches do not divide, or a width below 1.
+    """
+    if arch not in ARCHITECTURES:
+        raise UnknownNameError("image architecture", arch, ARCHITECTURES)
+    if min(shape) < 4 or latent_dim < 1:
+        raise InvalidInputError(
+            f"shape must be at least 4 x 4 and latent_dim at least 1, found {shape} and {latent_dim}"
+        )
+    height, width = shape
+    if arch == "mlp":
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(height * width, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
+            nn.Linear(256, latent_dim),
+        )  # fmt: skip
+    if arch == "vit":
+        patch = 2 if min(shape) < 16 else 4
+        if height % patch or width % patch:
+            raise InvalidInputError(f"shape must be a multiple of the patches' side {patch}, found {shape}")
+        return PatchTransformer(shape, latent_dim, patch=patch)
+    flat = 64 * -(-height // 4) * -(-width // 4)
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(flat, latent_dim),
+    )  # fmt: skip
+
+
+def classifier_head(width: int, classes: int, *, hidden: int = 128) -> nn.Sequential:
+    """A new head (n, width) -> logits (n, classes): norm, a hidden layer, a linear one."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes))

@@ -1,0 +1,197 @@
+"""Studies: experiments on latent spaces beyond reinforcement learning, each described, run and written the same way."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What a study may be told. `seeds`: how many, at least 2; None: as many as the study finds right."""
+
+    quick: bool = False
+    data: Path | None = None
+    seeds: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study came to.
+
+    `cells`: every single measurement; `table`: means with 95 % intervals, in the order to be read; `facts`: what the
+    result says, in sentences that hold for these figures.
+    """
+
+    cells: Sequence[Row]
+    table: Sequence[Row]
+    facts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that can be listed without loading what it needs.
+
+    Its module holds `resolve(options) -> config`, everything that decides the outcome as JSON, and
+    `run(config, options) -> Findings`.
+    """
+
+    name: str
+    shows: str
+    """One line."""
+    data: str
+    """What it needs, in words."""
+    time: str
+    """How long it takes, roughly: quick and in full."""
+    module: str
+
+
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        Study(
+            "images-classification",
+            "encoders of three makes (cnn, mlp, vit) drive heads of one another, by every way of joining them",
+            "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
+            "quick: under 15 seconds; in full: minutes",
+            "rlstitch.pipelines.studies_images",
+        ),
+        Study(
+            "word-embeddings",
+            "word2vec meets fastText: how well each method makes two spaces of words one",
+            "word vectors as npz",
+            "quick: seconds; in full: a minute",
+            "rlstitch.pipelines.studies_words",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """Where a study was written, and what it found. Its text is what the command prints."""
+
+    study: Study
+    findings: Findings
+    folder: Path
+
+    def __str__(self) -> str:
+        lines = [f"{self.study.name}: {self.study.shows}", "", markdown_table(self.findings.table), ""]
+        return "\n".join([*lines, *self.findings.facts, f"written to {self.folder}"])
+
+
+def list_studies() -> str:
+    """Every study in four lines: its name, what it shows, its data and its time."""
+    return "\n".join(
+        f"{study.name}\n  shows  {study.shows}\n  data   {study.data}\n  time   {study.time}"
+        for study in STUDIES.values()
+    )
+
+
+def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
+    """Run a study and write it to `runs/latent-<name>-<hash8>/`: config.json, cells and table (CSV and JSON), table.md.
+
+    The hash is that of the resolved config, so the same question lands in the same folder.
+
+    Raises:
+        UnknownNameError: for a study that is not there.
+        InvalidInputError: for fewer than 2 seeds, a device that is not there, or data that is not found.
+        ArtefactError: where data is damaged, or the results cannot be written.
+    """
+    options = options or StudyOptions()
+    if name not in STUDIES:
+        raise UnknownNameError("study", name, STUDIES)
+    if options.seeds is not None and options.seeds < 2:
+        raise InvalidInputError(f"seeds: expected at least 2, as the two sides never share one, found {options.seeds}")
+    study = STUDIES[name]
+    module = importlib.import_module(study.module)
+    config: dict[str, Any] = {"study": name, **module.resolve(options)}
+    started = time.perf_counter()
+    findings: Findings = module.run(config, options)
+    seconds = time.perf_counter() - started
+    return StudyOutcome(study, findings, _write(config, findings, seconds))
+
+
+def find_data(data: Path | None, folder: str, files: Sequence[str], what: str) -> Path:
+    """The folder that holds all `files`: `data` or its `folder`; without `data`, what RLSTITCH_DATA names.
+
+    Raises:
+        InvalidInputError: where there is none; the message says what to get.
+    """
+    named = os.environ.get("RLSTITCH_DATA")
+    root = data if data is not None else Path(named) if named else None
+    for place in [] if root is None else [root / folder, root]:
+        if all((place / file).is_file() for file in files):
+            return place
+    looked = "found neither" if root is None else f"not found in {root}"
+    raise InvalidInputError(
+        f"data: get {what}, and put {', '.join(files)} into a folder, or into {folder}/ of one, that --data or "
+        f"RLSTITCH_DATA names; {looked}"
+    )
+
+
+def mean_interval(
+    values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float, float]:
+    """Mean and 95 % interval by Student's t, as fits a handful of values; a single value is given no width.
+
+    `within`: the values that are possible; the interval is cut there.
+    """
+    import numpy as np
+    from scipy import special
+
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size == 0:
+        raise InvalidInputError("values must hold at least one number, found none")
+    mean = float(sample.mean())
+    if sample.size == 1:
+        return mean, mean, mean
+    half = float(special.stdtrit(sample.size - 1, 0.975) * sample.std(ddof=1) / np.sqrt(sample.size))
+    return mean, max(mean - half, within[0]), min(mean + half, within[1])
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Rows with the same keys as a Markdown table; numbers that are not whole with three digits, None as a dash."""
+    if not rows:
+        return ""
+    head = list(rows[0])
+    body = [[_text(row.get(name)) for name in head] for row in rows]
+    widths = [max(len(line[at]) for line in [head, *body]) for at in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *body]
+    return "\n".join(
+        "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _write(config: Mapping[str, Any], findings: Findings, seconds: float) -> Path:
+    from rlstitch.agents.card import current_versions
+    from rlstitch.pipelines.runs import RUNS, command_line
+    from rlstitch.storage import canonical_json, write_bytes, write_json, write_table
+
+    digest = hashlib.sha256(canonical_json(config)).hexdigest()[:8]
+    folder = RUNS / f"latent-{config['study']}-{digest}"
+    write_table(list(findings.cells), folder / "cells")
+    write_table(list(findings.table), folder / "table")
+    page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
+    write_bytes(folder / "table.md", "\n".join(page).encode())
+    about = {"seconds": round(seconds, 1), "command": command_line(), "versions": current_versions()}
+    write_json(folder / "config.json", {"config": dict(config), "run": about}, schema_version=1)
+    return folder

@@ -1,0 +1,233 @@
+"""Studies run end to end on what is bundled, and stored spaces are compared and translated by the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlstitch.cli.main import main
+from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.latent import LatentSpace, translation_methods
+from rlstitch.pipelines.studies import (
+    STUDIES,
+    StudyOptions,
+    find_data,
+    list_studies,
+    markdown_table,
+    mean_interval,
+    run_study,
+)
+from rlstitch.pipelines.studies_spaces import compare_spaces, translate_spaces
+from rlstitch.storage import load_translation, save_space
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies.md"
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+@pytest.fixture
+def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RLSTITCH_DATA", raising=False)
+
+
+@pytest.fixture
+def spaces(workplace: Path) -> tuple[Path, Path]:
+    """Two stored spaces of other widths and orders; y = 2 x R + 3 on the 60 keys that both have."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 4)).astype(np.float32)
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0][:4].astype(np.float32)
+    keys = [f"k{row}" for row in range(80)]
+    save_space(LatentSpace(torch.tensor(x), tuple(keys)), workplace / "x.safetensors")
+    order = rng.permutation(60)
+    save_space(LatentSpace((2 * x @ turn + 3)[order], tuple(keys[row] for row in order)), workplace / "y.npz")
+    return Path("x.safetensors"), Path("y.npz")
+
+
+def test_the_example_of_the_page_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(example, str(PAGE), "exec"), {})
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_images_quick_shows_its_claim_and_writes_it_all(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
+    assert main(["latent", "run", "images-classification", "--quick", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    (folder,) = (workplace / "runs").iterdir()
+    assert f"runs/{folder.name}" in printed
+    accuracy = {row["method"]: float(row["accuracy"]) for row in json.loads((folder / "table.json").read_text())}
+    translators = ("orthogonal", "linear", "affine", "l_orthogonal")
+    best = max(accuracy[method] for method in translators)
+    # Chance is 0.1.
+    assert accuracy["no-stitch"] > 0.9
+    assert accuracy["absolute"] < 0.3
+    assert best > accuracy["absolute"] + 0.5
+    assert accuracy["relative whitened"] > accuracy["absolute"] + 0.5
+    cells = rows_of(folder / "cells.csv")
+    assert len(cells) == 3 * 3 * 2 * 10
+    assert all(cell["encoder seed"] != cell["head seed"] for cell in cells)
+    found = [float(cell["accuracy"]) for cell in cells if cell["method"] == "affine"]
+    assert accuracy["affine"] == pytest.approx(np.mean(found))
+    stored = json.loads((folder / "config.json").read_text())
+    assert stored["config"]["seeds"] == [0, 1]
+    assert stored["config"]["dataset"] == "digits"
+    assert set(accuracy) <= {
+        line.split("|")[1].strip() for line in (folder / "table.md").read_text().splitlines()[4:] if "|" in line
+    }
+
+
+@pytest.mark.skipif("RLSTITCH_DATA" not in os.environ, reason="RLSTITCH_DATA does not name the folder of real data")
+def test_word_embeddings_quick_on_the_published_vectors() -> None:
+    outcome = run_study("word-embeddings", StudyOptions(quick=True))
+    by = {row["method"]: row for row in outcome.findings.table}
+    assert by["absolute"]["jaccard"] < 0.05
+    assert by["relative"]["jaccard"] > 0.4
+    assert min(by[name]["mrr"] for name in ("relative", "orthogonal")) > 0.9
+    assert sorted(path.name for path in outcome.folder.iterdir()) == [
+        "cells.csv", "cells.json", "config.json", "table.csv", "table.json", "table.md",
+    ]  # fmt: skip
+
+
+def test_word_embeddings_on_made_up_words_are_fixed_by_the_seeds(workplace: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(520, 12)).astype(np.float32)
+    turned = 2 * x @ np.linalg.qr(rng.normal(size=(12, 12)))[0].astype(np.float32)
+    words = np.array([f"w{row:03}" for row in range(520)])
+    data = workplace / "data"
+    data.mkdir()
+    np.savez(data / "word2vec-googlenews-300d.npz", words=words, vectors=x)
+    np.savez(data / "fasttext-english-300d.npz", words=words[::-1], vectors=turned[::-1])
+    first, second = (run_study("word-embeddings", StudyOptions(True, data)) for _ in range(2))
+    assert first.findings == second.findings
+    assert first.folder == second.folder
+    by = {row["method"]: row for row in first.findings.table}
+    # One is the other, turned: everything but the naive way sees it.
+    assert by["relative"]["jaccard"] == by["orthogonal"]["mrr"] == pytest.approx(1)
+    assert by["absolute"]["mrr"] < 0.1
+
+
+def test_every_study_is_listed_with_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latent", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == list_studies() + "\n"
+    assert all(text in printed for study in STUDIES.values() for text in (study.name, study.shows, study.data))
+
+
+@pytest.mark.usefixtures("_no_data")
+@pytest.mark.parametrize("study", list(STUDIES))
+def test_data_that_is_not_there_is_named(study: str, capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
+    assert main(["latent", "run", study]) == 2
+    assert "--data or RLSTITCH_DATA names; found neither" in capsys.readouterr().err
+    with pytest.raises(InvalidInputError, match=r"data: get .*; not found in "):
+        run_study(study, StudyOptions(data=workplace))
+    assert not (workplace / "runs").exists()
+
+
+def test_data_lies_in_the_folder_or_below_it(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = workplace / "all" / "kind"
+    below.mkdir(parents=True)
+    (below / "a").write_text("")
+    assert find_data(workplace / "all", "kind", ["a"], "a") == below
+    assert find_data(below, "kind", ["a"], "a") == below
+    monkeypatch.setenv("RLSTITCH_DATA", str(workplace / "all"))
+    assert find_data(None, "kind", ["a"], "a") == below
+    with pytest.raises(InvalidInputError, match="a, b into a folder, or into kind/"):
+        find_data(below, "kind", ["a", "b"], "a")
+
+
+def test_studies_that_cannot_be_run() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean images-classification"):
+        run_study("image-classification")
+    with pytest.raises(InvalidInputError, match="at least 2, as the two sides never share one, found 1"):
+        run_study("images-classification", StudyOptions(quick=True, seeds=1))
+
+
+def test_intervals_by_hand() -> None:
+    # t(0.975, 2) = 4.302653, standard deviation 1.
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert mean_interval([0.9, 1.0], within=(0, 1)) == pytest.approx((0.95, 0.95 - 12.706205 * 0.05, 1))
+    assert mean_interval([0.5]) == (0.5, 0.5, 0.5)
+    with pytest.raises(InvalidInputError, match="found none"):
+        mean_interval([])
+
+
+def test_a_table_in_markdown() -> None:
+    rows = [{"method": "a", "value": 0.25, "n": 3}, {"method": "bcdefgh", "value": None, "n": 12}]
+    assert markdown_table(rows).splitlines() == [
+        "| method  | value | n  |",
+        "| ------- | ----- | -- |",
+        "| a       | 0.250 | 3  |",
+        "| bcdefgh | –     | 12 |",
+    ]
+    assert markdown_table([]) == ""
+
+
+def test_turned_spaces_compare_as_equal(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = compare_spaces(*spaces)
+    assert (found.pairs, found.width_x, found.width_y, found.cosine) == (60, 4, 6, None)
+    assert found.linear_cka == pytest.approx(1, abs=1e-4)
+    assert found.procrustes_distance == pytest.approx(0, abs=1e-2)
+    assert found.svcca > 0.99
+    assert compare_spaces(spaces[0], spaces[0]).cosine == pytest.approx(1)
+    assert main(["latent", "compare", *map(str, spaces), "--neighbours", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines][:2] == ["pairs", "width x"]
+    assert "cosine               –" in lines
+
+
+def test_a_map_is_fitted_judged_and_stored(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = spaces
+    command = ["latent", "translate", "--source", str(x), "--target", str(y), "--method", "affine", "-o"]
+    assert main([*command, "map.safetensors"]) == 0
+    assert "fitted on 60 pairs; on 12 pairs held out before: R² 1.0000" in capsys.readouterr().out
+    there = load_translation("map.safetensors")
+    assert (there.width_in, there.width_out, there.method) == (4, 6, "affine")
+    assert main([*command, "map.safetensors"]) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main([*command, "map.safetensors", "--force"]) == 0
+
+
+@pytest.mark.parametrize("method", translation_methods())
+def test_every_method_translates_stored_spaces(spaces: tuple[Path, Path], method: str) -> None:
+    outcome = translate_spaces(*spaces, f"{method}.safetensors", method=method)
+    assert outcome.pairs == 60
+    assert outcome.held_out.n_pairs == 12
+    assert load_translation(outcome.path).method.startswith(method)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"method": "afine"}, UnknownNameError, "did you mean affine"),
+        ({"held_out": 1.0}, InvalidInputError, "held_out must lie between 0 and 1"),
+        ({"held_out": 0.99}, InvalidInputError, "at least 3 pairs must be left"),
+        ({"out": "map.npz"}, InvalidInputError, "ends in .safetensors"),
+        ({"target": "z.npz"}, ArtefactError, "no such file"),
+        ({"target": "other.npz"}, IncompatibleError, "no key in common"),
+    ],
+)
+def test_translations_that_cannot_be_made(
+    spaces: tuple[Path, Path], options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    save_space(LatentSpace(np.eye(3), ("a", "b", "c")), Path("other.npz"))
+    call = {"source": spaces[0], "target": spaces[1], "out": "map.safetensors", **options}
+    with pytest.raises(error, match=message):
+        translate_spaces(**call)
+    assert not Path("map.safetensors").exists()
+
+
+def test_too_few_common_keys_to_compare() -> None:
+    save_space(LatentSpace(np.eye(3), ("a", "b", "c")), Path("few.npz"))
+    with pytest.raises(InvalidInputError, match="at least 4 keys must be common to both spaces, found 3"):
+        compare_spaces("few.npz", "few.npz")
