@@ -37,7 +37,7 @@ def main() -> None:
         print(outcome.summary, *outcome.remarks, f"{outcome.seconds:.0f} s", flush=True)
         rows += [
             {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks), **cell.to_row()}
-            for cell in (*outcome.cells, *outcome.sampled)
+            for cell in (*outcome.cells, *outcome.greedy)
         ]
         write_table(rows, RESULTS)
         write_markdown(rows)
@@ -52,11 +52,8 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
         "and the reverse), 100 episodes a cell; success of the two natives; whole time on two processors.",
     ]
     for policy, remark in (
-        ("greedy", "The most likely action at every step."),
-        (
-            "sampled",
-            "The same agents with actions drawn from their policies: a mixed-up one sometimes arrives by luck.",
-        ),
+        ("sampled", "Actions drawn from the policy: an agent that misreads what it sees sometimes arrives by luck."),
+        ("greedy", "The likeliest action at every step: sound agents too may repeat one for ever."),
     ):
         lines += ["", f"## {policy.capitalize()} policies", "", remark, ""]
         lines += policy_table([row for row in rows if row["policy"] == policy])

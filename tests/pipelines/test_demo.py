@@ -74,10 +74,10 @@ def test_the_table_has_every_row(outcome: DemoOutcome, there: Path) -> None:
     crossed = [(cell.encoder, cell.controller) for cell in outcome.cells[3:]]
     assert crossed == [("demo-red", "demo-green")] * 3 + [("demo-green", "demo-red")] * 3
     assert all(cell.episodes == 12 for cell in outcome.cells)
-    assert {cell.policy for cell in outcome.cells} == {"greedy"}
-    assert {cell.policy for cell in outcome.sampled} == {"sampled"}
-    assert [cell.method for cell in outcome.sampled] == METHODS
-    assert (there / "my demo/cells-sampled.csv").is_file()
+    assert {cell.policy for cell in outcome.cells} == {"sampled"}
+    assert {cell.policy for cell in outcome.greedy} == {"greedy"}
+    assert [cell.method for cell in outcome.greedy] == METHODS
+    assert (there / "my demo/cells-greedy.csv").is_file()
     rows = json.loads((there / "my demo/cells.json").read_text())
     rows = rows["rows"] if isinstance(rows, dict) else rows
     assert [row["method"] for row in rows] == METHODS

@@ -41,12 +41,13 @@ _EPISODES = 100
 class DemoOutcome:
     """What the demo found and where it lies. Its text is what the command prints.
 
-    `cells` are of the greedy policies, `sampled` the same rows with actions drawn from them: in a small world a
-    controller that is as good as blind arrives now and then by drawing, and never by insisting.
+    `cells` are of policies with sampled actions, `greedy` the same rows with the likeliest ones: in a small world a
+    controller that is as good as blind arrives now and then by drawing, and hardly ever by insisting; and a sound one
+    that insists may repeat one action for ever.
     """
 
     cells: list[Cell]
-    sampled: list[Cell]
+    greedy: list[Cell]
     summary: str
     remarks: list[str]
     report: Path
@@ -54,7 +55,7 @@ class DemoOutcome:
     next_commands: list[tuple[str, str]]
 
     def __str__(self) -> str:
-        lines = [table_text(self.cells), "", table_text(self.sampled), "", self.summary, *self.remarks, ""]
+        lines = [table_text(self.cells), "", table_text(self.greedy), "", self.summary, *self.remarks, ""]
         lines.append(f"report   {self.report}   ({self.seconds:.0f} s in all)")
         lines += ["", "What to type next:"]
         for comment, command in self.next_commands:
@@ -93,11 +94,11 @@ def demo(
     agents, remarks = _train_two(preset, seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
     # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
     with torch_threads(1):
-        measures = [Measure(episodes=_EPISODES, seed=seed, deterministic=greedy) for greedy in (True, False)]
-        (cells, sampled), videos = _measure_all(agents, measures, out)
+        measures = [Measure(episodes=_EPISODES, seed=seed, deterministic=greedy) for greedy in (False, True)]
+        (cells, greedy), videos = _measure_all(agents, measures, out)
     write_table([cell.to_row() for cell in cells], out / "cells")
-    write_table([cell.to_row() for cell in sampled], out / "cells-sampled")
-    summary = f"{_summary(cells)} With sampled actions: {_shares(sampled)}."
+    write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
+    summary = f"{_summary(cells)} With greedy actions: {_shares(greedy)}."
     next_commands = _next_commands(agents, out)
     seconds = time.perf_counter() - started
     report = Report(
@@ -111,7 +112,7 @@ def demo(
     )
     page = out / "report.html"
     write_report(report, page)
-    return DemoOutcome(cells, sampled, summary, remarks, page, seconds, next_commands)
+    return DemoOutcome(cells, greedy, summary, remarks, page, seconds, next_commands)
 
 
 def _measure_all(
@@ -159,7 +160,7 @@ def _cross(
         (POST_HOC, crossed.agent),
     ]
     path = out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller"
-    video, _ = film_side_by_side(shown, path, seed=seed, deterministic=True)
+    video, _ = film_side_by_side(shown, path, seed=seed)
     return {"naive": naive, "affine": affine, POST_HOC: crossed}, video
 
 
@@ -167,7 +168,7 @@ def _check_folder(out: Path) -> None:
     if out.is_file():
         raise InvalidInputError(f"out: expected a folder, found the file {out}")
     known = {"agents", "videos", "training", "report.html"}
-    known |= {f"cells{kind}.{ending}" for kind in ("", "-sampled") for ending in ("csv", "json")}
+    known |= {f"cells{kind}.{ending}" for kind in ("", "-greedy") for ending in ("csv", "json")}
     if out.is_dir() and (strange := sorted({path.name for path in out.iterdir()} - known)):
         raise InvalidInputError(f"out: {out} holds something other than a demo ({strange[0]}); name another folder")
 
