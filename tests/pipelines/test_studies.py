@@ -63,7 +63,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_images_quick_shows_its_claim_and_writes_it_all(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
     assert main(["latent", "run", "images-classification", "--quick", "--device", "cpu"]) == 0
-    printed = capsys.readouterr().out
+    printed, progress = capsys.readouterr()
+    assert len(progress.splitlines()) == 3 * 2, "a line a network"
     (folder,) = (workplace / "runs").iterdir()
     assert f"runs/{folder.name}" in printed
     accuracy = {row["method"]: float(row["accuracy"]) for row in json.loads((folder / "table.json").read_text())}

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import complain, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class RunStudy:
         """Run it, and print the table."""
         from rlstitch.pipelines.studies import StudyOptions, run_study
 
-        say(run_study(self.study, StudyOptions(self.quick, self.data, self.seeds, self.device)))
+        options = StudyOptions(self.quick, self.data, self.seeds, self.device, on_progress=complain)
+        say(run_study(self.study, options))
         return 0
 
 

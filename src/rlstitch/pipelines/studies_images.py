@@ -63,11 +63,13 @@ def run(config: Row, options: StudyOptions) -> Findings:
     device = resolve_device(options.device)
     train, test = _images(settings, options)
     anchors = np.random.default_rng(settings.data_seed).permutation(len(train))[: settings.anchors]
-    parts = {
-        (arch, seed): _Part.make(arch, seed, settings, train, test, anchors, device)
-        for seed in settings.seeds
-        for arch in settings.architectures
-    }
+    parts = {}
+    for seed in settings.seeds:
+        for arch in settings.architectures:
+            part = _Part.make(arch, seed, settings, train, test, anchors, device)
+            own = accuracy(part.model.head, part.test.vectors, test.labels)
+            options.on_progress(f"{part.model.name} trained: accuracy {own:.3f} with its own head")
+            parts[arch, seed] = part
     cells: list[Row] = []
     for place, seed in enumerate(settings.seeds):
         other = settings.seeds[(place + 1) % len(settings.seeds)]
