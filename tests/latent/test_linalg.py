@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
-from rlstitch.latent._linalg import product, singular, solve_positive, triangular_product
+from rlstitch.latent._linalg import distances, product, singular, solve_positive, triangular_product
 from rlstitch.latent.projection import bind
 
 DTYPES = [torch.float32, torch.float64]
@@ -23,8 +23,10 @@ def test_products_agree_with_torch(n: int, dtype: torch.dtype) -> None:
         (product(x, m), x @ m),
         (product(x, m.T), x @ m.T),
         (product(x.T, x), x.T @ x),
-        (triangular_product(x.clone(), lower), x @ lower),
-        (triangular_product(columns, lower), x @ lower),
+        (triangular_product(x, m[0], lower), (x - m[0]) @ lower),
+        (triangular_product(columns, m[0], lower), (x - m[0]) @ lower),
+        (distances(x, m), torch.cdist(x, m)),
+        (distances(columns, m.T), torch.cdist(x, m.T)),
     ):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
@@ -32,11 +34,20 @@ def test_products_agree_with_torch(n: int, dtype: torch.dtype) -> None:
 def test_products_keep_gradients_and_take_them_off_where_told() -> None:
     x, m = sample(300, 60, seed=0).requires_grad_(), sample(60, 60, seed=1)
     assert product(x, m).requires_grad
-    assert triangular_product(x, torch.tril(m)).requires_grad
+    assert triangular_product(x, m[0], torch.tril(m)).requires_grad
+    assert distances(x, m).requires_grad
     with torch.no_grad():
         assert not product(x, m).requires_grad
-        expected = x.detach() @ torch.tril(m)
-        torch.testing.assert_close(triangular_product(x * 1, torch.tril(m)), expected)
+        assert not distances(x, m).requires_grad
+        expected = (x.detach() - m[0]) @ torch.tril(m)
+        torch.testing.assert_close(triangular_product(x, m[0], torch.tril(m)), expected)
+
+
+def test_equal_rows_lie_at_no_distance_or_next_to_none() -> None:
+    x = sample(300, 60, seed=0, dtype=torch.float32)
+    own = distances(x, x).diagonal()
+    assert bool((own >= 0).all())
+    assert float(own.max()) < 0.02
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

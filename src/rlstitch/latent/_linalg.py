@@ -5,13 +5,17 @@ Their BLAS was never seen slower on the CPU than torch's, and is a seventh faste
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg import blas, lapack
 
 # Below this many numbers in the first factor torch's lighter call wins.
 _SMALL = 10_000
+_ROWS = 256
 
 
 def _by_torch(*factors: torch.Tensor) -> bool:
@@ -29,14 +33,51 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
 
 
-def triangular_product(x: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
-    """x @ lower for x (n, d) and a lower triangular matrix (d, d); x may be overwritten."""
-    if _by_torch(x, lower):
-        return x @ lower
+def triangular_product(x: torch.Tensor, center: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """(x - center) @ lower for x (n, d), center (d,) and a lower triangular matrix (d, d)."""
+    if _by_torch(x, center, lower):
+        return (x - center) @ lower
     multiply = blas.dtrmm if x.dtype == torch.float64 else blas.strmm
+    moved = np.ascontiguousarray(x.detach().numpy() - center.detach().numpy())
     # Row-major arrays are the transposes of column-major ones: lower^T x^T, in place.
-    result = multiply(1.0, lower.detach().numpy().T, x.detach().contiguous().numpy().T, overwrite_b=1)
+    result = multiply(1.0, lower.detach().numpy().T, moved.T, overwrite_b=1)
     return torch.from_numpy(result.T)
+
+
+def distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Euclidean distances (n, m) of x (n, d) and y (m, d) from inner products; 0, with gradient 0, where rounding left
+    nothing or less.
+    """
+    if not _by_torch(x, y):
+        return torch.from_numpy(_plain_distances(x.detach().numpy(), y.detach().numpy()))
+    # The factor goes with the smaller side, and what follows is done in place.
+    squared = (x @ (-2 * y).T).add_(_square_norm(x)[:, None]).add_(_square_norm(y))
+    if not squared.requires_grad:
+        return squared.clamp_min_(0).sqrt_()
+    positive = squared > 0
+    root = torch.where(positive, squared, torch.ones_like(squared)).sqrt()
+    return torch.where(positive, root, torch.zeros_like(root))
+
+
+def _square_norm(x: torch.Tensor) -> torch.Tensor:
+    """(n,), for (n, d), without an array of squares; its gradient is right at 0, too."""
+    squared: torch.Tensor = torch.linalg.vector_norm(x, dim=1).square()
+    return squared
+
+
+def _plain_distances(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    # SciPy's BLAS and NumPy alone: threads of two libraries that take turns wait for each other.
+    multiply = blas.dgemm if x.dtype == np.float64 else blas.sgemm
+    squared: NDArray[Any] = multiply(-2.0, y.T, x.T, trans_a=1).T
+    norms_x, norms_y = np.einsum("ij,ij->i", x, x)[:, None], np.einsum("ij,ij->i", y, y)
+    # What is done to a number is done while it is in the cache.
+    for start in range(0, len(x), _ROWS):
+        rows = squared[start : start + _ROWS]
+        rows += norms_x[start : start + _ROWS]
+        rows += norms_y
+        np.maximum(rows, 0, out=rows)
+        np.sqrt(rows, out=rows)
+    return squared
 
 
 def singular(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import A, Array, like, require_positive, same_width, to_tensor
-from rlstitch.latent._linalg import product, triangular_product
+from rlstitch.latent._linalg import distances, product, triangular_product
 from rlstitch.latent.normalization import fit_normalization, fit_whitening, unit_rows
 
 Relation: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -259,24 +259,7 @@ def _bind_euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
     # Inner products lose digits far from the origin; distances do not mind a shift.
     center = anchors.mean(0)
     moved = anchors - center
-    return lambda x: _distances(x - center, moved)
-
-
-def _square_norm(x: torch.Tensor) -> torch.Tensor:
-    """(n,), for (n, d), without an array of squares; its gradient is right at 0, too."""
-    squared: torch.Tensor = torch.linalg.vector_norm(x, dim=1).square()
-    return squared
-
-
-def _distances(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Euclidean distances (n, k) from inner products; 0, with gradient 0, where rounding left nothing or less."""
-    # The factor goes with the smaller side, and what follows is done in place.
-    squared = product(x, (-2 * anchors).T).add_(_square_norm(x)[:, None]).add_(_square_norm(anchors))
-    if not squared.requires_grad:
-        return squared.clamp_min_(0).sqrt_()
-    positive = squared > 0
-    root = torch.where(positive, squared, torch.ones_like(squared)).sqrt()
-    return torch.where(positive, root, torch.zeros_like(root))
+    return lambda x: distances(x - center, moved)
 
 
 def _bind_minkowski(anchors: torch.Tensor, p: float) -> Relation:
@@ -305,10 +288,10 @@ def _bind_mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shr
     center = anchors.mean(0)
 
     def colour(x: torch.Tensor) -> torch.Tensor:
-        return triangular_product(x - center, root)
+        return triangular_product(x, center, root)
 
     white = colour(anchors)
-    return lambda x: _distances(colour(x), white)
+    return lambda x: distances(colour(x), white)
 
 
 _RELATIONS: dict[str, Callable[..., Relation]] = {
