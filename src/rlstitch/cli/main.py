@@ -22,6 +22,7 @@ from rlstitch.cli.grid import Grid
 from rlstitch.cli.import_agent import Import
 from rlstitch.cli.latent import Latent
 from rlstitch.cli.list import List
+from rlstitch.cli.matrix import Matrix
 from rlstitch.cli.pairs import Pairs
 from rlstitch.cli.relativize import Relativize
 from rlstitch.cli.show import Show
@@ -33,6 +34,7 @@ Command: TypeAlias = (
     Annotated[Train, subcommand("train")]
     | Annotated[Grid, subcommand("grid")]
     | Annotated[Stitch, subcommand("stitch")]
+    | Annotated[Matrix, subcommand("matrix")]
     | Annotated[Pairs, subcommand("pairs")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Relativize, subcommand("relativize")]

@@ -1,0 +1,62 @@
+"""`rlstitch matrix`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from rlstitch.cli.console import complain, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Join every encoder to every controller of the agents that fit, under several methods, and measure all cells."""
+
+    agents: Annotated[Positional[tuple[str, ...]], arg(metavar="AGENTS")]
+    """Names with * ("doorkey-*"), or folders; one or more."""
+    methods: Annotated[str, arg(metavar="METHOD,...")] = "naive,affine,auto"
+    """What stands between, separated by commas: see rlstitch stitch."""
+    episodes: Annotated[int, arg(metavar="NUMBER")] = 100
+    """Episodes a cell."""
+    pairs: Annotated[int, arg(metavar="NUMBER")] = 1024
+    """Paired observations that a translation is fitted on, at most."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Seed of pairs and episodes."""
+    greedy: bool = False
+    """Take the most likely action instead of drawing one."""
+    workers: Annotated[int, arg(metavar="NUMBER")] = 1
+    """Processes that measure cells at once."""
+    same_seed: bool = False
+    """Count pairs of agents of one seed in the means, too."""
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Where cells and tables are kept; runs/matrix-<hash> where not given."""
+
+    def run(self) -> int:
+        """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""
+        from rlstitch.pipelines.matrix import run_matrix
+        from rlstitch.pipelines.matrix_text import ProgressLine
+
+        line = ProgressLine()
+        result = run_matrix(
+            self.agents,
+            methods=[name.strip() for name in self.methods.split(",") if name.strip()],
+            episodes=self.episodes,
+            pairs=self.pairs,
+            seed=self.seed,
+            deterministic=self.greedy,
+            workers=self.workers,
+            same_seed=self.same_seed,
+            out=self.out,
+            on_progress=line,
+        )
+        line.close()
+        say(str(result))
+        for outcome in result.failed:
+            complain(f"failed: {outcome.error}")
+        if result.interrupted:
+            complain("interrupted; the same command goes on")
+            return 130
+        return 1 if result.failed else 0

@@ -1,0 +1,326 @@
+"""The stitching matrix: cells and tables, resuming, refusals, locks, interrupts, workers, the command."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stitch_samples import untrained
+
+from rlstitch.agents.artefact import save_agent
+from rlstitch.cli.main import main
+from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
+from rlstitch.pipelines import matrix as pipeline
+from rlstitch.pipelines import matrix_cells
+from rlstitch.pipelines.matrix import open_work, run_matrix
+from rlstitch.pipelines.matrix_plan import Options, cell_identity, native_identity, plan_matrix
+from rlstitch.pipelines.matrix_table import assemble
+from rlstitch.pipelines.matrix_text import ProgressLine
+from rlstitch.pipelines.stitch import stitch
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.statistics import iqm
+from rlstitch.storage import read_json, write_json
+from rlstitch.storage.locks import exclusive_lock
+
+HERE = Path("here")
+SMALL = "MiniGrid-LavaCrossingS9N1-v0"
+FAST = {"episodes": 4, "pairs": 24, "methods": ("naive", "affine")}
+
+
+@pytest.fixture
+def three(stored):
+    """Two agents of unlike seeds, and one of the seed and look of the first."""
+    stored("a-red")
+    stored("a-green", seed=2, variation="green")
+    stored("a-blue", seed=1, variation="blue")
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a red and a green agent and their matrix, in `here`."""
+    place = tmp_path_factory.mktemp("matrix")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name, options in (("red", {}), ("green", {"seed": 2, "variation": "green"})):
+            save_agent(untrained(name, environment=SMALL, **options), Path("agents") / name)
+        run_matrix(["red", "green"], out=HERE, **FAST)
+    return place
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A copy of it, as the working folder; what it holds is read anew."""
+    shutil.copytree(finished_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    plan = plan_matrix(["red", "green"], FAST["methods"], Options(4, 24))
+    assert open_work(plan, HERE) == []
+    return plan
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each cell was written, in nanoseconds."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+
+
+def rows_of(result):
+    return {(row.encoder, row.controller, row.method): row for row in result.figures.rows}
+
+
+def test_every_ordered_pair_has_a_row_under_every_method_and_equals_stitch(two):
+    result = run_matrix(["red", "green"], **FAST)
+    rows = rows_of(result)
+    assert sorted(rows) == sorted(
+        (x, y, method) for x, y in (("red", "green"), ("green", "red")) for method in FAST["methods"]
+    )
+    assert result.complete
+    cells = stitch("red", "green", method="affine", episodes=4, pairs=24, save=False).cells
+    row = rows["red", "green", "affine"]
+    assert (row.state, row.map, row.episodes) == ("done", "affine", 4)
+    assert row.return_mean == pytest.approx(cells[-1].return_mean)
+    assert row.action_agreement == pytest.approx(cells[-1].diagnostics["action_agreement"])
+    assert row.random_return == pytest.approx(cells[0].return_mean)
+    assert row.native_return == pytest.approx(cells[1].return_mean)
+    assert rows["red", "green", "naive"].return_mean == pytest.approx(cells[2].return_mean)
+
+
+def test_the_folder_tells_what_was_found(finished):
+    content = read_json(HERE / "matrix.json", schema_version=1)
+    assert content["complete"] is True
+    assert [entry["method"] for entry in content["summary"]] == ["naive", "affine"]
+    assert [agent["name"] for agent in content["agents"]] == ["green", "red"]
+    rows = json.loads((HERE / "cells.json").read_text(encoding="utf-8"))
+    assert len(rows) == 4
+    assert len((HERE / "cells.csv").read_text(encoding="utf-8").splitlines()) == 5
+    assert "Stitching matrix" in (HERE / "summary.md").read_text(encoding="utf-8")
+
+
+def test_what_is_there_is_not_measured_again(finished):
+    before, tables = written(HERE), (HERE / "matrix.json").read_bytes()
+    again = run_matrix(["red", "green"], out=HERE, **FAST)
+    assert again.complete
+    assert (written(HERE), (HERE / "matrix.json").read_bytes()) == (before, tables)
+    run_matrix(["red", "green"], out=HERE, **{**FAST, "methods": ("naive", "affine", "orthogonal")})
+    after = written(HERE)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 2
+
+
+def test_a_cell_that_is_lost_damaged_or_anothers_is_made_again(finished):
+    figures = assemble(finished, HERE)
+    lost, damaged, other, *_ = sorted((HERE / "cells").iterdir())
+    lost.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    write_json(other, read_json(other) | {"identity": "0" * 64})
+    kept = {name: stamp for name, stamp in written(HERE).items() if name not in (damaged.name, other.name)}
+    again = run_matrix(["red", "green"], out=HERE, **FAST)
+    assert again.figures == figures
+    assert {name: stamp for name, stamp in written(HERE).items() if name in kept} == kept
+
+
+def test_other_weights_options_or_methods_are_other_cells(two, stored):
+    options = Options(4, 24)
+    before = plan_matrix(["red", "green"], ["affine"], options)
+    stored("red", seed=7)
+    after = plan_matrix(["red", "green"], ["affine"], options)
+    green, red = before.members
+    assert after.members[0] == green
+    assert after.members[1].identity != red.identity
+    assert before.hash8 != after.hash8
+    args = [
+        (red.identity, green.identity, "affine", options),
+        (green.identity, red.identity, "affine", options),
+        (red.identity, green.identity, "linear", options),
+        *((red.identity, green.identity, "affine", Options(**{**vars(options), k: v})) for k, v in
+          {"episodes": 5, "pairs": 25, "seed": 1, "greedy": True}.items()),
+    ]  # fmt: skip
+    assert len({cell_identity(*each) for each in args}) == len(args)
+
+
+def test_an_agent_under_another_name_is_the_same_agent(finished):
+    before = written(HERE)
+    Path("agents/red").rename("agents/crimson")
+    again = run_matrix(["crimson", "green"], out=HERE, **FAST)
+    assert written(HERE) == before
+    assert {row.encoder for row in again.figures.rows} == {"crimson", "green"}
+
+
+def test_pairs_of_one_seed_are_marked_and_not_counted(three):
+    result = run_matrix(["a-*"], **FAST)
+    rows = rows_of(result)
+    alike = {key[:2] for key, row in rows.items() if row.same_seed}
+    assert alike == {("a-red", "a-blue"), ("a-blue", "a-red")}
+    assert not any(row.counted for row in rows.values() if row.same_seed)
+    assert all(row.state == "done" for row in rows.values())
+    both = assemble(result.plan, result.folder, same_seed=True)
+    told = [row for row in both.rows if row.recovery is not None]
+    assert all(row.counted for row in told)
+    assert both.methods[0].cells == sum(row.method == "naive" for row in told)
+
+
+def test_a_pair_without_a_common_world_is_refused_with_the_reason(two, stored):
+    stored("full", seed=3, environment="MiniGrid-Empty-6x6-v0", view="full")
+    result = run_matrix(["red", "full"], **FAST)
+    rows = rows_of(result)
+    assert result.complete
+    assert {row.state for row in rows.values()} == {"refused"}
+    assert "no common observations" in rows["full", "red", "affine"].reason  # seen before any rollout
+    assert "takes the full view" in rows["red", "full", "affine"].reason  # seen when pairs are gathered
+    assert len(read_json(result.folder / "matrix.json")["refused"]) == 4
+    assert "1 pairs have no common world: MiniGrid-Empty-6x6-v0 and" in str(result)
+    assert "affine: 1 cells refused, as: agent 'full' takes the full view" in str(result)
+
+
+def test_a_method_that_cannot_join_two_agents_is_refused_once_and_others_are_not(stored):
+    stored("wide", encoder__latent_dim=20)
+    stored("green", seed=2, variation="green")
+    result = run_matrix(["wide", "green"], **FAST)
+    rows = rows_of(result)
+    assert rows["wide", "green", "naive"].state == "refused"
+    assert "width 20" in rows["wide", "green", "naive"].reason
+    assert rows["wide", "green", "affine"].state == "done"
+    assert open_work(result.plan, result.folder) == []
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(two, monkeypatch: pytest.MonkeyPatch):
+    played = []
+
+    def interrupted(*args, **kwargs):
+        played.append(1)
+        if len(played) > 4:  # three baselines or so, then a cell
+            raise KeyboardInterrupt
+        return evaluate(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matrix_cells, "evaluate", interrupted)
+        first = run_matrix(["red", "green"], **FAST)
+    assert first.interrupted
+    assert not first.complete
+    assert read_json(first.folder / "matrix.json")["complete"] is False
+    assert "missing; the same command goes on" in str(first)
+    before = written(first.folder)
+    assert len(before) == 4
+    again = run_matrix(["red", "green"], **FAST)
+    assert again.complete
+    assert {name: stamp for name, stamp in written(again.folder).items() if name in before} == before
+
+
+def test_a_second_run_on_one_folder_is_told_who_holds_it(two):
+    with (
+        exclusive_lock(Path("here/lock"), "x"),
+        pytest.raises(BusyError, match=r"the matrix in here is in the hands of another process \(process \d+"),
+    ):
+        run_matrix(["red", "green"], out=Path("here"), **FAST)
+
+
+def test_workers_give_the_same_figures(finished):
+    told = []
+    pool = run_matrix(["red", "green"], out=Path("pool"), workers=2, on_progress=lambda *at: told.append(at), **FAST)
+    assert pool.figures == assemble(finished, HERE)
+    assert told[-1] == (7, 7)  # two natives, random actions, four cells
+
+
+def test_an_agent_that_cannot_be_read_fails_its_tasks_only(two, stored, monkeypatch: pytest.MonkeyPatch):
+    stored("blue", seed=3, variation="blue")
+    plan = plan_matrix(["red", "green", "blue"], FAST["methods"], Options(4, 24))
+    weights = Path("agents/blue/encoder.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    monkeypatch.setattr(pipeline, "plan_matrix", lambda *args: plan)
+    result = run_matrix(["red", "green", "blue"], **FAST)
+    assert result.failed
+    assert all("encoder.safetensors" in outcome.error for outcome in result.failed)
+    assert rows_of(result)["red", "green", "naive"].state == "done"
+    assert rows_of(result)["blue", "green", "naive"].state == "missing"
+
+
+@pytest.fixture
+def made_up(finished):
+    """A matrix whose returns were made up: random 0, native 1, naive around 0.2, affine around 1."""
+    wanted = {"naive": [0.1, 0.3, 0.2, 0.2], "affine": [0.9, 1.1, 0.8, 1.2]}
+    options = finished.options
+    returns = {native_identity(member, options): [1.0] * 4 for member in finished.members}
+    for pairing in finished.pairings:
+        for method, values in wanted.items():
+            returns[cell_identity(pairing.encoder.identity, pairing.controller.identity, method, options)] = values
+    for path in (HERE / "cells").iterdir():
+        content = read_json(path)
+        write_json(path, content | {"returns": returns.get(content["identity"], [0.0] * 4)})
+    return finished, HERE, wanted
+
+
+def test_summaries_and_comparisons_of_known_returns(made_up):
+    plan, folder, wanted = made_up
+    figures = assemble(plan, folder)
+    naive, affine = figures.methods
+    assert naive.mean["estimate"] == pytest.approx(20.0)
+    assert affine.mean["estimate"] == pytest.approx(100.0)
+    assert affine.iqm["estimate"] == pytest.approx(100 * iqm(wanted["affine"] * 2))
+    assert affine.iqm["low"] <= affine.iqm["estimate"] <= affine.iqm["high"]
+    assert (naive.recovered, affine.recovered) == (0.0, 1.0)
+    levels, share = (np.array(affine.profile[name]) for name in ("levels", "share"))
+    assert share[levels == 70.0] == 1.0
+    (compared,) = figures.comparisons
+    assert (compared.first, compared.second) == ("naive", "affine")
+    assert compared.improvement["estimate"] == 0.0
+    assert compared.test["median_difference"] == pytest.approx(-80.0)
+
+
+def test_a_native_no_better_than_random_leaves_no_recovery(made_up):
+    plan, folder, _ = made_up
+    for path in (folder / "cells").iterdir():
+        content = read_json(path)
+        if content["returns"] == [1.0] * 4:
+            write_json(path, content | {"returns": [0.0] * 4})
+    figures = assemble(plan, folder)
+    assert {row.reason for row in figures.rows} == {"the native agent cannot be told from random actions"}
+    assert [entry.cells for entry in figures.methods] == [0, 0]
+    assert figures.comparisons == ()
+
+
+def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):
+    arguments = ["matrix", "re*", "green", "--methods", "naive, affine", "--episodes", "3", "--pairs", "24"]
+    assert main([*arguments, "--greedy", "--same-seed", "--out", "here"]) == 0
+    out = capsys.readouterr().out
+    assert "IQM" in out
+    assert str(Path("here/cells.csv")) in out
+    assert read_json(Path("here/matrix.json"))["options"] == {"episodes": 3, "pairs": 24, "seed": 0, "greedy": True}
+    assert main(["matrix", "gren"]) == 2
+    assert "did you mean green" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("patterns", "options", "error", "named"),
+    [
+        (["red", "nothing-*"], {}, UnknownNameError, "nothing-"),
+        (["red"], {}, InvalidInputError, "two or more"),
+        (["*e*"], {"methods": ["afine"]}, UnknownNameError, "affine"),
+        (["*e*"], {"methods": []}, InvalidInputError, "methods"),
+        (["*e*"], {"episodes": 0}, InvalidInputError, "episodes"),
+        (["*e*"], {"pairs": 0}, InvalidInputError, "pairs"),
+        (["*e*"], {"seed": -1}, InvalidInputError, "seed"),
+        (["*e*"], {"workers": 0}, InvalidInputError, "workers"),
+    ],
+)
+def test_refusals(two, patterns, options, error, named):
+    with pytest.raises(error, match=named):
+        run_matrix(patterns, **options)
+
+
+def test_two_folders_of_one_name_are_refused(two, stored, workplace: Path):
+    save_agent(stored("blue"), workplace / "elsewhere/red")
+    with pytest.raises(InvalidInputError, match="'red' twice"):
+        run_matrix(["red", "./elsewhere/red"], **FAST)
+
+
+def test_progress_tells_what_is_left_and_ends_with_all():
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    line(1, 4)
+    assert stream.getvalue() == ""  # a log gets a line a minute
+    line(4, 4)
+    line(4, 4)
+    line.close()
+    assert stream.getvalue() == "4 of 4 results\n"
