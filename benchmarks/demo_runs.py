@@ -46,7 +46,7 @@ def main() -> None:
 def write_markdown(rows: list[dict[str, Any]]) -> None:
     """Write one table a kind of policy: one line a demo, recoveries of both directions, success of the natives."""
     lines = [
-        "# Ten demos",
+        f"# Demos with {len({row['seed'] for row in rows})} seeds",
         "",
         "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green,",
         "and the reverse), 100 episodes a cell; success of the two natives; whole time on two processors.",
