@@ -36,7 +36,7 @@ class PatchTransformer(nn.Module):
 def image_encoder(arch: str, shape: tuple[int, int], *, latent_dim: int = 64) -> nn.Module:
     """A new encoder for grey images of `shape` (h, w), with weights from torch's global generator.
 
-    `cnn`: three 3 x 3 convolutions (32, 64, 64), two of them with stride 2, and a linear layer. `mlp`: two hidden
+    `cnn`: three 3 x 3 convolutions (16, 32, 64), two of them with stride 2, and a linear layer. `mlp`: two hidden
     layers of 256. `vit`: patches of 4 (of 2 for images below 16), width 64, two layers of four heads.
 
     Raises:
@@ -62,9 +62,9 @@ def image_encoder(arch: str, shape: tuple[int, int], *, latent_dim: int = 64) ->
         return PatchTransformer(shape, latent_dim, patch=patch)
     flat = 64 * -(-height // 4) * -(-width // 4)
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
         nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.ReLU(),
         nn.Flatten(), nn.Linear(flat, latent_dim),
     )  # fmt: skip
 

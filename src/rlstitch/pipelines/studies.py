@@ -68,7 +68,7 @@ STUDIES: dict[str, Study] = {
             "images-classification",
             "encoders of three makes (cnn, mlp, vit) drive heads of one another, by every way of joining them",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: about a quarter of an hour on two cores",
+            "quick: under 15 seconds; in full: minutes, as twelve networks are trained",
             "rlstitch.pipelines.studies_images",
         ),
         Study(
