@@ -49,7 +49,8 @@ def test_the_wheel_holds_code_presets_types_and_licence_and_nothing_else(wheel: 
     assert "rlstitch/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     presets = {str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").rglob("*.yaml")}
-    assert {name.removeprefix("rlstitch/_data/configs/") for name in names if name.startswith("rlstitch/_data/configs/")} == presets
+    folder = "rlstitch/_data/configs/"
+    assert {name.removeprefix(folder) for name in names if name.startswith(folder)} == presets
     assert {Path(name).parent.name for name in names if name.endswith("agent.json")} == set(PACKAGED_AGENTS)
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "runs")) or "__pycache__" in name]
 
