@@ -19,7 +19,7 @@ from typing import Any
 from rlstitch.agents.artefact import list_agents
 from rlstitch.storage import write_table
 
-PRESETS = ("doorkey", "simplecrossing", "lavagap", "unlock", "doorkey-6x6", "empty-random-6x6")
+PRESETS = ("doorkey", "simplecrossing", "lavagap", "lavagap-s7", "unlock", "doorkey-6x6", "empty-random-6x6")
 SEEDS = (("red", 1), ("green", 2), ("red", 3), ("green", 4), ("blue", 5))
 GATE = 0.95
 RESULTS = Path("docs/results")

@@ -4,7 +4,7 @@
     python benchmarks/relative_cross.py cross [--workers 2] [--agents agents]
 
 `sweep`: five agents of five looks and three seeds a preset, every crossing whose seeds differ, each way of projecting.
-`cross`: the default way (cosine, whitened with shrinkage 0.1), all agents. Recovery is against the *absolute* native
+`cross`: the default way (cosine, whitened with shrinkage 0.05), all agents. Recovery is against the *absolute* native
 agent whose controller was distilled; its own row says what distilling alone costs. 100 sampled episodes a cell. What is
 in docs/results/relative-sweep.json and relative-cross.json is kept.
 """
@@ -42,15 +42,16 @@ OTHERS = ("lavagap", "doorkey-6x6", "empty-random-6x6", "unlock")
 SEEDS, GATE = (1, 2, 3), 0.95
 Way = tuple[str, str, float, int]
 """Similarity, normalization, shrinkage (of whitening alone), anchors."""
-DEFAULT: Way = ("cosine", "whiten", 0.1, 112)
+DEFAULT: Way = ("cosine", "whiten", 0.05, 512)
 WAYS: tuple[Way, ...] = (
-    ("cosine", "identity", 0.0, 112),
-    ("cosine", "center", 0.0, 112),
-    ("cosine", "standardize", 0.0, 112),
-    *(("cosine", "whiten", shrinkage, 112) for shrinkage in (0.01, 0.1, 0.3, 1.0)),
-    *(("cosine", "whiten", 0.1, anchors) for anchors in (8, 16, 32, 64)),
-    ("euclidean", "whiten", 0.1, 112),
-    ("mahalanobis", "identity", 0.0, 112),
+    ("cosine", "identity", 0.0, 512),
+    ("cosine", "center", 0.0, 512),
+    ("cosine", "standardize", 0.0, 512),
+    *(("cosine", "whiten", shrinkage, 512) for shrinkage in (0.01, 0.05, 0.1, 0.3, 1.0)),
+    *(("cosine", "whiten", 0.05, anchors) for anchors in (8, 32, 128, 256)),
+    ("euclidean", "whiten", 0.05, 512),
+    ("mahalanobis", "identity", 0.0, 512),
+    ("cosine+euclidean+l1", "whiten", 0.05, 256),
 )
 
 

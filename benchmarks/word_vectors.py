@@ -18,9 +18,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 import rlstitch.latent as latent
 from word_vectors_page import (
     ANCHORS,
+    BOUNDS,
+    INVERTED,
     MATCHED_WORDS,
     NEIGHBOURS,
     SEED_PAIRS,
@@ -92,6 +94,18 @@ def relative(words: Words, a: Indices, b: Indices, normalization: str = "identit
 Method = Callable[[Words, Indices], tuple[Floats, Floats, dict[str, float]]]
 
 
+def inverse(pruning: Literal["anchors", "spectrum"], max_condition: float) -> Method:
+    """Encode relative to x's anchors, decode with y's."""
+
+    def method(words: Words, anchors: Indices) -> tuple[Floats, Floats, dict[str, float]]:
+        x, y = words.x[anchors], words.y[anchors]
+        fitted = latent.fit_inverse_projection(x, y, pruning=pruning, max_condition=max_condition)
+        extra = {"anchors kept": float(np.mean(fitted.report.kept)), "spanned": fitted.report.spanned}
+        return fitted(words.x), words.y, extra
+
+    return method
+
+
 def translated(fit: Callable[[Floats, Floats], Any]) -> Method:
     """A map fitted on the anchors."""
     return lambda words, anchors: (fit(words.x[anchors], words.y[anchors])(words.x), words.y, {})
@@ -130,18 +144,14 @@ def functional(pairs: int, k: int) -> Method:
     return method
 
 
-def inverse(words: Words, anchors: Indices) -> tuple[Floats, Floats, dict[str, float]]:
-    """Encode relative to x's anchors, decode with y's."""
-    return latent.fit_inverse_projection(words.x[anchors], words.y[anchors])(words.x), words.y, {}
-
-
 METHODS: dict[str, Method] = {
     "absolute": lambda words, _: (words.x, words.y, {}),
     "relative": lambda words, anchors: (*relative(words, anchors, anchors), {}),
     "relative, centred": lambda words, anchors: (*relative(words, anchors, anchors, "center"), {}),
     "orthogonal": translated(latent.fit_orthogonal),
     "affine": translated(latent.fit_affine),
-    "inverse relative": inverse,
+    "inverse relative": inverse("anchors", 30),
+    "inverse relative, all anchors": inverse("spectrum", 10),
     f"bootstrapped from {SEED_PAIRS} pairs, relative": bootstrapped,
     f"functional map, {SEED_PAIRS} pairs, 50 functions": functional(SEED_PAIRS, 50),
     "functional map, all anchors, 150 functions": functional(ANCHORS, 150),
@@ -154,7 +164,7 @@ Done = set[Key]
 
 def key(row: Row) -> Key:
     """What makes a row the one that it is."""
-    return tuple(row.get(name) for name in ("part", "method", "anchors", "seed", "normalization"))
+    return tuple(row.get(name) for name in ("part", "method", "anchors", "seed", "normalization", "max condition"))
 
 
 def compare(words: Words, seeds: int, done: Done) -> Iterator[Row]:
@@ -172,6 +182,20 @@ def compare(words: Words, seeds: int, done: Done) -> Iterator[Row]:
             row["seconds"] = time.perf_counter() - start
             row |= scores(x, y, everything)
             yield row | {f"held-out {name}": value for name, value in scores(x, y, held_out).items()} | extra
+
+
+def bounded(words: Words, done: Done) -> Iterator[Row]:
+    """The inverse relative projection under bounds on the condition number, pruned in both ways: held-out words."""
+    for k, pruning, bound, seed in product(INVERTED, ("anchors", "spectrum"), BOUNDS, range(SWEEP_SEEDS)):
+        row: Row = {"part": "inverse", "method": pruning, "anchors": k, "seed": seed, "max condition": bound}
+        if key(row) in done:
+            continue
+        anchors = np.random.default_rng(seed).choice(len(words.x), k, replace=False)
+        start = time.perf_counter()
+        x, y, extra = inverse(pruning, bound)(words, anchors)
+        row["seconds"] = time.perf_counter() - start
+        held_out = np.setdiff1d(np.arange(len(words.x)), anchors)
+        yield row | {f"held-out {name}": value for name, value in scores(x, y, held_out).items()} | extra
 
 
 def match(words: Words, done: Done) -> Iterator[Row]:
@@ -239,14 +263,15 @@ def main() -> None:
     file = arguments.out / "word-vectors.csv"
     rows = read_rows(file)
     done = {key(row) for row in rows}
-    for row in chain(compare(words, arguments.seeds, done), match(words, done), sweep(words, done)):
+    parts = compare(words, arguments.seeds, done), match(words, done), sweep(words, done), bounded(words, done)
+    for row in chain(*parts):
         rows = [old for old in rows if key(old) != key(row)] + [row]
         write_rows(file, rows)
-    methods, matching, anchors = (
-        [row for row in rows if row["part"] == part] for part in ("methods", "Gromov-Wasserstein", "anchors")
+    methods, matching, anchors, inverses = (
+        [row for row in rows if row["part"] == part] for part in ("methods", "Gromov-Wasserstein", "anchors", "inverse")
     )
     plot(anchors, arguments.out / "word-vectors.png")
-    (arguments.out / "word-vectors.md").write_text(report(len(words.x), methods, matching[0], anchors))
+    (arguments.out / "word-vectors.md").write_text(report(len(words.x), methods, matching[0], anchors, inverses))
     print(method_table(methods))
     print(matching)
 

@@ -71,6 +71,27 @@ def test_relative_representation_is_blind_to_rotation_of_the_latent_space(images
     torch.testing.assert_close(turned(images), encoder(images), rtol=1e-4, atol=1e-5)
 
 
+def test_several_similarities_stand_side_by_side_each_in_its_own_units(images):
+    names = ("cosine", "euclidean", "l1")
+    encoder = build_encoder({**RELATIVE, "similarity": "+".join(names)})
+    anchors = torch.rand(9, 3, 56, 56)
+    single = [build_encoder({**RELATIVE, "similarity": name}) for name in names]
+    for one in (*single, encoder):
+        one.base.load_state_dict(single[0].base.state_dict())
+        one.set_anchors(one.base(anchors).detach())
+    expected = [one(images) / one(anchors).std() for one in single]
+    assert encoder.latent_dim == 27
+    torch.testing.assert_close(encoder(images), torch.cat(expected, dim=1))
+    again = build_encoder(encoder.spec())
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(images), encoder(images))
+
+
+def test_an_unknown_one_of_several_similarities_is_named():
+    with pytest.raises(UnknownNameError, match=r"'cosin'.*cosine"):
+        build_encoder({**RELATIVE, "similarity": "euclidean+cosin"})
+
+
 @pytest.mark.parametrize(("alpha", "share"), [(1.0, 0.0), (0.0, 1.0), (0.75, 0.25)])
 def test_anchors_follow_the_encoder_by_a_moving_average(alpha, share):
     encoder = with_anchors(build_encoder(RELATIVE))

@@ -17,7 +17,20 @@ from rlstitch.cli.stitch import Stitch
 from rlstitch.cli.train import Train
 from rlstitch.errors import InvalidInputError
 
-COMMANDS = ("train", "stitch", "pairs", "evaluate", "relativize", "import", "export", "latent", "list", "show", "demo")
+COMMANDS = (
+    "train",
+    "stitch",
+    "diagnose",
+    "pairs",
+    "evaluate",
+    "relativize",
+    "import",
+    "export",
+    "latent",
+    "list",
+    "show",
+    "demo",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -50,6 +50,14 @@ def test_ends_and_limits_of_a_known_environment():
     assert infos[1] == {}
 
 
+def test_rewards_are_scaled_for_the_learner_and_returns_are_not():
+    env = StableBaselinesVecEnv(make_vec(World("Corridor-v0"), 2, seed=0), reward_scale=0.5)
+    env.reset()
+    rewards, infos = zip(*(env.step(np.array([WAIT, ON]))[1::2] for _ in range(2)), strict=True)
+    np.testing.assert_array_equal(rewards, [[-0.5, -0.5], [-0.5, 5.0]])
+    assert infos[1][1]["episode"]["r"] == 9.0
+
+
 def test_arriving_at_the_very_limit_is_an_end_and_no_truncation():
     env = corridor(1)
     env.reset()

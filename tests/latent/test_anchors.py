@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent import LatentSpace, parallel_anchors, project_cosine
 from rlstitch.latent import anchors as module
 from rlstitch.latent.anchor_coverage import coverage
 from rlstitch.latent.anchors import (
@@ -97,6 +99,14 @@ def test_kmedoids_finds_planted_clusters(large: bool, monkeypatch: pytest.Monkey
     assert label[rows].tolist() == [0, 1, 2, 3]
 
 
+def test_kmedoids_are_the_rows_nearest_to_scikit_learns_centres() -> None:
+    points = sample(200)
+    model = KMeans(6, random_state=5, n_init=1).fit(points)
+    expected = cdist(model.cluster_centers_, points).argmin(1)
+    order = np.argsort(-np.bincount(model.labels_), kind="stable")
+    np.testing.assert_array_equal(choose_kmedoids(points, 6, 5), expected[order])
+
+
 @pytest.mark.parametrize("method", ANCHOR_METHODS)
 def test_equal_points_still_give_different_rows(method: str) -> None:
     rows = choose_anchors(method, np.ones((6, 2), np.float32), 4, 0)
@@ -144,6 +154,22 @@ def test_coverage_of_a_line() -> None:
     assert (report.nearest_mean, report.nearest_median, report.nearest_max) == (0.8, 1.0, 2.0)
     assert report.relative == pytest.approx(0.8 / 2**0.5)
     assert report.condition_number == 1.0
+
+
+def test_anchors_from_another_domain() -> None:
+    """Two models agree up to a rotation on samples of their task, and on others: the others serve as anchors."""
+    rng = np.random.default_rng(0)
+    task, elsewhere = rng.normal(size=(50, 4)), rng.normal(size=(40, 4)) * [3, 1, 1, 0.5] + [4, -4, 0, 0]
+    turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    names = tuple(f"other {row}" for row in range(40))
+    ours, theirs = LatentSpace(elsewhere, names), LatentSpace((elsewhere @ turn)[::-1], names[::-1])
+    a, b = parallel_anchors([ours, theirs], 12, method="farthest")
+    assert not set(a.keys) & set(LatentSpace(task).keys)
+    np.testing.assert_allclose(project_cosine(task, a.vectors), project_cosine(task @ turn, b.vectors), atol=1e-12)
+    # The report tells how far from the task they lie.
+    far, near = coverage(task, a.vectors), coverage(task, task[:12])
+    assert (far.n_points, far.n_anchors, far.rank) == (50, 12, 4)
+    assert far.relative > near.relative
 
 
 def test_coverage_laws() -> None:

@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from rlstitch.errors import InvalidInputError, MissingExtraError
 from rlstitch.latent.bootstrap import bootstrap_anchors
@@ -65,6 +67,16 @@ def test_one_round_is_sinkhorn_on_the_relative_spaces():
     np.testing.assert_array_equal(found.matches[free], expected[free])
     np.testing.assert_allclose(found.match_confidence, plan.max(1) / plan.sum(1), atol=1e-3)
     assert not found.converged
+
+
+def test_without_smoothing_a_round_is_the_assignment_problem():
+    x, y, truth = shuffled_twin(60)
+    seeds = seed_pairs(truth, 8)
+    found = bootstrap_anchors(x, y, seeds, 16, rounds=1, epsilon=1e-3)
+    unit = [(s - s.mean(0)) / np.linalg.norm(s - s.mean(0), axis=1, keepdims=True) for s in (x, y)]
+    relative = [u @ u[column].T for u, column in zip(unit, seeds.T, strict=True)]
+    _, exact = linear_sum_assignment(cdist(*relative, "cosine"))
+    assert (found.matches == exact).mean() > 0.95
 
 
 def test_tiny_smoothing_works_in_the_log_domain():

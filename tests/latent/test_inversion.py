@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -104,6 +105,26 @@ def test_the_report_says_what_pruning_puts_out_of_reach() -> None:
     assert one.spanned < 1
 
 
+def test_pruning_the_spectrum_keeps_all_anchors_and_bounds_the_growth_of_noise() -> None:
+    anchors, x = sample(200, 20, 0), sample(50, 20, 1)
+    turn = torch.linalg.qr(sample(20, 20, 2)).Q
+    exact = fit_inverse_projection(anchors, anchors @ turn, pruning="spectrum", center=False)
+    torch.testing.assert_close(exact(x), x @ turn)
+    assert exact.report is not None
+    assert (exact.report.kept, exact.report.spanned) == ((200,), pytest.approx(1))
+    # Naively: the cosines with all anchors, and a least-squares decoding that leaves out what is small.
+    skewed = anchors * torch.logspace(0, -3, 20)
+    found = fit_inverse_projection(skewed, skewed, pruning="spectrum", max_condition=10, center=False, norm="unit")
+    units = (skewed / skewed.norm(dim=1, keepdim=True)).numpy()
+    u, s, vh = np.linalg.svd(units, full_matrices=False)
+    kept = s > s[0] / 10
+    cosines = (x / x.norm(dim=1, keepdim=True)).numpy() @ units.T
+    decoded = cosines @ u[:, kept] / s[kept] @ vh[kept]
+    np.testing.assert_allclose(found(x), decoded / np.linalg.norm(decoded, axis=1, keepdims=True), atol=1e-8)
+    assert found.report is not None
+    assert found.report.spanned < 1
+
+
 def test_averaging_over_subsets_helps_with_noise() -> None:
     anchors, x = sample(200, 30, 0), sample(100, 30, 1)
     turn = torch.linalg.qr(sample(30, 30, 2)).Q
@@ -131,8 +152,8 @@ def test_spec_and_state_rebuild_it() -> None:
 )
 def test_degenerate_anchors_give_finite_vectors(anchors: torch.Tensor) -> None:
     x = torch.cat([sample(4, 3, 5), torch.zeros(1, 3), anchors.double()])
-    for norm in ("proportional", "mean", "unit"):
-        assert torch.isfinite(fit_inverse_projection(anchors, anchors, norm=norm)(x)).all()
+    for norm, pruning in itertools.product(("proportional", "mean", "unit"), ("anchors", "spectrum")):
+        assert torch.isfinite(fit_inverse_projection(anchors, anchors, norm=norm, pruning=pruning)(x)).all()
     assert torch.isfinite(decode_relative(encode_relative(x, anchors), anchors)).all()
 
 
@@ -146,6 +167,12 @@ def test_errors() -> None:
         fit_inverse_projection(anchors, anchors, norm="l2")
     with pytest.raises(InvalidInputError, match="subsets"):
         fit_inverse_projection(anchors, anchors, subsets=0)
+    with pytest.raises(UnknownNameError, match="did you mean spectrum"):
+        fit_inverse_projection(anchors, anchors, pruning="spectra")
+    with pytest.raises(InvalidInputError, match=r"max_condition must be at least 1, found 0"):
+        fit_inverse_projection(anchors, anchors, pruning="spectrum", max_condition=0)
+    with pytest.raises(InvalidInputError, match=r"k must be a whole number in \[1, 8\]"):
+        fit_inverse_projection(anchors, anchors, size=0)
     with pytest.raises(InvalidInputError, match=r"max_condition must be at least 1, found 0\.5"):
         prune_anchors(anchors, 3, max_condition=0.5)
     with pytest.raises(InvalidInputError, match=r"one column an anchor \(8\), found shape \(2, 7\)"):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
-from rlstitch.latent._linalg import distances, product, singular, solve_positive, triangular_product
+from rlstitch.latent._linalg import cosines, distances, product, singular, solve_positive
 from rlstitch.latent.projection import bind
 
 DTYPES = [torch.float32, torch.float64]
@@ -14,19 +14,22 @@ def sample(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, 3, 400])
+@pytest.mark.parametrize("n", [0, 1, 3, 400, 17_000])
 def test_products_agree_with_torch(n: int, dtype: torch.dtype) -> None:
-    x, m = sample(n, 60, seed=0, dtype=dtype), sample(60, 60, seed=1, dtype=dtype)
+    x, m = sample(n, 60, seed=0, dtype=dtype), torch.linalg.qr(sample(60, 60, seed=1, dtype=dtype)).Q.contiguous()
     lower = torch.tril(m)
     columns = x.T.clone(memory_format=torch.contiguous_format).T
+    units = x / x.norm(dim=1, keepdim=True)
     for ours, theirs in (
         (product(x, m), x @ m),
         (product(x, m.T), x @ m.T),
         (product(x.T, x), x.T @ x),
-        (triangular_product(x, m[0], lower), (x - m[0]) @ lower),
-        (triangular_product(columns, m[0], lower), (x - m[0]) @ lower),
-        (distances(x, m), torch.cdist(x, m)),
-        (distances(columns, m.T), torch.cdist(x, m.T)),
+        (distances(x, m, m[0]), torch.cdist(x - m[0], m)),
+        (distances(columns, m.T, m[0]), torch.cdist(x - m[0], m.T)),
+        (distances(x, m, m[0], lower), torch.cdist((x - m[0]) @ lower, m)),
+        (distances(columns, m.T, m[0], lower), torch.cdist((x - m[0]) @ lower, m.T)),
+        (cosines(x, m), units @ m.T),
+        (cosines(columns, m.T), units @ m),
     ):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
@@ -34,18 +37,26 @@ def test_products_agree_with_torch(n: int, dtype: torch.dtype) -> None:
 def test_products_keep_gradients_and_take_them_off_where_told() -> None:
     x, m = sample(300, 60, seed=0).requires_grad_(), sample(60, 60, seed=1)
     assert product(x, m).requires_grad
-    assert triangular_product(x, m[0], torch.tril(m)).requires_grad
-    assert distances(x, m).requires_grad
+    assert distances(x, m, m[0], torch.tril(m)).requires_grad
+    assert cosines(x, m).requires_grad
     with torch.no_grad():
         assert not product(x, m).requires_grad
-        assert not distances(x, m).requires_grad
-        expected = (x.detach() - m[0]) @ torch.tril(m)
-        torch.testing.assert_close(triangular_product(x, m[0], torch.tril(m)), expected)
+        assert not distances(x, m, m[0], torch.tril(m)).requires_grad
+        assert not cosines(x, m).requires_grad
+
+
+@pytest.mark.parametrize("n", [3, 400])
+def test_rows_of_no_length_have_no_cosine(n: int) -> None:
+    x, units = sample(n, 60, seed=0, dtype=torch.float32), torch.eye(60)
+    x[0], x[1], x[2] = 0, 1e-30, x[2] * 1e-12
+    found = cosines(x, units)
+    assert not found[:2].any()
+    torch.testing.assert_close(found[2].norm(), torch.tensor(1.0))
 
 
 def test_equal_rows_lie_at_no_distance_or_next_to_none() -> None:
     x = sample(300, 60, seed=0, dtype=torch.float32)
-    own = distances(x, x).diagonal()
+    own = distances(x, x - x.mean(0), x.mean(0)).diagonal()
     assert bool((own >= 0).all())
     assert float(own.max()) < 0.02
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rlstitch.errors import IncompatibleError, InvalidInputError, MissingExtraError
+from rlstitch.latent import project_cosine
 from rlstitch.latent.matching import _surrogate, match_gromov_wasserstein, structure_agreement
 
 
@@ -76,8 +77,22 @@ def test_order_rotation_scale_and_kind_do_not_matter():
     assert agree.mean() > 0.95
     rotation = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
     turned = match_gromov_wasserstein(torch.from_numpy(4 * x @ rotation + 1), y)
-    assert (turned.matches == plain.matches).mean() > 0.95
+    assert isinstance(turned.matches, torch.Tensor)
+    assert (turned.matches.numpy() == plain.matches).mean() > 0.95
+    assert isinstance(turned.pairs(min_structure=0.5), torch.Tensor)
     assert (plain.matches == truth).mean() > 0.8
+
+
+def test_the_objective_is_that_of_pots_exact_solver() -> None:
+    ot = pytest.importorskip("ot")
+    x, y, truth = shuffled_twin(noise=0.05)
+    distances = [np.maximum(1 - project_cosine(s - s.mean(0), s - s.mean(0)), 0) for s in (x, y)]
+    distances = [d / d.mean() for d in distances]
+    uniform = np.full(40, 1 / 40)
+    start = np.eye(40)[truth] / 40
+    # From the truth, where the exact solver cannot end in a worse optimum.
+    exact = ot.gromov.gromov_wasserstein2(*distances, uniform, uniform, "square_loss", symmetric=True, G0=start)
+    assert match_gromov_wasserstein(x, y, surrogates=0).distance == pytest.approx(float(exact), abs=5e-3)
 
 
 def test_unequal_numbers_of_samples():

@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.latent import Translation, fit_affine, fit_orthogonal, relative_projection
+from rlstitch.latent import (
+    NORMALIZATIONS,
+    SIMILARITIES,
+    Translation,
+    fit_affine,
+    fit_inverse_projection,
+    fit_orthogonal,
+    relative_projection,
+)
 from rlstitch.latent.modules import RelativeProjection, stitch
 
 
@@ -26,11 +34,19 @@ def bridge(kind):
     rng = torch.Generator().manual_seed(2)
     if kind == "translation":
         return fit_affine(torch.randn(30, 5, generator=rng), torch.randn(30, 4, generator=rng))
+    if kind == "inverse projection":
+        return fit_inverse_projection(torch.randn(30, 5, generator=rng), torch.randn(30, 4, generator=rng))
     similarity, normalization = kind
     return RelativeProjection(torch.randn(4, 5, generator=rng), similarity=similarity, normalization=normalization)
 
 
-KINDS = ["translation", ("cosine", "standardize"), ("cosine", "whiten"), ("euclidean", "identity"), ("basis", "center")]
+# Every relation that is made of tensor operations, and every normalisation.
+TRACEABLE = [name for name in SIMILARITIES if name != "geodesic"]
+KINDS = [
+    "translation",
+    "inverse projection",
+    *((name, NORMALIZATIONS[i % len(NORMALIZATIONS)]) for i, name in enumerate(TRACEABLE)),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -89,17 +105,44 @@ def test_a_perfect_translation_gives_the_other_models_outputs():
         assert not torch.allclose(stitch(turned, decoder)(IMAGES), decoder(encoder(IMAGES)), atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    "similarity", ["cosine", "angular", "dot", "euclidean", "l1", "linf", "lp", "basis", "mahalanobis"]
-)
-def test_the_layer_is_the_function(similarity):
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("similarity", TRACEABLE)
+def test_the_layer_is_the_function(similarity, normalization):
     rng = np.random.default_rng(0)
     anchors, x = rng.normal(size=(6, 3)) + 1, rng.normal(size=(10, 3))
-    layer = RelativeProjection(anchors, similarity=similarity, normalization="standardize")
-    expected = relative_projection(x, anchors, similarity=similarity, normalization="standardize")
+    layer = RelativeProjection(anchors, similarity=similarity, normalization=normalization)
+    expected = relative_projection(x, anchors, similarity=similarity, normalization=normalization)
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-10)
     anchors[:] = 0  # the layer holds its own copy
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "options"),
+    [
+        ("lp", {"p": 1.5}),
+        ("basis", {"rtol": 0.3}),
+        ("euclidean", {"exact": True}),
+        ("mahalanobis", {"points": np.random.default_rng(2).normal(size=(30, 3))}),
+        (lambda x, anchors, width: torch.exp(-torch.cdist(x, anchors) / width), {"width": 2.0}),
+    ],
+)
+def test_the_layer_takes_the_options_of_its_relation(similarity, options):
+    rng = np.random.default_rng(0)
+    anchors, x = rng.normal(size=(6, 3)) + 1, rng.normal(size=(10, 3))
+    layer = RelativeProjection(anchors, similarity=similarity, normalization="center", **options)
+    expected = relative_projection(x, anchors, similarity=similarity, normalization="center", **options)
+    np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-10)
+
+
+def test_a_layer_learns_through_every_relation():
+    anchors = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    for similarity in TRACEABLE:
+        x = torch.randn(10, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        RelativeProjection(anchors, similarity=similarity)(x).square().sum().backward()
+        assert x.grad is not None
+        assert torch.isfinite(x.grad).all()
+        assert x.grad.abs().max() > 0
 
 
 def test_parts_that_do_not_fit_are_refused():
@@ -114,5 +157,7 @@ def test_parts_that_do_not_fit_are_refused():
         stitch(encoder, None)  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="geodesic"):
         RelativeProjection(np.eye(3), similarity="geodesic")
+    with pytest.raises(InvalidInputError, match=r"takes the options .*found \['colour'\]"):
+        RelativeProjection(np.eye(3), colour=1)
     with pytest.raises(InvalidInputError, match="equally wide"):
         RelativeProjection(torch.eye(3))(torch.zeros(2, 4))

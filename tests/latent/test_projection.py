@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 import rlstitch.latent as latent
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent.normalization import fit_normalization
+from rlstitch.latent.normalization import NORMALIZATIONS, fit_normalization
 from rlstitch.latent.projection import SIMILARITIES, project, projector, relative_projection
 
 N, K, D = 12, 20, 4
@@ -37,34 +37,39 @@ def change(letter: str) -> Callable[[torch.Tensor], torch.Tensor]:
     }[letter]
 
 
-# What each projection does not see after each normalisation by the anchors' statistics (whitening without shrinkage):
-# Orthogonal maps, Scale, Translation, Permutation of dimensions, invertible Linear maps.
-NORMALIZATIONS = ["identity", "center", "standardize", "mean_norm", "isotropic", "whiten", "pca_whiten"]
+# What each projection does not see after each normalisation by the anchors' statistics (whitening without shrinkage),
+# or after unit norm: Orthogonal maps, Scale, Translation, Permutation of dimensions, invertible Linear maps. A method
+# that is in a registry and not in the table fails.
+COLUMNS = ["identity", "center", "standardize", "mean_norm", "isotropic", "whiten", "pca_whiten", "unit_norm"]
 BLIND_TO = {
-    "cosine": ["OSP", "OSTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL"],
-    "angular": ["OSP", "OSTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL"],
-    "dot": ["OP", "OTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL"],
-    "euclidean": ["OTP", "OTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL"],
-    "geodesic": ["OTP", "OTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL"],
-    "l1": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP"],
-    "lp": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP"],
-    "linf": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP"],
-    "basis": ["OSPL", "OSTPL", "OSTPL", "OSPL", "OSTPL", "OSTPL", "OSTPL"],
-    "mahalanobis": ["OSTP", "OSTP", "STP", "OSTP", "OSTP", "OSTPL", "OSTPL"],
+    "cosine": ["OSP", "OSTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL", "OSP"],
+    "angular": ["OSP", "OSTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL", "OSP"],
+    "dot": ["OP", "OTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL", "OSP"],
+    "euclidean": ["OTP", "OTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL", "OSP"],
+    "geodesic": ["OTP", "OTP", "STP", "OSP", "OSTP", "OSTPL", "OSTPL", "OSP"],
+    "l1": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP", "SP"],
+    "lp": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP", "SP"],
+    "linf": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP", "SP"],
+    "basis": ["OSPL", "OSTPL", "OSTPL", "OSPL", "OSTPL", "OSTPL", "OSTPL", "OSP"],
+    "mahalanobis": ["OSTP", "OSTP", "STP", "OSTP", "OSTP", "OSTPL", "OSTPL", "OSP"],
 }
 
 
-@pytest.mark.parametrize("letter", "OSTPL")
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
-@pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_invariance_table(similarity: str, normalization: str, letter: str) -> None:
-    x, anchors, function = sample(N, 0), sample(K, 1), change(letter)
+def table_entry(similarity: str, column: str, x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     options = {"neighbours": 4} if similarity == "geodesic" else {}
-    before, after = (
-        relative_projection(a, b, normalization=normalization, similarity=similarity, shrinkage=0.0, **options)
-        for a, b in ((x, anchors), (function(x), function(anchors)))
-    )
-    blind = letter in BLIND_TO[similarity][NORMALIZATIONS.index(normalization)]
+    if column == "unit_norm":
+        return project(latent.unit_norm(x), latent.unit_norm(anchors), similarity, **options)
+    return relative_projection(x, anchors, normalization=column, similarity=similarity, shrinkage=0.0, **options)
+
+
+@pytest.mark.parametrize("letter", "OSTPL")
+@pytest.mark.parametrize("column", [*NORMALIZATIONS, "unit_norm"])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_invariance_table(similarity: str, column: str, letter: str) -> None:
+    x, anchors, function = sample(N, 0), sample(K, 1), change(letter)
+    before = table_entry(similarity, column, x, anchors)
+    after = table_entry(similarity, column, function(x), function(anchors))
+    blind = letter in BLIND_TO[similarity][COLUMNS.index(column)]
     assert torch.allclose(before, after, rtol=1e-6, atol=1e-6) == blind
     if not blind:
         assert (before - after).abs().max() > 1e-2

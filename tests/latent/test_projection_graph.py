@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
+from sklearn.manifold import Isomap
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import project_geodesic
@@ -33,6 +34,12 @@ def test_agrees_with_the_naive_twin() -> None:
     nodes = np.concatenate([anchors, points])
     result = project_geodesic(x, anchors, points=points, neighbours=6)
     np.testing.assert_allclose(result, naive_geodesic(x, nodes, 6, 6), atol=1e-10)
+
+
+def test_agrees_with_scikit_learns_isomap() -> None:
+    nodes = np.random.default_rng(2).normal(size=(60, 3))
+    expected = Isomap(n_neighbors=6).fit(nodes).dist_matrix_
+    np.testing.assert_allclose(project_geodesic(nodes, nodes[:9], points=nodes[9:], neighbours=6), expected[:, :9])
 
 
 def test_follows_an_arc_where_the_straight_way_leaves_it() -> None:

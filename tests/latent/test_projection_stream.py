@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent.projection import SIMILARITIES, project
+from rlstitch.latent.normalization import NORMALIZATIONS, fit_normalization
+from rlstitch.latent.projection import SIMILARITIES, project, relative_projection
 from rlstitch.latent.projection_stream import project_into, project_stream
 
 RNG = np.random.default_rng(0)
@@ -17,6 +18,16 @@ def test_batches_join_to_the_whole(similarity: str) -> None:
     parts = list(project_stream(X, ANCHORS, similarity, batch_size=4))
     assert [len(part) for part in parts] == [4, 4, 4, 4, 4, 3]
     np.testing.assert_allclose(np.concatenate(parts), project(X, ANCHORS, similarity), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
+def test_a_normalisation_is_applied_to_anchors_and_batches(kind: str) -> None:
+    expected = relative_projection(X, ANCHORS, normalization=kind, similarity="l1")
+    normalize = fit_normalization(kind, ANCHORS)
+    parts = list(project_stream(X, ANCHORS, "l1", batch_size=6, normalization=normalize))
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-12)
+    out = project_into(np.empty((23, 7)), X, ANCHORS, "l1", batch_size=6, normalization=normalize)
+    np.testing.assert_allclose(out, expected, atol=1e-12)
 
 
 def test_an_iterable_of_batches_is_taken_lazily() -> None:

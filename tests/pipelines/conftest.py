@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +57,24 @@ def short_films(monkeypatch: pytest.MonkeyPatch) -> None:
     """Films of a few small frames."""
     monkeypatch.setattr(films, "_FRAMES", 6)
     monkeypatch.setattr(video, "_FILM_TILE", 8)
+
+
+@pytest.fixture
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that works on nothing, and two nodes of one processor and what passes for a GPU."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'rlstitch[ray]'")
+    from ray.cluster_utils import Cluster
+
+    scratch = Path(tempfile.mkdtemp(prefix="r"))  # pytest's own folder is too long a path for Ray's sockets
+    monkeypatch.setenv("TMPDIR", str(scratch))  # where tasks make their folders
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    store = 80 * 2**20
+    head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = [cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=store) for _ in range(2)]
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    yield cluster, nodes, scratch
+    ray.shutdown()
+    cluster.shutdown()
+    shutil.rmtree(scratch, ignore_errors=True)

@@ -18,6 +18,22 @@ def double(number: int) -> dict[str, object]:
     return {"twice": 2 * number, "threads": os.environ["OMP_NUM_THREADS"], "command": sys.argv, "process": os.getpid()}
 
 
+def half_way(path: str) -> str:
+    """Report one unit of two, and wait until a file is there."""
+    report(1, 2)
+    while not Path(path).exists():
+        time.sleep(0.02)
+    return "all the way"
+
+
+def meet(mine: str, other: str) -> str:
+    """Wait for another task that runs at the same time; returns the GPUs that this one sees."""
+    Path(mine).touch()
+    while not Path(other).exists():
+        time.sleep(0.02)
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def refuse(reason: str) -> None:
     raise InvalidInputError(reason)
 
@@ -43,8 +59,8 @@ def killed_at_first(folder: str, times: int) -> int:
 
 def wait_for(path: str, started: str, ended: str) -> str:
     """Wait until a file is there; Ctrl-C leaves a mark."""
-    Path(started).touch()
     try:
+        Path(started).touch()  # in here: Ctrl-C may follow at once
         while not Path(path).exists():
             time.sleep(0.02)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ PRESETS = {
     "minigrid-doorkey-6x6": "MiniGrid-DoorKey-6x6-v0",
     "minigrid-empty-random-6x6": "MiniGrid-Empty-Random-6x6-v0",
     "minigrid-lavagap": "MiniGrid-LavaGapS5-v0",
+    "minigrid-lavagap-s7": "MiniGrid-LavaGapS7-v0",
     "minigrid-simplecrossing": "MiniGrid-SimpleCrossingS9N1-v0",
     "minigrid-unlock": "MiniGrid-Unlock-v0",
 }

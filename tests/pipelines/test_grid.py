@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,13 @@ def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> No
     assert (plan.seconds, plan.unknown) == (100.0, 2)
     assert "about 50 s on 2 worker(s) and an unknown time for 2 runs" in str(plan)
     assert plan.size == pytest.approx(2 * sum(f.stat().st_size for f in Path("agents/some-s7").iterdir()), rel=0.01)
+    assert re.search(r"; [\d.]+ MB, of [\d,]+ MB that are free$", str(plan))
+    assert "MB, which is more than 0 MB that are free" in str(replace(plan, free=0))
+    # One was cut off after its checkpoint at 300 steps.
+    Path(f"runs/{states[0].run.key}/checkpoints/{300:012d}").mkdir(parents=True)
+    begun = grid_states(grid)
+    assert begun[0].state == "begun"
+    assert plan_grid(begun, workers=2).seconds == 70.0
     done = [RunState(entry.run, "done") for entry in states]
     assert str(plan_grid(done, workers=2)).endswith("4 runs: 4 done\nnothing to do")
 

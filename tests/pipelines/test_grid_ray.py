@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,13 @@ from rlstitch.errors import InvalidInputError, MissingExtraError
 from rlstitch.pipelines import grid_ray
 from rlstitch.pipelines.grid import run_grid
 from rlstitch.pipelines.grid_config import load_grid
-from rlstitch.pipelines.grid_ray import fetch, run_tasks_on_ray
+from rlstitch.pipelines.grid_files import fetch
+from rlstitch.pipelines.grid_node import interrupted_once
+from rlstitch.pipelines.grid_ray import run_tasks_on_ray
 from rlstitch.pipelines.grid_runner import Progress, Task
 from rlstitch.pipelines.train import train
+from rlstitch.storage.locks import exclusive_lock
 
-HERE = Path(__file__).parent
 GRID = """
 axes: {seed: [1, 2, 3]}
 set:
@@ -38,31 +38,11 @@ resources: {cpus: 1}
 """
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that works on nothing, and two nodes of one processor each."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'rlstitch[ray]'")
-    from ray.cluster_utils import Cluster
-
-    scratch = Path(tempfile.mkdtemp(prefix="r"))  # pytest's own folder is too long a path for Ray's sockets
-    monkeypatch.setenv("TMPDIR", str(scratch))  # where tasks make their folders
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    store = 80 * 2**20
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store})
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-    yield cluster, nodes, scratch
-    ray.shutdown()
-    cluster.shutdown()
-    shutil.rmtree(scratch, ignore_errors=True)
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_a_lost_node_loses_no_run(cluster, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_cluster, nodes, scratch = cluster
+def test_a_lost_node_loses_no_run(ray_cluster, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_cluster, nodes, scratch = ray_cluster
     Path("some.yaml").write_text(GRID)
     grid = load_grid("some.yaml")
     killed: list[Any] = []
@@ -79,6 +59,31 @@ def test_a_lost_node_loses_no_run(cluster, workplace: Path, monkeypatch: pytest.
     assert list(scratch.glob("rlstitch-*/work")), "the lost task left its folder behind"
     assert all(Path(f"runs/{run.key}/curve.json").is_file() for run in grid.runs)
     assert run_grid(grid, ray="auto").trained == 0
+
+    # What a task reports is heard while it runs.
+    def go_on(progress: Progress) -> None:
+        if progress.running.get("half") == (1, 2):
+            Path("go").touch()
+
+    half = Task("half", "grid_tasks:half_way", {"path": str(workplace / "go")})
+    assert [outcome.value for outcome in run_tasks_on_ray([half], address="auto", on_progress=go_on)] == ["all the way"]
+
+    # One node is left: two tasks that take half of its GPU each run at the same time and see the same one.
+    one, other = (str(workplace / name) for name in ("one", "other"))
+    pair = [
+        Task("one", "grid_tasks:meet", {"mine": one, "other": other}),
+        Task("other", "grid_tasks:meet", {"mine": other, "other": one}),
+    ]
+    shares = run_tasks_on_ray(pair, address="auto", cpus=0.5, gpus=0.5)
+    assert [outcome.value for outcome in shares] == ["0", "0"]
+
+    # What another process did meanwhile is not done again.
+    lock = Path("a.lock")
+    in_the_meantime = [Task("crash", "grid_tasks:crash", {}, lock=lock)]
+    (outcome,) = run_tasks_on_ray(in_the_meantime, address="auto", known=lambda key: {"found": key})
+    assert (outcome.state, outcome.value) == ("done", {"found": "crash"})
+    with exclusive_lock(lock, "it"):  # it can be taken again
+        pass
     outcomes = run_tasks_on_ray(
         [
             Task(name, f"grid_tasks:{name}", {"reason": "no"} if name == "refuse" else {})
@@ -90,6 +95,17 @@ def test_a_lost_node_loses_no_run(cluster, workplace: Path, monkeypatch: pytest.
         ("failed", "no"),
         ("failed", "a fault of the program"),
     ]
+
+    # Ctrl-C while one task is at work and two wait: it ends as it thinks right, and what it wrote comes back.
+    def interrupt(progress: Progress) -> None:
+        if Path("started").exists():
+            raise KeyboardInterrupt
+
+    marks = {"path": "never", "started": str(workplace / "started"), "ended": "ended"}
+    waiting = [Task(key, "grid_tasks:wait_for", marks) for key in "abc"]
+    outcomes = run_tasks_on_ray(waiting, address="auto", partial=True, on_progress=interrupt)
+    assert [outcome.state for outcome in outcomes] == ["interrupted"] * 3
+    assert Path("ended").is_file()
 
     (workplace / "here").mkdir()
     monkeypatch.chdir(workplace / "here")
@@ -117,3 +133,16 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"rlstitch\[ray\]"):
         grid_ray.run_tasks_on_ray([], address="auto")
+
+
+def test_a_task_is_interrupted_once() -> None:
+    """Ray interrupts again and again; what a task saves then must not be lost."""
+    before, saved = signal.getsignal(signal.SIGINT), []
+    with interrupted_once():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+            saved.append("all")
+    assert saved == ["all"]
+    assert signal.getsignal(signal.SIGINT) is before

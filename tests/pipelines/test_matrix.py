@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from stitch_samples import untrained
 
-from rlstitch.agents.artefact import save_agent
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
 from rlstitch.pipelines import matrix as pipeline
@@ -19,15 +21,16 @@ from rlstitch.pipelines import matrix_cells
 from rlstitch.pipelines.matrix import open_work, run_matrix
 from rlstitch.pipelines.matrix_plan import Options, cell_identity, native_identity, plan_matrix
 from rlstitch.pipelines.matrix_table import assemble
-from rlstitch.pipelines.matrix_text import ProgressLine
+from rlstitch.pipelines.matrix_text import ProgressLine, terminal_text
 from rlstitch.pipelines.stitch import stitch
-from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.shared_encoder import evaluate_together
 from rlstitch.rollouts.statistics import iqm
 from rlstitch.storage import read_json, write_json
 from rlstitch.storage.locks import exclusive_lock
 
 HERE = Path("here")
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
+BOTH = "[rg]*e*"  # red and green, and none of the agents that come with the package
 FAST = {"episodes": 4, "pairs": 24, "methods": ("naive", "affine")}
 
 
@@ -170,8 +173,8 @@ def test_a_pair_without_a_common_world_is_refused_with_the_reason(two, stored):
     assert "no common observations" in rows["full", "red", "affine"].reason  # seen before any rollout
     assert "takes the full view" in rows["red", "full", "affine"].reason  # seen when pairs are gathered
     assert len(read_json(result.folder / "matrix.json")["refused"]) == 4
-    assert "1 pairs have no common world: MiniGrid-Empty-6x6-v0 and" in str(result)
-    assert "affine: 1 cells refused, as: agent 'full' takes the full view" in str(result)
+    assert "2 cells refused (naive 1, affine 1), as full -> red: MiniGrid-Empty-6x6-v0 and" in str(result)
+    assert "2 cells refused (naive 1, affine 1), as red -> full: agent 'full' takes the full view" in str(result)
 
 
 def test_a_method_that_cannot_join_two_agents_is_refused_once_and_others_are_not(stored):
@@ -185,27 +188,79 @@ def test_a_method_that_cannot_join_two_agents_is_refused_once_and_others_are_not
     assert open_work(result.plan, result.folder) == []
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(two, monkeypatch: pytest.MonkeyPatch):
-    played = []
+def test_refusals_of_one_kind_are_one_line_and_all_of_them_are_on_the_disk(stored):
+    for width in (20, 21, 22):
+        stored(f"wide-{width}", seed=width, encoder__latent_dim=width)
+    result = run_matrix(["wide-*"], episodes=2, pairs=24, methods=("naive", "relative"))
+    lines = [line for line in str(result).splitlines() if "refused" in line]
+    assert len(lines) == 2
+    assert "6 cells refused (naive 6), as wide-20 -> wide-21: the encoder of 'wide-20' gives latents" in "".join(lines)
+    assert "6 cells refused (relative 6), as wide-20 -> wide-21: agent 'wide-20' is absolute" in "".join(lines)
+    assert sum("refused" in line for line in (result.folder / "summary.md").read_text().splitlines()) == 2
+    assert len(read_json(result.folder / "matrix.json")["refused"]) == 12
 
-    def interrupted(*args, **kwargs):
-        played.append(1)
-        if len(played) > 4:  # three baselines or so, then a cell
-            raise KeyboardInterrupt
-        return evaluate(*args, **kwargs)
+
+def test_a_pattern_stands_for_trained_agents_unless_others_are_named_or_asked_for(two):
+    stitch("red", "green", name="red-stitched", episodes=1, pairs=24)
+    made = load_agent("red")
+    card = made.card.model_copy(update={"method": "relativized"})
+    save_agent(Agent(made.encoder, made.controller, card), Path("agents/red-relativized"))
+
+    def names(*patterns, **options):
+        return [member.name for member in plan_matrix(patterns, ["affine"], Options(), **options).members]
+
+    assert names(BOTH) == ["green", "red"]
+    assert names(BOTH, "red-stitched") == ["green", "red", "red-stitched"]
+    assert names(BOTH, derived=True) == ["green", "red", "red-relativized", "red-stitched"]
+    assert names(BOTH, derived=True, without=["*-stitched"]) == ["green", "red", "red-relativized"]
+    assert names(BOTH, "red-stitched", without=["red-*"]) == ["green", "red", "red-stitched"]
+    plan = plan_matrix([BOTH], ["affine"], Options())
+    assert plan.left_out == ("red-relativized", "red-stitched")
+    assert "2 stitched or relativized agents left out, as red-relativized" in terminal_text(
+        plan, assemble(plan, Path("nowhere")), Path("nowhere")
+    )
+    with pytest.raises(InvalidInputError, match=r"found none by red-\* \(2 stitched or relativized agents left out"):
+        names("red-*")
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(two, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*args, **options):
+        yield next(evaluate_together(*args, **options))
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(matrix_cells, "evaluate", interrupted)
+        patch.setattr(matrix_cells, "evaluate_together", interrupted)
         first = run_matrix(["red", "green"], **FAST)
     assert first.interrupted
     assert not first.complete
     assert read_json(first.folder / "matrix.json")["complete"] is False
     assert "missing; the same command goes on" in str(first)
     before = written(first.folder)
-    assert len(before) == 4
+    assert len(before) == 4  # two natives, random actions, a cell
     again = run_matrix(["red", "green"], **FAST)
     assert again.complete
     assert {name: stamp for name, stamp in written(again.folder).items() if name in before} == before
+
+
+def test_cells_that_are_played_together_are_those_that_are_played_alone(finished, monkeypatch: pytest.MonkeyPatch):
+    together = assemble(finished, HERE)
+    with monkeypatch.context() as patch:
+        patch.setattr(matrix_cells, "can_share", lambda world: False)
+        assert run_matrix(["red", "green"], out=Path("alone"), **FAST).figures == together
+    for limit in ("_TOGETHER", "_NUMBERS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(matrix_cells, limit, 1)
+            assert run_matrix(["red", "green"], out=Path(limit), **FAST).figures == together
+
+
+def test_one_cell_that_cannot_be_played_does_not_spoil_those_beside_it(two, stored):
+    blue = stored("blue", seed=3, variation="blue")
+    with torch.no_grad():
+        blue.controller.action_head.weight.fill_(3e38)  # finite, but its scores are not
+    save_agent(blue, Path("agents/blue"), force=True)
+    rows = rows_of(run_matrix(["red", "green", "blue"], **FAST))
+    assert {row.state for (_, policy, _), row in rows.items() if policy == "blue"} <= {"refused", "missing"}
+    assert rows["red", "green", "affine"].state == rows["green", "red", "naive"].state == "done"
 
 
 def test_a_second_run_on_one_folder_is_told_who_holds_it(two):
@@ -228,7 +283,7 @@ def test_an_agent_that_cannot_be_read_fails_its_tasks_only(two, stored, monkeypa
     plan = plan_matrix(["red", "green", "blue"], FAST["methods"], Options(4, 24))
     weights = Path("agents/blue/encoder.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1])
-    monkeypatch.setattr(pipeline, "plan_matrix", lambda *args: plan)
+    monkeypatch.setattr(pipeline, "plan_matrix", lambda *args, **options: plan)
     result = run_matrix(["red", "green", "blue"], **FAST)
     assert result.failed
     assert all("encoder.safetensors" in outcome.error for outcome in result.failed)

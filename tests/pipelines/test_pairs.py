@@ -27,7 +27,7 @@ def test_the_pairs_command_writes_what_stitch_takes(two, workplace: Path, capsys
     assert main(f"{STITCH} --pairs mine.npz --method robust --name own".split()) == 0
     out = capsys.readouterr().out
     assert "24 pairs of 30 distinct views; on 6 held out" in out
-    assert "then fitted again on all of them" in out
+    assert "the map was then fitted on all of them" in out
     assert load_agent("own").card.method == "robust"
 
 

@@ -76,7 +76,7 @@ def test_images_quick_shows_its_claim_and_writes_it_all(capsys: pytest.CaptureFi
     assert best > accuracy["absolute"] + 0.5
     assert accuracy["relative whitened"] > accuracy["absolute"] + 0.5
     cells = rows_of(folder / "cells.csv")
-    assert len(cells) == 3 * 3 * 2 * 10
+    assert len(cells) == 3 * 3 * 2 * 13
     assert all(cell["encoder seed"] != cell["head seed"] for cell in cells)
     found = [float(cell["accuracy"]) for cell in cells if cell["method"] == "affine"]
     assert accuracy["affine"] == pytest.approx(np.mean(found))

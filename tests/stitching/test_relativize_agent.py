@@ -12,6 +12,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.stitching.diagnostics import action_change
 from rlstitch.stitching.relativize import Relativized, relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 
@@ -119,3 +120,33 @@ def test_visited_states_are_those_of_the_agents_own_world():
     assert (states != visited_states(agent, count=70, num_envs=8, seed=5)).any()
     floor = (states == (40, 130, 40)).all(axis=-1)
     assert floor.any()
+
+
+def test_a_view_that_is_met_once_is_learned_too(red, images):
+    """A rare view decides as much as a common one where one wrong step is the last."""
+    states = np.concatenate([np.repeat(images[:1], 4000, axis=0), images])
+    options = {"anchor_set": IDENTITY, "steps": 300, "noise": 0.05}
+    often, once = (relativize_agent(red, images, shown, **options) for shown in (images, states))
+    assert often.distinct_views == once.distinct_views == len(images)
+    assert _change(once.agent, red, images) < 1.7 * _change(often.agent, red, images)
+
+
+def test_what_is_reported_comes_from_views_that_were_not_distilled_on(red, images):
+    """Many steps on few views fit those by heart; the report must not be taken from them."""
+    made = relativize_agent(
+        red, images[:8], np.repeat(images, 9, axis=0), anchor_set=IDENTITY, steps=500, learning_rate=0.01, noise=0.0
+    )
+    assert made.kl > 2 * _change(made.agent, red, images)
+
+
+def _change(one: Agent, two: Agent, images: np.ndarray) -> float:
+    return action_change(
+        one.controller,
+        one.controller.action_parameters(one.encode(images)),
+        two.controller.action_parameters(two.encode(images)),
+    )[1]
+
+
+def test_one_view_alone_is_refused(red, images):
+    with pytest.raises(InvalidInputError, match="2 or more distinct views to distil on, found 1"):
+        relativize_agent(red, images[:24], np.repeat(images[:1], 30, axis=0), **QUICK)

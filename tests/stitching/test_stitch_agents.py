@@ -39,7 +39,7 @@ def test_naive_with_itself_is_the_agent_itself(red, pair, images):
     np.testing.assert_array_equal(logits(found.agent, images), logits(red, images))
     report = found.report
     assert (report.action_agreement, report.kl, report.residual, report.r2) == (1.0, 0.0, 0.0, 1.0)
-    assert (report.pairs, report.condition_number) == (0, None)
+    assert (report.pairs, report.condition_number, report.rank) == (0, None, None)
 
 
 @pytest.mark.parametrize("method", TRANSLATIONS)
@@ -189,6 +189,14 @@ def test_where_there_are_no_other_views_a_map_is_judged_first_and_then_fitted_on
     for found, expected in ((partial, fit_map("affine", some.x, some.y)), (full, whole)):
         assert isinstance(found.agent.encoder, TranslatedEncoder)
         assert unlike_weights(found.agent.encoder.translation, expected) == []
+
+
+def test_pairs_of_other_agents_are_refused(red, pair):
+    pairs = pair(red, red)
+    wide = LatentPairs(pairs.x, pairs.y.repeat(1, 2), pairs.x_held, pairs.y_held.repeat(1, 2), pairs.distinct_views)
+    expected = f"y holds latents of width {2 * WIDTH}, agent 'red' gives {WIDTH}; gather the pairs of these two agents"
+    with pytest.raises(IncompatibleError, match=re.escape(expected)):
+        stitch_agents(red, red, wide)
 
 
 def test_widths_may_differ_for_a_translation_but_not_for_naive(red, pair):

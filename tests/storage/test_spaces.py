@@ -167,6 +167,8 @@ def test_a_space_is_not_a_translation(tmp_path: Path) -> None:
 
 def test_columns_become_a_space() -> None:
     columns = {"key": [3, 1], "latent": [[1.0, 2.0], [3.0, 4.5]], "text": ["x", "y"]}
+    exact = {"key": ["a"], "latent": np.array([[1 / 3, 2 / 3]])}
+    assert space_from_dataset(exact).vectors.tolist() == exact["latent"].tolist()
     space = space_from_dataset(columns, name="text")
     assert space.keys == ("3", "1")
     np.testing.assert_array_equal(space.vectors, columns["latent"])
@@ -182,9 +184,13 @@ def test_a_dataset_comes_back_as_it_was() -> None:
         with pytest.raises(MissingExtraError, match=r"rlstitch\[datasets\]"):
             space_to_dataset(make_space())
         return
-    for space in (make_space(), make_space("torch")):
+    exact = LatentSpace(np.random.default_rng(0).normal(size=(3, 2)), ("a", "b", "c"))
+    for space in (make_space(), make_space("torch"), exact):
         dataset = space_to_dataset(space, vectors="z", keys="id")
         assert dataset.column_names == ["id", "z"]
         found = space_from_dataset(dataset, vectors="z", keys="id", name="vision")
         assert found.keys == space.keys
         np.testing.assert_array_equal(found.vectors, np.asarray(space.vectors))
+        assert str(found.vectors.dtype) == str(space.vectors.dtype).removeprefix("torch.")
+    half = LatentSpace(torch.ones(2, 3, dtype=torch.bfloat16))
+    assert space_from_dataset(space_to_dataset(half)).vectors.dtype == np.float32

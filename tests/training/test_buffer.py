@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from rlstitch.training.buffer import DistinctObservations, DistinctRolloutBuffer, identities
+from rlstitch.rollouts.distinct import identities
+from rlstitch.training.buffer import DistinctObservations, DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
 
 STEPS, ENVS = 16, 4

@@ -144,10 +144,12 @@ class RelativeEncoder(nn.Module):
 
     The anchors' embeddings are buffers, and the normalization's statistics are those of the anchors
     (arXiv 2209.15430, eq. 1; for agents arXiv 2404.12917). No gradient flows into the anchors: they follow the
-    encoder by `update_anchors`.
+    encoder by `update_anchors`. Several similarities, joined by `+`, stand side by side, each in units of its own
+    deviation among the anchors (a product of projections, arXiv 2310.01211): `(N, anchors * similarities)`.
     """
 
     anchors: Tensor
+    scales: Tensor
 
     def __init__(self, base: Encoder, spec: RelativeSpec) -> None:
         super().__init__()
@@ -157,16 +159,19 @@ class RelativeEncoder(nn.Module):
         # Statistics of no anchors yet: an identity of the right shape, replaced by `set_anchors` or by loading.
         if spec.normalization not in NORMALIZATIONS:
             raise UnknownNameError("normalization", spec.normalization, NORMALIZATIONS)
-        if spec.similarity not in SIMILARITIES:
-            raise UnknownNameError("similarity", spec.similarity, SIMILARITIES)
+        for similarity in spec.similarities:
+            if similarity not in SIMILARITIES:
+                raise UnknownNameError("similarity", similarity, SIMILARITIES)
+        if len(spec.similarities) > 1:
+            self.register_buffer("scales", torch.ones(len(spec.similarities)))
         self.normalization = Normalization.from_spec(
             {"kind": spec.normalization, "width": base.latent_dim, "mixes": spec.normalization in _MIXING}
         )
 
     @property
     def latent_dim(self) -> int:
-        """Number of anchors."""
-        return self._spec.anchors
+        """Number of anchors, times that of similarities."""
+        return self._spec.width
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -193,6 +198,9 @@ class RelativeEncoder(nn.Module):
         self.normalization = fit_normalization(
             self._spec.normalization, self.anchors, shrinkage=self._spec.shrinkage
         ).to(self.anchors.device)
+        if len(self._spec.similarities) > 1:
+            among = [part.std().clamp_min(1e-6) for part in self._similarities(self.normalization(self.anchors))]
+            self.scales.copy_(torch.stack(among))
 
     @torch.no_grad()
     def update_anchors(self, images: Tensor, alpha: float) -> float:
@@ -212,11 +220,15 @@ class RelativeEncoder(nn.Module):
         return float(drift)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode float images `(N, C, H, W)` in [0, 1] as similarities `(N, anchors)`."""
-        similarities: Tensor = project(
-            self.normalization(self.base(images)), self.normalization(self.anchors), self._spec.similarity
-        )
-        return similarities
+        """Encode float images `(N, C, H, W)` in [0, 1] as similarities `(N, latent_dim)`."""
+        parts = self._similarities(self.normalization(self.base(images)))
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([part / scale for part, scale in zip(parts, self.scales, strict=True)], dim=1)
+
+    def _similarities(self, latents: Tensor) -> list[Tensor]:
+        anchors = self.normalization(self.anchors)
+        return [project(latents, anchors, similarity) for similarity in self._spec.similarities]
 
 
 class TranslatedEncoder(nn.Module):
@@ -300,7 +312,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
         InvalidInputError: where the images are too small, or `latent_dim` is none that the architecture can have.
     """
     if isinstance(spec, RelativeSpec):
-        return spec.anchors
+        return spec.width
     if isinstance(spec, ExtractorSpec):
         return spec.latent_dim
     if not isinstance(spec, CNNSpec):

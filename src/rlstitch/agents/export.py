@@ -33,7 +33,7 @@ Input: TypeAlias = Literal["uint8", "float32"]
 SUFFIXES: dict[str, str] = {"torch-export": ".pt2", "safetensors": ".safetensors"}
 TOLERANCE = 1e-5
 """Greatest difference of outputs that an export may have, in units of the greatest output (1 where that is less)."""
-_NOT_TRACEABLE = ("geodesic", "mahalanobis")  # a search in a graph; a fit that looks at values
+_NOT_TRACEABLE = ("geodesic",)  # a search in a graph
 _KIND = "rlstitch agent"
 _VERSION = "1"
 
@@ -69,15 +69,28 @@ class _Plain(nn.Module):
         return parameters, values
 
 
+class _Similarities(nn.Module):
+    """What a relative encoder does to normalised latents."""
+
+    def __init__(self, encoder: RelativeEncoder) -> None:
+        super().__init__()
+        names = str(encoder.spec()["similarity"]).split("+")
+        if refused := [name for name in names if name in _NOT_TRACEABLE]:
+            raise InvalidInputError(f"similarity: a torch.export program cannot hold {refused[0]!r}; use safetensors")
+        # The anchors are normalised already: the layers' own normalization stays the identity.
+        anchors = encoder.normalization(encoder.anchors)
+        self._parts = nn.ModuleList([RelativeProjection(anchors, similarity=name) for name in names])
+        self._scales = encoder.scales.tolist() if len(names) > 1 else [1.0]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        parts = [part(latents) / scale for part, scale in zip(self._parts, self._scales, strict=True)]
+        return torch.cat(parts, dim=1)
+
+
 def _traceable(encoder: Encoder) -> nn.Module:
     """The encoder without the checks of values, which a program cannot hold."""
     if isinstance(encoder, RelativeEncoder):
-        similarity = str(encoder.spec()["similarity"])
-        if similarity in _NOT_TRACEABLE:
-            raise InvalidInputError(f"similarity: a torch.export program cannot hold {similarity!r}; use safetensors")
-        # Its anchors are normalised already: the layer's own normalization stays the identity.
-        relate = RelativeProjection(encoder.normalization(encoder.anchors), similarity=similarity)
-        return nn.Sequential(_traceable(encoder.base), encoder.normalization, relate)
+        return nn.Sequential(_traceable(encoder.base), encoder.normalization, _Similarities(encoder))
     if isinstance(encoder, TranslatedEncoder):
         return nn.Sequential(_traceable(encoder.base), encoder.translation)
     return encoder

@@ -56,6 +56,16 @@ class RelativeSpec(_Spec):
     anchor_set: str = Field(default="", max_length=64, pattern=r"^[0-9a-f]*$")
     """Identity of the anchor set (sha256); two relative agents fit only if it is equal."""
 
+    @property
+    def similarities(self) -> tuple[str, ...]:
+        """Names of the similarities, in the order in which they stand side by side."""
+        return tuple(self.similarity.split("+"))
+
+    @property
+    def width(self) -> int:
+        """Width of the latents."""
+        return self.anchors * len(self.similarities)
+
 
 class TranslatedSpec(_Spec):
     """The encoder of a stitched agent: a base encoder, then a translation into another agent's latent space."""

@@ -19,8 +19,8 @@ class Demo:
     """Seed of everything."""
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
     """Where the demo writes; an older demo there is replaced."""
-    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-doorkey"
-    """What to train on; minigrid-doorkey-6x6 is harder and takes longer."""
+    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap-s7"
+    """What to train on: a preset or a config file."""
 
     def run(self) -> int:
         """Run the demo, and print the table and where the report lies."""

@@ -28,7 +28,7 @@ class RunStudy:
     """Run a study, and write its table and resolved config under runs/."""
 
     study: Annotated[Positional[str], arg(metavar="STUDY")]
-    """Name of the study: images-classification, word-embeddings."""
+    """Name of the study: images-classification, word-embeddings, graphs-nodes, ...; `rlstitch latent list` has all."""
     quick: bool = False
     """A small version that takes seconds."""
     data: Annotated[Path | None, arg(metavar="FOLDER")] = None

@@ -16,6 +16,7 @@ from tyro.conf import OmitSubcommandPrefixes, subcommand
 
 from rlstitch.cli.console import complain, say
 from rlstitch.cli.demo import Demo
+from rlstitch.cli.diagnose import Diagnose
 from rlstitch.cli.evaluate import Evaluate
 from rlstitch.cli.export import Export
 from rlstitch.cli.grid import Grid
@@ -25,6 +26,7 @@ from rlstitch.cli.list import List
 from rlstitch.cli.matrix import Matrix
 from rlstitch.cli.pairs import Pairs
 from rlstitch.cli.relativize import Relativize
+from rlstitch.cli.report import Report
 from rlstitch.cli.show import Show
 from rlstitch.cli.stitch import Stitch
 from rlstitch.cli.train import Train
@@ -34,7 +36,9 @@ Command: TypeAlias = (
     Annotated[Train, subcommand("train")]
     | Annotated[Grid, subcommand("grid")]
     | Annotated[Stitch, subcommand("stitch")]
+    | Annotated[Diagnose, subcommand("diagnose")]
     | Annotated[Matrix, subcommand("matrix")]
+    | Annotated[Report, subcommand("report")]
     | Annotated[Pairs, subcommand("pairs")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Relativize, subcommand("relativize")]

@@ -29,27 +29,47 @@ class Matrix:
     """Take the most likely action instead of drawing one."""
     workers: Annotated[int, arg(metavar="NUMBER")] = 1
     """Processes that measure cells at once."""
+    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """Measure on a Ray cluster: auto, local (starts one here), or an address."""
+    cpus: Annotated[float, arg(metavar="NUMBER")] = 1
+    """On Ray: processors that a task occupies, and its threads."""
+    shared: bool = False
+    """On Ray: every node sees the folders of agents and cells, so that no files are sent."""
     same_seed: bool = False
     """Count pairs of agents of one seed in the means, too."""
+    without: Annotated[str, arg(metavar="NAME,...")] = ""
+    """Agents to leave out of those that a name with * fits: names, separated by commas, with * too."""
+    derived: bool = False
+    """Let names with * fit stitched and relativized agents, too."""
+    worlds: Annotated[str, arg(metavar="WORLD,...")] = "cell"
+    """Where every cell is played, separated by commas: cell (the encoder's look, the controller's task), LOOK,
+    LOOK/TASK."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Where cells and tables are kept; runs/matrix-<hash> where not given."""
 
     def run(self) -> int:
         """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""
+        from rlstitch.pipelines.grid_config import build_resources
         from rlstitch.pipelines.matrix import run_matrix
         from rlstitch.pipelines.matrix_text import ProgressLine
 
+        resources = build_resources(cpus=self.cpus, shared=self.shared) if self.ray else None
         line = ProgressLine()
         result = run_matrix(
             self.agents,
-            methods=[name.strip() for name in self.methods.split(",") if name.strip()],
+            methods=_names(self.methods),
             episodes=self.episodes,
             pairs=self.pairs,
             seed=self.seed,
             deterministic=self.greedy,
             workers=self.workers,
             same_seed=self.same_seed,
+            without=_names(self.without),
+            derived=self.derived,
+            worlds=_names(self.worlds),
             out=self.out,
+            ray=self.ray,
+            resources=resources,
             on_progress=line,
         )
         line.close()
@@ -60,3 +80,7 @@ class Matrix:
             complain("interrupted; the same command goes on")
             return 130
         return 1 if result.failed else 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -16,8 +16,10 @@ class Relativize:
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
-    anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "112"
+    anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "512"
     """An anchor set (identity or folder), or how many anchors to choose."""
+    similarity: Annotated[str, arg(metavar="NAME")] = "cosine"
+    """Of latents and anchors; several are joined by +, as in cosine+euclidean."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
@@ -36,6 +38,7 @@ class Relativize:
         result = relativize(
             self.agent,
             anchors=self.anchors,
+            similarity=self.similarity,
             episodes=self.episodes,
             seed=self.seed,
             name=self.name,

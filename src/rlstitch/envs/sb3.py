@@ -26,10 +26,12 @@ class StableBaselinesVecEnv(VecEnv):
     `terminal_observation`, `TimeLimit.truncated` (a limit was reached and the task was not over: the value of the last
     state counts), `episode` (`r`, `l`, `t`: return, length, seconds since the start) and `is_success`.
 
+    Rewards are multiplied by `reward_scale`; the returns in `episode` are not.
+
     Raises InvalidInputError where the environment resets in another mode or gives no images.
     """
 
-    def __init__(self, environment: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, environment: VectorEnv[Any, Any, Any], *, reward_scale: float = 1.0) -> None:
         mode = environment.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise InvalidInputError(f"environment: expected the autoreset mode SAME_STEP, found {mode}")
@@ -37,6 +39,7 @@ class StableBaselinesVecEnv(VecEnv):
         if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
             raise InvalidInputError(f"environment: expected images, a uint8 Box (H, W, C), found {space}")
         self.environment = environment
+        self._reward_scale = reward_scale
         self._start = time.perf_counter()
         self._actions: npt.NDArray[Any] | None = None
         height, width, channels = space.shape
@@ -79,7 +82,7 @@ class StableBaselinesVecEnv(VecEnv):
                 infos[row] = self._final_info(row, bool(truncations[row] and not terminations[row]), extra)
             self._returns[done] = 0
             self._lengths[done] = 0
-        return _channels_first(observations), rewards.astype(np.float32), done, infos
+        return _channels_first(observations), (rewards * self._reward_scale).astype(np.float32), done, infos
 
     def _final_info(self, row: int, truncated: bool, extra: dict[str, Any]) -> dict[str, Any]:
         info = {

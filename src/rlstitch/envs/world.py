@@ -114,7 +114,12 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
     from rlstitch.envs.registry import observation_kind
 
     encoder_kind, encoder_shape = observation_kind(encoder_world)
-    controller_kind, controller_shape = observation_kind(cell)
+    try:
+        controller_kind, controller_shape = observation_kind(cell)
+    except InvalidInputError as error:  # what shapes the encoder's observations is none for the other environment
+        raise IncompatibleError(
+            f"{encoder_world.environment} and {controller_world.environment} have no common observations: {error}"
+        ) from error
     if (encoder_kind, encoder_shape) != (controller_kind, controller_shape):
         raise IncompatibleError(
             f"{encoder_world.environment} and {controller_world.environment} have no common observations: the encoder "

@@ -93,6 +93,18 @@ def like(result: torch.Tensor, model: A) -> A:
     return result
 
 
+def follow(result: NDArray[Any], model: A) -> A:
+    """A NumPy result as the kind of `model`: a tensor on its device, or as it is."""
+    if isinstance(model, torch.Tensor):
+        return torch.from_numpy(np.ascontiguousarray(result)).to(model.device)
+    return result
+
+
+def to_numpy(x: Array) -> NDArray[Any]:
+    """A tensor as a NumPy array, without gradient; an array as it is."""
+    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+
+
 def same_width(x: torch.Tensor, other: torch.Tensor, name: str, other_name: str) -> None:
     """Raise InvalidInputError where the last dimensions differ."""
     if x.shape[-1] != other.shape[-1]:

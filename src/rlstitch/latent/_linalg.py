@@ -5,6 +5,8 @@ Their BLAS was never seen slower on the CPU than torch's, and is a seventh faste
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,27 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg import blas, lapack
 
+from rlstitch.latent._arrays import negligible
+
 # Below this many numbers in the first factor torch's lighter call wins.
 _SMALL = 10_000
-_ROWS = 256
+# Rows whose factors are made at once, and rows that are finished while they are in the cache.
+_BLOCK, _ROWS = 16_384, 256
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch work in one thread; also a decorator, for a fit whose work is done by the BLAS of other libraries.
+
+    Torch's threads wait for more by turning in circles, which takes the processors from the threads of the others: a
+    ridge fit of 3,000 pairs × 512 took twice to three times as long.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _by_torch(*factors: torch.Tensor) -> bool:
@@ -33,23 +53,41 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
 
 
-def triangular_product(x: torch.Tensor, center: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
-    """(x - center) @ lower for x (n, d), center (d,) and a lower triangular matrix (d, d)."""
-    if _by_torch(x, center, lower):
-        return (x - center) @ lower
-    multiply = blas.dtrmm if x.dtype == torch.float64 else blas.strmm
-    moved = np.ascontiguousarray(x.detach().numpy() - center.detach().numpy())
-    # Row-major arrays are the transposes of column-major ones: lower^T x^T, in place.
-    result = multiply(1.0, lower.detach().numpy().T, moved.T, overwrite_b=1)
-    return torch.from_numpy(result.T)
+def cosines(x: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+    """The cosines (n, k), in [-1, 1], of the rows of x (n, d) with those of units (k, d), whose length is 1; 0 for rows
+    of no length.
+    """
+    # Below this the squares in a norm have lost their digits.
+    smallest = negligible(x.dtype) ** 0.5
+    if _by_torch(x, units):
+        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        scaled = x / torch.where(norms > smallest, norms, torch.full_like(norms, torch.inf))
+        # Rounding may step past 1 by an ulp; clamp passes the gradient inside the bounds.
+        return (scaled @ units.T).clamp_(-1, 1)
+    rows = x.detach().numpy()
+    # Scaled after the product: that takes no copy of x, and is done while the result is in the cache.
+    result: NDArray[Any] = np.matmul(rows, units.detach().numpy().T)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > smallest)
+    for start in range(0, len(result), _ROWS):
+        block = result[start : start + _ROWS]
+        block *= scale[start : start + _ROWS]
+        np.clip(block, -1, 1, out=block)
+    return torch.from_numpy(result)
 
 
-def distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Euclidean distances (n, m) of x (n, d) and y (m, d) from inner products; 0, with gradient 0, where rounding left
+def distances(
+    x: torch.Tensor, y: torch.Tensor, center: torch.Tensor, lower: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Euclidean distances (n, m), from inner products, of (x - center) @ lower and y: x (n, d), center (d,), a lower
+    triangular matrix (d, d) or none, y (m, d), to which the same has been done. 0, with gradient 0, where rounding left
     nothing or less.
     """
-    if not _by_torch(x, y):
-        return torch.from_numpy(_plain_distances(x.detach().numpy(), y.detach().numpy()))
+    if not _by_torch(x, y, center):
+        triangle = None if lower is None else lower.detach().numpy()
+        found = _plain_distances(x.detach().numpy(), y.detach().numpy(), center.detach().numpy(), triangle)
+        return torch.from_numpy(found)
+    x = x - center if lower is None else (x - center) @ lower
     # The factor goes with the smaller side, and what follows is done in place.
     squared = (x @ (-2 * y).T).add_(_square_norm(x)[:, None]).add_(_square_norm(y))
     if not squared.requires_grad:
@@ -65,19 +103,27 @@ def _square_norm(x: torch.Tensor) -> torch.Tensor:
     return squared
 
 
-def _plain_distances(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+def _plain_distances(
+    x: NDArray[Any], y: NDArray[Any], center: NDArray[Any], lower: NDArray[Any] | None
+) -> NDArray[Any]:
     # SciPy's BLAS and NumPy alone: threads of two libraries that take turns wait for each other.
-    multiply = blas.dgemm if x.dtype == np.float64 else blas.sgemm
-    squared: NDArray[Any] = multiply(-2.0, y.T, x.T, trans_a=1).T
-    norms_x, norms_y = np.einsum("ij,ij->i", x, x)[:, None], np.einsum("ij,ij->i", y, y)
-    # What is done to a number is done while it is in the cache.
-    for start in range(0, len(x), _ROWS):
-        rows = squared[start : start + _ROWS]
-        rows += norms_x[start : start + _ROWS]
-        rows += norms_y
-        np.maximum(rows, 0, out=rows)
-        np.sqrt(rows, out=rows)
-    return squared
+    multiply, triangular = blas.get_blas_funcs(("gemm", "trmm"), (x,))
+    result: NDArray[Any] = np.empty((len(x), len(y)), x.dtype)
+    norms_y = np.einsum("ij,ij->i", y, y)
+    for start in range(0, len(x), _BLOCK):
+        moved = np.subtract(x[start : start + _BLOCK], center, order="C").T
+        if lower is not None:
+            # Row-major arrays are the transposes of column-major ones: lower^T x^T, in place.
+            moved = triangular(1.0, lower.T, moved, overwrite_b=1)
+        block = result[start : start + _BLOCK]
+        np.add(np.einsum("ji,ji->i", moved, moved)[:, None], norms_y, out=block)
+        multiply(-2.0, y.T, moved, trans_a=1, beta=1.0, c=block.T, overwrite_c=1)
+        # What is done to a number is done while it is in the cache.
+        for first in range(0, len(block), _ROWS):
+            rows = block[first : first + _ROWS]
+            np.maximum(rows, 0, out=rows)
+            np.sqrt(rows, out=rows)
+    return result
 
 
 def singular(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

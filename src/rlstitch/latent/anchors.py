@@ -1,7 +1,8 @@
 """Choosing anchors among points (n, d): every function returns k different row numbers (k,), int64, as the kind of
 `points`.
 
-Deterministic given the seed. Memory is linear in n.
+Anchors: Moschella et al. 2022 (2209.15430), section 3 and appendix A. Deterministic given the seed. Memory is linear in
+n.
 """
 
 from __future__ import annotations

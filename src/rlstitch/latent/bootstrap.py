@@ -8,21 +8,30 @@ known so far, then take the surest mutual matches as pairs, twice as many each r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import Array, require_between, require_count, require_positive, to_tensor
+from rlstitch.latent._arrays import (
+    A,
+    Array,
+    follow,
+    require_between,
+    require_count,
+    require_positive,
+    to_numpy,
+    to_tensor,
+)
 from rlstitch.latent._transport import sinkhorn, surest_matches
 from rlstitch.latent.normalization import unit_rows
 
 
 @dataclass(frozen=True)
-class BootstrappedAnchors:
-    """Discovered parallel anchors, and the pairing they imply.
+class BootstrappedAnchors(Generic[A]):
+    """Discovered parallel anchors, and the pairing they imply; arrays of the kind of x.
 
     `x_indices`, `y_indices` (k,) are the anchors, seeds first; `confidence` (k,) in [0, 1] is the share of a sample's
     transported mass that goes to its match, 1 for seeds. `matches` (n,) pairs every sample of x with one of y, with
@@ -35,17 +44,17 @@ class BootstrappedAnchors:
         (10, array([19, 18, 17, 16, 15]))
     """
 
-    x_indices: NDArray[np.int64]
-    y_indices: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    matches: NDArray[np.int64]
-    match_confidence: NDArray[np.float64]
+    x_indices: A
+    y_indices: A
+    confidence: A
+    matches: A
+    match_confidence: A
     rounds: int
     converged: bool
 
 
 def bootstrap_anchors(
-    x: Array,
+    x: A,
     y: Array,
     seeds: Array,
     k: int,
@@ -54,7 +63,7 @@ def bootstrap_anchors(
     epsilon: float = 0.05,
     rounds: int = 30,
     tolerance: float = 0.01,
-) -> BootstrappedAnchors:
+) -> BootstrappedAnchors[A]:
     """Grow the pairs `seeds` (s, 2), row indices into x (n, d_x) and y (m, d_y), to at most k parallel anchors.
 
     x and y need be neither paired nor equally many, but should hold much the same things: a sample without counterpart
@@ -91,7 +100,13 @@ def bootstrap_anchors(
         matches, pairs, done = found.matches, grown, done + 1
     confidence = np.where(np.arange(len(pairs)) < len(known), 1.0, found.confidence[pairs[:, 0]])
     return BootstrappedAnchors(
-        pairs[:, 0], pairs[:, 1], confidence, _with_seeds(matches, known), found.confidence, done, converged
+        x_indices=follow(pairs[:, 0], x),
+        y_indices=follow(pairs[:, 1], x),
+        confidence=follow(confidence, x),
+        matches=follow(_with_seeds(matches, known), x),
+        match_confidence=follow(found.confidence, x),
+        rounds=done,
+        converged=converged,
     )
 
 
@@ -105,7 +120,7 @@ def _unit_space(space: Array, name: str, center: bool) -> NDArray[np.float64]:
 
 
 def _checked_seeds(seeds: Array, n: int, m: int) -> NDArray[np.int64]:
-    pairs = np.asarray(seeds.detach().cpu() if isinstance(seeds, torch.Tensor) else seeds)
+    pairs = to_numpy(seeds)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) < 2 or pairs.dtype.kind not in "iu":
         raise InvalidInputError(f"seeds must be at least 2 pairs of indices (s, 2), found {pairs.dtype} {pairs.shape}")
     if pairs.min() < 0 or pairs[:, 0].max() >= n or pairs[:, 1].max() >= m:

@@ -8,6 +8,7 @@ same functions on y, found from a few functions (descriptors) known on both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 import scipy.sparse
@@ -15,15 +16,16 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import Array, require_count, to_tensor
+from rlstitch.latent._arrays import A, Array, follow, require_count, to_numpy, to_tensor
 from rlstitch.latent.retrieval import Metric, nearest
 
 _DENSE = 300  # below this many samples a dense eigensolver is quicker and sturdier
 
 
 @dataclass(frozen=True)
-class Eigenbasis:
-    """The k smoothest functions on n samples: `values` (k,) in [0, 2], rising; `functions` (n, k), orthonormal.
+class Eigenbasis(Generic[A]):
+    """The k smoothest functions on n samples: `values` (k,) in [0, 2], rising; `functions` (n, k), orthonormal; both in
+    float64.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -32,13 +34,13 @@ class Eigenbasis:
         ((20, 4), 0.0)
     """
 
-    values: NDArray[np.float64]
-    functions: NDArray[np.float64]
+    values: A
+    functions: A
 
 
 @dataclass(frozen=True)
-class FunctionalMap:
-    """`matrix` C (k_y, k_x) takes coefficients in x's basis to coefficients in y's.
+class FunctionalMap(Generic[A]):
+    """`matrix` C (k_y, k_x) takes coefficients in x's basis to those in y's; arrays of the kind of x's basis.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -48,31 +50,34 @@ class FunctionalMap:
         (1.0, (20, 2))
     """
 
-    matrix: NDArray[np.float64]
-    x_basis: Eigenbasis
-    y_basis: Eigenbasis
+    matrix: A
+    x_basis: Eigenbasis[A]
+    y_basis: Eigenbasis[A]
 
-    def transfer(self, functions: Array) -> NDArray[np.float64]:
+    def transfer(self, functions: Array) -> A:
         """Functions on x (n, q) to functions on y (m, q), smoothed by the two bases."""
         values = _functions(functions, "functions", len(self.x_basis.functions))
-        moved: NDArray[np.float64] = self.y_basis.functions @ (self.matrix @ (self.x_basis.functions.T @ values))
-        return moved
+        x_functions, y_functions, matrix = (
+            to_numpy(part) for part in (self.x_basis.functions, self.y_basis.functions, self.matrix)
+        )
+        return follow(y_functions @ (matrix @ (x_functions.T @ values)), self.matrix)
 
-    def matches(self) -> NDArray[np.int64]:
+    def matches(self) -> A:
         """For each sample of x the sample of y (n,) whose indicator function is nearest to its own, transferred."""
-        moved = self.x_basis.functions @ self.matrix.T
+        moved: A = self.x_basis.functions @ self.matrix.T
         return nearest(moved, self.y_basis.functions, 1, metric="euclidean").indices[:, 0]
 
     def similarity(self) -> float:
         """How near to an isometry the map is, in [0, 1]: 1 - ||off-diagonal of C^T C||^2 / ||C^T C||^2; 0 for a map of
         nothing. Says little of a refined map, which is orthogonal by construction.
         """
-        gram = self.matrix.T @ self.matrix
+        matrix = to_numpy(self.matrix)
+        gram = matrix.T @ matrix
         whole = float((gram**2).sum())
         return float((np.diag(gram) ** 2).sum()) / whole if whole > 0 else 0.0
 
 
-def laplacian_eigenbasis(x: Array, k: int, *, neighbours: int = 20, metric: Metric = "cosine") -> Eigenbasis:
+def laplacian_eigenbasis(x: A, k: int, *, neighbours: int = 20, metric: Metric = "cosine") -> Eigenbasis[A]:
     """The k lowest eigenvectors of the symmetric normalised Laplacian of the neighbour graph of x (n, d).
 
     Two samples are joined where either is among the `neighbours` nearest of the other. Memory O(n (neighbours + k)).
@@ -103,12 +108,17 @@ def laplacian_eigenbasis(x: Array, k: int, *, neighbours: int = 20, metric: Metr
         values, functions = scipy.sparse.linalg.eigsh(scaled, k=k, which="LA", v0=start)
         values, functions = 1 - values[::-1], functions[:, ::-1]
     signs = np.sign(functions[np.abs(functions).argmax(0), np.arange(k)])
-    return Eigenbasis(np.clip(values, 0.0, 2.0), functions * signs)
+    return Eigenbasis(follow(np.clip(values, 0.0, 2.0), x), follow(functions * signs, x))
 
 
 def fit_functional_map(
-    x_basis: Eigenbasis, y_basis: Eigenbasis, x_descriptors: Array, y_descriptors: Array, *, regularization: float = 0.1
-) -> FunctionalMap:
+    x_basis: Eigenbasis[A],
+    y_basis: Eigenbasis[A],
+    x_descriptors: Array,
+    y_descriptors: Array,
+    *,
+    regularization: float = 0.1,
+) -> FunctionalMap[A]:
     """The C that takes descriptors of x (n, q) to those of y (m, q) and commutes with the Laplacians.
 
     Minimises ||C A - B||^2 + r ||diag(v_y) C - C diag(v_x)||^2, A and B the descriptors' coefficients, row by row of C
@@ -131,20 +141,22 @@ def fit_functional_map(
         raise InvalidInputError(
             f"x_descriptors and y_descriptors must be equally many, found {first.shape[1]} and {second.shape[1]}"
         )
-    a, b = x_basis.functions.T @ _unit_columns(first), y_basis.functions.T @ _unit_columns(second)
+    a = to_numpy(x_basis.functions).T @ _unit_columns(first)
+    b = to_numpy(y_basis.functions).T @ _unit_columns(second)
     gram, cross = a @ a.T, b @ a.T
     size = float(np.trace(gram))
     if size <= 0:
         raise InvalidInputError("x_descriptors must hold a function that is not 0 everywhere, found none")
-    matrix = np.empty((len(y_basis.values), len(x_basis.values)))
-    for i, value in enumerate(y_basis.values):
-        penalty = regularization * size * (x_basis.values - value) ** 2
+    x_values, y_values = to_numpy(x_basis.values), to_numpy(y_basis.values)
+    matrix = np.empty((len(y_values), len(x_values)))
+    for i, value in enumerate(y_values):
+        penalty = regularization * size * (x_values - value) ** 2
         # The ridge settles directions that neither descriptors nor penalty determine.
         matrix[i] = np.linalg.solve(gram + np.diag(penalty + 1e-9 * size), cross[i])
-    return FunctionalMap(matrix, x_basis, y_basis)
+    return FunctionalMap(follow(matrix, x_basis.functions), x_basis, y_basis)
 
 
-def refine_functional_map(fitted: FunctionalMap, *, rounds: int = 10) -> FunctionalMap:
+def refine_functional_map(fitted: FunctionalMap[A], *, rounds: int = 10) -> FunctionalMap[A]:
     """Alternate between points and functions: match samples, then take the orthogonal C nearest to that matching.
 
     The iterative closest points of Ovsjanikov et al. 2012 in the spectral domain. Ends early when the matching rests.
@@ -157,13 +169,12 @@ def refine_functional_map(fitted: FunctionalMap, *, rounds: int = 10) -> Functio
         True
     """
     require_count(rounds, 10**4, "rounds", "rounds")
-    matches = fitted.matches()
+    matches = to_numpy(fitted.matches())
+    x_functions, y_functions = to_numpy(fitted.x_basis.functions), to_numpy(fitted.y_basis.functions)
     for _ in range(rounds):
-        left, _, right = np.linalg.svd(
-            fitted.y_basis.functions[matches].T @ fitted.x_basis.functions, full_matrices=False
-        )
-        fitted = FunctionalMap(left @ right, fitted.x_basis, fitted.y_basis)
-        again = fitted.matches()
+        left, _, right = np.linalg.svd(y_functions[matches].T @ x_functions, full_matrices=False)
+        fitted = FunctionalMap(follow(left @ right, fitted.matrix), fitted.x_basis, fitted.y_basis)
+        again = to_numpy(fitted.matches())
         if np.array_equal(again, matches):
             break
         matches = again

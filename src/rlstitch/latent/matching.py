@@ -10,13 +10,14 @@ pairs come out of a `Matching` only past a threshold that the caller names.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.latent._arrays import Array, require_count, require_positive, to_tensor
+from rlstitch.latent._arrays import A, Array, follow, require_count, require_positive, to_numpy, to_tensor
 from rlstitch.latent._transport import load_pot, sinkhorn, surest_matches
 from rlstitch.latent.normalization import unit_rows
 
@@ -24,8 +25,8 @@ _PROFILE = 256  # quantiles of a sample's similarities that describe it
 
 
 @dataclass(frozen=True)
-class Matching:
-    """A proposed matching of x (n) with y (m), and reasons to believe it or not.
+class Matching(Generic[A]):
+    """A proposed matching of x (n) with y (m), and reasons to believe it or not; arrays of the kind of x.
 
     `matches` (n,); `mutual` (c, 2) are the pairs that both sides prefer, those with the largest share of their mass on
     each other first, and `mutual_share` how many of min(n, m). `structure` is the correlation of the cosines between
@@ -43,15 +44,15 @@ class Matching:
         (20, 1.0)
     """
 
-    matches: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    mutual: NDArray[np.int64]
+    matches: A
+    confidence: A
+    mutual: A
     mutual_share: float
     structure: float
     chance: float
     distance: float
 
-    def pairs(self, *, min_structure: float) -> NDArray[np.int64]:
+    def pairs(self, *, min_structure: float) -> A:
         """The mutual pairs (c, 2), surest first; IncompatibleError where `structure` is below `min_structure`.
 
         No threshold fits all data: take one well above `chance`, and measure what a right matching reaches on like data
@@ -66,8 +67,8 @@ class Matching:
 
 
 def match_gromov_wasserstein(
-    x: Array, y: Array, *, center: bool = True, epsilon: float = 0.01, iterations: int = 50, surrogates: int = 2
-) -> Matching:
+    x: A, y: Array, *, center: bool = True, epsilon: float = 0.01, iterations: int = 50, surrogates: int = 2
+) -> Matching[A]:
     """Match x (n, d_x) with y (m, d_y) by their cosine distances alone; neither paired nor equally many.
 
     Entropic Gromov-Wasserstein by proximal steps (Peyre et al. 2016; POT's solver "PPA"), started from a Sinkhorn
@@ -101,9 +102,9 @@ def match_gromov_wasserstein(
     # Two spaces that chance matches perfectly (three points, say) leave nothing to be sure of.
     evidence = max(0.0, structure - chance) / (1 - chance) if chance < 1 else 0.0
     return Matching(
-        matches=found.matches,
-        confidence=found.confidence * min(1.0, evidence),
-        mutual=found.mutual,
+        matches=follow(found.matches, x),
+        confidence=follow(found.confidence * min(1.0, evidence), x),
+        mutual=follow(found.mutual, x),
         mutual_share=len(found.mutual) / min(plan.shape),
         structure=structure,
         chance=chance,
@@ -141,8 +142,9 @@ def _solve(
     return plan, max(0.0, float(log["gw_dist"]))
 
 
-def structure_agreement(first: NDArray[np.float64], second: NDArray[np.float64], pairs: NDArray[np.int64]) -> float:
-    """Pearson correlation, over all pairs of pairs (c, 2), of first (n, n) and second (m, m); 0 where undefined.
+def structure_agreement(first: Array, second: Array, pairs: Array) -> float:
+    """Pearson correlation, over all pairs of pairs (c, 2) of indices, of the similarities first (n, n) and second
+    (m, m); 0 where undefined. Quadratic in memory in the number of pairs.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -153,9 +155,12 @@ def structure_agreement(first: NDArray[np.float64], second: NDArray[np.float64],
     """
     if len(pairs) < 3:
         return 0.0
-    above = np.triu_indices(len(pairs), 1)
-    a = first[np.ix_(pairs[:, 0], pairs[:, 0])][above]
-    b = second[np.ix_(pairs[:, 1], pairs[:, 1])][above]
+    chosen = to_numpy(pairs)
+    above = np.triu_indices(len(chosen), 1)
+    a, b = (
+        to_numpy(to_tensor(matrix, name).double())[np.ix_(chosen[:, side], chosen[:, side])][above]
+        for side, (matrix, name) in enumerate(((first, "first"), (second, "second")))
+    )
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale > 1e-12 * len(a) else 0.0

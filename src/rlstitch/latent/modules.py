@@ -9,15 +9,18 @@ from torch import nn
 
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import Array, same_width, to_tensor
-from rlstitch.latent.normalization import Normalization, fit_normalization
-from rlstitch.latent.projection import SIMILARITIES, bind
+from rlstitch.latent.normalization import Normalization, fit_normalization, fit_whitening
+from rlstitch.latent.projection import SIMILARITIES, Similarity, bind
 
 
 class RelativeProjection(nn.Module):
-    """The relative projection on fixed anchors as a layer: (n, d) -> (n, k), differentiable and exportable.
+    """The relative projection on fixed anchors as a layer (arXiv:2209.15430, equation 1): (n, d) -> (n, k),
+    differentiable and exportable.
 
-    `anchors` (k, d) are a buffer; x and anchors are first normalised by the anchors' statistics. `similarity` is a name
-    from `SIMILARITIES` except geodesic, which is not made of tensor operations.
+    `anchors` (k, d) are a buffer; x and anchors are first normalised by the anchors' statistics. `similarity` and the
+    options are those of `relative_projection`, except geodesic, which is not made of tensor operations; a function of
+    the user's exports where its operations do. Raises UnknownNameError for another name, InvalidInputError for
+    unknown options.
 
     Examples:
         >>> layer = RelativeProjection(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
@@ -28,22 +31,39 @@ class RelativeProjection(nn.Module):
     anchors: torch.Tensor
 
     def __init__(
-        self, anchors: Array, *, similarity: str = "cosine", normalization: str = "identity", shrinkage: float = 0.1
+        self,
+        anchors: Array,
+        *,
+        similarity: Similarity = "cosine",
+        normalization: str = "identity",
+        shrinkage: float = 0.1,
+        **options: Any,
     ) -> None:
         super().__init__()
         known = [name for name in SIMILARITIES if name != "geodesic"]
-        if similarity not in known:
+        if isinstance(similarity, str) and similarity not in known:
             raise UnknownNameError("similarity", similarity, known)
         points = to_tensor(anchors, "anchors", min_rows=1).detach().clone()
         self.normalization: Normalization = fit_normalization(normalization, points, shrinkage=shrinkage)
         self.register_buffer("anchors", self.normalization(points))
         self.similarity = similarity
+        if isinstance(similarity, str):
+            bind(self.anchors, similarity, options)  # refuses what the similarity does not take
+        self.whitening: Normalization | None = None
+        if similarity == "mahalanobis":
+            # The Euclidean distance after whitening; its fit looks at values, so it is done here and not in `forward`.
+            source = options.pop("points", None)
+            self.whitening = fit_whitening(self.anchors if source is None else source)
+        self.options = options
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Similarities (n, k) of x (n, d) to the anchors; NaN is passed on, not looked for, as in any layer."""
         same_width(x, self.anchors, "x", "anchors")
         # Without the checks of `project`, which look at values and so cannot be exported.
-        return bind(self.anchors.to(x), self.similarity, {})(self.normalization(x))
+        samples, anchors = self.normalization(x), self.anchors.to(x)
+        if self.whitening is not None:
+            return bind(self.whitening(anchors), "euclidean", {})(self.whitening(samples))
+        return bind(anchors, self.similarity, self.options)(samples)
 
 
 class Stitched(nn.Module):
@@ -68,7 +88,7 @@ class Stitched(nn.Module):
 def stitch(
     encoder: nn.Module, decoder: nn.Module, via: nn.Module | None = None, *, example: tuple[Any, ...] | None = None
 ) -> Stitched:
-    """Join the encoder of one model to the decoder of another.
+    """Join the encoder of one model to the decoder of another (arXiv:2209.15430, section 5; arXiv:2311.00664).
 
     `via` stands between them: a `Translation` from the encoder's space to the decoder's, a `RelativeProjection` for a
     decoder that was trained on relative features, or any module; None joins them as they are. `example`, inputs of the

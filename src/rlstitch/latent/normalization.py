@@ -1,5 +1,8 @@
 """Normalisations of a latent space: affine maps with an exact inverse, fitted on points (usually the anchors alone).
 
+Centring and standard scaling of latent spaces: Maiorca et al. 2023 (2311.00664). Whitening: Kessy, Lewin and Strimmer
+2018 (1512.00809), its shrinkage: Ledoit and Wolf 2004.
+
 Every fit takes points (n, d) and returns a finished `Normalization`: `forward(x) = (x - shift) * weight`, or `@
 weight` where the dimensions mix (whitening). Degenerate points give the identity in the direction that cannot be
 scaled, never NaN.
@@ -47,7 +50,7 @@ class Normalization(nn.Module):
         return len(self.shift)
 
     def forward(self, x: A) -> A:
-        """Normalise (…, d) -> (…, d)."""
+        """Normalise (…, d) -> (…, d); NaN is passed on, not looked for, as in any layer."""
         tensor = self._checked(x, "x")
         return like(_scale(tensor - self.shift.to(tensor), self.weight.to(tensor)), x)
 

@@ -17,7 +17,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import A, Array, like, require_positive, same_width, to_tensor
-from rlstitch.latent._linalg import distances, product, triangular_product
+from rlstitch.latent._linalg import cosines, distances, product
 from rlstitch.latent.normalization import fit_normalization, fit_whitening, unit_rows
 
 Relation: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -193,6 +193,8 @@ def relative_projection(
 ) -> A:
     """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k).
 
+    `shrinkage` is that of a whitening; Mahalanobis distances keep their own, 0.1.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> before = relative_projection(x, x[:8], normalization="center")
@@ -229,9 +231,8 @@ def _with_options(bind: Callable[..., Relation], anchors: torch.Tensor, name: st
 
 
 def _bind_cosine(anchors: torch.Tensor) -> Relation:
-    units = unit_rows(anchors).T
-    # Rounding may step past 1 by an ulp; clamp passes the gradient inside the bounds.
-    return lambda x: product(unit_rows(x), units).clamp_(-1, 1)
+    units = unit_rows(anchors)
+    return lambda x: cosines(x, units)
 
 
 def _bind_angular(anchors: torch.Tensor) -> Relation:
@@ -259,7 +260,7 @@ def _bind_euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
     # Inner products lose digits far from the origin; distances do not mind a shift.
     center = anchors.mean(0)
     moved = anchors - center
-    return lambda x: distances(x - center, moved)
+    return lambda x: distances(x, moved, center)
 
 
 def _bind_minkowski(anchors: torch.Tensor, p: float) -> Relation:
@@ -286,12 +287,8 @@ def _bind_mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shr
     # Any root of S^-1 gives the same distances; the triangular one takes half the work.
     root = torch.linalg.cholesky(weight @ weight).to(anchors)
     center = anchors.mean(0)
-
-    def colour(x: torch.Tensor) -> torch.Tensor:
-        return triangular_product(x, center, root)
-
-    white = colour(anchors)
-    return lambda x: distances(colour(x), white)
+    white = (anchors - center) @ root
+    return lambda x: distances(x, white, center, root)
 
 
 _RELATIONS: dict[str, Callable[..., Relation]] = {

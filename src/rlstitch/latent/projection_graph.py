@@ -1,4 +1,4 @@
-"""Geodesic distances to anchors along a graph of nearest neighbours."""
+"""Geodesic distances to anchors along a graph of nearest neighbours (Isomap: Tenenbaum, de Silva and Langford 2000)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relative projections of data that does not fit in memory: batch by batch."""
+"""Relative projections (2209.15430, equation 1) of data that does not fit in memory: batch by batch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, require_count
+from rlstitch.latent.normalization import Normalization
 from rlstitch.latent.projection import Similarity, projector
 
 
 def project_stream(
-    x: A | Iterable[A], anchors: Array, similarity: Similarity = "cosine", *, batch_size: int = 4096, **options: Any
+    x: A | Iterable[A],
+    anchors: Array,
+    similarity: Similarity = "cosine",
+    *,
+    batch_size: int = 4096,
+    normalization: Normalization | None = None,
+    **options: Any,
 ) -> Iterator[A]:
     """Project x on anchors (k, d), and yield the projections (rows, k) in order.
 
     `x` is an array (n, d), which may be a `numpy.memmap` and is cut into batches of `batch_size` rows, or already an
-    iterable of batches. The anchors' part is done once. At most one batch and its projection are held here. Raises as
-    `project` does.
+    iterable of batches. `normalization`, of the anchors as a rule, is applied to them and to every batch first, as
+    `relative_projection` does. The anchors' part is done once. At most one batch and its projection are held here.
+    Raises as `project` does.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -28,9 +36,10 @@ def project_stream(
         >>> [part.shape for part in parts]
         [(8, 5), (8, 5), (4, 5)]
     """
-    run: Callable[[A], A] = projector(anchors, similarity, **options)
+    prepared: Array = anchors if normalization is None else normalization(anchors)
+    run: Callable[[A], A] = projector(prepared, similarity, **options)
     require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
-    return (run(batch) for batch in _batches(x, batch_size))
+    return (run(batch if normalization is None else normalization(batch)) for batch in _batches(x, batch_size))
 
 
 def _batches(x: Any, batch_size: int) -> Iterator[Any]:
@@ -48,12 +57,13 @@ def project_into(
     similarity: Similarity = "cosine",
     *,
     batch_size: int = 4096,
+    normalization: Normalization | None = None,
     **options: Any,
 ) -> A:
     """Write the projection of x (n, d) on anchors (k, d) into `out` (n, k), and return it.
 
-    `out` and `x` may be `numpy.memmap`s; `x` may be an iterable of batches. Raises InvalidInputError where the rows
-    of x do not fill out exactly, or out is not k wide.
+    `out` and `x` may be `numpy.memmap`s; `x` may be an iterable of batches; `normalization` as in `project_stream`.
+    Raises InvalidInputError where the rows of x do not fill out exactly, or out is not k wide.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -65,7 +75,9 @@ def project_into(
     if out.ndim != 2 or out.shape[1] != len(anchors):
         raise InvalidInputError(f"out must have shape (n, {len(anchors)}), found {tuple(out.shape)}")
     row = 0
-    parts: Iterator[Any] = project_stream(_batches(x, batch_size), anchors, similarity, **options)
+    parts: Iterator[Any] = project_stream(
+        _batches(x, batch_size), anchors, similarity, normalization=normalization, **options
+    )
     for part in parts:
         end = row + len(part)
         if end > len(out):

@@ -1,5 +1,8 @@
 """Nearest neighbours between spaces, and how well matched samples find each other.
 
+Ranks, MRR and Jaccard index as in Moschella et al. 2022 (2209.15430), section 4.1; inverted lists for approximate
+search: Jégou, Douze and Schmid 2011 (FAISS: 1702.08734).
+
 Queries are (n, d) and keys (m, d); results follow the kind of the queries. Scores are similarities, larger is nearer,
 for every metric: the cosine, the dot product, or minus the Euclidean distance. Work goes in blocks of queries, so
 memory is O(block x m), never n x m. Raises InvalidInputError for NaN or infinity, unequal widths, and a `k` that is
@@ -229,7 +232,9 @@ def neighbour_jaccard(first: Array, second: Array) -> float:
     a, b = torch.as_tensor(first), torch.as_tensor(second)
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or 0 in a.shape or 0 in b.shape:
         raise InvalidInputError(f"first and second must be (n, k) indices, found {tuple(a.shape)} and {tuple(b.shape)}")
-    shared = torch.stack([torch.isin(p, q).sum() for p, q in zip(a, b.to(a.device), strict=True)]).double()
+    b, rows = b.to(a.device), max(1, _BLOCK_ELEMENTS // (a.shape[1] * b.shape[1]))
+    blocks = zip(a.split(rows), b.split(rows), strict=True)
+    shared = torch.cat([(p[:, :, None] == q[:, None, :]).any(2).sum(1) for p, q in blocks]).double()
     return float((shared / (a.shape[1] + b.shape[1] - shared)).mean())
 
 

@@ -10,7 +10,7 @@ for unpaired rows, too few of them, NaN or infinity, and for a constant space, w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -23,6 +23,8 @@ from rlstitch.latent.retrieval import Metric, nearest
 Distance = Literal["euclidean", "cosine", "correlation"]
 
 _BLOCK = 1024  # rows of a kernel or distance matrix that exist at one time
+_SAMPLED = 2048  # rows whose distances give the median
+_MARKS = 2**24  # marks of neighbours at one time, a byte each
 
 
 def linear_cka(x: Array, y: Array, *, debiased: bool = False) -> float:
@@ -43,27 +45,39 @@ def linear_cka(x: Array, y: Array, *, debiased: bool = False) -> float:
     return _alignment(*(_linear_hsic(p, q, debiased) for p, q in ((a, b), (a, a), (b, b))))
 
 
-def minibatch_cka(batches: Iterable[tuple[Array, Array]]) -> float:
-    """Linear CKA of data that comes in batches (x_b, y_b): unbiased HSIC averaged over the batches, then the ratio.
+def minibatch_cka(
+    batches: Iterable[tuple[Array, Array]], *, kernel: Literal["linear", "rbf"] = "linear", bandwidth: float = 1.0
+) -> float:
+    """CKA of data that comes in batches (x_b, y_b): unbiased HSIC averaged over the batches, then the ratio.
 
     Nguyen et al. 2020 (2010.15327), eq. 2-3. The expectation does not depend on the batch size. Each batch needs 4
-    rows.
+    rows. `kernel` rbf takes Gaussian kernels as `rbf_cka` does, their widths from the medians of the first batch, which
+    should be drawn as the others are. Memory is that of a batch.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> batches = [(x[:10], 2 * x[:10]), (x[10:], 2 * x[10:])]
-        >>> round(minibatch_cka(batches), 6)
-        1.0
+        >>> round(minibatch_cka(batches), 6), round(minibatch_cka(batches, kernel="rbf"), 6)
+        (1.0, 1.0)
     """
-    sums = [0.0, 0.0, 0.0]
-    count = 0
+    if kernel not in ("linear", "rbf"):
+        raise UnknownNameError("kernel", kernel, ["linear", "rbf"])
+    require_positive(bandwidth, "bandwidth")
+    sums = torch.zeros(3, dtype=torch.float64)
+    count, widths = 0, (0.0, 0.0)
     for x, y in batches:
-        a, b = _centred_pair(x, y, minimum=4, method="minibatch CKA", constant_allowed=True)
-        sums = [s + _linear_hsic(p, q, True) for s, (p, q) in zip(sums, ((a, b), (a, a), (b, b)), strict=True)]
+        # The first batch sets the widths of Gaussian kernels, and so must not be constant.
+        first = kernel == "rbf" and count == 0
+        a, b = _centred_pair(x, y, minimum=4, method="minibatch CKA", constant_allowed=not first)
+        if first:
+            widths = bandwidth * _median_distance(a), bandwidth * _median_distance(b)
+        pairs = ((a, b), (a, a), (b, b))
+        found = _rbf_hsics(a, b, widths, True) if kernel == "rbf" else [_linear_hsic(p, q, True) for p, q in pairs]
+        sums += torch.tensor(found, dtype=torch.float64)
         count += 1
     if count == 0:
         raise InvalidInputError("batches must hold at least 1 batch, found none")
-    return _alignment(*(s / count for s in sums))
+    return _alignment(*(sums / count).tolist())
 
 
 def rbf_cka(x: Array, y: Array, *, bandwidth: float = 1.0, debiased: bool = False) -> float:
@@ -82,20 +96,8 @@ def rbf_cka(x: Array, y: Array, *, bandwidth: float = 1.0, debiased: bool = Fals
     """
     require_positive(bandwidth, "bandwidth")
     a, b = _centred_pair(x, y, minimum=4 if debiased else 2, method="CKA")
-    widths = [bandwidth * _median_distance(space) for space in (a, b)]
-    n = len(a)
-    inner = torch.zeros(3, dtype=torch.float64, device=a.device)
-    rows_a, rows_b = torch.zeros(n).to(a), torch.zeros(n).to(a)
-    for start in range(0, n, _BLOCK):
-        k = torch.exp(-0.5 * (torch.cdist(a[start : start + _BLOCK], a) / widths[0]) ** 2)
-        m = torch.exp(-0.5 * (torch.cdist(b[start : start + _BLOCK], b) / widths[1]) ** 2)
-        # cdist leaves rounding on the diagonal, which is 1 in a Gaussian kernel and unused where debiased.
-        own = torch.arange(len(k), device=a.device)
-        k[own, start + own] = m[own, start + own] = 0.0 if debiased else 1.0
-        inner += torch.stack([(k * m).sum(), (k * k).sum(), (m * m).sum()])
-        rows_a[start : start + _BLOCK], rows_b[start : start + _BLOCK] = k.sum(1), m.sum(1)
-    pairs = ((inner[0], rows_a, rows_b), (inner[1], rows_a, rows_a), (inner[2], rows_b, rows_b))
-    return _alignment(*(_hsic(float(s), p, q, debiased) for s, p, q in pairs))
+    widths = bandwidth * _median_distance(a), bandwidth * _median_distance(b)
+    return _alignment(*_rbf_hsics(a, b, widths, debiased))
 
 
 def procrustes_distance(x: Array, y: Array) -> float:
@@ -158,7 +160,12 @@ def mutual_knn(x: Array, y: Array, k: int, *, metric: Metric = "cosine") -> floa
     require_count(k, len(a) - 1, "k", "one less than the number of samples")
     first = nearest(a, a, k, metric=metric, exclude_self=True).indices
     second = nearest(b, b, k, metric=metric, exclude_self=True).indices
-    shared = sum(int((p[:, :, None] == q[:, None, :]).sum()) for p, q in _row_blocks(first, second))
+    # In blocks of few enough rows that a row of marks, one a sample, does not add up to a matrix of all.
+    rows, shared = max(1, _MARKS // len(a)), 0
+    for start in range(0, len(a), rows):
+        own, other = first[start : start + rows], second[start : start + rows]
+        marks = torch.zeros(len(own), len(a), dtype=torch.bool, device=a.device)
+        shared += int(marks.scatter_(1, own, True).gather(1, other).sum())
     return shared / (k * len(a))
 
 
@@ -213,6 +220,23 @@ def _linear_hsic(a: torch.Tensor, b: torch.Tensor, debiased: bool) -> float:
     return _hsic(inner - float(diagonal_a @ diagonal_b), -diagonal_a, -diagonal_b, True)
 
 
+def _rbf_hsics(a: torch.Tensor, b: torch.Tensor, widths: tuple[float, float], debiased: bool) -> list[float]:
+    """HSIC of (a, b), (a, a), (b, b) with Gaussian kernels, made in blocks of rows."""
+    n = len(a)
+    inner = torch.zeros(3, dtype=torch.float64, device=a.device)
+    rows_a, rows_b = torch.zeros(n).to(a), torch.zeros(n).to(a)
+    for start in range(0, n, _BLOCK):
+        k = torch.exp(-0.5 * (torch.cdist(a[start : start + _BLOCK], a) / widths[0]) ** 2)
+        m = torch.exp(-0.5 * (torch.cdist(b[start : start + _BLOCK], b) / widths[1]) ** 2)
+        # cdist leaves rounding on the diagonal, which is 1 in a Gaussian kernel and unused where debiased.
+        own = torch.arange(len(k), device=a.device)
+        k[own, start + own] = m[own, start + own] = 0.0 if debiased else 1.0
+        inner += torch.stack([(k * m).sum(), (k * k).sum(), (m * m).sum()])
+        rows_a[start : start + _BLOCK], rows_b[start : start + _BLOCK] = k.sum(1), m.sum(1)
+    pairs = ((inner[0], rows_a, rows_b), (inner[1], rows_a, rows_a), (inner[2], rows_b, rows_b))
+    return [_hsic(float(s), p, q, debiased) for s, p, q in pairs]
+
+
 def _hsic(inner: float, rows_a: torch.Tensor, rows_b: torch.Tensor, debiased: bool) -> float:
     """HSIC from sum(K * L) and the row sums of K and L (zero diagonals where debiased: Song et al. 2012, eq. 5)."""
     n = len(rows_a)
@@ -232,8 +256,8 @@ def _alignment(cross: float, own_x: float, own_y: float) -> float:
 
 
 def _median_distance(space: torch.Tensor) -> float:
-    if len(space) > 2048:
-        space = space[torch.linspace(0, len(space) - 1, 2048, device=space.device).long()]
+    if len(space) > _SAMPLED:
+        space = space[torch.linspace(0, len(space) - 1, _SAMPLED, device=space.device).long()]
     distances = torch.nn.functional.pdist(space)
     median = float(distances.median())
     if median > 0:
@@ -265,8 +289,3 @@ def _average_ranks(values: torch.Tensor) -> torch.Tensor:
     last = counts.cumsum(0).double()
     ranks: torch.Tensor = (last - (counts.double() - 1) / 2)[inverse]
     return ranks
-
-
-def _row_blocks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    for start in range(0, len(tensors[0]), _BLOCK):
-        yield tuple(t[start : start + _BLOCK] for t in tensors)

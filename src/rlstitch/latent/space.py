@@ -1,4 +1,7 @@
-"""A latent space as a value: vectors, and a key for each that says what it is the vector of."""
+"""A latent space as a value: vectors, and a key for each that says what it is the vector of.
+
+Parallel anchors: Moschella et al. 2022 (2209.15430), section 3.
+"""
 
 from __future__ import annotations
 

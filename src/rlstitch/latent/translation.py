@@ -7,6 +7,7 @@ widths may differ.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -126,7 +127,9 @@ class Translation(nn.Module):
         return self.matrix.shape[1]
 
     def forward(self, x: A) -> A:
-        """Translate (…, d_x) -> (…, d_y), in x's dtype. Raises InvalidInputError for another width."""
+        """Translate (…, d_x) -> (…, d_y), in x's dtype; NaN is passed on, not looked for, as in any layer. Raises
+        InvalidInputError for another width.
+        """
         tensor = to_tensor(x, "x", ndim=None, finite=False)
         if tensor.shape[-1] != self.width_in:
             raise InvalidInputError(f"x must be {self.width_in} wide, found shape {tuple(tensor.shape)}")
@@ -267,7 +270,7 @@ def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
     if method not in methods:
         raise UnknownNameError("translation method", method, methods)
     function = methods[method]
-    known = (function.__kwdefaults__ or {}).keys()
+    known = (inspect.unwrap(function).__kwdefaults__ or {}).keys()
     if unknown := sorted(options.keys() - known):
         raise InvalidInputError(f"translation method {method!r} takes the options {sorted(known)}, found {unknown}")
     return function(x, y, **options)

@@ -9,39 +9,52 @@ import torch
 from torch.nn import functional
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent._arrays import Array, require_count, to_pairs
+from rlstitch.latent._arrays import Array, require_count, to_pairs, to_weights
 from rlstitch.latent.normalization import fit_isotropic, fit_standardization
 from rlstitch.latent.translation import Translation, finish
 from rlstitch.latent.translation_linear import fit_affine, fit_linear, fit_ridge
-from rlstitch.latent.translation_orthogonal import fit_orthogonal, fit_scaled_orthogonal
+from rlstitch.latent.translation_lowrank import fit_cca, fit_low_rank, fit_pls
+from rlstitch.latent.translation_orthogonal import fit_l_orthogonal, fit_orthogonal, fit_scaled_orthogonal
 from rlstitch.latent.translation_screening import screen_pairs
 
 # The least share of pairs that a trimmed fit may keep: below half, the outliers could be the majority.
 _LEAST = 0.5
 
+# Each pair's own loss: (n,).
 _LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mse": functional.mse_loss,
-    "huber": functional.smooth_l1_loss,
-    "cosine": lambda mapped, y: (1 - functional.cosine_similarity(mapped, y, dim=-1)).mean(),
+    "mse": lambda mapped, y: functional.mse_loss(mapped, y, reduction="none").mean(1),
+    "huber": lambda mapped, y: functional.smooth_l1_loss(mapped, y, reduction="none").mean(1),
+    "cosine": lambda mapped, y: 1 - functional.cosine_similarity(mapped, y, dim=-1),
 }
 _BASES: dict[str, Callable[..., Translation]] = {
     "orthogonal": fit_orthogonal,
     "scaled_orthogonal": fit_scaled_orthogonal,
+    "l_orthogonal": fit_l_orthogonal,
     "linear": fit_linear,
     "ridge": fit_ridge,
     "affine": fit_affine,
+    "low_rank": fit_low_rank,
+    "pls": fit_pls,
+    "cca": fit_cca,
 }
 
 
 def fit_affine_gradient(
-    x: Array, y: Array, *, loss: Literal["mse", "huber", "cosine"] = "mse", steps: int = 200, decay: float = 0.0
+    x: Array,
+    y: Array,
+    *,
+    loss: Literal["mse", "huber", "cosine"] = "mse",
+    steps: int = 200,
+    decay: float = 0.0,
+    weights: Array | None = None,
 ) -> Translation:
-    """An affine map by L-BFGS on all pairs at once, from the zero map; deterministic. At least 3 pairs.
+    """An affine map by gradient ("affine" of arXiv:2311.00664), here L-BFGS (Liu and Nocedal, 1989) on all pairs at
+    once, from the zero map; deterministic. At least 3 pairs.
 
     x is standardised and y scaled to unit mean variance first (and the map put back together after), so that one step
     size serves. `loss` is taken in that scale: mse, huber (linear beyond one standard deviation) or cosine
     (directions alone). `steps` bounds the iterations, `decay` >= 0 adds decay * mean squared entry of the
-    standardised matrix.
+    standardised matrix. `weights` (n,) weigh the pairs.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -56,19 +69,20 @@ def fit_affine_gradient(
         raise InvalidInputError(f"decay must be a finite number of at least 0, found {decay!r}")
     source, target = to_pairs(x, y, minimum=3, method="fit_affine_gradient")
     source, target = source.detach(), target.detach()
-    normal_x = fit_standardization(source)
+    w = to_weights(weights, len(source), source)
+    normal_x = fit_standardization(_moments(source, w))
     # Cosines are about the origin of y: scaled only.
-    normal_y = fit_isotropic(target)
+    normal_y = fit_isotropic(_moments(target, w))
     origin = normal_y.shift * normal_y.weight if loss == "cosine" else torch.zeros_like(normal_y.shift)
     inputs, outputs = normal_x(source), normal_y(target) + origin
     with torch.inference_mode(False), torch.enable_grad():
         # Copies, as tensors made in inference mode take part in no graph.
-        inputs, outputs = inputs.clone(), outputs.clone()
+        inputs, outputs, share = inputs.clone(), outputs.clone(), 1 if w is None else w.clone()
         matrix = torch.zeros(source.shape[1], target.shape[1], dtype=source.dtype, device=source.device)
-        bias = outputs.mean(0).clone()
+        bias = outputs.mean(0).clone() if w is None else (outputs * w[:, None]).mean(0)
         matrix.requires_grad_(), bias.requires_grad_()
         _descend(
-            lambda: _LOSSES[loss](inputs @ matrix + bias, outputs) + decay * matrix.square().mean(),
+            lambda: (_LOSSES[loss](inputs @ matrix + bias, outputs) * share).mean() + decay * matrix.square().mean(),
             [matrix, bias],
             steps,
         )
@@ -76,6 +90,15 @@ def fit_affine_gradient(
     weight = normal_x.weight[:, None] * matrix.detach() * normal_y.weight_inverse
     shift = (bias.detach() - origin) * normal_y.weight_inverse + normal_y.shift - normal_x.shift @ weight
     return finish(weight, shift, "affine_gradient", source, target)
+
+
+def _moments(points: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Points with the weighted mean and deviations of points (n, d): two of them do."""
+    if weights is None:
+        return points
+    mean = (points * weights[:, None]).mean(0)
+    deviation = ((points - mean).square() * weights[:, None]).mean(0).sqrt()
+    return torch.stack([mean - deviation, mean + deviation])
 
 
 def _descend(objective: Callable[[], torch.Tensor], parameters: list[torch.Tensor], steps: int) -> None:
@@ -108,10 +131,10 @@ def fit_robust(
     Iteratively reweighted least squares: with r the distance of T(x_i) from y_i over 1.4826 times the median
     distance, `huber` weighs min(1, 1.345 / r), `tukey` (1 - (r / 4.685)^2)^2 and 0 beyond (Beaton and Tukey, 1974;
     from a huber start); `trimmed` keeps the share `keep` (at least 0.5) of the pairs that fit best (Rousseeuw, 1984).
-    `base`: orthogonal, scaled_orthogonal, linear, ridge, affine; only bases that cannot fit every pair exactly can
-    tell which are wrong. `rank` judges the pairs apart from the base, by `screen_pairs`, and fits on those that it
-    trusts: for flexible bases, and for latents that no map fits closely. The report covers all pairs, the wrong ones
-    too.
+    `base`: a method that has a closed form: orthogonal, scaled_orthogonal, l_orthogonal, linear, ridge, affine,
+    low_rank, pls, cca; only bases that cannot fit every pair exactly can tell which are wrong. `rank` judges the pairs
+    apart from the base, by `screen_pairs`, and fits on those that it trusts: for flexible bases, and for latents that
+    no map fits closely. The report covers all pairs, the wrong ones too.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

@@ -1,4 +1,7 @@
-"""Linear and affine translations by (ridge) least squares."""
+"""Linear and affine translations by (ridge) least squares: "linear" and "affine" of Maiorca et al. 2023 (2311.00664).
+
+Ridge regression: Hoerl and Kennard 1970.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import Array, to_pairs, to_weights
-from rlstitch.latent._linalg import product, singular, solve_positive
+from rlstitch.latent._linalg import one_torch_thread, product, singular, solve_positive
 from rlstitch.latent.translation import Translation, finish
 
 Ridge = float | Literal["cv"]
@@ -19,6 +22,7 @@ _GRID = torch.logspace(-10, 2, 37, dtype=torch.float64)
 _WELL_CONDITIONED = 1e3
 
 
+@one_torch_thread()
 def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translation:
     """Least squares without bias: x (n, d_x) @ matrix ~ y (n, d_y). At least 2 pairs.
 
@@ -40,6 +44,7 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
     return finish(matrix, target.new_zeros(target.shape[1]), "linear", source, target)
 
 
+@one_torch_thread()
 def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
     """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs.
 
@@ -54,6 +59,7 @@ def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None 
     return finish(matrix, target.new_zeros(target.shape[1]), "ridge", source, target)
 
 
+@one_torch_thread()
 def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
     """Ridge regression about the means: x (n, d_x) @ matrix + bias ~ y (n, d_y); the bias is not penalised. At least
     3 pairs.

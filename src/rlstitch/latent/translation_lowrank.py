@@ -1,17 +1,19 @@
 """Translations through a few shared directions: reduced-rank regression, partial least squares, canonical
-correlation.
+correlation. `weights` (n,) weigh the pairs, as if a pair of weight 2 stood there twice.
 """
 
 from __future__ import annotations
 
 import torch
 
-from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs
+from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs, to_weights
 from rlstitch.latent.translation import Translation, finish
 from rlstitch.latent.translation_linear import Ridge, fit_affine
 
 
-def fit_low_rank(x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = "cv") -> Translation:
+def fit_low_rank(
+    x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = "cv", weights: Array | None = None
+) -> Translation:
     """`fit_affine` with a matrix of at most `rank`: reduced-rank regression (Izenman, 1975). At least 3 pairs.
 
     The ridge solution is followed by the projection on the `rank` principal axes of the fitted values. By default as
@@ -23,11 +25,11 @@ def fit_low_rank(x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = 
         2
     """
     source, target = to_pairs(x, y, minimum=3, method="fit_low_rank")
-    full = fit_affine(source.double(), target.double(), ridge=ridge)
+    full = fit_affine(source.double(), target.double(), ridge=ridge, weights=weights)
     if rank is not None:
         require_count(rank, min(full.matrix.shape), "rank", "the smaller width")
-    mean_x, mean_y = source.double().mean(0), target.double().mean(0)
-    fitted = (source.double() - mean_x) @ full.matrix
+    mean_x, mean_y, centred_x, _ = _centred(source, target, weights)
+    fitted = centred_x @ full.matrix
     energy, axes = torch.linalg.eigh(fitted.T @ fitted)
     if rank is None:
         falling = energy.clamp_min(0).flip(0)
@@ -39,7 +41,7 @@ def fit_low_rank(x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = 
     return finish(matrix, mean_y - mean_x @ matrix, "low_rank", source, target)
 
 
-def fit_pls(x: Array, y: Array, *, components: int | None = None) -> Translation:
+def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array | None = None) -> Translation:
     """Partial least squares regression (Wold, 1975; NIPALS, as scikit-learn's PLSRegression without scaling). At
     least 3 pairs.
 
@@ -56,11 +58,10 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None) -> Translation
     most = min(len(source) - 1, source.shape[1])
     if components is not None:
         require_count(components, most, "components", "the number of pairs less one, or the width of x")
-    mean_x, mean_y = source.double().mean(0), target.double().mean(0)
-    rest, centred_y = source.double() - mean_x, target.double() - mean_y
+    mean_x, mean_y, rest, centred_y = _centred(source, target, weights)
     cross = rest.T @ centred_y
     floor = float(torch.linalg.vector_norm(cross)) * torch.finfo(source.dtype).eps
-    weights, loadings, responses = [], [], []
+    directions, loadings, responses = [], [], []
     for _ in range(min(most, 32) if components is None else components):
         direction = _leading(cross)
         score = rest @ direction
@@ -68,16 +69,16 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None) -> Translation
         if float(torch.linalg.vector_norm(direction @ cross)) <= floor:
             break
         loading, response = (rest.T @ score) / energy, (centred_y.T @ score) / energy
-        weights.append(direction)
+        directions.append(direction)
         loadings.append(loading)
         responses.append(response)
         rest = rest - torch.outer(score, loading)
         # Scores are orthogonal, so deflating x alone deflates the cross product.
         cross = cross - energy * torch.outer(loading, response)
-    if not weights:
+    if not directions:
         matrix = cross.new_zeros(cross.shape)
     else:
-        w, p, c = torch.stack(weights, 1), torch.stack(loadings, 1), torch.stack(responses, 1)
+        w, p, c = torch.stack(directions, 1), torch.stack(loadings, 1), torch.stack(responses, 1)
         matrix = w @ torch.linalg.solve(p.T @ w, c.T)
     return finish(matrix, mean_y - mean_x @ matrix, "pls", source, target)
 
@@ -92,7 +93,9 @@ def _leading(cross: torch.Tensor) -> torch.Tensor:
     return direction / torch.where(norm > 0, norm, torch.ones_like(norm))
 
 
-def fit_cca(x: Array, y: Array, *, components: int | None = None, shrinkage: float = 0.1) -> Translation:
+def fit_cca(
+    x: Array, y: Array, *, components: int | None = None, shrinkage: float = 0.1, weights: Array | None = None
+) -> Translation:
     """Through canonical correlations (Hotelling, 1936): y's mean given the canonical variates of x. At least 3 pairs.
 
     With C the covariances, shrunk towards a multiple of I as in `fit_whitening`, and U S V^T the SVD of Cxx^-1/2 Cxy
@@ -110,14 +113,25 @@ def fit_cca(x: Array, y: Array, *, components: int | None = None, shrinkage: flo
     most = min(source.shape[1], target.shape[1])
     if components is not None:
         require_count(components, most, "components", "the smaller width")
-    mean_x, mean_y = source.double().mean(0), target.double().mean(0)
-    centred_x, centred_y = source.double() - mean_x, target.double() - mean_y
+    mean_x, mean_y, centred_x, centred_y = _centred(source, target, weights)
     white_x, _ = _roots(centred_x, shrinkage, source.dtype)
     white_y, colour_y = _roots(centred_y, shrinkage, source.dtype)
     u, s, vh = torch.linalg.svd(white_x @ (centred_x.T @ centred_y / len(source)) @ white_y, full_matrices=False)
     kept = most if components is None else components
     matrix = white_x @ (u[:, :kept] * s[:kept]) @ vh[:kept] @ colour_y
     return finish(matrix, mean_y - mean_x @ matrix, "cca", source, target)
+
+
+def _centred(
+    x: torch.Tensor, y: torch.Tensor, weights: Array | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64."""
+    w, x, y = to_weights(weights, len(x), x.double()), x.double(), y.double()
+    if w is None:
+        return x.mean(0), y.mean(0), x - x.mean(0), y - y.mean(0)
+    column = w[:, None]
+    mean_x, mean_y = (x * column).mean(0), (y * column).mean(0)
+    return mean_x, mean_y, (x - mean_x) * column.sqrt(), (y - mean_y) * column.sqrt()
 
 
 def _roots(centred: torch.Tensor, shrinkage: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from rlstitch.latent._arrays import Array, is_moderate, to_pairs, to_weights
-from rlstitch.latent._linalg import product, singular
+from rlstitch.latent._linalg import one_torch_thread, product, singular
 from rlstitch.latent.translation import Translation, finish
 
 
+@one_torch_thread()
 def fit_orthogonal(
     x: Array, y: Array, *, center: bool = True, scale: bool = False, weights: Array | None = None
 ) -> Translation:
@@ -54,7 +55,7 @@ def fit_orthogonal(
 
 
 def fit_scaled_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
-    """`fit_orthogonal` with one factor: rotation, scale and, with `center`, shift.
+    """`fit_orthogonal` with one factor: rotation, scale and, with `center`, shift (Schönemann and Carroll, 1970).
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -65,9 +66,10 @@ def fit_scaled_orthogonal(x: Array, y: Array, *, center: bool = True, weights: A
     return fit_orthogonal(x, y, center=center, scale=True, weights=weights)
 
 
-def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True) -> Translation:
-    """The (semi-)orthogonal matrix nearest to the least-squares solution ("l-ortho" of arXiv:2311.00664): U V^T of
-    its SVD.
+@one_torch_thread()
+def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
+    """The (semi-)orthogonal matrix nearest to the (weighted) least-squares solution ("l-ortho" of arXiv:2311.00664):
+    U V^T of its SVD. At least 2 pairs.
 
     Least squares sees each direction of x on its own scale, so that directions of little variance count as much as
     the others.
@@ -82,9 +84,11 @@ def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True) -> Translation:
     from rlstitch.latent.translation_linear import solve
 
     source, target = to_pairs(x, y, method="fit_l_orthogonal")
+    w = to_weights(weights, len(source), source)
     zero = source.new_zeros(1)
-    mean_x, mean_y = (source.mean(0), target.mean(0)) if center else (zero, zero)
-    u, _, vh = singular(solve(source - mean_x, target - mean_y, source.dtype).to(source))
+    mean_x, mean_y = (_mean(source, w), _mean(target, w)) if center else (zero, zero)
+    root = 1 if w is None else w.sqrt()[:, None]
+    u, _, vh = singular(solve((source - mean_x) * root, (target - mean_y) * root, source.dtype).to(source))
     matrix = product(u, vh)
     bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
     return finish(matrix, bias, "l_orthogonal", source, target, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlstitch.latent._arrays import Array, require_count, to_pairs
+from rlstitch.latent._arrays import A, Array, like, require_count, to_pairs
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 from rlstitch.latent.translation_orthogonal import fit_scaled_orthogonal
@@ -14,12 +14,14 @@ _FOLDS = 8
 _LEAST = 4
 # The most rows of y that a mapped x is compared with.
 _COMPARED = 1024
+# The most mapped rows that are compared at one time.
+_BLOCK = 4096
 # Differences of cosines below this are rounding.
 _TIE = 1e-6
 
 
-def screen_pairs(x: Array, y: Array, *, rounds: int = 8) -> torch.Tensor:
-    """Which of the pairs x (n, d_x), y (n, d_y) to trust: bool (n,). At least 4 pairs.
+def screen_pairs(x: A, y: Array, *, rounds: int = 8) -> A:
+    """Which of the pairs x (n, d_x), y (n, d_y) to trust: bool (n,), of the kind of x. At least 4 pairs.
 
     Each x_i is mapped by a scaled orthogonal map that was fitted on the trusted pairs of other folds, and its rank is
     the share of all y that lie nearer to T(x_i) in angle (about the median of y) than its own y_i. A wrong partner's
@@ -58,7 +60,7 @@ def screen_pairs(x: Array, y: Array, *, rounds: int = 8) -> torch.Tensor:
         if bool((fresh == trusted).all()):
             break
         trusted = fresh
-    return trusted
+    return like(trusted, x)
 
 
 def _mapped_by_others(x: torch.Tensor, y: torch.Tensor, trusted: torch.Tensor, fold: torch.Tensor) -> torch.Tensor:
@@ -77,6 +79,11 @@ def _ranks(mapped: torch.Tensor, y: torch.Tensor, trusted: torch.Tensor) -> torc
     """For each pair, the share of the rows of y that are nearer to the mapped x in angle than its own: `(n,)`."""
     middle = y[trusted].median(0).values
     toward, own = unit_rows(mapped - middle), unit_rows(y - middle)
-    step = max(1, -(-len(y) // _COMPARED))
-    nearer = product(toward, own[::step].T) > (toward * own).sum(1, keepdim=True) + _TIE
-    return nearer.double().mean(1)
+    compared = own[:: max(1, -(-len(y) // _COMPARED))]
+    ranks = []
+    # In blocks: some thousand comparisons a pair are soon more than the pairs themselves.
+    for start in range(0, len(y), _BLOCK):
+        rows, partners = toward[start : start + _BLOCK], own[start : start + _BLOCK]
+        nearer = product(rows, compared.T) > (rows * partners).sum(1, keepdim=True) + _TIE
+        ranks.append(nearer.double().mean(1))
+    return torch.cat(ranks)

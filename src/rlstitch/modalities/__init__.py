@@ -1,1 +1,3 @@
-"""Modalities: data of other kinds than observations (images, texts), as latent spaces. No reinforcement learning."""
+"""Modalities: data of other kinds than observations (images, texts, graphs, sounds), as latent spaces; no reinforcement
+learning.
+"""

@@ -71,6 +71,8 @@ class PPOConfig(_Section):
     entropy: NonNegative = 0.01
     value: NonNegative = 0.5
     max_grad_norm: Annotated[Number, Field(gt=0)] = 0.5
+    reward_scale: Annotated[Number, Field(gt=0)] = 1.0
+    """Factor on the rewards that are learned from; returns are reported as they are."""
 
 
 class EncoderConfig(_Section):
@@ -124,8 +126,9 @@ class RelativeConfig(_Section):
         if value != "cosine":  # the usual one needs no torch to be checked
             from rlstitch.latent import SIMILARITIES
 
-            if value not in SIMILARITIES:
-                raise UnknownNameError("similarity", value, SIMILARITIES)
+            for similarity in value.split("+"):
+                if similarity not in SIMILARITIES:
+                    raise UnknownNameError("similarity", similarity, SIMILARITIES)
         return value
 
 
@@ -231,6 +234,8 @@ class TrainConfig(_Section):
         }
         if self.encoder.frames == "channels":
             identity["encoder"].pop("frames")
+        if self.ppo.reward_scale == 1:
+            identity["ppo"].pop("reward_scale")
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

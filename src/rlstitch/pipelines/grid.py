@@ -112,6 +112,10 @@ def run_grid(
         if on_state is not None:
             on_state(_state(run, agents, runs))
 
+    def known(key: str) -> dict[str, Any] | None:
+        entry = _state(by_key[key], agents, runs)
+        return {**(entry.result or {}), "trained": False} if entry.state == "done" else None
+
     tasks = [_task(run, agents, runs) for run in wanted]
     if ray is None:
         outcomes = run_tasks(tasks, workers=workers, threads=threads, on_done=on_done, on_progress=on_progress)
@@ -125,6 +129,7 @@ def run_grid(
             **grid.config.resources.model_dump(),
             on_done=on_done,
             on_progress=on_progress,
+            known=known,
             before_replace=lambda folder: keep_copy(folder, runs / BOOKS / "replaced"),
         )
     states = tuple(grid_states(grid, agents=agents, runs=runs))

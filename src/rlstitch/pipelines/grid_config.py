@@ -56,6 +56,18 @@ class Resources(_Section):
     """Whether every node sees the working folder; else files travel back through Ray."""
 
 
+def build_resources(**values: Any) -> Resources:
+    """Return checked resources.
+
+    Raises:
+        InvalidInputError: a value is out of range.
+    """
+    try:
+        return Resources(**values)
+    except ValidationError as error:
+        raise InvalidInputError(f"resources: {'; '.join(describe_problems(error, Resources))}") from None
+
+
 class GridConfig(_Section):
     """The content of a grid's file. Keys of axes and settings are those of a training's config, dotted, or `preset`."""
 

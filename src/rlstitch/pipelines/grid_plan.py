@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -46,6 +47,8 @@ class Plan:
     size: int | None
     unknown: int
     """Runs to be trained in environments of which no training is recorded."""
+    free: int
+    """Bytes that are free on the disk."""
 
     def __str__(self) -> str:
         width = max((len(entry.run.config.name) for entry in self.states), default=0)
@@ -64,7 +67,9 @@ class Plan:
             return "time and disk: unknown, no such training is recorded"
         rest = f" and an unknown time for {self.unknown} runs" if self.unknown else ""
         time = f"about {duration(self.seconds / self.workers)} on {self.workers} worker(s){rest}"
-        return f"by the trainings that are recorded: {time}; {self.size / 1e6:,.1f} MB"
+        room = "which is more than" if self.size > self.free else "of"
+        disk = f"{self.size / 1e6:,.1f} MB, {room} {self.free / 1e6:,.0f} MB that are free"
+        return f"by the trainings that are recorded: {time}; {disk}"
 
 
 def plan_grid(
@@ -72,12 +77,12 @@ def plan_grid(
 ) -> Plan:
     """Estimate time and disk of what is to be trained, from the agents that are at hand.
 
-    A run counts as the median of the recorded trainings of its environment and representation; what was done already of
-    a run that goes on is not subtracted.
+    A run counts as the median of the recorded trainings of its environment and representation; of a run that goes on,
+    what comes after its newest checkpoint counts.
     """
     wanted = [entry for entry in states if entry.state in PENDING or (retry and entry.state == "failed")]
     recorded = _recorded([agents, *data_roots("agents")], runs) if wanted else {}
-    costs = [_cost(entry.run.config, recorded) for entry in wanted]
+    costs = [_cost(entry.run.config, recorded, _taken(entry, runs)) for entry in wanted]
     known = [cost for cost in costs if cost is not None]
     return Plan(
         tuple(states),
@@ -86,16 +91,25 @@ def plan_grid(
         sum(cost.seconds for cost in known) if known else None,
         sum(cost.size for cost in known) if known else None,
         len(costs) - len(known),
+        shutil.disk_usage(next(path for path in (runs, *runs.absolute().parents) if path.is_dir())).free,
     )
 
 
-def _cost(config: TrainConfig, recorded: dict[tuple[str, str], list[Cost]]) -> Cost | None:
+def _taken(entry: RunState, runs: Path) -> int:
+    """Return the steps of a run's newest checkpoint, which is called by them."""
+    folder = runs / entry.run.key / "checkpoints"
+    names = [path.name for path in folder.iterdir()] if entry.state == "begun" else []
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def _cost(config: TrainConfig, recorded: dict[tuple[str, str], list[Cost]], taken: int) -> Cost | None:
     found = recorded.get((config.environment, config.representation))
     if not found:
         return None
     # Trainings may end early, so that not all steps are taken; a smaller budget is a smaller share.
     steps = min(statistics.median(cost.steps for cost in found), config.total_steps)
     pace = statistics.median(cost.seconds / max(cost.steps, 1) for cost in found)
+    steps = max(0, steps - taken)
     return Cost(int(steps), steps * pace, int(statistics.median(cost.size for cost in found)))
 
 

@@ -48,6 +48,9 @@ class Task:
     """What the task prints is appended here; None: it goes where the parent's standard error goes."""
     lock: Path | None = None
     """The lock that the task takes; of use to those who run it where that file is not seen."""
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    """Folders that the task reads, by the relative paths that its arguments have for them; of use, likewise, to those
+    who run it where they are not seen. Here, those paths must lead to them."""
 
 
 @dataclass(frozen=True)

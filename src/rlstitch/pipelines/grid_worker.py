@@ -35,6 +35,18 @@ def report(done: int, total: int) -> None:
         _send({"kind": "progress", "done": int(done), "total": int(total)})
 
 
+@contextlib.contextmanager
+def reporting_to(listener: Callable[[int, int], None]) -> Iterator[None]:
+    """Let a listener hear what tasks that run in this process report, where it is no worker of `run_tasks`."""
+    global _send, _last_report
+    before, _last_report = _send, 0.0
+    _send = lambda message: listener(message["done"], message["total"])  # noqa: E731
+    try:
+        yield
+    finally:
+        _send = before
+
+
 def find_callable(path: str) -> Callable[..., Any]:
     """Return the function that `package.module:function` names.
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rlstitch.envs import World
 from rlstitch.pipelines.grid_runner import Outcome, Progress, Task, run_tasks
 from rlstitch.pipelines.grid_worker import find_callable
 from rlstitch.pipelines.matrix_cells import MODULE, forget_agents, read_cell
 from rlstitch.pipelines.matrix_plan import (
+    NATIVE,
     Options,
     Pairing,
     Plan,
-    cell_identity,
     native_identity,
     plain_world,
     plan_matrix,
@@ -22,9 +23,13 @@ from rlstitch.pipelines.matrix_plan import (
 )
 from rlstitch.pipelines.matrix_table import Figures, assemble
 from rlstitch.pipelines.matrix_text import markdown, terminal_text
+from rlstitch.pipelines.matrix_worlds import CELL
 from rlstitch.pipelines.runs import RUNS, command_line
 from rlstitch.storage import write_bytes, write_json, write_table
 from rlstitch.storage.locks import exclusive_lock
+
+if TYPE_CHECKING:
+    from rlstitch.pipelines.grid_config import Resources
 
 SCHEMA_VERSION = 1
 DEFAULT_METHODS = ("naive", "affine", "auto")
@@ -69,7 +74,12 @@ def run_matrix(
     deterministic: bool = False,
     workers: int = 1,
     same_seed: bool = False,
+    without: Sequence[str] = (),
+    derived: bool = False,
+    worlds: Sequence[str] = (CELL,),
     out: Path | None = None,
+    ray: str | None = None,
+    resources: Resources | None = None,
     on_progress: OnProgress | None = None,
 ) -> MatrixResult:
     """Measure every encoder with every other agent's controller; what is on the disk is not measured again.
@@ -77,10 +87,15 @@ def run_matrix(
     Args:
         patterns: names of agents with `*`, `?` and `[...]`, or folders of agents.
         methods: stitching methods.
+        without, derived: which agents a pattern does not stand for, as in `plan_matrix`.
         episodes, pairs, seed, deterministic: of each cell, as in `stitch`.
         workers: processes; 1: this one. Figures are the same (but for the last bits, which depend on threads).
         same_seed: count pairs of agents of one seed in the means; they are always measured and marked.
+        worlds: where every cell is played: `cell`, the encoder's look with the controller's task; a look; a look, a
+            slash and a task. Agents are played with their own parts, too, in each world but `cell`.
         out: the folder; `runs/matrix-<hash8>` where it is None.
+        ray: address of a Ray cluster to measure on (`auto`, `local`, ...); `workers` has no part in it.
+        resources: what a task occupies there; None: one processor, and no folder that all nodes see.
         on_progress: told of results there and wanted, now and then.
 
     Returns:
@@ -91,11 +106,12 @@ def run_matrix(
         UnknownNameError, InvalidInputError: as in `plan_matrix`, and for fewer than one worker.
         BusyError: another process is working on the same folder.
     """
-    plan = plan_matrix(patterns, methods, Options(episodes, pairs, seed, deterministic))
+    options = Options(episodes, pairs, seed, deterministic)
+    plan = plan_matrix(patterns, methods, options, without=without, derived=derived, worlds=worlds)
     folder = RUNS / f"matrix-{plan.hash8}" if out is None else Path(out)
     with exclusive_lock(folder / "lock", f"the matrix in {folder}"):
         work = open_work(plan, folder)
-        outcomes = _run(work, workers, on_progress)
+        outcomes = _run(work, folder, workers, ray, resources, on_progress)
         figures = assemble(plan, folder, same_seed=same_seed)
         result = MatrixResult(
             plan,
@@ -109,28 +125,53 @@ def run_matrix(
 
 
 def open_work(plan: Plan, folder: Path) -> list[Work]:
-    """Return the tasks whose results are not on the disk: baselines first, then a task an encoder and world."""
+    """Return the tasks whose results are not on the disk: baselines first, then a task an encoder.
+
+    An encoder has several tasks where its controllers are played in worlds that differ.
+    """
     work = [entry for entry in _baselines(plan, folder) if entry is not None]
-    groups: dict[tuple[str, str], list[Pairing]] = {}
+    pairs: dict[tuple[str, str], dict[World, Pairing]] = {}
     for pairing in plan.playable:
-        groups.setdefault((pairing.encoder.name, str(pairing.world)), []).append(pairing)
-    for (name, _), pairings in groups.items():
-        found = _group(plan, folder, f"cells-{name}-{len(work)}", pairings)
+        if pairing.world is not None:  # two texts can name one world
+            key = (pairing.encoder.name, pairing.controller.name)
+            pairs.setdefault(key, {}).setdefault(pairing.world, pairing)
+    groups: dict[tuple[str, tuple[World, ...]], list[Sequence[Pairing]]] = {}
+    for (name, _), places in pairs.items():
+        groups.setdefault((name, tuple(places)), []).append(tuple(places.values()))
+    for (name, worlds), pairings in groups.items():
+        found = _group(plan, folder, f"cells-{name}-{len(work)}", worlds, pairings)
         work += [] if found is None else [found]
     return work
 
 
 def _baselines(plan: Plan, folder: Path) -> list[Work | None]:
     options = plan.options
-    controllers = {pairing.controller.name: pairing.controller for pairing in plan.playable}
+    there = [*plan.playable, *(pairing for pairing in plan.natives if pairing.world is not None)]
+    controllers = {pairing.controller.name: pairing.controller for pairing in there}
     work: list[Work | None] = [
         _single(folder, "play_native", native_identity(member, options), options, agent=str(member.folder))
         for member in controllers.values()
     ]
-    worlds = dict.fromkeys(plain_world(pairing.world) for pairing in plan.playable if pairing.world is not None)
-    return work + [
+    worlds = dict.fromkeys(plain_world(pairing.world) for pairing in there if pairing.world is not None)
+    work += [
         _single(folder, "play_random", random_identity(world, options), options, world=world.to_dict())
         for world in worlds
+    ]
+    abroad = {
+        pairing.identity(NATIVE, options): pairing
+        for pairing in plan.natives
+        if pairing.world is not None and pairing.elsewhere
+    }
+    return work + [
+        _single(
+            folder,
+            "play_native",
+            identity,
+            options,
+            agent=str(pairing.encoder.folder),
+            world=None if pairing.world is None else pairing.world.to_dict(),
+        )
+        for identity, pairing in abroad.items()
     ]
 
 
@@ -141,31 +182,41 @@ def _single(folder: Path, function: str, identity: str, options: Options, **what
     return Work(Task(f"{function}-{identity}", f"{MODULE}:{function}", arguments, folder / "log.txt"), 1)
 
 
-def _group(plan: Plan, folder: Path, key: str, pairings: Sequence[Pairing]) -> Work | None:
-    controllers = []
-    for pairing in pairings:
+def _group(
+    plan: Plan, folder: Path, key: str, worlds: Sequence[World], pairings: Sequence[Sequence[Pairing]]
+) -> Work | None:
+    """Return the task of one encoder; `pairings` has a pairing for each world, for each of its controllers."""
+    controllers, results = [], 0
+    for places in pairings:
         cells = {}
         for method in plan.methods:
-            identity = cell_identity(pairing.encoder.identity, pairing.controller.identity, method, plan.options)
-            if read_cell(folder, identity) is None:
-                cells[method] = identity
+            identities = [pairing.identity(method, plan.options) for pairing in places]
+            wanted = [identity if read_cell(folder, identity) is None else None for identity in identities]
+            if any(wanted):
+                cells[method] = wanted
+                results += len(wanted) - wanted.count(None)
         if cells:
-            controllers.append({"agent": str(pairing.controller.folder), "cells": cells})
-    world = pairings[0].world
-    if not controllers or world is None:
+            controllers.append({"agent": str(places[0].controller.folder), "cells": cells})
+    if not controllers:
         return None
     arguments = {
         "folder": str(folder),
-        "encoder": str(pairings[0].encoder.folder),
-        "world": world.to_dict(),
+        "encoder": str(pairings[0][0].encoder.folder),
+        "worlds": [world.to_dict() for world in worlds],
         "controllers": controllers,
         "options": asdict(plan.options),
     }
-    results = sum(len(entry["cells"]) for entry in controllers)
     return Work(Task(key, f"{MODULE}:play_group", arguments, folder / "log.txt"), results)
 
 
-def _run(work: Sequence[Work], workers: int, on_progress: OnProgress | None) -> list[Outcome]:
+def _run(
+    work: Sequence[Work],
+    folder: Path,
+    workers: int,
+    ray: str | None,
+    resources: Resources | None,
+    on_progress: OnProgress | None,
+) -> list[Outcome]:
     total = sum(entry.results for entry in work)
     sizes = {entry.task.key: entry.results for entry in work}
     ended = 0
@@ -183,6 +234,12 @@ def _run(work: Sequence[Work], workers: int, on_progress: OnProgress | None) -> 
         tell(sum(done for done, _ in progress.running.values()))
 
     tasks = [entry.task for entry in work]
+    if ray is not None and tasks:
+        from rlstitch.pipelines.grid_config import Resources
+        from rlstitch.pipelines.matrix_ray import run_cells_on_ray
+
+        shares = resources or Resources()
+        return run_cells_on_ray(tasks, folder, address=ray, resources=shares, on_done=on_done, on_progress=on_pool)
     if workers != 1 and tasks:
         return run_tasks(tasks, workers=workers, on_done=on_done, on_progress=on_pool)
     return _run_here(tasks, on_done, lambda done, _: tell(done))
@@ -214,7 +271,13 @@ def _run_here(tasks: Sequence[Task], on_done: Callable[[Outcome], None], tell: O
 def _write(result: MatrixResult, same_seed: bool) -> None:
     plan, figures, folder = result.plan, result.figures, result.folder
     refused = [
-        {"encoder": row.encoder, "controller": row.controller, "method": row.method, "reason": row.reason}
+        {
+            "encoder": row.encoder,
+            "controller": row.controller,
+            "method": row.method,
+            "place": row.place,
+            "reason": row.reason,
+        }
         for row in figures.rows
         if row.state == "refused"
     ]
@@ -227,9 +290,11 @@ def _write(result: MatrixResult, same_seed: bool) -> None:
         "complete": result.complete,
         "command": command_line(),
         "methods": list(plan.methods),
+        "worlds": list(plan.places),
         "options": asdict(plan.options),
         "same_seed_counted": same_seed,
         "agents": members,
+        "left_out": list(plan.left_out),
         "refused": refused,
         "failed": [{"task": outcome.key, "error": outcome.error} for outcome in result.failed],
         "summary": [asdict(entry) for entry in figures.methods],

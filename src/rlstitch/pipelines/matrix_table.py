@@ -14,13 +14,14 @@ import numpy.typing as npt
 from rlstitch.pipelines.cells import describe
 from rlstitch.pipelines.matrix_cells import read_cell
 from rlstitch.pipelines.matrix_plan import (
+    NATIVE,
     Pairing,
     Plan,
-    cell_identity,
     native_identity,
     plain_world,
     random_identity,
 )
+from rlstitch.pipelines.matrix_worlds import CELL
 from rlstitch.rollouts.comparison import aggregate, paired_test, performance_profile, probability_of_improvement
 from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean, recovery, summarize
 
@@ -40,7 +41,7 @@ class Row:
     controller: str
     method: str
     map: str | None
-    """The map that stood between: that which `auto` chose, else the method."""
+    """The map that stood between: that which `auto` chose, else the method; None where nothing was joined."""
     world: str
     encoder_seed: int
     controller_seed: int
@@ -65,11 +66,13 @@ class Row:
     action_agreement: float | None = None
     kl: float | None = None
     r2: float | None = None
+    place: str = CELL
+    """The world as it was asked for: `cell`, a look, or a look with a task; `world` says what it is for this cell."""
 
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One method over its counted cells. Recovery in percent; intervals cover 95 % over episodes."""
+    """One method over its counted cells in one world. Recovery in percent; intervals cover 95 % over episodes."""
 
     method: str
     cells: int
@@ -83,11 +86,12 @@ class MethodSummary:
     success: float | None
     profile: dict[str, list[float]] | None
     """`levels` in percent, and the `share`, `low` and `high` of episodes above each."""
+    place: str = CELL
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods over the cells that count under both."""
+    """Two methods over the cells that count under both in one world."""
 
     first: str
     second: str
@@ -95,6 +99,7 @@ class Comparison:
     """Probability that an episode under the first beats one under the second, with its interval."""
     test: dict[str, float | int]
     """Wilcoxon's signed-rank test over the cells' recoveries."""
+    place: str = CELL
 
 
 @dataclass(frozen=True)
@@ -116,17 +121,23 @@ def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> Figures:
     """
     baselines = _Baselines(plan, folder)
     rows: list[Row] = []
-    scores: dict[str, dict[tuple[str, str], Floats]] = {method: {} for method in plan.methods}
-    for pairing in plan.pairings:
-        for method in plan.methods:
+    scores: dict[tuple[str, str], dict[tuple[str, str], Floats]] = {}
+    for pairing in (*plan.pairings, *plan.natives):
+        for method in (NATIVE,) if pairing.native else plan.methods:
             row, score = _row(plan, folder, pairing, method, baselines, same_seed)
             rows.append(row)
+            found = scores.setdefault((row.place, method), {})
             if score is not None and row.counted:
-                scores[method][row.encoder, row.controller] = score
-    methods = tuple(_summary(method, scores[method], rows) for method in plan.methods)
-    pairs = combinations(plan.methods, 2)
-    compared = (_comparison(first, second, scores[first], scores[second]) for first, second in pairs)
-    return Figures(tuple(rows), methods, tuple(found for found in compared if found is not None))
+                found[row.encoder, row.controller] = score
+    methods, compared = [], []
+    for place in plan.places:
+        listed = (*plan.methods, NATIVE) if place != CELL else plan.methods
+        methods += [_summary(place, method, scores[place, method], rows) for method in listed]
+        compared += [
+            _comparison(place, first, second, scores[place, first], scores[place, second])
+            for first, second in combinations(plan.methods, 2)
+        ]
+    return Figures(tuple(rows), tuple(methods), tuple(found for found in compared if found is not None))
 
 
 class _Baselines:
@@ -155,7 +166,6 @@ def _row(
 ) -> tuple[Row, Floats | None]:
     """Return a cell's row and, where it has a recovery, the score of each episode in percent `(episodes,)`."""
     encoder, controller = pairing.encoder, pairing.controller
-    identity = cell_identity(encoder.identity, controller.identity, method, plan.options)
     known: dict[str, Any] = {
         "encoder": encoder.name,
         "controller": controller.name,
@@ -167,9 +177,10 @@ def _row(
         "same_seed": pairing.same_seed,
         "counted": False,
         "reason": "",
+        "place": pairing.place,
     }
     refused: dict[str, Any] = {"refused": pairing.refused}
-    found = refused if pairing.world is None else read_cell(folder, identity)
+    found = refused if pairing.world is None else read_cell(folder, pairing.identity(method, plan.options))
     if found is None:
         return Row(**known, state="missing"), None
     if "refused" in found:
@@ -177,7 +188,7 @@ def _row(
     returns, summary = np.asarray(found["returns"]), summarize(found["returns"], found["successes"])
     diagnostics = found.get("diagnostics") or {}
     known |= {
-        "map": diagnostics.get("method", method),
+        "map": None if pairing.native else diagnostics.get("method", method),
         "state": "done",
         "episodes": summary.episodes,
         "return_mean": summary.mean.estimate,
@@ -205,12 +216,14 @@ def _ends(interval: Any) -> tuple[float, float, float]:
     return interval.estimate, interval.low, interval.high
 
 
-def _summary(method: str, scores: Mapping[tuple[str, str], Floats], rows: Sequence[Row]) -> MethodSummary:
-    own = [row for row in rows if row.method == method]
+def _summary(place: str, method: str, scores: Mapping[tuple[str, str], Floats], rows: Sequence[Row]) -> MethodSummary:
+    own = [row for row in rows if row.method == method and row.place == place]
     counted = [row for row in own if row.counted]
     counts = {state: sum(row.state == state for row in own) for state in ("refused", "missing")}
     if not scores:
-        return MethodSummary(method, 0, **counts, mean=None, iqm=None, recovered=None, success=None, profile=None)
+        return MethodSummary(
+            method, 0, **counts, mean=None, iqm=None, recovered=None, success=None, profile=None, place=place
+        )
     matrix = np.stack(list(scores.values()))
     resamples = min(RESAMPLES, max(200, _DRAWS // matrix.size))
     profile = performance_profile(matrix, LEVELS, resamples=resamples)
@@ -225,15 +238,17 @@ def _summary(method: str, scores: Mapping[tuple[str, str], Floats], rows: Sequen
         success=float(np.mean(successes)) if successes else None,
         profile={"levels": [float(level) for level in LEVELS]}
         | {name: values.tolist() for name, values in asdict(profile).items()},
+        place=place,
     )
 
 
 def _comparison(
-    first: str, second: str, mine: Mapping[tuple[str, str], Floats], other: Mapping[tuple[str, str], Floats]
+    place: str, first: str, second: str, mine: Mapping[tuple[str, str], Floats], other: Mapping[tuple[str, str], Floats]
 ) -> Comparison | None:
     common = [key for key in mine if key in other]
     if not common:
         return None
     x, y = (np.stack([scores[key] for key in common]) for scores in (mine, other))
     improvement = probability_of_improvement(x, y).to_dict()
-    return Comparison(first, second, improvement, paired_test(x.mean(axis=1), y.mean(axis=1)).to_dict())
+    test = paired_test(x.mean(axis=1), y.mean(axis=1)).to_dict()
+    return Comparison(first, second, improvement, test, place)

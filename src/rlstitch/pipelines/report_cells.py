@@ -197,7 +197,7 @@ def table_markdown(cells: Sequence[Cell]) -> str:
     header = ("encoder", "controller", "method", "world", "return", "recovery %", "success %", "length")
     rows = [_markdown_row(header), "|" + "---|" * 4 + "---:|" * 4]
     for cell in cells:
-        names = [_plain_markdown(text) for text in (cell.encoder, cell.controller, cell.method, cell.world)]
+        names = [plain_markdown(text) for text in (cell.encoder, cell.controller, cell.method, cell.world)]
         figures = [" ".join(filter(None, pair(cell))) for pair in (return_parts, recovery_parts, success_parts)]
         rows.append(_markdown_row([*names, *figures, number(cell.length_mean, like=10.0)]))
     if cells:
@@ -209,6 +209,6 @@ def _markdown_row(texts: Sequence[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
-def _plain_markdown(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """Escape what Markdown or HTML would take for markup."""
     return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", printable(text))

@@ -41,6 +41,7 @@ _DIAGNOSTICS = {
     "r2": "R²",
     "mean_cosine": "cosine",
     "condition_number": "condition number",
+    "rank": "rank",
     "action_agreement": "same action %",
     "kl": "KL (nats)",
     "refitted": "then fitted on all",

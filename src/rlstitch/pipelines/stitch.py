@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.stitch import check_method, default_name, stitch_agents
 from rlstitch.storage import write_table
+
+_REFITTED = (
+    "(the world shows no other views: the map was then fitted on all of them and errs less than these figures say)"
+)
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,8 @@ class StitchOutcome:
         lines = [
             f"{r.pairs} pairs of {r.distinct_views} distinct views; on {r.held_out} held out: "
             f"residual {r.residual:.3f}, R² {r.r2:.3f}, cosine {r.mean_cosine:.3f}, "
-            f"same action {r.action_agreement:.1%}, KL {r.kl:.3f}"
-            + ("" if r.condition_number is None else f", condition number {r.condition_number:.3g}"),
-            *(["then fitted again on all of them, the held-out ones too"] if r.refitted else []),
+            f"same action {r.action_agreement:.1%}, KL {r.kl:.3f}" + _conditioning(r),
+            *([_REFITTED] if r.refitted else []),
             "",
             table_text(self.cells),
             "",
@@ -47,6 +51,14 @@ class StitchOutcome:
             lines.append(f"agent    {self.folder}")
         lines += [f"video    {path}" for path in self.videos]
         return "\n".join(lines)
+
+
+def _conditioning(report: StitchReport) -> str:
+    if report.condition_number is None:
+        return ""
+    if math.isinf(report.condition_number):
+        return f", map of rank {report.rank}"
+    return f", condition number {report.condition_number:.3g}"
 
 
 def stitch(
@@ -91,7 +103,7 @@ def stitch(
     folder = None
     if save:
         folder = new_agent_folder(name or default_name(source, target, method), force=force)
-    found = _pairs(source, target, pairs, seed)
+    found = find_pairs(source, target, pairs, seed)
     joined = stitch_agents(source, target, found, method=method, name=name)
     title = joined.agent.card.name
     cells = Measure(episodes=episodes, seed=seed, deterministic=deterministic).cells(source, target, joined, found)
@@ -108,8 +120,8 @@ def stitch(
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)
 
 
-def _pairs(encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int) -> LatentPairs:
-    """Collect so many pairs, or read them from a file."""
+def find_pairs(encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int) -> LatentPairs:
+    """Collect so many pairs, or read them from an `.npz` file."""
     if isinstance(pairs, int):
         return gather_pairs(encoder, policy, pairs=pairs, seed=seed)
     if Path(pairs).suffix != ".npz":

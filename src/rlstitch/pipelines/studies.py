@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ class Findings:
     """What a study came to.
 
     `cells`: every single measurement; `table`: means with 95 % intervals, in the order to be read; `facts`: what the
-    result says, in sentences that hold for these figures.
+    result says, in sentences that hold for these figures; `files`: pictures and the like, by name.
     """
 
     cells: Sequence[Row]
     table: Sequence[Row]
     facts: Sequence[str]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,53 @@ STUDIES: dict[str, Study] = {
             "rlstitch.pipelines.studies_images",
         ),
         Study(
+            "images-reconstruction",
+            "encoders of autoencoders, plain and variational, drive decoders of one another; with pictures",
+            "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
+            "quick: under 15 seconds; in full: minutes, as ten networks and thirty decoders are trained",
+            "rlstitch.pipelines.studies_reconstruction",
+        ),
+        Study(
+            "few-pairs",
+            "what stands in for pairs of images: fewer of them, labels alone, pairs grown from 15, or none",
+            "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get; needs the extra ot",
+            "quick: under 15 seconds; in full: minutes, as matching a thousand images takes long",
+            "rlstitch.pipelines.studies_few_pairs",
+        ),
+        Study(
             "word-embeddings",
             "word2vec meets fastText: how well each method makes two spaces of words one",
             "word vectors as npz",
             "quick: seconds; in full: a minute",
             "rlstitch.pipelines.studies_words",
+        ),
+        Study(
+            "text-classification",
+            "encoders of texts of three kinds (lsa, words, transformer) drive heads of one another",
+            "TREC questions; with --quick questions made up on the spot",
+            "quick: under 15 seconds; in full: minutes, as 15 networks are trained",
+            "rlstitch.pipelines.studies_text",
+        ),
+        Study(
+            "audio-digits",
+            "encoders of spoken digits of three kinds (cnn, gru, mlp) drive heads of one another",
+            "FSDD, spoken digits; with --quick sounds made up on the spot",
+            "quick: under 15 seconds; in full: minutes, as 15 networks are trained",
+            "rlstitch.pipelines.studies_audio",
+        ),
+        Study(
+            "graphs-nodes",
+            "encoders of four makes (gcn, sage, gat, gcnii) drive node classifiers' heads of one another",
+            "Cora (Planetoid files); with --quick a block model made on the spot; needs the extra graph",
+            "quick: under 15 seconds; in full: minutes, as 20 networks are trained",
+            "rlstitch.pipelines.studies_graphs",
+        ),
+        Study(
+            "graphs-latent-evaluation",
+            "how well a model's likeness to one good model, in relative space and without labels, tells its accuracy",
+            "Cora (Planetoid files); with --quick a block model made on the spot; needs the extra graph",
+            "quick: under 15 seconds; in full: some twenty minutes, resumable, as 600 small networks are trained",
+            "rlstitch.pipelines.studies_graph_evaluation",
         ),
     )
 }
@@ -125,6 +168,14 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
     findings: Findings = module.run(config, options)
     seconds = time.perf_counter() - started
     return StudyOutcome(study, findings, _write(config, findings, seconds))
+
+
+def study_folder(config: Mapping[str, Any]) -> Path:
+    """Where the results of a study with this resolved config go, and what it keeps to be resumed by."""
+    from rlstitch.pipelines.runs import RUNS
+    from rlstitch.storage import canonical_json
+
+    return RUNS / f"latent-{config['study']}-{hashlib.sha256(canonical_json(config)).hexdigest()[:8]}"
 
 
 def find_data(data: Path | None, folder: str, files: Sequence[str], what: str) -> Path:
@@ -186,15 +237,16 @@ def _text(value: object) -> str:
 
 def _write(config: Mapping[str, Any], findings: Findings, seconds: float) -> Path:
     from rlstitch.agents.card import current_versions
-    from rlstitch.pipelines.runs import RUNS, command_line
-    from rlstitch.storage import canonical_json, write_bytes, write_json, write_table
+    from rlstitch.pipelines.runs import command_line
+    from rlstitch.storage import write_bytes, write_json, write_table
 
-    digest = hashlib.sha256(canonical_json(config)).hexdigest()[:8]
-    folder = RUNS / f"latent-{config['study']}-{digest}"
+    folder = study_folder(config)
     write_table(list(findings.cells), folder / "cells")
     write_table(list(findings.table), folder / "table")
     page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
     write_bytes(folder / "table.md", "\n".join(page).encode())
+    for name, content in findings.files.items():
+        write_bytes(folder / name, content)
     about = {"seconds": round(seconds, 1), "command": command_line(), "versions": current_versions()}
     write_json(folder / "config.json", {"config": dict(config), "run": about}, schema_version=1)
     return folder

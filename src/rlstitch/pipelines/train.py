@@ -147,18 +147,18 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     encoder, anchor_set, anchors = base.model_dump(mode="json"), None, None
     if config.representation == "relative":
         anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
-        latent_dim = len(anchor_set)
-        encoder = RelativeSpec(
+        relative = RelativeSpec(
             base=base,
-            anchors=latent_dim,
+            anchors=len(anchor_set),
             similarity=config.relative.similarity,
             normalization=config.relative.normalization,
             shrinkage=config.relative.shrinkage,
             anchor_set=anchor_set.identity,
-        ).model_dump(mode="json")
+        )
+        encoder, latent_dim = relative.model_dump(mode="json"), relative.width
         anchors = AnchorsCard(
             identity=anchor_set.identity,
-            count=latent_dim,
+            count=len(anchor_set),
             similarity=config.relative.similarity,
             normalization=config.relative.normalization,
         )

@@ -170,8 +170,26 @@ class _Walkers:
         for i, (agent, driver) in enumerate(self._agents):
             mine = np.flatnonzero(self._role == 2 + i)
             seen = views[mine]
-            actions[mine] = driver.sample(own_images(agent, seen), self._rng, seen)
+            actions[mine] = driver.sample(cast("Any", _Unseen(agent, seen)), self._rng, seen)
         return actions
+
+
+class _Unseen:
+    """Views `(n, h, w, 5)` as an agent sees them, drawn when asked for: a policy asks for none that it knows."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, agent: Agent, views: Views) -> None:
+        self._agent, self._views = agent, views
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, rows: list[int]) -> npt.NDArray[np.uint8]:
+        return own_images(self._agent, self._views[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return own_images(self._agent, self._views).astype(dtype or np.uint8, copy=False)
 
 
 class _Met:

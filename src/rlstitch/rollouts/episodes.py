@@ -79,7 +79,7 @@ def play(
     policy = Policy(actor, space)
     noisy = not deterministic or isinstance(actor, RandomAgent)
     noise = NoiseStreams(seed, env.num_envs, noise_width(space), actor.noise_kind)
-    slots = _Slots(env, episodes, seed, noise)
+    slots = Slots(env, episodes, seed, noise)
     symbolic = getattr(env, "symbolic", None)
     actions = _any_actions(space, env.num_envs)
     while (live := slots.live()).size:
@@ -100,7 +100,7 @@ def _any_actions(space: gymnasium.Space[Any], count: int) -> npt.NDArray[Any]:
     return actions.clip(space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else actions
 
 
-class _Slots:
+class Slots:
     """Which environment runs which episode, and what the episodes have come to."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], episodes: Sequence[int], seed: int, noise: NoiseStreams) -> None:

@@ -30,6 +30,8 @@ class StitchReport:
     mean_cosine: float
     condition_number: float | None
     """Of the map's matrix; None where there is no map."""
+    rank: int | None
+    """Of the map's matrix: fewer pairs than dimensions leave directions that it sends to nothing. None likewise."""
     action_agreement: float
     """Share of views for which the controller's greedy action stays the same (continuous: within 0.1 of the range)."""
     kl: float
@@ -77,6 +79,7 @@ def diagnose(
         r2=fit.r2,
         mean_cosine=fit.mean_cosine,
         condition_number=None if translation is None else fit.condition_number,
+        rank=None if translation is None else int(torch.linalg.matrix_rank(translation.matrix)),
         action_agreement=agreement,
         kl=kl,
         refitted=refitted,
@@ -91,17 +94,35 @@ def action_change(controller: Controller, found: Tensor, wanted: Tensor) -> tupl
         Agreement of the greedy actions in [0, 1] (continuous: every dimension within a tenth of its range), and the
         mean KL divergence, in nats, of the distribution that is wanted from the one that was found.
     """
+    changes = action_changes(controller, found, wanted)
+    return float(changes.same.mean()), float(changes.kl.mean())
+
+
+@dataclass(frozen=True)
+class ActionChanges:
+    """How each row's action differs between two sets of action parameters, `(n,)` each."""
+
+    same: Tensor
+    """1.0 where the greedy action is the same (continuous: every dimension within a tenth of its range), else 0.0."""
+    kl: Tensor
+    """KL divergence, in nats, of the distribution that is wanted from the one that was found."""
+    overlap: Tensor
+    """What the two distributions share, 1 - their total variation, in [0, 1]: a drawn action can stay so often."""
+
+
+@torch.no_grad()
+def action_changes(controller: Controller, found: Tensor, wanted: Tensor) -> ActionChanges:
+    """Compare action parameters `(n, A)` of one kind of controller, row by row."""
     actions = controller.actions
     if isinstance(actions, BoxActions):
         low, high = (torch.tensor(bound, device=found.device) for bound in (actions.low, actions.high))
         gap = (found.clamp(low, high) - wanted.clamp(low, high)).abs() / (high - low)
         variance = torch.exp(2 * controller.log_std) if controller.log_std is not None else torch.ones_like(found[0])
-        divergence = ((found - wanted) ** 2 / (2 * variance)).sum(dim=1).mean()
-        return float((gap.amax(dim=1) < 0.1).float().mean()), float(divergence)
-    divergence = functional.kl_div(
-        functional.log_softmax(found, dim=1),
-        functional.log_softmax(wanted, dim=1),
-        log_target=True,
-        reduction="batchmean",
-    )
-    return float((found.argmax(dim=1) == wanted.argmax(dim=1)).float().mean()), float(divergence)
+        apart = ((found - wanted) ** 2 / variance).sum(dim=1)
+        # Of two normal distributions of one covariance: twice the tail beyond half their Mahalanobis distance.
+        overlap = 2 * torch.special.ndtr(-apart.sqrt() / 2)
+        return ActionChanges((gap.amax(dim=1) < 0.1).float(), apart / 2, overlap)
+    p, q = (functional.log_softmax(z, dim=1) for z in (wanted, found))
+    divergence = functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)
+    overlap = torch.minimum(p.exp(), q.exp()).sum(dim=1).clamp(max=1.0)
+    return ActionChanges((found.argmax(dim=1) == wanted.argmax(dim=1)).float(), divergence.clamp(min=0.0), overlap)

@@ -53,11 +53,13 @@ def stitch_agents(
 
     Raises:
         UnknownNameError: for another method.
-        IncompatibleError: where the two have no common world, or (naive, relative) no common latent space.
+        IncompatibleError: where the two have no common world, or (naive, relative) no common latent space, or where
+            the pairs are not of their widths.
         InvalidInputError: where the pairs are too few for the method.
     """
     check_method(method)
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    _check_pairs(encoder, policy, pairs)
     wanted = method
     translation, held = None, (pairs.x_held, pairs.y_held)
     if method == "relative":
@@ -108,12 +110,17 @@ def check_method(method: str) -> None:
 
 
 def default_name(encoder: Agent, policy: Agent, method: str) -> str:
-    """Return the name of a stitched agent: its parents' and the method; shortened, with a hash, past 100 characters."""
-    name = f"{encoder.card.name}--{policy.card.name}--{method}"
+    """Return the name of a stitched agent, as `joined_name` makes it."""
+    return joined_name(encoder.card.name, policy.card.name, method)
+
+
+def joined_name(encoder: str, policy: str, method: str) -> str:
+    """Return a name made of those of two agents and a method; shortened, with a hash, past 100 characters."""
+    name = f"{encoder}--{policy}--{method}"
     if len(name) <= 100:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{encoder.card.name[:38]}--{policy.card.name[:38]}--{method}-{digest}"
+    return f"{encoder[:38]}--{policy[:38]}--{method}-{digest}"
 
 
 def check_relative(encoder: Agent, policy: Agent) -> None:
@@ -160,6 +167,16 @@ def check_widths(encoder: Agent, policy: Agent) -> None:
             f"of {policy.card.name!r} takes {policy.controller.latent_dim} "
             "(join them by a translation: orthogonal, linear, affine)"
         )
+
+
+def _check_pairs(encoder: Agent, policy: Agent, pairs: LatentPairs) -> None:
+    """Refuse pairs of other agents, as far as the widths tell."""
+    for side, agent, latents in (("x", encoder, pairs.x), ("y", policy, pairs.y)):
+        if latents.shape[1] != agent.encoder.latent_dim:
+            raise IncompatibleError(
+                f"pairs: {side} holds latents of width {latents.shape[1]}, agent {agent.card.name!r} gives "
+                f"{agent.encoder.latent_dim}; gather the pairs of these two agents"
+            )
 
 
 def _anchor_set(agent: Agent) -> str | None:

@@ -141,13 +141,15 @@ def space_to_dataset(space: LatentSpace[Any], *, vectors: str = "latent", keys: 
     except ImportError:
         raise MissingExtraError("a Hugging Face dataset", "datasets") from None
     array = torch.as_tensor(space.vectors).detach().cpu()
+    array = array.float() if _is_bfloat16(array) else array
     return Dataset.from_dict({keys: list(space.keys), vectors: array.numpy()})
 
 
 def space_from_dataset(
     dataset: Any, *, vectors: str = "latent", keys: str | None = "key", name: str = ""
 ) -> LatentSpace[Any]:
-    """Return the latent space (NumPy, float32) that two columns of a Hugging Face dataset hold.
+    """Return the latent space (NumPy; float64 where the column is, else float32) that two columns of a Hugging Face
+    dataset hold.
 
     Args:
         dataset: a `datasets.Dataset`, or whatever gives a column as a sequence by its name.
@@ -162,13 +164,22 @@ def space_from_dataset(
     for column in (vectors, keys):
         if column is not None and column not in columns:
             raise InvalidInputError(f"column {column!r}: not in the dataset, which has {', '.join(columns[:20])}")
-    plain = dataset.with_format("numpy") if hasattr(dataset, "with_format") else dataset
+    kind = _float_kind(dataset, vectors)
+    # Without a kind, the format makes float32 of all.
+    plain = dataset.with_format("numpy", dtype=kind) if hasattr(dataset, "with_format") else dataset
     try:
-        array = np.stack([np.asarray(row, dtype=np.float32) for row in plain[vectors][:]])
+        array = np.stack([np.asarray(row, dtype=kind) for row in plain[vectors][:]])
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"column {vectors!r}: expected vectors of one width: {error}") from None
     labels: Sequence[str] = () if keys is None else [str(key) for key in dataset[keys][:]]
     return LatentSpace(array, tuple(labels), name)
+
+
+def _float_kind(dataset: Any, column: str) -> type[np.floating[Any]]:
+    """What a dataset declares of a column, or the type of an array; float32 where it says nothing."""
+    features = getattr(dataset, "features", None)
+    told = str(features[column]) if features else str(getattr(dataset[column], "dtype", ""))
+    return np.float64 if "float64" in told else np.float32
 
 
 def _read_npz(path: Path) -> tuple[Any, list[str], str]:

@@ -14,6 +14,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 
+from rlstitch.rollouts.distinct import identities
+
 _WORTH_IT = 0.8
 """Share of distinct observations in a minibatch above which it is handed out as it is."""
 
@@ -56,19 +58,3 @@ class DistinctRolloutBuffer(RolloutBuffer):
             self.returns[batch_inds].flatten(),
         )
         return RolloutBufferSamples(observations, *map(self.to_torch, rest))
-
-
-def identities(observations: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Return, for each observation `(N, ...)`, the number of the first one that is equal to it, `(N,)`."""
-    count = len(observations)
-    raw = np.ascontiguousarray(observations).reshape(count, -1).view(np.uint8)
-    words = raw.view(np.uint64) if raw.shape[1] % 8 == 0 else raw
-    # Multiply and add by random odd numbers, modulo 2^64: equal rows have equal sums, others as good as never.
-    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    sums = np.einsum("nw,w->n", words.astype(np.uint64, copy=False), factors)
-    _, first, where = np.unique(sums, return_index=True, return_inverse=True)
-    equals: npt.NDArray[np.intp] = first[where]
-    # "As good as never" is not never: whatever differs from what it was taken for stands for itself.
-    wrong = np.flatnonzero((words[equals] != words).any(axis=1))
-    equals[wrong] = wrong
-    return equals

@@ -61,6 +61,7 @@ def build_ppo(
     entropy: float = 0.01,
     value: float = 0.5,
     max_grad_norm: float = 0.5,
+    reward_scale: float = 1.0,
     device: str = "cpu",
     precision: Precision = "float32",
     workers: int = 0,
@@ -73,6 +74,8 @@ def build_ppo(
             `n_minibatches` batches.
         learning_rate, lr_schedule: of Adam; `linear` anneals it to 0.
         gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
+        reward_scale: factor on the rewards that are learned from: where returns are in the hundreds, errors of the
+            values would drown the gradient of the policy. Returns are reported as they are.
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision, which pays with large encoders.
         workers: above 0, environments that draw themselves run in processes of their own.
@@ -85,7 +88,9 @@ def build_ppo(
         raise InvalidInputError(f"n_minibatches: {n_minibatches} does not divide a rollout of {batch} steps")
     return PPO(
         EncoderControllerPolicy,
-        StableBaselinesVecEnv(make_vec(card.world.to_world(), num_envs, seed=card.seed, workers=workers)),
+        StableBaselinesVecEnv(
+            make_vec(card.world.to_world(), num_envs, seed=card.seed, workers=workers), reward_scale=reward_scale
+        ),
         learning_rate=_schedule(learning_rate, lr_schedule),
         n_steps=n_steps,
         batch_size=batch // n_minibatches,

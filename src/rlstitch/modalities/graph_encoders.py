@@ -1,0 +1,139 @@
+"""Five small node encoders of different make, by PyTorch Geometric.
+
+All begin with a linear layer on the words of a node, then layers that pass messages: GCN, Kipf and Welling 2016
+(1609.02907); GraphSAGE, Hamilton et al. 2017 (1706.02216); GAT, Velickovic et al. 2017 (1710.10903); GIN, Xu et al.
+2018 (1810.00826); GCNII, Chen et al. 2020 (2007.02133).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from rlstitch.modalities.graph import LabelledGraph
+
+ARCHITECTURES = ("gcn", "sage", "gat", "gin", "gcnii")
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "elu": nn.functional.elu,
+}
+_HEADS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class NodeInputs:
+    """What encoders see of a graph: the words of all nodes one after another, where each node's begin, their weights,
+    and the edges (2, m).
+    """
+
+    words: torch.Tensor
+    starts: torch.Tensor
+    weights: torch.Tensor
+    edges: torch.Tensor
+
+    @classmethod
+    def of(cls, graph: LabelledGraph, device: str = "cpu") -> NodeInputs:
+        """Those of a graph; features that are 0 are left out, as nearly all of a bag of words are."""
+        rows, words = np.nonzero(graph.features)
+        starts = np.searchsorted(rows, np.arange(len(graph)))
+        parts = (words, starts, graph.features[rows, words], graph.edges)
+        return cls(*(torch.tensor(part).to(device) for part in parts))
+
+
+class NodeEncoder(nn.Module):
+    """A linear layer on words, then an activation and a layer of messages, over and over, with dropout before each.
+
+    GCNII adds its part of the first layer in every one.
+    """
+
+    def __init__(
+        self, arch: str, words: int, latent_dim: int, *, hidden: int, layers: int, dropout: float, activation: str
+    ) -> None:
+        super().__init__()
+        geometric = import_geometric()
+        first = latent_dim if arch == "gcnii" else hidden
+        self.latent_dim, self.dropout, self.activation = latent_dim, dropout, ACTIVATIONS[activation]
+        self.words = nn.Parameter(nn.init.xavier_uniform_(torch.empty(words, first)))
+        sides = [first] * layers + [latent_dim]
+        self.layers = nn.ModuleList(_layer(geometric, arch, sides[at], sides[at + 1], at) for at in range(layers))
+        self.skips = arch == "gcnii"
+
+    def forward(self, inputs: NodeInputs) -> torch.Tensor:
+        """The latents (n, latent_dim) of the nodes."""
+        weights = nn.functional.dropout(inputs.weights, self.dropout, self.training)
+        hidden = nn.functional.embedding_bag(
+            inputs.words, self.words, inputs.starts, mode="sum", per_sample_weights=weights
+        )
+        first = self.activation(hidden)
+        for layer in self.layers:
+            hidden = nn.functional.dropout(self.activation(hidden), self.dropout, self.training)
+            hidden = layer(hidden, first, inputs.edges) if self.skips else layer(hidden, inputs.edges)
+        return hidden
+
+
+def import_geometric() -> Any:
+    """`torch_geometric.nn`. Raises MissingExtraError where PyTorch Geometric is not installed."""
+    try:
+        with warnings.catch_warnings():
+            # It still scripts two of its classes, which torch warns of.
+            warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", category=DeprecationWarning)
+            import torch_geometric.nn
+    except ImportError:
+        raise MissingExtraError("Training on graphs", "graph") from None
+    return torch_geometric.nn
+
+
+def node_encoder(
+    arch: str,
+    words: int,
+    *,
+    latent_dim: int = 64,
+    hidden: int = 64,
+    layers: int = 2,
+    dropout: float = 0.5,
+    activation: str = "relu",
+) -> NodeEncoder:
+    """A new encoder for nodes with `words` features, with weights from torch's global generator.
+
+    Raises:
+        UnknownNameError: for another `arch` or `activation`.
+        InvalidInputError: for `words`, a width or `layers` below 1, or dropout not in [0, 1).
+        MissingExtraError: without PyTorch Geometric.
+    """
+    if arch not in ARCHITECTURES:
+        raise UnknownNameError("graph architecture", arch, ARCHITECTURES)
+    if activation not in ACTIVATIONS:
+        raise UnknownNameError("activation", activation, ACTIVATIONS)
+    if min(words, latent_dim, hidden, layers) < 1 or not 0 <= dropout < 1:
+        raise InvalidInputError(
+            "words, latent_dim, hidden and layers must be at least 1 and dropout in [0, 1), found "
+            f"{words}, {latent_dim}, {hidden}, {layers} and {dropout}"
+        )
+    return NodeEncoder(arch, words, latent_dim, hidden=hidden, layers=layers, dropout=dropout, activation=activation)
+
+
+def node_head(width: int, classes: int, *, dropout: float = 0.5) -> nn.Sequential:
+    """A new head (n, width) -> logits (n, classes): norm, dropout, one linear layer, as labels are few."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, classes))
+
+
+def _layer(geometric: Any, arch: str, width: int, out: int, place: int) -> nn.Module:
+    made: nn.Module
+    if arch == "gcnii":
+        made = geometric.GCN2Conv(out, alpha=0.1, theta=0.5, layer=place + 1)
+    elif arch == "gat":
+        heads = 1 if out % _HEADS else _HEADS
+        made = geometric.GATConv(width, out // heads, heads=heads)
+    elif arch == "gin":
+        made = geometric.GINConv(nn.Sequential(nn.Linear(width, out), nn.ReLU(), nn.Linear(out, out)))
+    else:
+        made = {"gcn": geometric.GCNConv, "sage": geometric.SAGEConv}[arch](width, out)
+    return made

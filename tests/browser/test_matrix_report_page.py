@@ -1,0 +1,301 @@
+"""The report of a matrix in a real browser: it loads in silence, is worked by mouse and by keys, and its films play."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser_window import PHONE, Browser
+from matrix_samples import METHODS, made_up_matrix, play_elsewhere
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select
+
+from rlstitch.pipelines.matrix_report import report_matrix
+from rlstitch.pipelines.matrix_report_data import MatrixData
+from rlstitch.rollouts.video import write_mp4
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets
+ROWS = "#cells-body tr"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory):
+    """A made-up matrix of eight agents with a film of one cell; its page."""
+    folder = made_up_matrix(tmp_path_factory.mktemp("matrix"), agents=8)
+    rows = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
+    filmed = next(row for row in rows if row["state"] == "done" and row["method"] == "affine")
+    frames = np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), dtype=np.uint8)
+    write_mp4(frames, folder / "videos" / f"{name_of(filmed)}.mp4", fps=10)
+    return report_matrix(folder, latents=0, tensorboard=False)
+
+
+@pytest.fixture
+def page(browser: Browser, report) -> Browser:
+    browser.open(report.page)
+    return browser
+
+
+def name_of(row: Any) -> str:
+    return f"{row['encoder']}--{row['controller']}--{row['method']}"
+
+
+def find(page: Browser, selector: str) -> WebElement:
+    return page.driver.find_element(By.CSS_SELECTOR, selector)
+
+
+def column(page: Browser, place: int) -> list[str]:
+    """The first words of a column of the table, as they are shown."""
+    texts = page.script(
+        f"return [...document.querySelectorAll('{ROWS}')].map((row) => row.cells[{place}].firstChild.data)"
+    )
+    assert isinstance(texts, list)
+    return texts
+
+
+def title(page: Browser) -> str:
+    return find(page, "#cell-title").text
+
+
+def called(row: Any) -> str:
+    return f"{row['encoder']} → {row['controller']}, {row['method']}"
+
+
+def heat_place(page: Browser, data: MatrixData, row: Any) -> tuple[WebElement, int, int]:
+    """The canvas of a row's method, and where its cell's middle lies from the canvas's."""
+    canvas = page.driver.find_elements(By.CSS_SELECTOR, ".heat canvas")[data.methods.index(row["method"])]
+    # Cells fill the canvas but for the names at its left and top; the last cell ends at its right and lower edge.
+    cell = page.script(
+        "const c = arguments[0], n = arguments[1], box = c.getBoundingClientRect(), ctx = c.getContext('2d');"
+        "return [box.width, box.height]", canvas, len(data.controllers),
+    )  # fmt: skip
+    assert isinstance(cell, list)
+    return canvas, cell[0], cell[1]
+
+
+def test_it_loads_without_a_word_in_the_console_and_without_a_request(page):
+    assert page.logged() == []
+    events = [json.loads(entry["message"])["message"] for entry in page.driver.get_log("performance")]
+    sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in sent if not url.startswith(("file://", "data:"))] == []
+    assert len([url for url in sent if url.startswith("file://")]) == 1
+    assert find(page, "#heat").is_displayed()
+
+
+def test_the_policy_refuses_scripts_that_are_not_its_own(page):
+    page.script(
+        "const s = document.createElement('script'); s.textContent = 'window.strange = 1'; document.body.append(s);"
+        "const i = document.createElement('img'); i.src = 'https://example.org/x.png'; document.body.append(i)"
+    )
+    page.drawn()
+    assert page.script("return window.strange === undefined")
+    refused = " ".join(page.logged())
+    assert "script-src" in refused
+    assert "img-src" in refused
+
+
+def test_columns_sort_by_mouse_both_ways_and_what_has_no_figure_stands_last(page, report):
+    head = find(page, '#cells-head th[data-key="recovery"]')
+    known = sorted(row["recovery"] for row in report.data.rows if row["recovery"] is not None)
+    for sort, values in (("ascending", known), ("descending", known[::-1])):
+        head.find_element(By.TAG_NAME, "button").click()
+        assert head.get_attribute("aria-sort") == sort
+        shown = [float(text.replace("−", "-")) for text in column(page, 3)]
+        assert shown == [float(f"{value:.0f}") + 0.0 for value in values[: len(shown)]]
+    while find(page, "#next").is_enabled():
+        find(page, "#next").click()
+    assert column(page, 3)[-1] == "–"
+
+
+def test_the_table_is_worked_by_keys_alone(page, report):
+    button = find(page, '#cells-head th[data-key="kl"] button')
+    page.script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    lowest = min((row for row in report.data.rows if row["kl"] is not None), key=lambda row: row["kl"])
+    assert column(page, 0)[0] == lowest["encoder"]
+    page.script(f"document.querySelector('{ROWS}').focus()")
+    ActionChains(page.driver).send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ENTER).perform()
+    chosen = page.driver.find_elements(By.CSS_SELECTOR, f"{ROWS}[aria-selected=true]")
+    assert [line.text.split()[:2] for line in chosen] == [[column(page, 0)[1], column(page, 1)[1]]]
+    assert title(page).startswith(f"{column(page, 0)[1]} → {column(page, 1)[1]}, ")
+    ActionChains(page.driver).send_keys(Keys.PAGE_DOWN).perform()
+    assert find(page, "#where").text.startswith("26–50 of ")
+
+
+def test_rows_are_filtered_and_counted(page, report):
+    rows = report.data.rows
+    find(page, "#search").send_keys("lavagap red-s0")
+    wanted = [row for row in rows if "red-s0" in f"{row['encoder']} {row['controller']}"]
+    wanted = [row for row in wanted if "lavagap" in f"{row['encoder']} {row['controller']} {row['world']}"]
+    assert f"of {len(wanted)} cells" in find(page, "#where").text
+    find(page, "#search").clear()
+    find(page, "#search").send_keys(" ")
+    Select(find(page, "#only-kind")).select_by_value("refused")
+    assert f"of {sum(row['state'] == 'refused' for row in rows)} cells" in find(page, "#where").text
+    Select(find(page, "#only-method")).select_by_visible_text("auto")
+    assert find(page, "#where").text == "no cell fits"
+
+
+def test_a_cell_of_a_heat_map_is_chosen_by_mouse(page, report):
+    canvas, width, height = heat_place(page, report.data, {"method": "affine"})
+    page.script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    # The cell in the lower right corner but one: last encoder with the last controller but one.
+    side = page.script("const t = arguments[0].getContext('2d').getTransform().a; return t", canvas)
+    assert side == 1
+    ActionChains(page.driver).move_to_element_with_offset(canvas, int(width / 2) - 40, int(height / 2) - 8).perform()
+    words = canvas.find_element(By.XPATH, "../../following-sibling::output").text
+    assert re.match(rf"{report.data.encoders[-1]} → \S+, affine: ", words)
+    ActionChains(page.driver).click().perform()
+    assert words.startswith(f"{title(page)}: ")
+    assert "recovery %" in find(page, "#cell dl").text
+
+
+def test_a_heat_map_is_worked_by_keys(page, report):
+    data = report.data
+    canvas = page.driver.find_elements(By.CSS_SELECTOR, ".heat canvas")[2]
+    page.script("arguments[0].focus()", canvas)
+    assert "the native agent" in canvas.find_element(By.XPATH, "../../following-sibling::output").text
+    canvas.send_keys(Keys.END, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ENTER)
+    row = next(
+        r for r in data.rows
+        if (r["encoder"], r["controller"], r["method"]) == (data.encoders[2], data.controllers[-2], METHODS[2])
+    )  # fmt: skip
+    assert title(page) == called(row)
+
+
+def test_figures_and_orders_are_drawn_anew(page):
+    def picture() -> str:
+        page.drawn()
+        return str(page.script("return document.querySelector('.heat canvas').toDataURL()"))
+
+    seen = [picture()]
+    Select(find(page, "#figure")).select_by_visible_text("return")
+    seen.append(picture())
+    Select(find(page, "#order")).select_by_value("mean")
+    seen.append(picture())
+    find(page, "#numbers").click()
+    seen.append(picture())
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_scatter_is_walked_by_keys_and_hides_methods(page, report):
+    canvas = find(page, "#scatter")
+    page.script("arguments[0].focus()", canvas)
+    canvas.send_keys(Keys.END, Keys.ENTER)
+    best = max((row for row in report.data.rows if row["action_agreement"] is not None),
+               key=lambda row: row["action_agreement"])  # fmt: skip
+    chosen = title(page)
+    highest = [called(r) for r in report.data.rows if r["action_agreement"] == best["action_agreement"]]
+    assert chosen in highest
+    both = sum(r["action_agreement"] is not None and r["recovery"] is not None for r in report.data.rows)
+    assert f"{both} cells" in str(canvas.get_attribute("aria-label"))
+    find(page, "#shown-methods input").click()
+    naive = sum(r["method"] == "naive" and r["recovery"] is not None for r in report.data.rows)
+    assert f"{both - naive} cells" in str(canvas.get_attribute("aria-label"))
+    assert find(page, "#ranks").text.startswith("Spearman’s rank correlation: naive ")
+
+
+def test_the_address_names_the_cell_and_its_film_plays(browser, report):
+    row = report.data.rows[report.films[0].row]
+    address = "#cell=" + "/".join((row["encoder"], row["controller"], row["method"]))
+    browser.open(report.page, address=address)
+    assert title(browser) == called(row)
+    reached = browser.driver.execute_async_script(
+        "const done = arguments[0], film = document.querySelector('#cell video');"
+        "film.addEventListener('error', () => done(-1));"
+        "film.addEventListener('timeupdate', () => { if (film.currentTime > 0.5) done(film.currentTime); });"
+        "film.play().catch((error) => done(String(error)))"
+    )
+    assert isinstance(reached, float)
+    assert reached > 0.5
+    assert browser.script("return document.querySelector('#cell video').videoWidth") == 64
+    assert browser.logged() == []
+
+
+def test_other_methods_of_a_pair_are_one_step_away(page):
+    find(page, ROWS).click()
+    before = title(page)
+    find(page, ".alike button").click()
+    after = title(page)
+    assert after != before
+    assert after.rpartition(", ")[0] == before.rpartition(", ")[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_light_and_dark(browser, report, scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.open(report.page, size=PHONE)
+    assert browser.script("return document.documentElement.scrollWidth") == PHONE[0]
+    texts, page_colour = browser.script(
+        "const style = getComputedStyle(document.body);"
+        "return [style.color, style.backgroundColor].map((colour) => colour.match(/\\d+/g).map(Number))"
+    )
+    assert (sum(texts) > sum(page_colour)) == (scheme == "dark")
+    small = browser.script(
+        "return [...document.querySelectorAll('button, select, input')].filter((e) => e.checkVisibility())"
+        ".filter((e) => e.type !== 'checkbox' && !e.closest('th') && e.getBoundingClientRect().height < 32).length"
+    )
+    assert small == 0
+    assert browser.logged() == []
+
+
+def test_it_prints_every_heat_map_whole(browser, tmp_path):
+    folder = made_up_matrix(tmp_path, agents=60)
+    browser.open(report_matrix(folder, latents=0, tensorboard=False).page)
+    box = (
+        "const b = document.querySelector('.heat-box');"
+        "return [b.scrollWidth > b.clientWidth + 1, b.scrollHeight > b.clientHeight + 1]"
+    )
+    browser.script("document.getElementById('numbers').click()")
+    browser.drawn()
+    assert browser.script(box) == [True, True]
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.script(box) == [False, False]
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.script(box) == [True, True]
+    assert browser.driver.print_page().startswith("JVBERi0")  # %PDF-
+
+
+def test_without_a_script_the_figures_by_method_are_there(report):
+    text = Path(report.page).read_text(encoding="utf-8")
+    visible = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.S)
+    assert all(f'<th scope="row">{method}</th>' in visible for method in METHODS)
+    assert "<noscript>" in visible
+
+
+def test_a_world_is_chosen_and_shown_everywhere(browser, tmp_path):
+    report = report_matrix(play_elsewhere(made_up_matrix(tmp_path, agents=5)), latents=0, tensorboard=False)
+    browser.open(report.page)
+    there = [row for row in report.data.rows if row.get("place") == "red/scrambled"]
+    canvases = browser.driver.find_elements(By.CSS_SELECTOR, ".heat canvas")
+    assert len(canvases) == len(METHODS)  # natives have no map of their own
+    before = browser.script("return document.querySelector('.heat canvas').toDataURL()")
+    Select(find(browser, "#place")).select_by_visible_text("red/scrambled")
+    browser.drawn()
+    assert browser.script("return document.querySelector('.heat canvas').toDataURL()") != before
+    browser.script("arguments[0].focus()", canvases[1])
+    canvases[1].send_keys(Keys.ENTER)  # the corner is an agent with its own parts
+    native = next(row for row in there if row["method"] == "native" and row["encoder"] == report.data.encoders[0])
+    assert title(browser) == f"{called(native)}, in red/scrambled"
+    assert "42" in find(browser, "#cell dl").text
+    Select(find(browser, "#only-place")).select_by_visible_text("red/scrambled")
+    assert f"of {len(there)} cells" in find(browser, "#where").text
+    # A step to the same cell in the other world takes the heat maps there.
+    stitched = next(row for row in there if row["state"] == "done")
+    address = "#cell=" + "/".join((*(stitched[key] for key in ("encoder", "controller", "method")), "red%2Fscrambled"))
+    browser.open(report.page, address=address)
+    assert title(browser) == f"{called(stitched)}, in red/scrambled"
+    assert Select(find(browser, "#place")).first_selected_option.text == "red/scrambled"
+    find(browser, ".alike:last-of-type button").click()
+    assert title(browser) == f"{called(stitched)}, in cell"
+    assert Select(find(browser, "#place")).first_selected_option.text == "cell"
+    assert browser.logged() == []

@@ -1,0 +1,148 @@
+"""Sounds are read from an archive, made up, turned into spectra and classified."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
+from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, made_up_sounds, read_fsdd
+from rlstitch.modalities.audio_encoders import KINDS, audio_encoder, train_audio_classifier
+from rlstitch.modalities.classifiers import accuracy, encode_inputs
+
+
+def wav(samples: np.ndarray, *, rate: int = 8000, channels: int = 1) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as sound:
+        sound.setnchannels(channels)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(samples.astype("<i2").tobytes())
+    return stream.getvalue()
+
+
+def archive(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        folder = tarfile.TarInfo("recordings")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_recordings_are_read_in_order_and_centred(tmp_path: Path) -> None:
+    long, short = np.arange(10) * 1000, np.array([16384, -32768])
+    files = {"recordings/3_theo_0.wav": wav(long), "recordings/0_lucas_12.wav": wav(short)}
+    read = read_fsdd(archive(tmp_path / "a.tar.gz", files), samples=6)
+    assert read.keys == ("0_lucas_12", "3_theo_0")
+    assert (read.labels.tolist(), read.takes.tolist(), read.speakers) == ([0, 3], [12, 0], ("lucas", "theo"))
+    assert read.waves[0].tolist() == [0, 0, 0.5, -1, 0, 0]
+    assert np.allclose(read.waves[1] * 32768, [2000, 3000, 4000, 5000, 6000, 7000])
+    assert read.subset([1]).keys == ("3_theo_0",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("recordings/x_theo_0.wav", wav(np.zeros(3)), "expected <digit>_<speaker>_<take>.wav, found 'recordings/x"),
+        ("../1_theo_0.txt", b"", "found '../1_theo_0.txt'"),
+        ("1_theo_0.wav", wav(np.zeros(3), rate=16000), r"at 8000 Hz, found \(1, 2, 16000\)"),
+        ("1_theo_0.wav", wav(np.zeros(4), channels=2), r"found \(2, 2, 8000\)"),
+        ("1_theo_0.wav", b"no sound", "whole tar.gz"),
+        ("1_theo_0.wav", b"", "whole tar.gz"),
+    ],
+)
+def test_recordings_of_another_form_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    with pytest.raises(ArtefactError, match=message):
+        read_fsdd(archive(tmp_path / "a.tar.gz", {name: content}))
+
+
+def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="no such file"):
+        read_fsdd(tmp_path / "none.tar.gz")
+    with pytest.raises(ArtefactError, match="expected recordings, found none"):
+        read_fsdd(archive(tmp_path / "empty.tar.gz", {}))
+    whole = archive(tmp_path / "a.tar.gz", {"1_theo_0.wav": wav(np.random.default_rng(0).integers(99, size=9000))})
+    whole.write_bytes(whole.read_bytes()[:2000])
+    with pytest.raises(ArtefactError, match=r"whole tar\.gz"):
+        read_fsdd(whole)
+
+
+@pytest.mark.skipif("RLSTITCH_DATA" not in os.environ, reason="RLSTITCH_DATA does not name the folder of real data")
+def test_the_published_recordings() -> None:
+    read = read_fsdd(Path(os.environ["RLSTITCH_DATA"]) / "fsdd" / FSDD_FILE)
+    assert read.waves.shape == (3000, 8000)
+    assert np.bincount(read.labels).tolist() == [300] * 10
+    assert (len(set(read.speakers)), int((read.takes < 5).sum())) == (6, 300)
+
+
+@pytest.mark.parametrize("frequency", [400.0, 1000.0, 3000.0])
+def test_a_tone_lights_up_the_band_of_its_pitch(frequency: float) -> None:
+    tone = np.sin(2 * np.pi * frequency * np.arange(4000) / 8000).astype(np.float32)[None]
+    spectra = log_mel(np.concatenate([tone, 0.1 * tone]), bands=20)
+    assert spectra.shape == (2, 20, 1 + (4000 - 256) // 160)
+    # The bands stand evenly on the mel scale.
+    place = np.log10(1 + frequency / 700) / np.log10(1 + 4000 / 700) * 21 - 1
+    assert abs(int(spectra[0].mean(1).argmax()) - place) <= 1
+    assert float(spectra[0].mean()) == pytest.approx(0, abs=1e-5)
+    assert float(spectra[0].std()) == pytest.approx(1, abs=1e-4)
+
+
+def test_made_up_sounds_are_fixed_by_their_seed() -> None:
+    sounds = made_up_sounds(2, speakers=2, classes=3)
+    assert (len(sounds), sounds.classes, sorted(set(sounds.speakers))) == (12, 3, ["speaker0", "speaker1"])
+    assert np.bincount(sounds.labels).tolist() == [4] * 3
+    assert np.array_equal(sounds.waves, made_up_sounds(2, speakers=2, classes=3).waves)
+    assert not np.allclose(sounds.waves[0], sounds.waves[6], atol=0.1), "no take is like another"
+
+
+def test_sounds_that_cannot_be() -> None:
+    with pytest.raises(InvalidInputError, match="must be at least 1, found 0, 3 and 6"):
+        made_up_sounds(0)
+    with pytest.raises(InvalidInputError, match=r"at least 256 samples, found \(2, 100\)"):
+        log_mel(np.zeros((2, 100), np.float32))
+    waves, one = np.zeros((2, 9), np.float32), np.zeros(2, np.int64)
+    with pytest.raises(InvalidInputError, match="one label, take and speaker a sound"):
+        LabelledSounds(waves, one[:1], ("a", "b"), one, ("k", "l"))
+    with pytest.raises(InvalidInputError, match="all different, found 1"):
+        LabelledSounds(waves, one, ("a", "b"), one, ("k", "k"))
+    with pytest.raises(InvalidInputError, match=r"lie in \[0, 10\), found 10"):
+        LabelledSounds(waves, one + 10, ("a", "b"), one, ("k", "l"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_learns_and_is_fixed_by_its_seed(kind: str) -> None:
+    sounds = made_up_sounds(8, classes=3)
+    spectra = log_mel(sounds.waves, bands=16)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    one, again = (
+        train_audio_classifier(spectra, sounds.labels, 3, kind=kind, seed=1, epochs=8, latent_dim=8, batch_size=12)
+        for _ in range(2)
+    )
+    assert torch.equal(torch.random.get_rng_state(), before)
+    seen, same = (encode_inputs(model.encoder, spectra, sounds.keys) for model in (one, again))
+    assert torch.equal(seen.vectors, same.vectors)
+    assert (seen.vectors.shape, seen.keys, one.name) == ((72, 8), sounds.keys, f"{kind}-s1")
+    assert accuracy(one.head, seen.vectors, sounds.labels) > 0.9
+
+
+def test_encoders_that_cannot_be_made() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        audio_encoder("gur", (16, 20))
+    with pytest.raises(InvalidInputError, match=r"at least 8 x 8 and latent_dim at least 1, found \(4, 20\) and 64"):
+        audio_encoder("cnn", (4, 20))
+    with pytest.raises(InvalidInputError, match=r"spectra must be \(n, bands, frames\), found \(3, 2\)"):
+        train_audio_classifier(torch.zeros(3, 2), np.zeros(3, np.int64), 2, kind="cnn", seed=0, epochs=1)
+    with pytest.raises(InvalidInputError, match=r"one an input \(3\), found \(2,\)"):
+        train_audio_classifier(torch.zeros(3, 9, 9), np.zeros(2, np.int64), 2, kind="cnn", seed=0, epochs=1)

@@ -1,0 +1,386 @@
+"""The report of a matrix: what is read, the page, tables, latents, films, events, the command."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matrix_samples import METHODS, made_up_matrix
+from PIL import Image
+from scipy import stats
+from sklearn.decomposition import PCA
+from stitch_samples import untrained
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from rlstitch.agents.artefact import save_agent
+from rlstitch.cli.main import main
+from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.pipelines import matrix_report as pipeline
+from rlstitch.pipelines.matrix import run_matrix
+from rlstitch.pipelines.matrix_report import find_films, report_matrix
+from rlstitch.pipelines.matrix_report_data import RAMP, correlations, payload, read_matrix, spread
+from rlstitch.pipelines.matrix_report_latents import choose_rows, find_rows, lay_out
+from rlstitch.pipelines.matrix_report_page import embedded, render
+from rlstitch.pipelines.matrix_report_pictures import heat_picture, ramp, scatter_picture
+from rlstitch.pipelines.matrix_report_tables import headline, markdown, method_line
+from rlstitch.rollouts.video import write_gif, write_mp4
+from rlstitch.storage import read_json
+
+HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`|$title"
+SMALL = "MiniGrid-LavaCrossingS9N1-v0"
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made-up matrix in `m`, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return made_up_matrix(tmp_path / "m")
+
+
+def change(path: Path, edit: Callable[[Any], Any]) -> None:
+    """Edit a JSON file in place; what `edit` returns, where it does, is the new content."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    changed = edit(content)
+    path.write_text(json.dumps(content if changed is None else changed), encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, str] = {}
+        self._open = ""
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open = (dict(attrs).get("id") or tag) if tag in ("script", "style") else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.inside[self._open] = self.inside.get(self._open, "") + data
+        else:
+            self.words += data
+
+
+def test_columns_of_the_page_tell_every_row(matrix):
+    data = read_matrix(matrix)
+    told = json.loads(json.dumps(payload(data)))
+    columns = told["columns"]
+    assert {row["state"] for row in data.rows} == {"done", "refused", "missing"}
+    for index, row in enumerate(data.rows):
+        for name, home in (("encoder", "agents"), ("controller", "agents"), ("method", "methods"), ("state", "states"),
+                           ("reason", "reasons"), ("world", "worlds")):  # fmt: skip
+            assert told[home][columns[name][index]] == row[name]
+        assert columns["counted"][index] == row["counted"]
+        for key in ("recovery", "return_low", "success", "kl", "native_return"):
+            value = columns[key][index]
+            assert (value is None) == (row[key] is None)
+            assert value is None or value == pytest.approx(row[key], rel=1e-5, abs=1e-12)
+
+
+def test_a_figure_of_a_newer_version_is_shown_and_texts_are_not(matrix):
+    change(matrix / "cells.json", lambda rows: [row | {"coverage": 0.5, "verdict": "fine"} for row in rows])
+    assert [figure.key for figure in read_matrix(matrix).figures][-1] == "coverage"
+    assert payload(read_matrix(matrix))["figures"][-1]["fit"] is True
+
+
+def test_rank_correlations_are_scipys(matrix):
+    data = read_matrix(matrix)
+    found = {(entry["method"], entry["fit"], entry["outcome"]): entry for entry in correlations(data)}
+    rows = [row for row in data.rows if row["method"] == "affine" and row["state"] == "done"]
+    wanted = stats.spearmanr([row["kl"] for row in rows], [row["recovery"] for row in rows]).statistic
+    assert found["affine", "kl", "recovery"]["rho"] == pytest.approx(wanted)
+    assert found["affine", "kl", "recovery"]["cells"] == len(rows)
+    change(matrix / "cells.json", lambda rows: [row | {"kl": 1.0} if row["kl"] else row for row in rows])
+    assert {entry["rho"] for entry in correlations(read_matrix(matrix)) if entry["fit"] == "kl"} == {None}
+
+
+def test_spread_counts_what_reaches_a_level():
+    assert spread([0.0, 50.0, 50.0, 100.0], [-1, 0, 50, 50.1, 100, 101]) == [1.0, 1.0, 0.75, 0.25, 0.25, 0.0]
+
+
+def refusals() -> list[tuple[str, Callable[[Any], Any], str]]:
+    def first(**changes: Any) -> Callable[[Any], Any]:
+        return lambda rows: rows[0].update(changes)
+
+    return [
+        ("matrix.json", lambda about: about.update(schema_version=99), "schema_version 1, found '99'"),
+        (
+            "matrix.json",
+            lambda about: {key: about[key] for key in about if key != "options"},
+            "not what a matrix writes: KeyError",
+        ),
+        ("cells.json", lambda rows: {"rows": rows}, "expected a list of rows, found dict"),
+        ("cells.json", first(encoder=3), "row 0: expected encoder, controller, method, state as texts"),
+        ("cells.json", first(state="half"), "row 0: state: expected done, refused, missing, found 'half'"),
+        ("cells.json", first(recovery="much"), "row 0: recovery: expected a number, found 'much'"),
+        ("cells.json", first(success=True), "row 0: success: expected a number, found 'True'"),
+    ]
+
+
+@pytest.mark.parametrize(("file", "edit", "message"), refusals())
+def test_what_no_matrix_wrote_is_refused(matrix, file, edit, message):
+    change(matrix / file, edit)
+    with pytest.raises(ArtefactError, match=re.escape(message)):
+        read_matrix(matrix)
+
+
+def test_a_folder_without_a_matrix_and_wrong_options_are_refused(matrix):
+    with pytest.raises(ArtefactError, match=r"expected the folder of a matrix, found no matrix\.json"):
+        report_matrix(matrix / "cells")
+    with pytest.raises(InvalidInputError, match="latents: expected 0 or more, found -1"):
+        report_matrix(matrix, latents=-1)
+    with pytest.raises(InvalidInputError, match="cells: expected ENCODER--CONTROLLER--METHOD"):
+        report_matrix(matrix, cells=["nobody--somebody--affine"])
+    assert not (matrix / "report.html").exists()
+
+
+def test_the_page_stands_alone_and_its_policy_names_its_script_and_style(matrix):
+    text = render(read_matrix(matrix))
+    page = Page(text)
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; ")
+    for kind in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.inside[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert not [a for _, a in page.tags if "style" in a or any(name.startswith("on") for name in a)]
+    assert not re.search(r"(?:https?:)?//[\w.]+\.\w+/|@import|url\(", text)
+    assert not [a for _, a in page.tags if set(a) & {"src", "srcset", "action", "background"}]
+
+
+def test_names_and_reasons_are_text_wherever_they_stand(matrix):
+    def spoil(rows):
+        for row in rows:
+            row |= {"encoder": row["encoder"] + HOSTILE, "method": row["method"] + HOSTILE, "reason": HOSTILE}
+        return rows
+
+    plain = [tag for tag, _ in Page(render(read_matrix(matrix))).tags]
+    change(matrix / "cells.json", spoil)
+    change(matrix / "matrix.json", lambda about: about | {"command": HOSTILE, "methods": [HOSTILE]} | {
+        "summary": [entry | {"method": HOSTILE} for entry in about["summary"]], "comparisons": []})  # fmt: skip
+    data = read_matrix(matrix)
+    page = Page(render(data))
+    assert [tag for tag, _ in page.tags if tag in ("script", "img", "style")] == [
+        tag for tag in plain if tag in ("script", "img", "style")
+    ]
+    assert HOSTILE in json.loads(page.inside["data"])["methods"]
+    assert HOSTILE in page.words
+    assert "<img" not in markdown(data).replace("\\<", "")
+
+
+def test_embedded_json_cannot_end_its_element():
+    content = {"a": ["</script>", "<!--", "\u2028", 1.5, None]}
+    assert "<" not in embedded(content)
+    assert json.loads(embedded(content)) == content
+
+
+def test_a_cut_off_matrix_says_so_and_one_without_results_still_has_a_page(matrix):
+    assert "Cut off" in Page(render(read_matrix(matrix))).words
+    empty = {"recovery": None, "return_mean": None, "success": None, "length_mean": None, "action_agreement": None}
+    empty |= {"kl": None, "r2": None, "native_return": None, "state": "missing"}
+    change(matrix / "cells.json", lambda rows: [row | empty for row in rows])
+    change(matrix / "matrix.json", lambda about: about | {"complete": True, "comparisons": [], "summary": [
+        entry | {"cells": 0, "mean": None, "iqm": None, "recovered": None, "success": None, "profile": None}
+        for entry in about["summary"]]})  # fmt: skip
+    words = Page(render(read_matrix(matrix))).words
+    assert "No cell has a recovery yet" in words
+    assert "Cut off" not in words
+
+
+def test_tables_hold_the_figures_of_the_rows(matrix):
+    report = report_matrix(matrix, latents=0, tensorboard=False)
+    assert report.events is None
+    lines = list(csv.reader(io.StringIO((matrix / "tables/recovery-affine.csv").read_text(encoding="utf-8"))))
+    told = read_json(matrix / "report.json", schema_version=1)
+    assert lines[0] == ["encoder", *told["controllers"]]
+    for row in report.data.rows:
+        if row["method"] == "affine":
+            i, j = told["encoders"].index(row["encoder"]), told["controllers"].index(row["controller"])
+            assert told["tables"]["affine"]["recovery"][i][j] == row["recovery"]
+            assert lines[i + 1][j + 1] == ("" if row["recovery"] is None else str(row["recovery"]))
+    text = (matrix / "report.md").read_text(encoding="utf-8")
+    assert all(f"## {method}: recovery %" in text for method in METHODS)
+    assert headline(report.data) in text
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("| doorkey")}) == 1
+
+
+def test_a_method_without_counted_cells_has_dashes():
+    entry = {"method": "naive", "cells": 0, "mean": None, "iqm": None, "recovered": None, "success": None}
+    assert method_line(entry | {"refused": 3, "missing": 1}) == ("naive", "0", "–", "–", "–", "–", "3", "1")
+
+
+def test_components_are_scikit_learns_and_are_fitted_on_the_target_alone():
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(rng.normal(size=(40, 6)) * [5, 3, 1, 1, 0.5, 0.1])
+    x = torch.from_numpy(rng.normal(size=(40, 6)))
+    row = {"encoder": "a", "controller": "b", "method": "affine"}
+    found = lay_out(row, x, 2 * y, y)
+    pca = PCA(2).fit(y.numpy())
+    signs = np.sign(np.array(found.target)[0] / pca.transform(y.numpy())[0])
+    for own, latents in ((found.target, y), (found.before, x), (found.after, 2 * y)):
+        np.testing.assert_allclose(own, pca.transform(latents.numpy()) * signs, atol=1e-9)
+    np.testing.assert_allclose(found.explained, pca.explained_variance_ratio_, atol=1e-12)
+    assert lay_out(row, x[:, :3], y, y).before is None
+    with pytest.raises(InvalidInputError, match="two dimensions"):
+        lay_out(row, x[:, :1], y[:, :1], y[:, :1])
+
+
+def test_cells_for_latents_are_spread_from_the_lowest_to_the_highest(matrix):
+    rows = read_matrix(matrix).rows
+    usable = [row for row in rows if row["counted"] and row["method"] != "naive"]
+    chosen = choose_rows(rows, 3)
+    recoveries = sorted(row["recovery"] for row in usable)
+    assert [row["recovery"] for row in chosen] == [
+        recoveries[0],
+        recoveries[round((len(usable) - 1) / 2)],
+        recoveries[-1],
+    ]
+    assert len(choose_rows(rows, 10_000)) == len(usable)
+    assert choose_rows(rows, 0) == choose_rows((), 3) == []
+    name = "--".join(chosen[1][key] for key in ("encoder", "controller", "method"))
+    assert find_rows(rows, [name, name]) == [chosen[1]]
+
+
+def test_films_are_found_by_name_and_large_ones_left_out(matrix, monkeypatch: pytest.MonkeyPatch):
+    data = read_matrix(matrix)
+    done = [row for row in data.rows if row["state"] == "done"][:3]
+    refused = next(row for row in data.rows if row["state"] == "refused")
+    frames = np.zeros((3, 16, 16, 3), np.uint8)
+    homes = (Path("videos"), matrix / "videos", Path("videos"), Path("videos"))
+    for row, home in zip((*done, refused), homes, strict=True):
+        write_mp4(frames, home / f"{row['encoder']}--{row['controller']}--{row['method']}.mp4")
+    films, left = find_films(data)
+    assert [film.row for film in films] == [data.rows.index(row) for row in done]
+    assert left == []
+    page = Page(render(data, films=films))
+    for film in films:
+        assert base64.b64decode(page.inside[f"film-{film.row}"]) == film.path.read_bytes()
+    monkeypatch.setattr(pipeline, "FILMS_BYTES", films[0].path.stat().st_size)
+    assert [len(part) for part in find_films(data)] == [1, 2]
+
+
+def test_events_hold_scalars_images_and_films_and_are_replaced(matrix):
+    data = read_matrix(matrix)
+    row = next(row for row in data.rows if row["state"] == "done")
+    name = f"{row['encoder']}--{row['controller']}--{row['method']}"
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    write_mp4(frames, Path(f"videos/{name}.mp4"))
+    write_gif(frames, Path(f"videos/{name}.gif"))
+    for _ in range(2):
+        report = report_matrix(matrix, latents=0)
+    assert report.events is not None
+    assert len(list(report.events.iterdir())) == 1
+    events = EventAccumulator(str(report.events), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    (entry,) = (entry for entry in data.summary if entry["method"] == "affine")
+    (mean,) = events.Scalars("matrix/recovery-mean-estimate/affine")
+    assert mean.value == pytest.approx(entry["mean"]["estimate"])
+    profile = {event.step: event.value for event in events.Scalars("profile/affine")}
+    assert profile[50] == pytest.approx(entry["profile"]["share"][entry["profile"]["levels"].index(50.0)])
+    assert {f"{figure}/{method}" for figure in ("recovery", "return", "success") for method in METHODS} <= set(
+        events.Tags()["images"]
+    )
+    assert f"films/{name}" in events.Tags()["images"]
+    (picture,) = events.Images("recovery/affine")
+    image = Image.open(io.BytesIO(picture.encoded_image_string))
+    assert image.size == (picture.width, picture.height)
+
+
+def test_a_heat_picture_shows_each_value_in_its_place(matrix):
+    data = read_matrix(matrix)
+    picture = heat_picture(data, "affine", data.figures[0])
+    table = data.table("affine", "recovery")
+    for i in range(len(data.encoders)):
+        for j in range(len(data.controllers)):
+            value = table[i][j]
+            wanted = (240, 241, 243) if value is None else ramp(value / 100)
+            assert tuple(picture[150 + 34 * i + 1, 150 + 34 * j + 1]) == wanted
+    light = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in map(ramp, np.linspace(-0.2, 1.2, 50))]
+    assert light == sorted(light)
+    assert (ramp(-5), ramp(5)) == (RAMP[0], RAMP[-1])
+
+
+def test_a_scatter_picture_has_a_point_a_cell_and_is_none_without_any(matrix):
+    data = read_matrix(matrix)
+    known = {figure.key: figure for figure in data.figures}
+    picture = scatter_picture(data, known["kl"], known["recovery"])
+    assert picture is not None
+    inside = picture[12:408, 52:628].reshape(-1, 3)
+    found = {tuple(colour) for colour in np.unique(inside, axis=0).tolist()}
+    assert {(0, 114, 178), (213, 94, 0), (0, 158, 115)} <= found
+    change(matrix / "cells.json", lambda rows: [row | {"r2": -1.0 if row["r2"] else None} for row in rows])
+    edge = scatter_picture(read_matrix(matrix), known["r2"], known["recovery"])
+    change(
+        matrix / "cells.json", lambda rows: [row | {"r2": -250.0 if row["r2"] else None, "kl": None} for row in rows]
+    )
+    np.testing.assert_array_equal(scatter_picture(read_matrix(matrix), known["r2"], known["recovery"]), edge)
+    assert scatter_picture(read_matrix(matrix), known["kl"], known["recovery"]) is None
+
+
+@pytest.fixture(scope="module")
+def measured_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with two agents of unlike widths and their matrix, in `here`."""
+    place = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name, options in (("red", {}), ("green", {"seed": 2, "variation": "green", "encoder__latent_dim": 9})):
+            save_agent(untrained(name, environment=SMALL, **options), Path("agents") / name)
+        run_matrix(["red", "green"], methods=("naive", "affine"), episodes=4, pairs=24, out=Path("here"))
+    return place
+
+
+@pytest.fixture
+def measured(measured_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(measured_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "here"
+
+
+def test_the_command_reports_a_matrix_that_was_measured(measured, capsys):
+    assert main(["report", "here", "--cells", "red--green--affine, green--red--affine"]) == 0
+    out = capsys.readouterr().out
+    assert str(Path("here/report.html")) in out
+    assert "latents of 2 cells" in out
+    words = Page((measured / "report.html").read_text(encoding="utf-8")).words
+    assert len(re.findall(r"(?:red → green|green → red), affine: \d+ matched states", words)) == 2
+    assert words.count("widths differ") == 2
+    assert (measured / "tensorboard").is_dir()
+    assert main(["report", "nowhere"]) == 2
+    assert "expected the folder of a matrix" in capsys.readouterr().err
+
+
+def test_agents_that_are_gone_or_others_have_no_latents_and_the_report_says_why(measured, monkeypatch):
+    save_agent(untrained("red", seed=7, environment=SMALL), Path("agents/red"), force=True)
+    report = report_matrix("here", cells=["red--green--affine"], tensorboard=False)
+    assert report.latents == ()
+    assert "agent 'red' is another than it was when the matrix was measured" in str(report)
+    shutil.rmtree("agents/red")
+    report = report_matrix("here", cells=["red--green--affine"], tensorboard=False)
+    assert "no latents of red → green, affine: unknown agent 'red'" in str(report)
+
+
+def test_a_matrix_is_found_by_its_name_under_runs(measured):
+    Path("runs").mkdir()
+    measured.rename("runs/matrix-1")
+    assert report_matrix("matrix-1", latents=0, tensorboard=False).page == Path("runs/matrix-1/report.html")

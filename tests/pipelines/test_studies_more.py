@@ -1,0 +1,258 @@
+"""Studies run end to end on what is bundled or made on the spot, and show what they claim."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from PIL import Image
+
+from rlstitch.errors import InvalidInputError, MissingExtraError
+from rlstitch.latent import LatentSpace
+from rlstitch.modalities.text_encoders import KINDS
+from rlstitch.pipelines import studies_few_pairs, studies_graph_evaluation
+from rlstitch.pipelines.studies import StudyOptions, StudyOutcome, run_study
+from rlstitch.pipelines.studies_joining import RELATIVE, TRANSLATIONS, Part, join, join_all, make_part, table_of
+from rlstitch.storage import canonical_json
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+needs_geometric = pytest.mark.skipif(
+    not importlib.util.find_spec("torch_geometric"),
+    reason="PyTorch Geometric is not installed: pip install 'rlstitch[graph]'",
+)
+needs_transport = pytest.mark.skipif(
+    not importlib.util.find_spec("ot"), reason="POT is not installed: pip install 'rlstitch[ot]'"
+)
+
+
+def accuracies(outcome: StudyOutcome) -> dict[str, float]:
+    return {row["method"]: row["accuracy"] for row in outcome.findings.table}
+
+
+@needs_geometric
+def test_graphs_quick_shows_its_claim() -> None:
+    lines: list[str] = []
+    outcome = run_study("graphs-nodes", StudyOptions(quick=True, device="cpu", on_progress=lines.append))
+    by = accuracies(outcome)
+    # Chance is 0.2.
+    assert by["no-stitch"] > 0.8
+    assert by["absolute"] < 0.4
+    assert max(by[method] for method in TRANSLATIONS) > 0.95 * by["no-stitch"]
+    assert by["relative whitened"] > 0.95 * by["no-stitch"]
+    assert by["relative"] > by["absolute"] + 0.3
+    # The seeds support it: no cell of the better methods is as bad as the best that is joined as is.
+    cells = outcome.findings.cells
+    worst = min(row["accuracy"] for row in cells if row["method"] in ("affine", "relative whitened"))
+    assert worst > max(row["accuracy"] for row in cells if row["method"] == "absolute")
+    assert all(row["encoder seed"] != row["head seed"] for row in cells)
+    assert (len(cells), len(lines)) == (4 * 4 * 2 * 13, 4 * 2)
+    stored = json.loads((outcome.folder / "config.json").read_text())
+    assert stored["config"]["dataset"] == "block-model"
+
+
+def test_a_study_of_graphs_without_the_extra_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
+    with pytest.raises(MissingExtraError, match=r"rlstitch\[graph\]"):
+        run_study("graphs-nodes", StudyOptions(quick=True))
+    assert not Path("runs").exists()
+
+
+class Nearest(torch.nn.Module):
+    """A head that knows the class means of what it was shown."""
+
+    def __init__(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        super().__init__()
+        self.means = torch.stack([features[labels == label].mean(0) for label in range(3)])
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return -torch.cdist(features, self.means)
+
+
+def parts(seeds: tuple[int, ...]) -> tuple[list[Part], torch.Tensor]:
+    """Two makes, each seed the same points in other axes, of another size: what every method can join."""
+    rng = np.random.default_rng(0)
+    labels = torch.tensor(np.arange(90) % 3)
+    points = rng.normal(size=(90, 6)) * 0.3 + np.eye(6)[labels] * 4
+    keys = tuple(f"k{row}" for row in range(90))
+    made = []
+    for seed in seeds:
+        for make in ("a", "b"):
+            turn = np.linalg.qr(rng.normal(size=(6, 6)))[0] * (1 + rng.random())
+            space = LatentSpace(torch.tensor(points @ turn, dtype=torch.float32), keys)
+            known, test = space.subset(range(60)), space.subset(range(60, 90))
+            head = Nearest(known.vectors, labels[:60])
+            made.append(make_part(make, seed, head, known, test, range(40), lambda f: Nearest(f, labels[:60])))
+    return made, labels[60:]
+
+
+def test_joining_turned_spaces_is_as_good_as_not_parting() -> None:
+    made, labels = parts((0, 1, 2))
+
+    def score(head: torch.nn.Module, features: torch.Tensor) -> float:
+        return float((head(features).argmax(1) == labels).float().mean())
+
+    cells = join_all(made, score)
+    table = {row["method"]: row for row in table_of(cells)}
+    for method in ("no-stitch", *RELATIVE, "orthogonal", "linear", "affine", "inverse relative"):
+        if method != "orthogonal":  # sizes differ, and a rotation keeps them
+            assert table[method]["accuracy"] > 0.95, method
+    assert table["absolute"]["accuracy"] < 0.8
+    assert (table["affine"]["seed pairs"], table["affine"]["cells"]) == (3, 12)
+    pairs = {(row["encoder seed"], row["head seed"]) for row in cells}
+    assert pairs == {(0, 1), (1, 2), (2, 0)}
+    # The naive mean over cells.
+    found = [row["accuracy"] for row in cells if row["method"] == "absolute" and row["encoder"] == row["head"]]
+    assert table["absolute"]["same make"] == pytest.approx(np.mean(found))
+    assert join(made[0], made[0], score)["absolute"] == join(made[0], made[0], score)["no-stitch"]
+
+
+def test_the_sweep_is_fixed() -> None:
+    sweep = studies_graph_evaluation.sweep
+    assert hashlib.sha256(canonical_json(sweep(600))).hexdigest()[:16] == "05bbb54f0015257c"
+    assert sweep(600)[:5] == sweep(5)
+    assert len({model["seed"] for model in sweep(600)} | {0}) == 601
+
+
+@needs_geometric
+def test_latent_evaluation_quick_goes_on_where_it_was_and_shows_its_claim() -> None:
+    def stop(line: str) -> None:
+        if line.startswith("25 of 48"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=stop))
+    lines: list[str] = []
+    outcome = run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=lines.append))
+    assert lines[-1] == "48 of 48 models, 25 of them from before"
+    assert len(list((outcome.folder / "models").iterdir())) == 48
+    by = {(row["models"], row["normalization"]): row for row in outcome.findings.table}
+    for group, least in (("validation from 0.5", 0.8), ("all", 0.85)):
+        assert by[group, "center"]["pearson"] > least
+        assert by[group, "center"]["pearson low"] > 0.6, "models drawn anew say so too"
+    assert by["better half", "center"]["spearman"] > 0.6
+    cells = outcome.findings.cells
+    # From bad (chance is 0.2) to good, and the same figures as SciPy's.
+    assert min(row["accuracy"] for row in cells) < 0.3
+    assert max(row["accuracy"] for row in cells) > 0.8
+    found = scipy.stats.spearmanr([row["likeness, whiten"] for row in cells], [row["accuracy"] for row in cells])
+    assert by["all", "whiten"]["spearman"] == pytest.approx(found[0])
+    assert by["validation from 0.5", "center"]["number"] == sum(row["validation"] >= 0.5 for row in cells)
+    # What was kept is what another run is told.
+    path = outcome.folder / "models" / "0003.json"
+    path.write_text(path.read_text().replace(f'"accuracy": {cells[3]["accuracy"]}', '"accuracy": 0.125'))
+    again = run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu"))
+    assert again.findings.cells[3] == {**cells[3], "accuracy": 0.125}
+    assert list(again.findings.cells[4:]) == list(cells[4:])
+
+
+def test_a_study_with_a_seed_a_model_takes_no_number_of_seeds() -> None:
+    with pytest.raises(InvalidInputError, match="one seed a model, fixed by its sweep; leave --seeds out, found 3"):
+        run_study("graphs-latent-evaluation", StudyOptions(quick=True, seeds=3))
+
+
+def test_reconstruction_quick_shows_its_claim_and_pictures_of_it() -> None:
+    outcome = run_study("images-reconstruction", StudyOptions(quick=True, device="cpu"))
+    by = {row["method"]: row["ratio"] for row in outcome.findings.table}
+    assert by["no-stitch"] == 1
+    assert by["absolute"] > 3
+    assert min(by[method] for method in TRANSLATIONS) < 1.3
+    assert by["relative whitened"] < 1.6
+    # The seeds support it: each cell is better joined than as it is.
+    cells = outcome.findings.cells
+    for good in ("affine", "relative whitened"):
+        found = {
+            (row["encoder"], row["head"], row["encoder seed"], row["method"]): row["error"]
+            for row in cells
+            if row["method"] in (good, "absolute")
+        }
+        assert all(found[*key[:3], good] < value / 2 for key, value in found.items() if key[3] == "absolute")
+    with Image.open(outcome.folder / "pictures.png") as pictures:
+        assert pictures.format == "PNG"
+        assert pictures.size == (12 * 10 * 7, 5 * 10 * 7), "five rows of twelve framed digits, enlarged"
+        rows = np.asarray(pictures, dtype=float).reshape(5, 70, 840)
+    shown = [np.abs(rows[row] - rows[0]).mean() for row in range(5)]
+    assert max(shown[1], shown[3], shown[4]) < shown[2], "joined as is, they look least like the originals"
+
+
+def test_text_quick_shows_its_claim() -> None:
+    outcome = run_study("text-classification", StudyOptions(quick=True, device="cpu"))
+    by = accuracies(outcome)
+    # Chance is a sixth.
+    assert by["no-stitch"] > 0.95
+    assert by["absolute"] < 0.4
+    assert max(by[method] for method in TRANSLATIONS) > 0.95 * by["no-stitch"]
+    assert by["relative whitened"] > 0.9 * by["no-stitch"]
+    cells = outcome.findings.cells
+    worst = min(row["accuracy"] for row in cells if row["method"] in ("affine", "relative whitened"))
+    assert worst > max(row["accuracy"] for row in cells if row["method"] == "absolute") + 0.2
+    assert {(row["encoder"], row["head"]) for row in cells} == {(x, y) for x in KINDS for y in KINDS}
+
+
+def test_audio_quick_shows_its_claim() -> None:
+    outcome = run_study("audio-digits", StudyOptions(quick=True, device="cpu"))
+    by = accuracies(outcome)
+    # Chance is a sixth.
+    assert by["no-stitch"] > 0.97
+    assert by["absolute"] < 0.5
+    assert max(by[method] for method in TRANSLATIONS) > 0.98 * by["no-stitch"]
+    assert by["relative whitened"] > 0.95 * by["no-stitch"]
+    cells = outcome.findings.cells
+    worst = min(row["accuracy"] for row in cells if row["method"] in ("affine", "relative whitened"))
+    assert worst > max(row["accuracy"] for row in cells if row["method"] == "absolute") + 0.2
+
+
+@needs_transport
+def test_few_pairs_quick_shows_its_claim() -> None:
+    outcome = run_study("few-pairs", StudyOptions(quick=True, device="cpu"))
+    found: dict[tuple[str, int], float] = {}
+    for row in outcome.findings.table:
+        kind = (row["pairs"], row["number"])
+        found[kind] = max(found.get(kind, 0.0), row["accuracy"])
+    native = found["no-stitch", 0]
+    assert native > 0.9
+    assert found["absolute", 0] < 0.3
+    assert found["supervised", 5] < found["supervised", 200]
+    assert min(found["supervised", 200], found["labels only", 200]) > 0.95 * native
+    assert found["grown", 15] > found["supervised", 15] > found["absolute", 0] + 0.5
+    right = {row["pairs"]: row["right pairs"] for row in outcome.findings.table}
+    assert right["supervised"] == 1
+    assert right["labels only"] == 0
+    assert right["grown"] > 0.6
+
+
+@needs_transport
+def test_matching_without_pairs_is_one_of_the_kinds() -> None:
+    options = StudyOptions(device="cpu", seeds=2)
+    config = studies_few_pairs.resolve(options)
+    assert config["unsupervised"]
+    assert len(config["budgets"]) == 7
+    small = {
+        "dataset": "digits",
+        "architectures": ("mlp",),
+        "train_images": 200,
+        "epochs": 2,
+        "pool": 40,
+        "budgets": (5, 15),
+        "batch_size": 20,
+    }
+    findings = studies_few_pairs.run({"study": "few-pairs", **config, **small}, options)
+    kinds = [(row["pairs"], row["number"]) for row in findings.table if row["method"] == "affine"]
+    assert kinds == [
+        ("supervised", 5), ("labels only", 5), ("supervised", 15), ("labels only", 15), ("grown", 15), ("none", 0),
+    ]  # fmt: skip
+    for row in findings.cells:
+        assert row["right"] is None or 0 <= row["right"] <= 1
+
+
+def test_growing_pairs_without_the_extra_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"rlstitch\[ot\]"):
+        run_study("few-pairs", StudyOptions(quick=True))

@@ -1,0 +1,191 @@
+"""Indicators of a stitch before it plays: laws, values worked out by other means, own states, the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from stitch_samples import WIDTH, mixing, moved, rotation, untrained
+
+from rlstitch.agents.controller import build_controller
+from rlstitch.errors import InvalidInputError
+from rlstitch.rollouts.collection import own_images
+from rlstitch.stitching.diagnosis import effective_rank, examine
+from rlstitch.stitching.diagnosis_states import OwnStates, own_states
+from rlstitch.stitching.diagnosis_verdict import expected_recovery, judge
+from rlstitch.stitching.diagnostics import action_change, action_changes
+from rlstitch.stitching.stitch import stitch_agents
+
+
+@pytest.fixture(scope="module")
+def green():
+    return untrained("green", seed=2, variation="green")
+
+
+@pytest.fixture(scope="module")
+def states(red, green) -> OwnStates:
+    """Those of the green agent, with the red one looking on."""
+    return own_states(red, green, steps=640, seed=1)
+
+
+def diagnosed(encoder, policy, pairs, method, states):
+    return examine(encoder, policy, stitch_agents(encoder, policy, pairs, method=method), pairs, states)
+
+
+def latents(seed: int, count: int = 40) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, WIDTH)).astype(np.float32))
+
+
+def test_overlap_is_what_two_distributions_share(red):
+    found, wanted = (red.controller.action_parameters(latents(seed)).detach() for seed in (0, 1))
+    changes = action_changes(red.controller, found, wanted)
+    p, q = (torch.softmax(z.double(), dim=1) for z in (found, wanted))
+    assert torch.allclose(changes.overlap.double(), 1 - (p - q).abs().sum(1) / 2, atol=1e-5)
+    assert action_change(red.controller, found, wanted) == (float(changes.same.mean()), float(changes.kl.mean()))
+    same = action_changes(red.controller, found, found + 2.0)
+    assert torch.allclose(same.overlap, torch.ones(40), atol=1e-5)
+    assert float(same.kl.min()) >= 0
+
+
+def test_overlap_of_continuous_actions_against_drawn_ones():
+    controller = build_controller({"latent_dim": WIDTH, "actions": {"kind": "box", "low": [-9.0], "high": [9.0]}})
+    with torch.no_grad():
+        controller.log_std.fill_(float(np.log(2.0)))
+    overlap = action_changes(controller, torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [1.0]])).overlap
+    grid = np.linspace(-30, 30, 60_001)
+    one, other = (np.exp(-((grid - mean) ** 2) / 8) / np.sqrt(8 * np.pi) for mean in (0.0, 3.0))
+    assert float(overlap[0]) == pytest.approx(np.minimum(one, other).sum() * 0.001, abs=1e-4)
+    assert float(overlap[1]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(1, 5), (3, 5), (5, 5)])
+def test_effective_rank_of_equal_singular_values_is_their_number(count, dimensions):
+    axes = torch.eye(dimensions)[:count]
+    assert effective_rank(torch.cat([axes, -axes]) + 7.0) == pytest.approx(count)
+
+
+def test_effective_rank_forgets_rotation_shift_and_scale_and_shrinks_with_a_flat_direction():
+    x = latents(0).double()
+    rank = effective_rank(x)
+    assert effective_rank(3 * x @ rotation(WIDTH) + 5) == pytest.approx(rank)
+    assert 1 < effective_rank(x * torch.linspace(1, 0, WIDTH)) < rank <= WIDTH
+    assert effective_rank(torch.ones(9, 4)) == 0.0
+
+
+def test_own_states_are_distinct_drawn_in_both_looks_and_counted(states, red, green):
+    assert states.visits.sum() + states.strays.sum() == 640
+    assert states.visits.sum() == 320
+    assert len({image.tobytes() for image in states.y}) == len(states.y)
+    assert states.x.shape == states.y.shape
+    assert not np.array_equal(states.x, states.y)
+    assert (states.visits + states.strays).min() >= 1
+
+
+def test_own_states_follow_from_the_seed_and_meet_no_look_of_the_encoder(states, red, green):
+    again = own_states(red, green, steps=640, seed=1)
+    assert all(np.array_equal(getattr(again, name), getattr(states, name)) for name in ("x", "y", "visits", "strays"))
+    as_green = own_states(green, green, steps=640, seed=1)
+    assert np.array_equal(as_green.x, as_green.y)
+    assert np.array_equal(as_green.y, states.y)
+    assert not np.array_equal(own_states(red, green, steps=640, seed=2).visits[:9], states.visits[:9])
+
+
+def test_own_states_refuse_what_is_none(states):
+    with pytest.raises(InvalidInputError, match="equally many rows"):
+        replace(states, x=states.x[:-1])
+    with pytest.raises(InvalidInputError, match="expected a visit or more"):
+        replace(states, visits=np.zeros_like(states.visits))
+    with pytest.raises(InvalidInputError, match="steps"):
+        own_states(untrained(), untrained(), steps=0)
+
+
+def test_the_right_map_leaves_the_controller_as_it_was(red, pair):
+    states = own_states(red, red, steps=320)
+    there = moved(red, mixing(WIDTH), torch.ones(WIDTH))
+    found = diagnosed(red, there, pair(red, there), "affine", states)
+    assert found.own.agreement == pytest.approx(1.0, abs=0.01)
+    assert found.own.overlap > 0.98
+    assert found.own.stray_overlap > 0.98
+    verdict = judge(found)
+    assert verdict.label == "will carry"
+    assert 0.9 <= verdict.score <= 1.0
+
+
+def test_nothing_in_between_fails_and_the_spaces_are_said_to_agree(red, pair):
+    states = own_states(red, red, steps=320)
+    turned = moved(red, rotation(WIDTH))
+    found = diagnosed(red, turned, pair(red, turned), "naive", states)
+    assert found.mutual_knn == pytest.approx(1.0)
+    assert found.cka == pytest.approx(1.0, abs=1e-4)
+    verdict = judge(found)
+    assert verdict.label != "will carry"
+    assert verdict.score == pytest.approx(expected_recovery(found))
+    assert any("nothing stands between" in reason for reason in verdict.reasons)
+    assert any(
+        "agree on what is alike (100% of nearest neighbours" in reason and "a map may do" in reason
+        for reason in verdict.reasons
+    )
+    assert verdict.score < judge(diagnosed(red, turned, pair(red, turned), "orthogonal", states)).score
+
+
+def test_own_figures_against_the_states_one_by_one(red, green, pair, states):
+    pairs = pair(red, green)
+    stitch = stitch_agents(red, green, pairs, method="linear")
+    found = examine(red, green, stitch, pairs, states).own
+    greedy = [
+        bool((stitch.agent.act(states.x[i : i + 1]) == green.act(states.y[i : i + 1])).all())
+        for i in range(len(states.x))
+    ]
+    assert found.agreement == pytest.approx(np.average(greedy, weights=states.visits), abs=1e-6)
+    known = [tuple(row) for row in np.round(pairs.y.numpy(), 3)]
+    inside = [tuple(row) in known for row in np.round(green.encode(states.y).numpy(), 3)]
+    assert found.covered == pytest.approx(np.average(inside, weights=states.visits), abs=0.02)
+    assert found.states == int((states.visits > 0).sum())
+
+
+def test_states_that_are_pairs_are_covered_and_others_are_not(red, green, pair, views):
+    pairs = pair(red, green)
+    drawn = [own_images(agent, views.views) for agent in (red, green)]
+    ones = np.ones(len(views), dtype=np.int64)
+    all_of_them = OwnStates(*drawn, ones, ones)
+    fitted = diagnosed(red, green, pairs, "affine", all_of_them)
+    assert fitted.own.covered == pytest.approx(len(pairs.x) / len(views))
+    again = diagnosed(red, green, replace(pairs, exhausted=True), "affine", all_of_them)
+    assert again.own.covered == 1.0
+    assert again.own.distance == pytest.approx(0.0, abs=1e-2)
+    assert again.held.refitted
+    reasons = judge(again).reasons
+    assert any("all of these states are among the pairs" in reason for reason in reasons)
+    assert any("too dark" in reason for reason in reasons)
+    assert not any("too dark" in reason for reason in judge(fitted).reasons)
+
+
+def test_a_map_of_too_low_a_rank_and_equal_seeds_are_said(red, green, pair):
+    pairs = pair(red, green)
+    few = replace(pairs, x=pairs.x[:3], y=pairs.y[:3])
+    reasons = judge(diagnosed(red, green, few, "linear", None)).reasons
+    assert any("the map has rank 3" in reason for reason in reasons)
+    assert any("cannot be seen by both" in reason for reason in reasons)
+    twin = untrained("twin", variation="green")
+    assert any("one seed" in reason for reason in judge(diagnosed(red, twin, pair(red, twin), "linear", None)).reasons)
+
+
+def test_figures_are_plain_and_finite(red, green, pair, states):
+    flat = diagnosed(red, green, pair(red, green), "affine", states).to_dict()
+    assert flat["held_method"] == "affine"
+    assert flat["own_states"] == int((states.visits > 0).sum())
+    assert all(value is None or isinstance(value, bool | int | str) or np.isfinite(value) for value in flat.values())
+    assert 0 <= flat["own_overlap"] <= 1
+    assert flat["effective_rank_x"] <= flat["width_x"] == WIDTH
+
+
+def test_constant_or_few_latents_leave_indicators_undefined(red, green, pair):
+    pairs = pair(red, green)
+    flat = replace(pairs, y=torch.ones_like(pairs.y), y_held=torch.ones_like(pairs.y_held))
+    found = diagnosed(red, green, flat, "naive", None)
+    assert (found.cka, found.effective_rank_y) == (None, 0.0)
+    two = replace(pairs, **{name: getattr(pairs, name)[:1] for name in ("x", "y", "x_held", "y_held")})
+    few = diagnosed(red, green, two, "naive", None)
+    assert (few.cka, few.mutual_knn, few.knn_chance) == (None, None, None)
