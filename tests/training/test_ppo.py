@@ -1,6 +1,10 @@
+import json
+
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from rooms import DotRoom
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlstitch.agents.artefact import load_agent
@@ -40,6 +44,31 @@ def test_tensorboard_has_curves_observations_and_a_moving_picture(tiny, tmp_path
     assert video.count(b"\x21\xf9\x04") > 1, "one frame is no video"
     sample = written.Images("observations/sample")[0]
     assert sample.width * sample.height == 4 * 56 * 56
+
+
+class UnjudgedRoom(DotRoom):
+    """A room that does not say whether an episode was a success."""
+
+    def step(self, action):
+        *step, _ = super().step(action)
+        return *step, {}
+
+
+def test_a_world_that_knows_no_success_is_told_by_its_return(tiny, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    gymnasium.register("UnjudgedRoom-v0", UnjudgedRoom, max_episode_steps=20)
+    try:
+        trained = train(tiny(environment="UnjudgedRoom-v0", total_steps=512), progress="lines")
+    finally:
+        del gymnasium.registry["UnjudgedRoom-v0"]
+    told = capfd.readouterr().err
+    assert "return" in told
+    assert "success" not in told
+    curve = json.loads((trained.run_folder / "curve.json").read_text())
+    assert [row["success"] for row in curve] == [None, None]
+    scalars = set(events(trained.run_folder).Tags()["scalars"])
+    assert "evaluation/return" in scalars
+    assert "evaluation/success" not in scalars
 
 
 def test_the_best_weights_are_kept(tiny, tmp_path, monkeypatch):

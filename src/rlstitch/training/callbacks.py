@@ -50,8 +50,6 @@ class EvaluationCallback(BaseCallback):
         self.stop_at_success = stop_at_success
         self.stop_patience = stop_patience
         self.film = film
-        self.last_success: float | None = None
-        self.last_return = 0.0
         self._next = (progress.steps // every + 1) * every
 
     @property
@@ -59,7 +57,8 @@ class EvaluationCallback(BaseCallback):
         """Whether the last `stop_patience` evaluations all reached the wanted success rate."""
         if self.stop_at_success is None or len(self.progress.history) < self.stop_patience:
             return False
-        return all(row["success"] >= self.stop_at_success for row in self.progress.history[-self.stop_patience :])
+        recent = self.progress.history[-self.stop_patience :]
+        return all((row["success"] or 0.0) >= self.stop_at_success for row in recent)
 
     def _on_training_start(self) -> None:
         writer = _writer(self)
@@ -85,10 +84,8 @@ class EvaluationCallback(BaseCallback):
     def _evaluate(self) -> None:
         agent = self.current_agent()
         outcome = evaluate(agent, episodes=self.episodes, seed=_EVALUATION_SEED + self.card.seed)
-        # Worlds that know no success are judged by their return alone.
-        success = 0.0 if outcome.successes is None else float(outcome.successes.mean())
+        success = None if outcome.successes is None else float(outcome.successes.mean())
         mean_return = float(outcome.returns.mean())
-        self.last_success, self.last_return = success, mean_return
         self.progress.history.append(
             {
                 "steps": int(self.num_timesteps),
@@ -98,11 +95,13 @@ class EvaluationCallback(BaseCallback):
             }
         )
         self.logger.record("evaluation/return", mean_return)
-        self.logger.record("evaluation/success", success)
+        if success is not None:
+            self.logger.record("evaluation/success", success)
         self.logger.record("evaluation/length", float(outcome.lengths.mean()))
-        better = self.progress.best_score is None or (success, mean_return) >= self.progress.best_score
-        if better:
-            self.progress.best_score = (success, mean_return)
+        # Worlds that know no success are judged by their return alone.
+        score = (success or 0.0, mean_return)
+        if self.progress.best_score is None or score >= self.progress.best_score:
+            self.progress.best_score = score
             self.progress.best_steps = int(self.num_timesteps)
             self.best = _weights(agent)
             if self.film:

@@ -36,8 +36,8 @@ class Progress:
     best_score: tuple[float, float] | None = None
     """Success rate and mean return of the best evaluation so far."""
     best_steps: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One row an evaluation: steps, return, success, length."""
+    history: list[dict[str, float | None]] = field(default_factory=list)
+    """One row an evaluation: steps, return, success (None where the world knows none), length."""
 
 
 def reseed(model: PPO, seed: int, number: int) -> None:

@@ -42,8 +42,8 @@ class TrainingResult:
     """All steps done; the wanted success rate reached; or stopped by Ctrl-C."""
     last: Agent
     """The agent with the last weights."""
-    history: list[dict[str, float]]
-    """One row an evaluation: steps, return, success, length."""
+    history: list[dict[str, float | None]]
+    """One row an evaluation: steps, return, success (None where the world knows none), length."""
 
 
 def build_ppo(

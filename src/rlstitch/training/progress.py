@@ -72,19 +72,26 @@ class ProgressCallback(BaseCallback):
             return
         self._told = len(history)
         if self._bar is not None:
-            self._bar.set_postfix(success=f"{history[-1]['success']:.2f}", refresh=False)
+            self._bar.set_postfix(_words(history[-1]), refresh=False)
         elif self.style == "lines":
             self._line(history[-1])
 
-    def _line(self, row: dict[str, float]) -> None:
+    def _line(self, row: dict[str, float | None]) -> None:
         rate = (self.num_timesteps - self._first_step) / max(time.perf_counter() - self._started, 1e-9)
         left = (self.total_steps - self.num_timesteps) / max(rate, 1e-9)
         sys.stderr.write(
-            f"{self.evaluation.card.name}: {self.num_timesteps:,} of {self.total_steps:,} steps, success "
-            f"{row['success']:.0%}, return {row['return']:.3f}, {rate:,.0f} steps/s, at most {left:.0f} s left\n"
+            f"{self.evaluation.card.name}: {self.num_timesteps:,} of {self.total_steps:,} steps, "
+            f"{', '.join(f'{name} {value}' for name, value in _words(row).items())}, "
+            f"{rate:,.0f} steps/s, at most {left:.0f} s left\n"
         )
         sys.stderr.flush()
 
     def _on_training_end(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _words(row: dict[str, float | None]) -> dict[str, str]:
+    """What is said of an evaluation: no success where the world knows none."""
+    told = {} if row["success"] is None else {"success": f"{row['success']:.0%}"}
+    return told | {"return": f"{row['return']:.3f}"}
