@@ -97,6 +97,7 @@ def test_word_embeddings_quick_on_the_published_vectors() -> None:
     assert min(by[name]["mrr"] for name in ("relative", "orthogonal")) > 0.9
     assert sorted(path.name for path in outcome.folder.iterdir()) == [
         "cells.csv", "cells.json", "config.json", "table.csv", "table.json", "table.md",
+        "table.png", "tensorboard",
     ]  # fmt: skip
 
 

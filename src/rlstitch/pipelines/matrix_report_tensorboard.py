@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rlstitch.errors import ArtefactError
+from rlstitch.pipelines.event_files import EventFile
 from rlstitch.pipelines.matrix_report_data import MatrixData
 from rlstitch.pipelines.matrix_report_latents import LatentScatter
-from rlstitch.pipelines.matrix_report_pictures import Picture, heat_picture, latents_picture, scatter_picture
+from rlstitch.pipelines.matrix_report_pictures import heat_picture, latents_picture, scatter_picture
 from rlstitch.pipelines.matrix_worlds import CELL
 from rlstitch.storage import read_bytes
 
@@ -36,15 +34,7 @@ def write_events(
     Raises:
         ArtefactError: where the folder cannot be written.
     """
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-    try:
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
-        writer = EventFileWriter(str(folder))
-    except OSError as error:
-        raise ArtefactError(f"cannot write {folder}: {error.strerror or error}") from error
-    events = _Events(writer)
+    events = EventFile(folder)
     _scalars(data, events)
     for figure in data.figures:
         if figure.key in ("recovery", "return_mean", "success"):
@@ -63,7 +53,7 @@ def write_events(
         animation = film.path.with_suffix(".gif")
         if animation.is_file():
             events.encoded(f"films/{film.path.stem}", read_bytes(animation, max_bytes=_GIF_BYTES), 0, 0)
-    writer.close()
+    events.close()
     return folder
 
 
@@ -71,7 +61,7 @@ def _named(method: str, place: str) -> str:
     return method if place == CELL else f"{method}/{place}"
 
 
-def _scalars(data: MatrixData, events: _Events) -> None:
+def _scalars(data: MatrixData, events: EventFile) -> None:
     for entry in data.summary:
         method = _named(entry["method"], entry.get("place", CELL))
         for name in ("mean", "iqm"):
@@ -84,40 +74,3 @@ def _scalars(data: MatrixData, events: _Events) -> None:
         for level, share in zip(profile["levels"], profile["share"], strict=True):
             if level >= 0:
                 events.scalar(f"profile/{method}", share, step=round(level))
-
-
-class _Events:
-    """Adds values to an events file, one at a time."""
-
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
-
-    def scalar(self, tag: str, value: float, *, step: int = 0) -> None:
-        self._add(step, tag=_tag(tag), simple_value=float(value))
-
-    def image(self, tag: str, picture: Picture) -> None:
-        from PIL import Image
-
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-        self.encoded(tag, buffer.getvalue(), *picture.shape[:2])
-
-    def encoded(self, tag: str, content: bytes, height: int, width: int) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
-        self._add(0, tag=_tag(tag), image=image)
-
-    def _add(self, step: int, **value: Any) -> None:
-        import time
-
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        summary = Summary(value=[Summary.Value(**value)])
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-
-
-def _tag(text: str) -> str:
-    """Return a tag of the characters that TensorBoard groups and filters by."""
-    return re.sub(r"[^\w./-]", "_", text, flags=re.ASCII)

@@ -35,7 +35,8 @@ class Findings:
     """What a study came to.
 
     `cells`: every single measurement; `table`: means with 95 % intervals, in the order to be read; `facts`: what the
-    result says, in sentences that hold for these figures; `files`: pictures and the like, by name.
+    result says, in sentences that hold for these figures; `files`: pictures and the like, by name (`table.png`: instead
+    of the one that is drawn of any table with intervals).
     """
 
     cells: Sequence[Row]
@@ -147,7 +148,8 @@ def list_studies() -> str:
 
 
 def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
-    """Run a study and write it to `runs/latent-<name>-<hash8>/`: config.json, cells and table (CSV and JSON), table.md.
+    """Run a study and write it to `runs/latent-<name>-<hash8>/`: config.json, cells and table (CSV and JSON), table.md,
+    table.png where the table has values with intervals, and all of it as TensorBoard events in `tensorboard/`.
 
     The hash is that of the resolved config, so the same question lands in the same folder.
 
@@ -238,6 +240,7 @@ def _text(value: object) -> str:
 def _write(config: Mapping[str, Any], findings: Findings, seconds: float) -> Path:
     from rlstitch.agents.card import current_versions
     from rlstitch.pipelines.runs import command_line
+    from rlstitch.pipelines.studies_figures import interval_figure, write_study_events
     from rlstitch.storage import write_bytes, write_json, write_table
 
     folder = study_folder(config)
@@ -245,8 +248,11 @@ def _write(config: Mapping[str, Any], findings: Findings, seconds: float) -> Pat
     write_table(list(findings.table), folder / "table")
     page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
     write_bytes(folder / "table.md", "\n".join(page).encode())
-    for name, content in findings.files.items():
+    drawn = interval_figure(findings.table)
+    files = {**({} if drawn is None else {"table.png": drawn}), **findings.files}
+    for name, content in files.items():
         write_bytes(folder / name, content)
+    write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files)
     about = {"seconds": round(seconds, 1), "command": command_line(), "versions": current_versions()}
     write_json(folder / "config.json", {"config": dict(config), "run": about}, schema_version=1)
     return folder
