@@ -102,11 +102,65 @@ class Translate:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """Encode raw items (lines of text, images, sounds) into a stored space; the same command goes on after a stop."""
+
+    modality: Annotated[str, arg(metavar="NAME")]
+    """text, image or audio."""
+    model: Annotated[str, arg(metavar="MODEL")]
+    """A folder, a name on the Hugging Face hub, or what needs neither: hashing (text), greys (image), mel (audio)."""
+    input: Annotated[Path, arg(metavar="PATH")]
+    """Text: a file, a line an item, .gz or not. Images: a folder, .npy, .npz or IDX. Audio: a folder of .wav."""
+    out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
+    """File to write, .safetensors."""
+    keys: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A key for each item, one a line; else numbers of lines or rows, or names of files."""
+    batch_size: Annotated[int, arg(metavar="NUMBER")] = 32
+    """Items that are encoded at once."""
+    pooling: Annotated[str, arg(metavar="NAME")] = "auto"
+    """How states become one vector: auto (as suits the model), mean or first."""
+    revision: Annotated[str | None, arg(metavar="NAME")] = None
+    """Of the model on the hub."""
+    device: Annotated[str, arg(metavar="DEVICE")] = "auto"
+    """auto, cpu or cuda."""
+    force: bool = False
+    """Replace a file of that name, and begin anew."""
+
+    def run(self) -> int:
+        """Encode what is missing, and print where it is; 130 where it was interrupted."""
+        from rlstitch.pipelines.encode import ProgressLine, encode
+
+        line = ProgressLine()
+        try:
+            outcome = encode(
+                self.modality,
+                self.model,
+                self.input,
+                self.out,
+                keys=self.keys,
+                batch_size=self.batch_size,
+                device=self.device,
+                pooling=self.pooling,
+                revision=self.revision,
+                force=self.force,
+                on_progress=line,
+            )
+        finally:
+            line.close()
+        say(outcome)
+        if outcome.interrupted:
+            complain("interrupted; the same command goes on")
+            return 130
+        return 0
+
+
 LatentCommand: TypeAlias = (
     Annotated[ListStudies, subcommand("list")]
     | Annotated[RunStudy, subcommand("run")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Translate, subcommand("translate")]
+    | Annotated[Encode, subcommand("encode")]
 )
 
 

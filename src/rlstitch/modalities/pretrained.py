@@ -1,0 +1,149 @@
+"""Pretrained models, from a folder or from the Hugging Face hub: safetensors alone, and no code of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
+
+Pooling: TypeAlias = Literal["auto", "mean", "first"]
+POOLINGS: tuple[Pooling, ...] = ("auto", "mean", "first")
+
+_WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
+_PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+_BAD = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError)
+# Never used here, and often not stored.
+_SPARE = ("pooler.", "masked_spec_embed", "mask_token", "decoder.")
+
+
+def model_folder(model: str, *, revision: str | None = None) -> Path:
+    """Return the folder of a model: `model` itself where it is one, else what the hub has under that name (only
+    configurations, vocabularies and safetensors are fetched, and kept in the hub's own cache).
+
+    Raises:
+        MissingExtraError: where `transformers` is not installed.
+        ArtefactError: where there is neither, the hub cannot be reached, or weights are there as pickles only.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingExtraError("a pretrained model", "pretrained")
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        folder = _fetched(model, revision)
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in _PICKLES and not any(file.parent.glob("*.safetensors")):
+            raise ArtefactError(f"{model}: expected weights as .safetensors, found {file.relative_to(folder)}")
+    if not any(folder.rglob("*.safetensors")):
+        raise ArtefactError(f"{model}: expected weights as .safetensors, found none")
+    return folder
+
+
+def _fetched(model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ArtefactError(f"cannot read {model}: there is no such folder")
+    with _one_line(model, "neither a folder, nor to be had from the Hugging Face hub"), quiet():
+        # A name of one part has no `*/` in front; patterns go across folders.
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_WANTED)))
+
+
+def identity(folder: Path) -> str:
+    """Return the sha256 of all that is loaded from a model's folder, wherever that lies."""
+    whole = hashlib.sha256()
+    for file in sorted(file for pattern in _WANTED for file in folder.rglob(pattern)):
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        whole.update(f"{file.relative_to(folder).as_posix()} {digest}\n".encode())
+    return whole.hexdigest()
+
+
+def load_model(folder: Path, device: str) -> Any:
+    """Load the bare model of `transformers` that a folder holds, in float32, for evaluation; of one with an encoder and
+    a decoder, the encoder.
+
+    Raises:
+        ArtefactError: where it cannot be loaded, or weights of it are missing.
+    """
+    from transformers import AutoModel
+
+    with loading(folder):
+        model, info = AutoModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+    missing = sorted(name for name in info["missing_keys"] if not any(spare in name for spare in _SPARE))
+    if missing:
+        raise ArtefactError(f"{folder}: {len(missing)} weights are missing, as {missing[0]}")
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    return model.eval().requires_grad_(False).to(device)
+
+
+@contextlib.contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Silence progress bars and notices, and turn what goes wrong into an `ArtefactError` of one line."""
+    with _one_line(str(folder), "cannot be loaded"), quiet():
+        yield
+
+
+@contextlib.contextmanager
+def _one_line(model: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except RlstitchError:
+        raise
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ArtefactError(f"{model}: {what}: it brings code of its own, which is never run") from None
+        # Tokenizers raise the bare class; the hub and its configurations have classes of their own.
+        own = type(error).__module__.partition(".")[0] in {"huggingface_hub", "safetensors_rust", "safetensors"}
+        if own or type(error) is Exception or isinstance(error, _BAD):
+            raise ArtefactError(f"{model}: {what}: {' '.join(str(error).split())[:200]}") from None
+        raise
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no notices of `transformers` and `huggingface_hub` within the block."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging
+
+    level, bars, hub_bars = logging.get_verbosity(), logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+        if hub_bars:
+            enable_progress_bars()
+
+
+def pool(states: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
+    """Return (n, d) of states (n, t, d): the mean of those that the mask (n, t) of 0 and 1 lets count, or the first.
+
+    Raises InvalidInputError for another pooling.
+    """
+    if pooling == "first":
+        return states[:, 0]
+    if pooling != "mean":
+        raise InvalidInputError(f"pooling must be one of {', '.join(POOLINGS)}, found {pooling!r}")
+    if mask is None:
+        return states.mean(1)
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1)

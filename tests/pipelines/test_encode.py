@@ -1,0 +1,246 @@
+"""Items become stored spaces: streamed, whole or absent, never encoded twice, whatever stops the run."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import tracemalloc
+import warnings
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rlstitch.cli.main import main
+from rlstitch.errors import BusyError, IncompatibleError
+from rlstitch.modalities.items import ItemEncoder, Items
+from rlstitch.modalities.plain_encoders import PLAIN, hashed_words, mel_means, small_greys
+from rlstitch.pipelines import encode as pipeline
+from rlstitch.pipelines.encode import ProgressLine, encode, encode_stream
+from rlstitch.storage import load_space
+from rlstitch.storage.locks import exclusive_lock
+from rlstitch.storage.space_stream import SpaceStream
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+LINES = [f"line {row} of {row % 7} and {row % 11}" for row in range(100)]
+
+
+def noted(dies_at: int = 0) -> Callable[[Sequence[str]], NDArray[np.float32]]:
+    """An encoder that writes down each item as it is encoded, and kills its process in the midst of a batch."""
+    batches = 0
+
+    def encoder(texts: Sequence[str]) -> NDArray[np.float32]:
+        nonlocal batches
+        batches += 1
+        if batches == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        with Path("encoded").open("a") as stream:
+            stream.write("".join(f"{text}\n" for text in texts))
+        return hashed_words(texts)
+
+    return encoder
+
+
+def in_a_process(action: Callable[[], object]) -> int:
+    """Run it in a copy of this process; returns how that ended, as `subprocess` tells it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons, where there are threads
+        child = os.fork()
+    if not child:
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture(autouse=True)
+def lines(workplace: Path) -> Path:
+    (workplace / "lines.txt").write_text("\n".join(LINES))
+    return workplace / "lines.txt"
+
+
+def command(*more: str, out: str = "space.safetensors", model: str = "hashing") -> list[str]:
+    return [
+        "latent", "encode", "--modality", "text", "--model", model, "--input", "lines.txt", "-o", out,
+        "--device", "cpu", *more,
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be copied here")
+def test_killed_runs_go_on_and_encode_nothing_twice(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(**options: int) -> object:
+        monkeypatch.setitem(PLAIN, "text", ("hashing", noted(**options)))
+        return encode("text", "hashing", "lines.txt", "space.safetensors", batch_size=8, device="cpu")
+
+    encode("text", "hashing", "lines.txt", "once.safetensors", batch_size=8, device="cpu")
+    for dies_at in (3, 1, 6):
+        assert in_a_process(lambda dies_at=dies_at: run(dies_at=dies_at)) == -signal.SIGKILL
+        assert not (workplace / "space.safetensors").exists()
+    assert (workplace / "encoded").read_text().splitlines() == LINES[: 8 * (2 + 5)]
+    assert in_a_process(run) == 0
+    assert (workplace / "encoded").read_text().splitlines() == LINES
+    assert (workplace / "space.safetensors").read_bytes() == (workplace / "once.safetensors").read_bytes()
+    left = {path.name for path in workplace.iterdir() if not path.name.startswith(".")}
+    assert left == {"encoded", "lines.txt", "once.safetensors", "space.safetensors"}
+
+
+def test_what_is_held_does_not_grow_with_the_items(workplace: Path) -> None:
+    """A hundred thousand items of 256 numbers: a hundred megabytes on the disk."""
+    count, width = 100_000, 256
+    keys = tuple(map(str, range(count)))
+
+    def constant(rows: Sequence[int]) -> NDArray[np.float32]:
+        return np.repeat(np.array(rows, dtype=np.float32)[:, None], width, axis=1)
+
+    tracemalloc.start()
+    try:
+        items = Items(keys, "numbers", lambda start: iter(range(start, count)))
+        with SpaceStream(workplace / "large.safetensors", keys, {}) as stream:
+            outcome = encode_stream(items, ItemEncoder("constant", "", constant), stream, batch_size=512)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome.done == count
+    assert (workplace / "large.safetensors").stat().st_size > 4 * count * width
+    assert held < 30e6
+    some = np.memmap(workplace / "large.safetensors", dtype=np.uint8)[-4 * width :].view(np.float32)
+    assert (some == count - 1).all()
+
+
+def test_vectors_are_those_of_the_encoder_under_the_keys(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "keys.txt").write_text("\n".join(f"key {row}" for row in range(100)))
+    assert main(command("--keys", "keys.txt")) == 0
+    printed, told = capsys.readouterr()
+    assert printed.startswith("space.safetensors: 100 items by hashing in ")
+    assert "100 of 100 items" in told
+    space = load_space("space.safetensors")
+    assert space.name == "hashing"
+    assert space.keys == tuple(f"key {row}" for row in range(100))
+    assert np.array_equal(space.vectors.numpy(), hashed_words(LINES))
+
+
+def test_images_and_sounds(workplace: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 9, 9), dtype=np.uint8)
+    np.savez(workplace / "images.npz", images=images)
+    assert encode("image", "greys", "images.npz", "i.safetensors", batch_size=3).done == 7
+    wanted = small_greys([np.repeat(image[..., None], 3, axis=2) for image in images])
+    assert np.array_equal(load_space("i.safetensors").vectors.numpy(), wanted)
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, 900).astype("<i2")
+    (workplace / "sounds").mkdir()
+    with wave.open(str(workplace / "sounds" / "one.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(samples.tobytes())
+    assert encode("audio", "mel", "sounds", "s.safetensors").done == 1
+    space = load_space("s.safetensors")
+    assert space.keys == ("one.wav",)
+    np.testing.assert_allclose(space.vectors, mel_means([(samples.astype(np.float32) / 2**15, 8000)]), atol=1e-6)
+
+
+@pytest.fixture
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ctrl-C in the midst of the third batch."""
+    batches = 0
+
+    def interrupted(texts: Sequence[str]) -> NDArray[np.float32]:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return hashed_words(texts)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(PLAIN, "text", ("hashing", interrupted))
+        yield
+
+
+def test_ctrl_c_ends_cleanly_and_the_command_goes_on(
+    workplace: Path, interrupting: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command()) == 130
+    printed, told = capsys.readouterr()
+    assert "64 of 100 items" in printed
+    assert told.endswith("interrupted; the same command goes on\n")
+    assert not (workplace / "space.safetensors").exists()
+    # The rows of a batch do not depend on its size.
+    assert main(command("--batch-size", "5")) == 0
+    printed, told = capsys.readouterr()
+    assert "goes on from 64 of 100" in told
+    assert "64 of them by an earlier run" in printed
+    assert np.array_equal(load_space("space.safetensors").vectors.numpy(), hashed_words(LINES))
+
+
+def test_an_unfinished_run_of_other_making_is_in_the_way(
+    workplace: Path, interrupting: None, lines: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command()) == 130
+    lines.write_text("\n".join([*LINES[:50], "another", *LINES[51:]]))
+    capsys.readouterr()
+    assert main(command()) == 2
+    told = capsys.readouterr().err
+    assert "space.safetensors.part: was begun with input" in told
+    assert len(told.splitlines()) == 1
+    with pytest.raises(IncompatibleError, match="was begun with input"):
+        encode("text", "hashing", "lines.txt", "space.safetensors", device="cpu")
+    assert main(command("--force")) == 0
+    assert np.array_equal(load_space("space.safetensors").vectors[50].numpy(), hashed_words(["another"])[0])
+
+
+def test_a_file_that_is_there_is_replaced_by_force_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "space.safetensors").write_bytes(b"older")
+    assert main(command()) == 2
+    assert "space.safetensors is there already; --force replaces it" in capsys.readouterr().err
+    assert (workplace / "space.safetensors").read_bytes() == b"older"
+    assert main(command("--force")) == 0
+    assert len(load_space("space.safetensors")) == 100
+
+
+def test_one_process_at_a_time(workplace: Path) -> None:
+    lock = exclusive_lock(workplace / ".space.safetensors.lock", "it")
+    with lock, pytest.raises(BusyError, match=r"space\.safetensors is in the hands of another process"):
+        encode("text", "hashing", "lines.txt", "space.safetensors", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("--modality", "txt"), "unknown modality 'txt'; did you mean text?"),
+        (("--pooling", "men"), "unknown pooling 'men'; did you mean mean?"),
+        (("--batch-size", "0"), "batch_size must be at least 1, found 0"),
+        (("--out", "space.npz"), "space.npz: expected a name that ends in .safetensors"),
+        (("--input", "nowhere.txt"), "cannot read nowhere.txt: there is no such file"),
+        (("--model", "./nowhere"), "cannot read ./nowhere: there is no such folder"),
+        (("--model", "greys"), "greys is for image, found modality text"),
+        (("--keys", "keys.txt"), "cannot read keys.txt"),
+        (("--modality", "audio", "--model", "mel"), "expected a folder of WAV files"),
+        (("--modality", "image", "--model", "greys"), "expected .npy, .npz, IDX or a folder of images"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    workplace: Path, changes: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if changes[1] == "./nowhere":
+        pytest.importorskip("transformers")
+    assert main(command(*changes)) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told.splitlines()) == 1
+    assert not list(workplace.glob("*.part"))
+
+
+def test_the_line_tells_rate_and_time_left() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    line(40, 1000)
+    began = line._history[0][0]
+    assert line.line(began + 4, 80, 1000) == "80 of 1,000 items, 10 a second, 1 min 32 s left"
+    line(1000, 1000)
+    line.close()
+    assert stream.getvalue().splitlines() == ["goes on from 40 of 1,000", "1,000 of 1,000 items"]
+    assert set(pipeline.MODALITIES) == {"text", "image", "audio"}

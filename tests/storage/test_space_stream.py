@@ -1,0 +1,157 @@
+"""Spaces that are written rows by rows: equal to those written at once, and gone on with whatever a kill left."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
+from rlstitch.latent import LatentSpace
+from rlstitch.storage import load_space, save_space
+from rlstitch.storage import space_stream as module
+from rlstitch.storage.space_stream import SpaceStream, part_files, space_header
+
+KEYS = tuple(f'schlüssel "{row}"' for row in range(10))
+VECTORS = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+CONFIG = {"model": "one", "input": "abc"}
+
+
+def opened(path: Path, **changes: str) -> SpaceStream:
+    return SpaceStream(path, KEYS, {**CONFIG, **changes}, name="näme")
+
+
+def begun(path: Path, rows: int = 6, block: int = 2) -> None:
+    with opened(path) as stream:
+        for start in range(0, rows, block):
+            stream.append(VECTORS[start : start + block])
+
+
+def finished(path: Path) -> bytes:
+    with opened(path) as stream:
+        if stream.rows < 10:
+            stream.append(VECTORS[stream.rows :])
+        assert stream.finish() == path
+    assert sorted(path.parent.iterdir()) == [path]
+    return path.read_bytes()
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> bytes:
+    """The bytes of the same space written at once."""
+    save_space(LatentSpace(torch.tensor(VECTORS), KEYS, "näme"), tmp_path / "once" / "s.safetensors")
+    return (tmp_path / "once" / "s.safetensors").read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "s.safetensors"
+
+
+def test_the_bytes_are_those_of_a_space_saved_at_once(path: Path, whole: bytes) -> None:
+    assert finished(path) == whole
+    space = load_space(path)
+    assert (space.keys, space.name) == (KEYS, "näme")
+
+
+@pytest.mark.parametrize("rows", [0, 2, 6, 10])
+def test_goes_on_where_it_was_let_go(path: Path, whole: bytes, rows: int) -> None:
+    begun(path, rows)
+    with opened(path) as stream:
+        assert stream.rows == rows
+        assert not path.exists()
+    assert finished(path) == whole
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_part_that_lacks_its_end_keeps_whole_blocks(path: Path, whole: bytes, cut: int) -> None:
+    begun(path)
+    part, _ = part_files(path)
+    part.write_bytes(part.read_bytes()[:-cut])
+    with opened(path) as stream:
+        assert stream.rows == 6 - 2 * -(-cut // 24)
+    assert finished(path) == whole
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12, 40, 1000])
+def test_a_journal_that_lacks_its_end_vouches_for_fewer(path: Path, whole: bytes, cut: int) -> None:
+    begun(path)
+    _, journal = part_files(path)
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    with opened(path) as stream:
+        assert stream.rows < 6
+    assert finished(path) == whole
+
+
+def test_rows_beyond_the_journal_and_damaged_rows_are_not_kept(path: Path, whole: bytes) -> None:
+    begun(path)
+    part, _ = part_files(path)
+    with part.open("ab") as stream:
+        stream.write(b"half a row")
+    with opened(path) as again:
+        assert again.rows == 6
+    content = bytearray(part.read_bytes())
+    content[-30] ^= 1  # in the second block
+    part.write_bytes(content)
+    with opened(path) as again:
+        assert again.rows == 2
+    assert finished(path) == whole
+
+
+def test_a_part_without_its_journal_is_begun_anew(path: Path, whole: bytes) -> None:
+    begun(path)
+    part_files(path)[1].unlink()
+    with opened(path) as stream:
+        assert stream.rows == 0
+    assert finished(path) == whole
+
+
+def test_another_config_or_other_keys_are_refused(path: Path) -> None:
+    begun(path)
+    with pytest.raises(IncompatibleError, match=r"part: was begun with model one, now it is two; remove it"):
+        opened(path, model="two")
+    with pytest.raises(IncompatibleError, match="with other keys"):
+        SpaceStream(path, KEYS[::-1], CONFIG, name="näme")
+    for first in (b"{}\n", b'{"format": "another"}\n', b"[1]\n", b"nothing\n"):
+        part_files(path)[1].write_bytes(first)
+        with pytest.raises(ArtefactError, match="journal"):
+            opened(path)
+
+
+def test_rows_that_do_not_fit(path: Path) -> None:
+    with opened(path) as stream:
+        stream.append(VECTORS[:2])
+        with pytest.raises(InvalidInputError, match=r"expected vectors \(m, 3\), found \(2, 2\)"):
+            stream.append(VECTORS[:2, :2])
+        with pytest.raises(InvalidInputError, match="10 rows, found more"):
+            stream.append(VECTORS)
+        with pytest.raises(InvalidInputError, match="'schlüssel \"3\"' holds NaN"):
+            stream.append(np.array([[0, 0, 0], [0, np.inf, 0]], dtype=np.float32))
+        with pytest.raises(InvalidInputError, match="10 rows, found 2"):
+            stream.finish()
+    assert not path.exists()
+
+
+def test_what_no_file_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInputError, match="1,000 vectors of width 10000000"):
+        space_header([str(row) for row in range(1000)], 10_000_000)
+    monkeypatch.setattr(module, "_MAX_HEADER_BYTES", 100)
+    with pytest.raises(InvalidInputError, match="keys: take"):
+        space_header(KEYS, 3)
+
+
+def test_a_full_disk_costs_what_did_not_fit(path: Path, whole: bytes) -> None:
+    begun(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (part_files(path)[0].stat().st_size + 10, hard))
+    try:
+        with pytest.raises(ArtefactError, match=r"cannot write .*part"), opened(path) as stream:
+            stream.append(VECTORS[6:])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with opened(path) as stream:
+        assert stream.rows == 6
+    assert finished(path) == whole
