@@ -122,6 +122,20 @@ STUDIES: dict[str, Study] = {
             "quick: under 15 seconds; in full: some twenty minutes, resumable, as 600 small networks are trained",
             "rlstitch.pipelines.studies_graph_evaluation",
         ),
+        Study(
+            "asif",
+            "images meet captions that were never trained with them, and are classified by the texts of classes",
+            "Fashion-MNIST and word vectors as npz; with --quick scikit-learn's digits, nothing to get",
+            "quick: under 15 seconds; in full: some ten minutes, as thirty networks are trained",
+            "rlstitch.pipelines.studies_asif",
+        ),
+        Study(
+            "charts",
+            "models that each learnt a part of the classes are merged into one space",
+            "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
+            "quick: under 15 seconds; in full: some ten minutes, as 355 small networks are trained",
+            "rlstitch.pipelines.studies_charts",
+        ),
     )
 }
 
