@@ -76,8 +76,8 @@ def resolve(options: StudyOptions) -> Row:
         )
         return asdict(quick)
     full = AsifConfig(
-        "fashion-mnist", seeds, ("lsa", "words"), 20_000, 15, 3, 128, 32, 256, (100, 300, 1000, 3000, 10_000),
-        (30, 100, 300, 3000), (1.0, 2.0, 4.0, 16.0), 3000, 5, 1000,
+        "fashion-mnist", seeds, ("lsa", "words"), 12_000, 10, 3, 128, 32, 256, (100, 300, 1000, 3000, 10_000),
+        (30, 100, 300), (1.0, 4.0, 16.0), 3000, 5, 1000,
     )  # fmt: skip
     return asdict(full)
 
