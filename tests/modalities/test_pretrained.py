@@ -265,6 +265,15 @@ def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def pickled_part(folder: Path) -> None:
+    own = "sentence_transformers.models."
+    modules = [{"idx": 0, "name": "0", "path": "", "type": f"{own}Transformer"}]
+    modules.append({"idx": 1, "name": "1", "path": "1_Dense", "type": f"{own}Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Dense").mkdir()
+    (folder / "1_Dense" / "pytorch_model.bin").write_bytes(b"")
+
+
 def cut(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
 
@@ -295,6 +304,7 @@ def broken(name: str) -> Callable[[Path], None]:
     [
         (without_weights, "expected weights as .safetensors, found none"),
         (pickled, "expected weights as .safetensors, found pytorch_model.bin"),
+        (pickled_part, "1_Dense: expected weights as .safetensors, found pytorch_model.bin"),
         (cut, "cannot be loaded"),
         (of_its_own, "cannot be loaded: it brings code of its own, which is never run"),
         (sentences_of_its_own, "cannot be loaded: it brings code of its own, which is never run"),
@@ -309,6 +319,12 @@ def test_models_that_cannot_be_loaded(copied: Path, damage: Callable[[Path], Non
     with pytest.raises(ArtefactError, match=message) as caught:
         load_text_encoder(str(copied))
     assert "\n" not in str(caught.value)
+
+
+def test_files_of_other_libraries_are_left_alone(copied: Path) -> None:
+    (copied / "openvino").mkdir()
+    (copied / "openvino" / "openvino_model.bin").write_bytes(b"")
+    assert load_text_encoder(str(copied)).encode(TEXTS).shape == (4, 12)
 
 
 def test_a_model_of_another_kind(bert: Path) -> None:
@@ -374,17 +390,17 @@ def test_a_missing_extra_is_one_line(bert: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_folder_of_timm(tmp_path: Path, pictures: list[NDArray[np.uint8]]) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet10t"}))
     try:
         import timm
     except (ImportError, RuntimeError):
+        (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet10t"}))
         (tmp_path / "model.safetensors").write_bytes(b"")
         with pytest.raises(MissingExtraError, match=r"rlstitch\[timm\]"):
             load_image_encoder(str(tmp_path))
         pytest.skip("timm, or the torchvision that it needs, cannot be loaded")
-    from safetensors.torch import save_file
-
-    model = timm.create_model("resnet10t", pretrained=False).eval()
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    timm.models.save_for_hf(timm.create_model("resnet10t"), tmp_path, safe_serialization=True)
     encoder = load_image_encoder(str(tmp_path))
+    assert encoder.encode(pictures).shape == (3, 512)
     close(one_by_one(encoder, pictures), encoder.encode(pictures))
+    with pytest.raises(InvalidInputError, match=r"has its own \(auto\), found 'mean'"):
+        load_image_encoder(str(tmp_path), pooling="mean")

@@ -21,7 +21,7 @@ _WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 _BAD = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError)
 # Never used here, and often not stored.
-_SPARE = ("pooler.", "masked_spec_embed", "mask_token", "decoder.")
+_SPARE = ("pooler.", "masked_spec_embed", "mask_token")
 
 
 def model_folder(model: str, *, revision: str | None = None) -> Path:
@@ -37,12 +37,17 @@ def model_folder(model: str, *, revision: str | None = None) -> Path:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         folder = _fetched(model, revision)
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in _PICKLES and not any(file.parent.glob("*.safetensors")):
-            raise ArtefactError(f"{model}: expected weights as .safetensors, found {file.relative_to(folder)}")
+    refuse_pickles(folder)
     if not any(folder.rglob("*.safetensors")):
         raise ArtefactError(f"{model}: expected weights as .safetensors, found none")
     return folder
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raise ArtefactError where weights lie in a folder as pickles, and not as safetensors too."""
+    for file in sorted(folder.glob("*")):
+        if file.suffix in _PICKLES and not any(folder.glob("*.safetensors")):
+            raise ArtefactError(f"{folder}: expected weights as .safetensors, found {file.name}")
 
 
 def _fetched(model: str, revision: str | None) -> Path:
@@ -51,7 +56,6 @@ def _fetched(model: str, revision: str | None) -> Path:
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ArtefactError(f"cannot read {model}: there is no such folder")
     with _one_line(model, "neither a folder, nor to be had from the Hugging Face hub"), quiet():
-        # A name of one part has no `*/` in front; patterns go across folders.
         return Path(snapshot_download(model, revision=revision, allow_patterns=list(_WANTED)))
 
 
@@ -83,7 +87,8 @@ def load_model(folder: Path, device: str) -> Any:
             output_loading_info=True,
             dtype=torch.float32,
         )
-    missing = sorted(name for name in info["missing_keys"] if not any(spare in name for spare in _SPARE))
+    spare = (*_SPARE, "decoder.") if model.config.is_encoder_decoder else _SPARE
+    missing = sorted(name for name in info["missing_keys"] if not any(part in name for part in spare))
     if missing:
         raise ArtefactError(f"{folder}: {len(missing)} weights are missing, as {missing[0]}")
     if model.config.is_encoder_decoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.modalities.items import ItemEncoder
-from rlstitch.modalities.pretrained import Pooling, identity, load_model, loading, model_folder, pool, quiet
+from rlstitch.modalities.pretrained import (
+    Pooling,
+    identity,
+    load_model,
+    loading,
+    model_folder,
+    pool,
+    quiet,
+    refuse_pickles,
+)
 
 _MOST_TOKENS = 512
 
@@ -55,6 +65,8 @@ def _sentences(folder: Path, device: str) -> Encode:
     from sentence_transformers import SentenceTransformer
 
     with loading(folder):
+        for part in json.loads((folder / "modules.json").read_text(encoding="utf-8")):
+            refuse_pickles(folder / part["path"])
         model = SentenceTransformer(
             str(folder),
             device=device,
