@@ -14,7 +14,7 @@ import torch
 
 from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
 from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, made_up_sounds, read_fsdd
-from rlstitch.modalities.audio_encoders import KINDS, audio_encoder, train_audio_classifier
+from rlstitch.modalities.audio_encoders import KINDS, Moved, audio_encoder, train_audio_classifier
 from rlstitch.modalities.classifiers import accuracy, encode_inputs
 
 
@@ -137,6 +137,18 @@ def test_training_learns_and_is_fixed_by_its_seed(kind: str) -> None:
     assert accuracy(one.head, seen.vectors, sounds.labels) > 0.9
 
 
+def test_sounds_are_moved_in_time_in_training_only() -> None:
+    spectra = torch.rand(50, 8, 12)
+    moved = Moved(2)
+    found = moved(spectra)
+    steps = [
+        next(by for by in range(-2, 3) if torch.equal(row.roll(by, 1), other))
+        for row, other in zip(spectra, found, strict=True)
+    ]
+    assert set(steps) == {-2, -1, 0, 1, 2}
+    assert torch.equal(moved.eval()(spectra), spectra)
+
+
 def test_encoders_that_cannot_be_made() -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
         audio_encoder("gur", (16, 20))
@@ -146,3 +158,8 @@ def test_encoders_that_cannot_be_made() -> None:
         train_audio_classifier(torch.zeros(3, 2), np.zeros(3, np.int64), 2, kind="cnn", seed=0, epochs=1)
     with pytest.raises(InvalidInputError, match=r"one an input \(3\), found \(2,\)"):
         train_audio_classifier(torch.zeros(3, 9, 9), np.zeros(2, np.int64), 2, kind="cnn", seed=0, epochs=1)
+    five = torch.zeros(5, 9, 9), np.zeros(5, np.int64), 2
+    with pytest.raises(InvalidInputError, match="needs two sounds in the last one, found one of 5 in batches of 4"):
+        train_audio_classifier(*five, kind="mlp", seed=0, epochs=1, batch_size=4)
+    with pytest.raises(InvalidInputError, match="in batches of 1"):
+        train_audio_classifier(*five, kind="mlp", seed=0, epochs=1, batch_size=1)

@@ -146,14 +146,17 @@ def test_events_that_cannot_be_written_say_where(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_a_study_writes_its_figure_and_its_events(workplace: Path) -> None:
-    outcome = run_study("audio-digits", StudyOptions(quick=True, device="cpu"))
+    vectors = np.random.default_rng(0).normal(size=(520, 12)).astype(np.float32)
+    words = np.array([f"w{row:03}" for row in range(520)])
+    for name in ("word2vec-googlenews-300d.npz", "fasttext-english-300d.npz"):
+        np.savez(workplace / name, words=words, vectors=vectors)
+    outcome = run_study("word-embeddings", StudyOptions(quick=True, data=workplace))
     table = outcome.findings.table
     image = pixels((outcome.folder / "table.png").read_bytes())
     assert image.shape[0] == 24 + 24 * len(table) + 48
     events = read(outcome.folder / "tensorboard")
     for row in table:
-        tag = "accuracy/" + row["method"].replace(",", "_").replace(" ", "_")
-        assert events.Scalars(tag)[0].value == pytest.approx(row["accuracy"])
+        assert events.Scalars("jaccard/" + row["method"].replace(" ", "_"))[0].value == pytest.approx(row["jaccard"])
     assert events.Images("table")[0].encoded_image_string == (outcome.folder / "table.png").read_bytes()
     config = json.loads(events.Tensors("config")[0].tensor_proto.string_val[0].decode())
     assert config == json.loads((outcome.folder / "config.json").read_text())["config"]

@@ -16,8 +16,10 @@ from PIL import Image
 
 from rlstitch.errors import InvalidInputError, MissingExtraError
 from rlstitch.latent import LatentSpace
+from rlstitch.modalities.audio import made_up_sounds
 from rlstitch.modalities.text_encoders import KINDS
-from rlstitch.pipelines import studies_few_pairs, studies_graph_evaluation
+from rlstitch.pipelines import studies_audio, studies_few_pairs, studies_graph_evaluation
+from rlstitch.pipelines.matrix_report_pictures import SERIES
 from rlstitch.pipelines.studies import StudyOptions, StudyOutcome, run_study
 from rlstitch.pipelines.studies_joining import RELATIVE, TRANSLATIONS, Part, join, join_all, make_part, table_of
 from rlstitch.storage import canonical_json
@@ -131,26 +133,52 @@ def test_latent_evaluation_quick_goes_on_where_it_was_and_shows_its_claim() -> N
         run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=stop))
     lines: list[str] = []
     outcome = run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=lines.append))
-    assert lines[-1] == "48 of 48 models, 25 of them from before"
-    assert len(list((outcome.folder / "models").iterdir())) == 48
-    by = {(row["models"], row["normalization"]): row for row in outcome.findings.table}
+    assert "48 of 48 models, 25 of them from before" in lines
+    assert len(list((outcome.folder / "models").iterdir())) == 48 + 4
+    by = {(row["models"], row["likeness"]): row for row in outcome.findings.table}
     for group, least in (("validation from 0.5", 0.8), ("all", 0.85)):
-        assert by[group, "center"]["pearson"] > least
-        assert by[group, "center"]["pearson low"] > 0.6, "models drawn anew say so too"
-    assert by["better half", "center"]["spearman"] > 0.6
-    cells = outcome.findings.cells
+        assert by[group, "centred"]["pearson"] > least
+        assert by[group, "centred"]["pearson low"] > 0.6, "models drawn anew say so too"
+    assert by["better half", "centred"]["spearman"] > 0.6
+    cells = [row for row in outcome.findings.cells if row["part"] == "sweep"]
     # From bad (chance is 0.2) to good, and the same figures as SciPy's.
     assert min(row["accuracy"] for row in cells) < 0.3
     assert max(row["accuracy"] for row in cells) > 0.8
-    found = scipy.stats.spearmanr([row["likeness, whiten"] for row in cells], [row["accuracy"] for row in cells])
-    assert by["all", "whiten"]["spearman"] == pytest.approx(found[0])
-    assert by["validation from 0.5", "center"]["number"] == sum(row["validation"] >= 0.5 for row in cells)
+    found = scipy.stats.spearmanr([row["likeness, whitened"] for row in cells], [row["accuracy"] for row in cells])
+    assert by["all", "whitened"]["spearman"] == pytest.approx(found[0])
+    assert by["validation from 0.5", "centred"]["number"] == sum(row["validation"] >= 0.5 for row in cells)
     # What was kept is what another run is told.
     path = outcome.folder / "models" / "0003.json"
     path.write_text(path.read_text().replace(f'"accuracy": {cells[3]["accuracy"]}', '"accuracy": 0.125'))
     again = run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu"))
     assert again.findings.cells[3] == {**cells[3], "accuracy": 0.125}
-    assert list(again.findings.cells[4:]) == list(cells[4:])
+    assert list(again.findings.cells[4:]) == list(outcome.findings.cells[4:])
+    _follows_models_along_their_training(outcome)
+
+
+def _follows_models_along_their_training(outcome: StudyOutcome) -> None:
+    stops = [row for row in outcome.findings.cells if row["part"] == "training"]
+    models = {(row["arch"], row["seed"]) for row in stops}
+    assert {arch for arch, _ in models} == {"gcn", "sage", "gat", "gin"}
+    swept = {row["seed"] for row in outcome.findings.cells if row["part"] == "sweep"}
+    assert swept.isdisjoint(seed for _, seed in models), "no seed of the sweep"
+    found = []
+    for model in models:
+        own = [row for row in stops if (row["arch"], row["seed"]) == model]
+        assert [row["epochs"] for row in own] == [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45]
+        assert own[-1]["accuracy"] > own[0]["accuracy"]
+        alike = [row["likeness, as they are"] for row in own]
+        found.append(scipy.stats.pearsonr(alike, [row["accuracy"] for row in own])[0])
+    (line,) = (
+        row
+        for row in outcome.findings.table
+        if row["models"] == "along one training" and row["likeness"] == "as they are"
+    )
+    assert (line["number"], line["pearson"]) == (4, pytest.approx(np.mean(found)))
+    assert line["pearson"] > 0.6
+    for name in ("models.png", "decisions.png", "training.png"):
+        with Image.open(outcome.folder / name) as picture:
+            assert picture.format == "PNG"
 
 
 def test_a_study_with_a_seed_a_model_takes_no_number_of_seeds() -> None:
@@ -198,15 +226,30 @@ def test_text_quick_shows_its_claim() -> None:
 
 def test_audio_quick_shows_its_claim() -> None:
     outcome = run_study("audio-digits", StudyOptions(quick=True, device="cpu"))
-    by = accuracies(outcome)
-    # Chance is a sixth.
-    assert by["no-stitch"] > 0.97
-    assert by["absolute"] < 0.5
-    assert max(by[method] for method in TRANSLATIONS) > 0.98 * by["no-stitch"]
-    assert by["relative whitened"] > 0.95 * by["no-stitch"]
     cells = outcome.findings.cells
-    worst = min(row["accuracy"] for row in cells if row["method"] in ("affine", "relative whitened"))
-    assert worst > max(row["accuracy"] for row in cells if row["method"] == "absolute") + 0.2
+    assert all(row["encoder seed"] != row["head seed"] for row in cells)
+    # Chance is a sixth.
+    for split, native, least in (("takes", 0.97, 0.95), ("speakers", 0.6, 0.85), ("languages", 0.9, 0.9)):
+        by = {row["method"]: row["accuracy"] for row in outcome.findings.table if row["split"] == split}
+        assert by["no-stitch"] > native, split
+        assert by["absolute"] < 0.5, split
+        assert max(by[method] for method in TRANSLATIONS) > least * by["no-stitch"], split
+        assert by["relative whitened"] > least * by["no-stitch"], split
+    takes = [row for row in cells if row["split"] == "takes"]
+    worst = min(row["accuracy"] for row in takes if row["method"] in ("affine", "relative whitened"))
+    assert worst > max(row["accuracy"] for row in takes if row["method"] == "absolute") + 0.2
+    speakers = {row["encoder"] for row in cells if row["split"] == "languages"}
+    assert speakers == {"speaker0", "speaker1", "speaker2"}
+
+
+def test_speakers_that_are_tested_are_not_heard_in_training() -> None:
+    sounds = made_up_sounds(7, speakers=3, classes=2)
+    tested, what = studies_audio.held_out(sounds, "speakers", 1)
+    assert {speaker for speaker, row in zip(sounds.speakers, tested, strict=True) if row} == {"speaker2"}
+    assert what == "14 takes of speaker2, who are not heard in training"
+    tested, what = studies_audio.held_out(sounds, "takes", 1)
+    assert sorted(set(sounds.takes[tested])) == [0, 1, 2, 3, 4]
+    assert what == "30 unseen takes"
 
 
 @needs_transport
@@ -226,6 +269,9 @@ def test_few_pairs_quick_shows_its_claim() -> None:
     assert right["supervised"] == 1
     assert right["labels only"] == 0
     assert right["grown"] > 0.6
+    with Image.open(outcome.folder / "table.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert colours > set(SERIES), "a colour for each of three kinds by two methods"
 
 
 @needs_transport

@@ -20,6 +20,7 @@ from rlstitch.modalities.classifiers import Classifier, accuracy, encode, train_
 from rlstitch.modalities.image import LabelledImages
 from rlstitch.pipelines.runs import resolve_device
 from rlstitch.pipelines.studies import Findings, Row, StudyOptions, mean_interval
+from rlstitch.pipelines.studies_figures import curves_figure
 from rlstitch.pipelines.studies_images import load_images
 
 METHODS = ("orthogonal", "affine")
@@ -81,7 +82,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
                 cells += _cells(x, y, settings, train, test)
                 options.on_progress(f"{x.model.name} joined to {y.model.name}")
     table = _table(cells)
-    return Findings(cells, table, _facts(table, settings, len(test)))
+    return Findings(cells, table, _facts(table, settings, len(test)), {"table.png": _picture(table)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +176,24 @@ def _table(cells: Sequence[Row]) -> list[Row]:
 
 def _kind(row: Row) -> tuple[str, int, str]:
     return row["pairs"], row["number"], row["method"]
+
+
+def _picture(table: Sequence[Row]) -> bytes:
+    """Accuracy over the number of pairs given, with no-stitch, absolute and what has no pairs as lines."""
+    curves = {
+        f"{pairs}, {method}": [
+            (row["number"], row["accuracy"], row["low"], row["high"])
+            for row in table
+            if (row["pairs"], row["method"]) == (pairs, method) and row["number"]
+        ]
+        for pairs in ("supervised", "labels only", "grown")
+        for method in METHODS
+    }
+    levels: dict[str, float] = {}
+    for row in table:
+        if not row["number"]:
+            levels[row["pairs"]] = max(row["accuracy"], levels.get(row["pairs"], 0.0))
+    return curves_figure(curves, "pairs", "accuracy", levels=levels)
 
 
 def _facts(table: Sequence[Row], settings: FewPairsConfig, images: int) -> list[str]:

@@ -43,7 +43,7 @@ class ImageStudyConfig:
 
 def resolve(options: StudyOptions) -> Row:
     """The config as JSON: small and on digits where quick, else on Fashion-MNIST."""
-    seeds = tuple(range(options.seeds or (2 if options.quick else 4)))
+    seeds = tuple(range(options.seeds or (2 if options.quick else 5)))
     if options.quick:
         config = ImageStudyConfig("digits", seeds, ARCHITECTURES, 900, 5, 50, 200, 5, 32)
     else:
