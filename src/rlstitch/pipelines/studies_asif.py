@@ -312,6 +312,8 @@ def _figure(table: Sequence[Row]) -> bytes:
     curves: dict[str, list[Point]] = {}
     levels: dict[str, float] = {}
     for row in table:
+        if row["images"] == "pixels":
+            continue
         if row["setting"] == WEAK and row["pairs"] is None:
             levels[row["method"]] = row["score"]
         elif row["setting"] == WEAK and row["k"] in (None, min(KEPT, row["pairs"])) and row["power"] in (None, POWER):
