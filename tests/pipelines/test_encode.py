@@ -162,9 +162,14 @@ def interrupting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             os.kill(os.getpid(), signal.SIGINT)
         return hashed_words(texts)
 
-    with monkeypatch.context() as patch:
-        patch.setitem(PLAIN, "text", ("hashing", interrupted))
-        yield
+    # A background job inherits that Ctrl-C is ignored; a user's terminal does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setitem(PLAIN, "text", ("hashing", interrupted))
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_ends_cleanly_and_the_command_goes_on(
