@@ -15,13 +15,23 @@ import torch
 from PIL import Image
 
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.latent import LatentSpace
+from rlstitch.latent import LatentSpace, translation_methods
 from rlstitch.modalities.audio import made_up_sounds
 from rlstitch.modalities.text_encoders import KINDS
-from rlstitch.pipelines import studies_audio, studies_few_pairs, studies_graph_evaluation
+from rlstitch.pipelines import studies_audio, studies_few_pairs, studies_graph_evaluation, studies_images
 from rlstitch.pipelines.matrix_report_pictures import SERIES
 from rlstitch.pipelines.studies import StudyOptions, StudyOutcome, run_study
-from rlstitch.pipelines.studies_joining import RELATIVE, TRANSLATIONS, Part, join, join_all, make_part, table_of
+from rlstitch.pipelines.studies_joining import (
+    ALL_TRANSLATIONS,
+    INVERSE,
+    RELATIVE,
+    TRANSLATIONS,
+    Part,
+    join,
+    join_all,
+    make_part,
+    table_of,
+)
 from rlstitch.storage import canonical_json
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -55,7 +65,7 @@ def test_graphs_quick_shows_its_claim() -> None:
     worst = min(row["accuracy"] for row in cells if row["method"] in ("affine", "relative whitened"))
     assert worst > max(row["accuracy"] for row in cells if row["method"] == "absolute")
     assert all(row["encoder seed"] != row["head seed"] for row in cells)
-    assert (len(cells), len(lines)) == (4 * 4 * 2 * 13, 4 * 2)
+    assert (len(cells), len(lines)) == (4 * 4 * 2 * (9 + len(TRANSLATIONS)), 4 * 2)
     stored = json.loads((outcome.folder / "config.json").read_text())
     assert stored["config"]["dataset"] == "block-model"
 
@@ -101,11 +111,11 @@ def test_joining_turned_spaces_is_as_good_as_not_parting() -> None:
     def score(head: torch.nn.Module, features: torch.Tensor) -> float:
         return float((head(features).argmax(1) == labels).float().mean())
 
-    cells = join_all(made, score)
+    cells = join_all(made, score, ALL_TRANSLATIONS)
     table = {row["method"]: row for row in table_of(cells)}
-    for method in ("no-stitch", *RELATIVE, "orthogonal", "linear", "affine", "inverse relative"):
-        if method != "orthogonal":  # sizes differ, and a rotation keeps them
-            assert table[method]["accuracy"] > 0.95, method
+    rigid = {"orthogonal", "l_orthogonal", "robust"}  # sizes differ, and a rotation keeps them
+    for method in {"no-stitch", *RELATIVE, *ALL_TRANSLATIONS, INVERSE} - rigid:
+        assert table[method]["accuracy"] > 0.95, method
     assert table["absolute"]["accuracy"] < 0.8
     assert (table["affine"]["seed pairs"], table["affine"]["cells"]) == (3, 12)
     pairs = {(row["encoder seed"], row["head seed"]) for row in cells}
@@ -114,6 +124,12 @@ def test_joining_turned_spaces_is_as_good_as_not_parting() -> None:
     found = [row["accuracy"] for row in cells if row["method"] == "absolute" and row["encoder"] == row["head"]]
     assert table["absolute"]["same make"] == pytest.approx(np.mean(found))
     assert join(made[0], made[0], score)["absolute"] == join(made[0], made[0], score)["no-stitch"]
+
+
+def test_studies_in_full_have_every_translator() -> None:
+    assert sorted(ALL_TRANSLATIONS) == translation_methods()
+    assert studies_images.resolve(StudyOptions())["translations"] == ALL_TRANSLATIONS
+    assert studies_images.resolve(StudyOptions(quick=True))["translations"] == TRANSLATIONS
 
 
 def test_the_sweep_is_fixed() -> None:
@@ -126,15 +142,15 @@ def test_the_sweep_is_fixed() -> None:
 @needs_geometric
 def test_latent_evaluation_quick_goes_on_where_it_was_and_shows_its_claim() -> None:
     def stop(line: str) -> None:
-        if line.startswith("25 of 48"):
+        if line.startswith("12 of 24"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=stop))
     lines: list[str] = []
     outcome = run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=lines.append))
-    assert "48 of 48 models, 25 of them from before" in lines
-    assert len(list((outcome.folder / "models").iterdir())) == 48 + 4
+    assert "24 of 24 models, 12 of them from before" in lines
+    assert len(list((outcome.folder / "models").iterdir())) == 24 + 4
     by = {(row["models"], row["likeness"]): row for row in outcome.findings.table}
     for group, least in (("validation from 0.5", 0.8), ("all", 0.85)):
         assert by[group, "centred"]["pearson"] > least
@@ -165,7 +181,7 @@ def _follows_models_along_their_training(outcome: StudyOutcome) -> None:
     found = []
     for model in models:
         own = [row for row in stops if (row["arch"], row["seed"]) == model]
-        assert [row["epochs"] for row in own] == [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45]
+        assert [row["epochs"] for row in own] == [1, 2, 3, 4, 5, 7, 10, 15, 20, 30]
         assert own[-1]["accuracy"] > own[0]["accuracy"]
         alike = [row["likeness, as they are"] for row in own]
         found.append(scipy.stats.pearsonr(alike, [row["accuracy"] for row in own])[0])

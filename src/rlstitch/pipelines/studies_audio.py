@@ -23,7 +23,15 @@ from rlstitch.modalities.audio_encoders import KINDS, train_audio_classifier
 from rlstitch.modalities.classifiers import accuracy, encode_inputs, train_head
 from rlstitch.pipelines.runs import resolve_device
 from rlstitch.pipelines.studies import Findings, Row, StudyOptions, find_data
-from rlstitch.pipelines.studies_joining import Part, accuracy_facts, join_all, make_part, table_of
+from rlstitch.pipelines.studies_joining import (
+    ALL_TRANSLATIONS,
+    TRANSLATIONS,
+    Part,
+    accuracy_facts,
+    join_all,
+    make_part,
+    table_of,
+)
 
 TEST_TAKES = 5
 SPLITS = ("takes", "speakers", "languages")
@@ -48,6 +56,7 @@ class AudioStudyConfig:
     language_kind: str
     language_epochs: int
     language_anchors: int
+    translations: tuple[str, ...] = TRANSLATIONS
     data_seed: int = 0
 
 
@@ -55,8 +64,8 @@ def resolve(options: StudyOptions) -> Row:
     """The config as JSON: made-up sounds where quick, else FSDD."""
     seeds = tuple(range(options.seeds or (2 if options.quick else 5)))
     if options.quick:
-        return asdict(AudioStudyConfig("made-up", seeds, KINDS, 6, 8, 150, 32, 1, "cnn", 8, 100))
-    return asdict(AudioStudyConfig("fsdd", seeds, KINDS, 15, 10, 500, 64, 2, "cnn", 30, 300))
+        return asdict(AudioStudyConfig("made-up", seeds, KINDS, 6, 6, 120, 32, 1, "cnn", 7, 100))
+    return asdict(AudioStudyConfig("fsdd", seeds, KINDS, 15, 10, 500, 64, 2, "cnn", 30, 300, ALL_TRANSLATIONS))
 
 
 def run(config: Row, options: StudyOptions) -> Findings:
@@ -91,7 +100,10 @@ def _join_kinds(
             parts.append(_part(kind, kind, seed, settings.epochs, settings.anchors, settings, known, unseen, device))
             own = accuracy(parts[-1].head, parts[-1].test.vectors, unseen.sounds.labels)
             options.on_progress(f"{split}: {kind}-s{seed} trained: accuracy {own:.3f} with its own head")
-    return join_all(parts, lambda head, features: accuracy(head, features, unseen.sounds.labels)), what
+    cells = join_all(
+        parts, lambda head, features: accuracy(head, features, unseen.sounds.labels), settings.translations
+    )
+    return cells, what
 
 
 def _join_languages(
@@ -112,7 +124,8 @@ def _join_languages(
             own = accuracy(parts[-1].head, parts[-1].test.vectors, labels)
             options.on_progress(f"languages: {kind} of {speaker}-s{seed} trained: accuracy {own:.3f} with its own head")
     what = f"unseen takes of each of {len(speakers)} speakers, heard alone"
-    return join_all(parts, lambda head, features: accuracy(head, features, labels)), f"{len(labels):,} {what}"
+    cells = join_all(parts, lambda head, features: accuracy(head, features, labels), settings.translations)
+    return cells, f"{len(labels):,} {what}"
 
 
 def held_out(

@@ -105,7 +105,7 @@ def resolve(options: StudyOptions) -> Row:
             f"seeds: this study has one seed a model, fixed by its sweep; leave --seeds out, found {options.seeds}"
         )
     if options.quick:
-        return asdict(EvaluationStudyConfig("block-model", (0,), 48, 100, _REFERENCE, 1, _STOPS[:-2]))
+        return asdict(EvaluationStudyConfig("block-model", (0,), 24, 100, _REFERENCE, 1, _STOPS[:-3]))
     return asdict(EvaluationStudyConfig("cora", (0,), 600, 300, _REFERENCE, 3))
 
 
@@ -140,7 +140,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
         found, old = _kept(folder / f"{number:04}.json", partial(_measure, looks, chosen, device))
         cells += found
         kept += old
-        if (number + 1) % 25 == 0 or number + 1 == settings.models:
+        if (number + 1) % 12 == 0 or number + 1 == settings.models:
             options.on_progress(f"{number + 1} of {settings.models} models, {kept} of them from before")
     followed: list[Row] = []
     for chosen in _to_follow(settings):

@@ -20,7 +20,15 @@ from rlstitch.modalities.graph_encoders import import_geometric
 from rlstitch.modalities.graph_training import encode_nodes, train_node_classifier, train_node_head
 from rlstitch.pipelines.runs import resolve_device
 from rlstitch.pipelines.studies import Findings, Row, StudyOptions, find_data
-from rlstitch.pipelines.studies_joining import Part, accuracy_facts, join_all, make_part, table_of
+from rlstitch.pipelines.studies_joining import (
+    ALL_TRANSLATIONS,
+    TRANSLATIONS,
+    Part,
+    accuracy_facts,
+    join_all,
+    make_part,
+    table_of,
+)
 
 LAYERS = {"gcn": 2, "sage": 2, "gat": 2, "gcnii": 8}
 """Make -> its layers of messages; GCNII is made to be deep."""
@@ -39,6 +47,7 @@ class GraphStudyConfig:
     head_epochs: int
     anchors: int
     latent_dim: int
+    translations: tuple[str, ...] = TRANSLATIONS
     data_seed: int = 0
 
 
@@ -47,7 +56,7 @@ def resolve(options: StudyOptions) -> Row:
     seeds = tuple(range(options.seeds or (2 if options.quick else 5)))
     if options.quick:
         return asdict(GraphStudyConfig("block-model", seeds, LAYERS | {"gcnii": 4}, 40, 40, 100, 32))
-    return asdict(GraphStudyConfig("cora", seeds, LAYERS, 150, 150, 500, 64))
+    return asdict(GraphStudyConfig("cora", seeds, LAYERS, 150, 150, 500, 64, ALL_TRANSLATIONS))
 
 
 def load_graph(dataset: str, options: StudyOptions, seed: int = 0) -> LabelledGraph:
@@ -75,7 +84,8 @@ def run(config: Row, options: StudyOptions) -> Findings:
             parts.append(_part(arch, seed, settings, graph, anchors, device))
             own = accuracy(parts[-1].head, parts[-1].test.vectors, graph.labels[graph.test])
             options.on_progress(f"{arch}-s{seed} trained: accuracy {own:.3f} with its own head")
-    cells = join_all(parts, lambda head, features: accuracy(head, features, graph.labels[graph.test]))
+    labels = graph.labels[graph.test]
+    cells = join_all(parts, lambda head, features: accuracy(head, features, labels), settings.translations)
     table = table_of(cells)
     tested = f"{len(graph.test):,} test nodes of {graph.name}"
     return Findings(cells, table, accuracy_facts(table, tested, cells))

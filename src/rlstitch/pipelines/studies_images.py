@@ -18,7 +18,15 @@ from rlstitch.modalities.image import FASHION_FILES, LabelledImages, load_digits
 from rlstitch.modalities.image_encoders import ARCHITECTURES
 from rlstitch.pipelines.runs import resolve_device
 from rlstitch.pipelines.studies import Findings, Row, StudyOptions, find_data
-from rlstitch.pipelines.studies_joining import Part, accuracy_facts, join_all, make_part, table_of
+from rlstitch.pipelines.studies_joining import (
+    ALL_TRANSLATIONS,
+    TRANSLATIONS,
+    Part,
+    accuracy_facts,
+    join_all,
+    make_part,
+    table_of,
+)
 
 _WHAT = "Fashion-MNIST (four IDX files, https://github.com/zalandoresearch/fashion-mnist)"
 
@@ -38,6 +46,7 @@ class ImageStudyConfig:
     anchors: int
     head_epochs: int
     latent_dim: int
+    translations: tuple[str, ...] = TRANSLATIONS
     data_seed: int = 0
 
 
@@ -47,7 +56,7 @@ def resolve(options: StudyOptions) -> Row:
     if options.quick:
         config = ImageStudyConfig("digits", seeds, ARCHITECTURES, 900, 5, 50, 200, 5, 32)
     else:
-        config = ImageStudyConfig("fashion-mnist", seeds, ARCHITECTURES, 20_000, 5, 128, 500, 5, 64)
+        config = ImageStudyConfig("fashion-mnist", seeds, ARCHITECTURES, 20_000, 5, 128, 500, 5, 64, ALL_TRANSLATIONS)
     return asdict(config)
 
 
@@ -63,7 +72,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
             parts.append(_part(arch, seed, settings, train, test, anchors, device))
             own = accuracy(parts[-1].head, parts[-1].test.vectors, test.labels)
             options.on_progress(f"{arch}-s{seed} trained: accuracy {own:.3f} with its own head")
-    cells = join_all(parts, lambda head, features: accuracy(head, features, test.labels))
+    cells = join_all(parts, lambda head, features: accuracy(head, features, test.labels), settings.translations)
     table = table_of(cells)
     return Findings(cells, table, accuracy_facts(table, f"{len(test):,} test images of {settings.dataset}", cells))
 

@@ -26,7 +26,12 @@ from rlstitch.latent import (
 )
 from rlstitch.pipelines.studies import Row, mean_interval
 
-TRANSLATIONS = ("orthogonal", "linear", "affine", "l_orthogonal")
+TRANSLATIONS = (
+    "orthogonal", "scaled_orthogonal", "l_orthogonal", "linear", "ridge", "affine", "low_rank", "cca", "pls",
+)  # fmt: skip
+"""Those that have a closed form."""
+ALL_TRANSLATIONS = (*TRANSLATIONS, "robust", "affine_gradient")
+"""Those that go in rounds, too, and take up to a hundred times as long: in full only."""
 INVERSE = "inverse relative"
 
 Relation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -86,20 +91,22 @@ def make_part(
     return Part(make, seed, head, heads, chosen, test)
 
 
-def join(x: Part, y: Part, score: Score) -> dict[str, float]:
+def join(x: Part, y: Part, score: Score, translations: Sequence[str] = TRANSLATIONS) -> dict[str, float]:
     """The score of x's encoder with y's head by each method; no-stitch rows are y's own encoder with y's heads."""
     source, target = x.anchors.pair(y.anchors)
     results = {"no-stitch": score(y.head, y.test.vectors)}
     results |= {f"no-stitch, {method}": score(y.heads[method], y.relative(method)) for method in RELATIVE}
     results["absolute"] = score(y.head, x.test.vectors)
     results |= {method: score(y.heads[method], x.relative(method)) for method in RELATIVE}
-    for method in TRANSLATIONS:
+    for method in translations:
         results[method] = score(y.head, fit(method, source.vectors, target.vectors)(x.test.vectors))
     back = fit_inverse_projection(source.vectors, target.vectors)
     return results | {INVERSE: score(y.head, back(x.test.vectors))}
 
 
-def join_all(parts: Sequence[Part], score: Score, measure: str = "accuracy") -> list[Row]:
+def join_all(
+    parts: Sequence[Part], score: Score, translations: Sequence[str] = TRANSLATIONS, measure: str = "accuracy"
+) -> list[Row]:
     """A cell for each encoder, head of the next seed, and method."""
     seeds = list(dict.fromkeys(part.seed for part in parts))
     following = dict(zip(seeds, seeds[1:] + seeds[:1], strict=True))
@@ -108,7 +115,8 @@ def join_all(parts: Sequence[Part], score: Score, measure: str = "accuracy") -> 
         for y in parts:
             if y.seed == following[x.seed]:
                 where: Row = {"encoder": x.make, "head": y.make, "encoder seed": x.seed, "head seed": y.seed}
-                cells += [where | {"method": name, measure: value} for name, value in join(x, y, score).items()]
+                found = join(x, y, score, translations)
+                cells += [where | {"method": name, measure: value} for name, value in found.items()]
     return cells
 
 
@@ -138,10 +146,15 @@ def table_of(cells: Sequence[Row], measure: str = "accuracy", within: tuple[floa
     return rows
 
 
+def translators(table: Sequence[Row]) -> list[str]:
+    """The methods of a table that map one space to the other."""
+    return [row["method"] for row in table if row["method"] in (*ALL_TRANSLATIONS, INVERSE)]
+
+
 def accuracy_facts(table: Sequence[Row], tested: str, cells: Sequence[Row]) -> list[str]:
     """What the table says in words, with the no-stitch accuracy of each make. `tested`: what was classified."""
     by = {row["method"]: row["accuracy"] for row in table}
-    best = max((*TRANSLATIONS, INVERSE), key=by.__getitem__)
+    best = max(translators(table), key=by.__getitem__)
     relative = max(RELATIVE, key=by.__getitem__)
     own = [row for row in cells if row["method"] == "no-stitch"]
     makes = ", ".join(

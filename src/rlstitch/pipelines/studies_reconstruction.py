@@ -30,7 +30,17 @@ from rlstitch.modalities.image import LabelledImages
 from rlstitch.pipelines.runs import resolve_device
 from rlstitch.pipelines.studies import Findings, Row, StudyOptions
 from rlstitch.pipelines.studies_images import load_images
-from rlstitch.pipelines.studies_joining import INVERSE, RELATIVE, TRANSLATIONS, Part, join_all, make_part, table_of
+from rlstitch.pipelines.studies_joining import (
+    ALL_TRANSLATIONS,
+    INVERSE,
+    RELATIVE,
+    TRANSLATIONS,
+    Part,
+    join_all,
+    make_part,
+    table_of,
+    translators,
+)
 
 _SHOWN = 12
 _SIDE = 56
@@ -51,6 +61,7 @@ class ReconstructionConfig:
     anchors: int
     latent_dim: int
     hidden: int
+    translations: tuple[str, ...] = TRANSLATIONS
     data_seed: int = 0
 
 
@@ -59,7 +70,9 @@ def resolve(options: StudyOptions) -> Row:
     seeds = tuple(range(options.seeds or (2 if options.quick else 5)))
     if options.quick:
         return asdict(ReconstructionConfig("digits", seeds, KINDS, 1200, 15, 15, 50, 200, 16, 128))
-    return asdict(ReconstructionConfig("fashion-mnist", seeds, KINDS, 10_000, 15, 15, 128, 500, 32, 256))
+    return asdict(
+        ReconstructionConfig("fashion-mnist", seeds, KINDS, 10_000, 15, 15, 128, 500, 32, 256, ALL_TRANSLATIONS)
+    )
 
 
 def run(config: Row, options: StudyOptions) -> Findings:
@@ -74,13 +87,15 @@ def run(config: Row, options: StudyOptions) -> Findings:
             parts.append(_part(kind, seed, settings, train, test, anchors, device))
             own = reconstruction_error(parts[-1].head, parts[-1].test.vectors, test)
             options.on_progress(f"{kind}-s{seed} trained: squared error {own:.5f} with its own decoder")
-    cells = join_all(parts, lambda head, features: reconstruction_error(head, features, test), "error")
+    cells = join_all(
+        parts, lambda head, features: reconstruction_error(head, features, test), settings.translations, "error"
+    )
     _add_ratios(cells)
     table = table_of(cells, "ratio", within=(0.0, math.inf))
     by = {row["method"]: row for row in table}
     for row in table:
         row["error"] = float(np.mean([cell["error"] for cell in cells if cell["method"] == row["method"]]))
-    best = min((*TRANSLATIONS, INVERSE), key=lambda method: by[method]["ratio"])
+    best = min(translators(table), key=lambda method: by[method]["ratio"])
     relative = min(RELATIVE, key=lambda method: by[method]["ratio"])
     facts = [
         f"Squared error of a pixel on {len(test):,} test images of {settings.dataset}, as a ratio to that of the "

@@ -21,7 +21,15 @@ from rlstitch.modalities.text import LabelledTexts, read_trec
 from rlstitch.modalities.text_encoders import KINDS, text_inputs, train_text_classifier
 from rlstitch.pipelines.runs import resolve_device
 from rlstitch.pipelines.studies import Findings, Row, StudyOptions, find_data
-from rlstitch.pipelines.studies_joining import Part, accuracy_facts, join_all, make_part, table_of
+from rlstitch.pipelines.studies_joining import (
+    ALL_TRANSLATIONS,
+    TRANSLATIONS,
+    Part,
+    accuracy_facts,
+    join_all,
+    make_part,
+    table_of,
+)
 
 FILES = {"train": "TREC.train.gz", "test": "TREC.test.gz"}
 
@@ -40,6 +48,7 @@ class TextStudyConfig:
     anchors: int
     latent_dim: int
     lsa_width: int
+    translations: tuple[str, ...] = TRANSLATIONS
     data_seed: int = 0
 
 
@@ -49,7 +58,7 @@ def resolve(options: StudyOptions) -> Row:
     if options.quick:
         return asdict(TextStudyConfig("made-up", seeds, dict.fromkeys(KINDS, 8), 6, 200, 32, 60))
     epochs = {"lsa": 15, "words": 15, "transformer": 12}
-    return asdict(TextStudyConfig("trec", seeds, epochs, 5, 500, 64, 300))
+    return asdict(TextStudyConfig("trec", seeds, epochs, 5, 500, 64, 300, ALL_TRANSLATIONS))
 
 
 def run(config: Row, options: StudyOptions) -> Findings:
@@ -68,7 +77,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
             parts.append(_part(kind, seed, settings, inputs, train, test, anchors, device))
             own = accuracy(parts[-1].head, parts[-1].test.vectors, test.labels)
             options.on_progress(f"{kind}-s{seed} trained: accuracy {own:.3f} with its own head")
-    cells = join_all(parts, lambda head, features: accuracy(head, features, test.labels))
+    cells = join_all(parts, lambda head, features: accuracy(head, features, test.labels), settings.translations)
     table = table_of(cells)
     tested = f"{len(test):,} test questions ({settings.dataset})"
     return Findings(cells, table, accuracy_facts(table, tested, cells))
