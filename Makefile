@@ -34,7 +34,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[dev,docs,ot,faiss,box2d,fast,ray,graph,pretrained]'
+	$(PIP_INSTALL) -e '.[dev,docs,ot,faiss,box2d,fast,ray,datasets,graph,pretrained]'
 	@touch $(VENV)/.installed $@
 
 setup: $(VENV)/.installed-dev

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 Row = dict[str, Any]
+
+_TELL: ContextVar[Callable[[str, str], None]] = ContextVar("_TELL", default=lambda folder, origin: None)
+"""Told by `find_data` of each kind of data and where it was found; the study that is running listens."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
     """Run a study and write it to `runs/latent-<name>-<hash8>/`: config.json, cells and table (CSV and JSON), table.md,
     table.png where the table has values with intervals, and all of it as TensorBoard events in `tensorboard/`.
 
-    The hash is that of the resolved config, so the same question lands in the same folder.
+    The hash is that of the resolved config, so the same question lands in the same folder. Where the data came from
+    stands beside it in config.json.
 
     Raises:
         UnknownNameError: for a study that is not there.
@@ -195,9 +199,20 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
     module = importlib.import_module(study.module)
     config: dict[str, Any] = {"study": name, **module.resolve(options)}
     started = time.perf_counter()
-    findings: Findings = module.run(config, options)
+    origins: dict[str, str] = {}
+
+    def tell(folder: str, origin: str) -> None:
+        if origins.get(folder) != origin:
+            origins[folder] = origin
+            options.on_progress(f"data: {folder} from {origin}")
+
+    token = _TELL.set(tell)
+    try:
+        findings: Findings = module.run(config, options)
+    finally:
+        _TELL.reset(token)
     seconds = time.perf_counter() - started
-    return StudyOutcome(study, findings, _write(config, findings, seconds))
+    return StudyOutcome(study, findings, _write(config, findings, seconds, origins))
 
 
 def study_folder(config: Mapping[str, Any]) -> Path:
@@ -209,21 +224,17 @@ def study_folder(config: Mapping[str, Any]) -> Path:
 
 
 def find_data(data: Path | None, folder: str, files: Sequence[str], what: str) -> Path:
-    """The folder that holds all `files`: `data` or its `folder`; without `data`, what RLSTITCH_DATA names.
+    """The folder that holds all `files`: `data` or its `folder`, else the same of what RLSTITCH_DATA names, else a
+    folder in the cache, where they are fetched to if need be. A study that is running says which.
 
     Raises:
-        InvalidInputError: where there is none; the message says what to get.
+        InvalidInputError: where it is not to be had; the message says what to get, and why it was not fetched.
     """
-    named = os.environ.get("RLSTITCH_DATA")
-    root = data if data is not None else Path(named) if named else None
-    for place in [] if root is None else [root / folder, root]:
-        if all((place / file).is_file() for file in files):
-            return place
-    looked = "found neither" if root is None else f"not found in {root}"
-    raise InvalidInputError(
-        f"data: get {what}, and put {', '.join(files)} into a folder, or into {folder}/ of one, that --data or "
-        f"RLSTITCH_DATA names; {looked}"
-    )
+    from rlstitch.pipelines.studies_data import locate
+
+    place, origin = locate(data, folder, files, what)
+    _TELL.get()(folder, origin)
+    return place
 
 
 def mean_interval(
@@ -265,7 +276,7 @@ def _text(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _write(config: Mapping[str, Any], findings: Findings, seconds: float) -> Path:
+def _write(config: Mapping[str, Any], findings: Findings, seconds: float, origins: Mapping[str, str]) -> Path:
     from rlstitch.agents.card import current_versions
     from rlstitch.pipelines.runs import command_line
     from rlstitch.pipelines.studies_figures import interval_figure, write_study_events
@@ -281,6 +292,11 @@ def _write(config: Mapping[str, Any], findings: Findings, seconds: float) -> Pat
     for name, content in files.items():
         write_bytes(folder / name, content)
     write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files)
-    about = {"seconds": round(seconds, 1), "command": command_line(), "versions": current_versions()}
+    about = {
+        "seconds": round(seconds, 1),
+        "command": command_line(),
+        "versions": current_versions(),
+        "data": dict(origins),
+    }
     write_json(folder / "config.json", {"config": dict(config), "run": about}, schema_version=1)
     return folder

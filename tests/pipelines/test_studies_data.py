@@ -1,0 +1,219 @@
+"""Data that studies fetch: small sets of the published forms go through the real libraries, readers and cache."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import io
+import json
+import os
+import sys
+import tarfile
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
+from rlstitch.modalities.audio import FSDD_FILE, read_fsdd
+from rlstitch.modalities.graph import CORA_FILES, read_cora
+from rlstitch.modalities.image import read_fashion_mnist
+from rlstitch.modalities.parallel_text import read_multi30k
+from rlstitch.modalities.text import read_trec
+from rlstitch.pipelines.studies import STUDIES, Findings, Study, StudyOptions, find_data, run_study
+from rlstitch.pipelines.studies_data import RECORD, SOURCES, cache_folder, fetch
+
+pytestmark = pytest.mark.usefixtures("_own_cache")
+
+needs_datasets = pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the extra datasets")
+needs_geometric = pytest.mark.skipif(
+    importlib.util.find_spec("torch_geometric") is None, reason="needs the extra graph"
+)
+needs_data = pytest.mark.skipif("RLSTITCH_DATA" not in os.environ, reason="RLSTITCH_DATA names no folder of real data")
+
+TREC = ("TREC.train.gz", "TREC.test.gz")
+QUESTIONS = ["How far is it ?", "Who was\x85he ?", "What  is an atom ?"]
+FINE = ["ABBR:exp", "DESC:def", "HUM:ind", "NUM:dist"]
+
+
+@pytest.fixture
+def _own_cache(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
+
+
+@pytest.fixture
+def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RLSTITCH_DATA", raising=False)
+
+
+def parquet(path: Path, columns: dict[str, Any], features: dict[str, Any]) -> None:
+    import datasets
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.disable_progress_bars()
+    table = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    table.to_parquet(path)
+    datasets.enable_progress_bars()
+
+
+def trec(folder: Path, names: list[str] = FINE) -> str:
+    """A folder of the form that the hub gives a set of `train` and `test`."""
+    from datasets import ClassLabel, Value
+
+    for split, labels in {"train": [3, 2, 1], "test": [1, 1, 0]}.items():
+        columns = {"text": QUESTIONS, "fine_label": labels}
+        kinds = {"text": Value("string"), "fine_label": ClassLabel(names=names)}
+        parquet(folder / "default" / split / "0000.parquet", columns, kinds)
+    return str(folder)
+
+
+@needs_datasets
+@pytest.mark.usefixtures("_no_data")
+def test_questions_are_fetched_once_and_read_by_their_reader(workplace: Path) -> None:
+    place = fetch("trec", trec(workplace / "hub"))
+    assert place == workplace / "cache" / "rlstitch" / "data" / "trec"
+    train, test = (read_trec(place / file) for file in TREC)
+    assert train.texts == ("How far is it ?", "Who was he ?", "What is an atom ?")
+    assert [train.classes[label] for label in train.labels] == ["NUM", "HUM", "DESC"]
+    assert [test.classes[label] for label in test.labels] == ["DESC", "DESC", "ABBR"]
+    record = json.loads((place / RECORD).read_text())
+    assert (record["origin"], record["library"]) == (str(workplace / "hub"), "datasets")
+    assert sorted(record["sha256"]) == sorted(TREC)
+    assert find_data(None, "trec", TREC, "questions") == place
+    assert [path.name for path in place.parent.iterdir()] == ["trec"], "no trace of the way"
+
+
+@needs_datasets
+def test_images_are_fetched_byte_by_byte(workplace: Path) -> None:
+    from datasets import ClassLabel, Image
+    from PIL import Image as Picture
+
+    pixels = np.random.default_rng(0).integers(256, size=(2, 5, 28, 28), dtype=np.uint8)
+    kinds = {"image": Image(), "label": ClassLabel(num_classes=10)}
+    for images, split in zip(pixels, ("train", "test"), strict=True):
+        columns = {"image": [Picture.fromarray(image) for image in images], "label": [9, 0, 3, 3, 1]}
+        parquet(workplace / "hub" / "fashion_mnist" / f"{split}-00000-of-00001.parquet", columns, kinds)
+    place = fetch("fashion-mnist", str(workplace / "hub"))
+    for images, split in zip(pixels, ("train", "test"), strict=True):
+        found = read_fashion_mnist(place, split)
+        assert np.array_equal(found.images, images)
+        assert found.labels.tolist() == [9, 0, 3, 3, 1]
+
+
+@needs_datasets
+def test_sentences_are_fetched_as_they_are(workplace: Path) -> None:
+    (workplace / "raw").mkdir()
+    for language in ("en", "de", "fr"):
+        for split in ("train", "test_2016_flickr"):
+            (workplace / "raw" / f"{split}.{language}.gz").write_bytes(gzip.compress(f"{language} ö\nzwei\n".encode()))
+    found = read_multi30k(fetch("multi30k", str(workplace / "raw")), "test")
+    assert {language: texts[0] for language, texts in found.texts.items()} == {"en": "en ö", "de": "de ö", "fr": "fr ö"}
+
+
+def recording(values: list[int]) -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(np.array(values, dtype="<i2").tobytes())
+    return content.getvalue()
+
+
+@needs_datasets
+def test_recordings_alone_are_kept_of_an_archive(workplace: Path) -> None:
+    top = "free-spoken-digit-dataset-1.0.10"
+    files = {
+        f"{top}/README.md": b"about",
+        f"{top}/recordings/3_theo_7.wav": recording([5, 6, 7]),
+        f"{top}/recordings/0_ann_0.wav": recording([1, 2]),
+        f"{top}/tools/say.wav": b"other",
+    }
+    with tarfile.open(workplace / "all.tar.gz", "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    found = read_fsdd(fetch("fsdd", str(workplace / "all.tar.gz")) / FSDD_FILE, samples=3)
+    assert found.keys == ("0_ann_0", "3_theo_7")
+    assert (found.waves[1] * 32768).tolist() == [5, 6, 7]
+
+
+@needs_geometric
+@needs_data
+def test_the_published_cora_is_fetched_by_its_library() -> None:
+    origin = Path(os.environ["RLSTITCH_DATA"]) / "planetoid"
+    place = fetch("planetoid", origin.as_uri())
+    assert all((place / name).read_bytes() == (origin / name).read_bytes() for name in CORA_FILES)
+    assert len(read_cora(place)) == 2708
+
+
+@pytest.mark.parametrize("kind", list(SOURCES))
+def test_what_cannot_be_reached_leaves_nothing_and_one_line(kind: str, workplace: Path) -> None:
+    library = {"datasets": "datasets", "PyTorch Geometric": "torch_geometric"}[SOURCES[kind].library]
+    if importlib.util.find_spec(library) is None:
+        with pytest.raises(MissingExtraError, match=rf"pip install 'rlstitch\[{SOURCES[kind].extra}\]'"):
+            fetch(kind)
+    else:
+        with pytest.raises(ArtefactError, match=r"cannot get .*nowhere") as caught:
+            fetch(kind, str(workplace / "nowhere"))
+        assert "\n" not in str(caught.value)
+    assert not list(cache_folder().iterdir())
+
+
+@needs_datasets
+def test_what_its_reader_refuses_is_not_kept(workplace: Path) -> None:
+    from datasets import Value
+
+    with pytest.raises(ArtefactError, match="expected COARSE:fine text"):
+        fetch("trec", trec(workplace / "hub", ["a", "b", "c", "d"]))
+    assert not list(cache_folder().iterdir())
+    fetch("trec", trec(workplace / "whole"))
+    parquet(workplace / "other" / "train" / "0.parquet", {"text": QUESTIONS}, {"text": Value("string")})
+    with pytest.raises(ArtefactError, match=r"cannot get .*'fine_label'"):
+        fetch("trec", str(workplace / "other"))
+    assert len(read_trec(cache_folder() / "trec" / TREC[0])) == 3, "the older one stays"
+
+
+def test_named_folders_come_before_the_cache(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLSTITCH_DATA", str(workplace / "named"))
+    for place in (cache_folder() / "trec", workplace / "named" / "trec", workplace / "given"):
+        place.mkdir(parents=True)
+        for file in (*TREC, RECORD):
+            (place / file).write_text('{"schema_version": 1, "origin": "x", "library": "y"}')
+    assert find_data(workplace / "given", "trec", TREC, "questions") == workplace / "given"
+    assert find_data(workplace / "none", "trec", TREC, "questions") == workplace / "named" / "trec"
+    monkeypatch.delenv("RLSTITCH_DATA")
+    assert find_data(workplace / "none", "trec", TREC, "questions") == cache_folder() / "trec"
+    (cache_folder() / "trec" / TREC[0]).unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InvalidInputError, match=r"not found in .*none; not fetched from CogComp/trec, as HF_HUB_OFF"):
+        find_data(workplace / "none", "trec", TREC, "questions")
+
+
+@pytest.mark.usefixtures("_no_data")
+def test_a_study_says_where_its_data_came_from(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, told = workplace / "given", list[str]()
+    given.mkdir()
+    (given / "words").write_text("")
+
+    class Module:
+        @staticmethod
+        def resolve(options: StudyOptions) -> dict[str, Any]:
+            return {}
+
+        @staticmethod
+        def run(config: dict[str, Any], options: StudyOptions) -> Findings:
+            for _ in range(2):
+                find_data(options.data, "texts", ["words"], "words")
+            return Findings([{"n": 1}], [{"n": 1}], [])
+
+    monkeypatch.setitem(STUDIES, "told", Study("told", "", "", "", "told_study"))
+    monkeypatch.setitem(sys.modules, "told_study", Module)
+    outcome = run_study("told", StudyOptions(data=given, on_progress=told.append))
+    assert told == ["data: texts from the folder that --data names"]
+    stored = json.loads((outcome.folder / "config.json").read_text())
+    assert stored["run"]["data"] == {"texts": "the folder that --data names"}
+    assert stored["config"] == {"study": "told"}
