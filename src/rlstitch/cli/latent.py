@@ -49,7 +49,7 @@ class RunStudy:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Compare two stored spaces on the keys that they share."""
+    """Compare two stored spaces on the keys that they share, before and after maps from one to the other."""
 
     x: Annotated[Positional[Path], arg(metavar="FILE")]
     """A space, .safetensors or .npz."""
@@ -57,12 +57,14 @@ class Compare:
     """Another."""
     neighbours: Annotated[int, arg(metavar="NUMBER")] = 10
     """How many nearest neighbours the two spaces are asked for."""
+    seed: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Which half of the pairs the maps are fitted on; the other half judges them."""
 
     def run(self) -> int:
         """Compare, and print every measure."""
         from rlstitch.pipelines.studies_spaces import compare_spaces
 
-        say(compare_spaces(self.x, self.y, neighbours=self.neighbours))
+        say(compare_spaces(self.x, self.y, neighbours=self.neighbours, seed=self.seed))
         return 0
 
 
@@ -77,7 +79,7 @@ class Translate:
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .safetensors."""
     method: Annotated[str, arg(metavar="NAME")] = "affine"
-    """orthogonal, linear, affine, ridge, robust, ..."""
+    """orthogonal, linear, affine, ridge, robust, ...; auto: the best of all by cross-validation."""
     held_out: Annotated[float, arg(metavar="SHARE")] = 0.2
     """Share of the pairs that judge the map, before it is fitted again on all."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
