@@ -32,7 +32,7 @@ class RunStudy:
     quick: bool = False
     """A small version that takes seconds."""
     data: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Where the data lies; where not given, what RLSTITCH_DATA names."""
+    """Where the data lies; what is not there is looked for where RLSTITCH_DATA says, else fetched."""
     seeds: Annotated[int | None, arg(metavar="NUMBER")] = None
     """How many seeds, at least 2; the study's own number where not given."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"

@@ -232,8 +232,9 @@ def find_data(data: Path | None, folder: str, files: Sequence[str], what: str) -
     """
     from rlstitch.pipelines.studies_data import locate
 
-    place, origin = locate(data, folder, files, what)
-    _TELL.get()(folder, origin)
+    tell = _TELL.get()
+    place, origin = locate(data, folder, files, what, tell)
+    tell(folder, origin)
     return place
 
 

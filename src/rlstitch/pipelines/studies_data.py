@@ -47,10 +47,16 @@ class Source:
     check: Callable[[Path], object]
 
 
-def locate(data: Path | None, folder: str, files: Sequence[str], what: str) -> tuple[Path, str]:
+def locate(
+    data: Path | None,
+    folder: str,
+    files: Sequence[str],
+    what: str,
+    tell: Callable[[str, str], None] = lambda folder, origin: None,
+) -> tuple[Path, str]:
     """The folder that holds all `files` of the kind called `folder`, and in words how it was come by: what `data`
     names, what RLSTITCH_DATA names, the cache, or fetched into the cache now. In the first two, `folder` may be left
-    out.
+    out. `tell` is called where a fetch begins.
 
     Raises:
         InvalidInputError: where it is not to be had; the message says what to get, and why it was not fetched.
@@ -72,6 +78,7 @@ def locate(data: Path | None, folder: str, files: Sequence[str], what: str) -> t
         try:
             if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
                 raise InvalidInputError(f"not fetched from {source.origin}, as HF_HUB_OFFLINE is set")
+            tell(folder, f"{source.origin}, which {source.library} is fetching")
             return fetch(folder), f"fetched from {source.origin} by {source.library}"
         except RlstitchError as error:
             tried += f"; {error}"
@@ -167,7 +174,8 @@ def _downloaded(addresses: Sequence[str], scratch: Path) -> list[Path]:
 def _fetch_fashion_mnist(origin: str, folder: Path, scratch: Path) -> None:
     for split, (images, labels) in FASHION_FILES.items():
         rows = _rows(origin, split, scratch)
-        _write_idx(folder / images, np.stack([np.asarray(picture) for picture in rows["image"]]))
+        pictures = (picture for batch in rows.iter(1000) for picture in batch["image"])
+        _write_idx(folder / images, np.stack([np.asarray(picture) for picture in pictures]))
         _write_idx(folder / labels, np.array(list(rows["label"]), dtype=np.uint8))
 
 
@@ -175,7 +183,7 @@ def _write_idx(path: Path, array: Any) -> None:
     if array.dtype != np.uint8:
         raise ArtefactError(f"{path.name}: expected bytes, found {array.dtype}")
     head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
-    path.write_bytes(gzip.compress(head + array.tobytes(), mtime=0))
+    path.write_bytes(gzip.compress(head + array.tobytes(), 6, mtime=0))
 
 
 def _fetch_trec(origin: str, folder: Path, scratch: Path) -> None:
