@@ -91,13 +91,24 @@ def make_part(
     return Part(make, seed, head, heads, chosen, test)
 
 
-def join(x: Part, y: Part, score: Score, translations: Sequence[str] = TRANSLATIONS) -> dict[str, float]:
-    """The score of x's encoder with y's head by each method; no-stitch rows are y's own encoder with y's heads."""
-    source, target = x.anchors.pair(y.anchors)
+def native_scores(y: Part, score: Score) -> dict[str, float]:
+    """The scores of y's encoder with y's own heads: the no-stitch rows."""
     results = {"no-stitch": score(y.head, y.test.vectors)}
-    results |= {f"no-stitch, {method}": score(y.heads[method], y.relative(method)) for method in RELATIVE}
-    results["absolute"] = score(y.head, x.test.vectors)
-    results |= {method: score(y.heads[method], x.relative(method)) for method in RELATIVE}
+    return results | {f"no-stitch, {method}": score(y.heads[method], y.relative(method)) for method in RELATIVE}
+
+
+def join(
+    x: Part,
+    y: Part,
+    score: Score,
+    translations: Sequence[str] = TRANSLATIONS,
+    seen: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, float]:
+    """The score of x's encoder with y's head by each method. `seen`: x's relative features by method, where known."""
+    source, target = x.anchors.pair(y.anchors)
+    seen = seen or {method: x.relative(method) for method in RELATIVE}
+    results = {"absolute": score(y.head, x.test.vectors)}
+    results |= {method: score(y.heads[method], features) for method, features in seen.items()}
     for method in translations:
         results[method] = score(y.head, fit(method, source.vectors, target.vectors)(x.test.vectors))
     back = fit_inverse_projection(source.vectors, target.vectors)
@@ -110,12 +121,14 @@ def join_all(
     """A cell for each encoder, head of the next seed, and method."""
     seeds = list(dict.fromkeys(part.seed for part in parts))
     following = dict(zip(seeds, seeds[1:] + seeds[:1], strict=True))
+    natives = {part: native_scores(part, score) for part in parts}
     cells: list[Row] = []
     for x in parts:
+        seen = {method: x.relative(method) for method in RELATIVE}
         for y in parts:
             if y.seed == following[x.seed]:
                 where: Row = {"encoder": x.make, "head": y.make, "encoder seed": x.seed, "head seed": y.seed}
-                found = join(x, y, score, translations)
+                found = natives[y] | join(x, y, score, translations, seen)
                 cells += [where | {"method": name, measure: value} for name, value in found.items()]
     return cells
 
