@@ -59,7 +59,7 @@ def resolve(options: StudyOptions) -> Row:
         return asdict(FewPairsConfig("digits", seeds, makes, 900, 5, 50, 32, (5, 15, 50, 200), 250, False))
     budgets = (5, 10, 15, 30, 100, 300, 1000)
     return asdict(
-        FewPairsConfig("fashion-mnist", seeds, makes, 20_000, 5, 128, 64, budgets, 1000, True, ALL_TRANSLATIONS)
+        FewPairsConfig("fashion-mnist", seeds, makes, 10_000, 5, 128, 64, budgets, 1000, True, ALL_TRANSLATIONS)
     )
 
 

@@ -56,7 +56,7 @@ def resolve(options: StudyOptions) -> Row:
     if options.quick:
         config = ImageStudyConfig("digits", seeds, ARCHITECTURES, 900, 5, 50, 200, 5, 32)
     else:
-        config = ImageStudyConfig("fashion-mnist", seeds, ARCHITECTURES, 20_000, 5, 128, 500, 5, 64, ALL_TRANSLATIONS)
+        config = ImageStudyConfig("fashion-mnist", seeds, ARCHITECTURES, 10_000, 5, 128, 500, 5, 64, ALL_TRANSLATIONS)
     return asdict(config)
 
 
