@@ -73,21 +73,21 @@ STUDIES: dict[str, Study] = {
             "images-classification",
             "encoders of three makes (cnn, mlp, vit) drive heads of one another, by every way of joining them",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: minutes, as 15 networks are trained",
+            "quick: under 15 seconds; in full: some ten minutes, as 15 networks are trained",
             "rlstitch.pipelines.studies_images",
         ),
         Study(
             "images-reconstruction",
             "encoders of autoencoders, plain and variational, drive decoders of one another; with pictures",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: minutes, as ten networks and thirty decoders are trained",
+            "quick: under 15 seconds; in full: some ten minutes, as ten networks and thirty decoders are trained",
             "rlstitch.pipelines.studies_reconstruction",
         ),
         Study(
             "few-pairs",
             "what stands in for pairs of images: fewer of them, labels alone, pairs grown from 15, or none",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get; needs the extra ot",
-            "quick: under 15 seconds; in full: minutes, as matching a thousand images takes long",
+            "quick: under 15 seconds; in full: some ten minutes, as ten networks are trained and 1,000 images matched",
             "rlstitch.pipelines.studies_few_pairs",
         ),
         Study(
@@ -108,7 +108,7 @@ STUDIES: dict[str, Study] = {
             "audio-digits",
             "encoders of spoken digits of three kinds (cnn, gru, mlp) drive heads of one another",
             "FSDD, spoken digits; with --quick sounds made up on the spot",
-            "quick: under 15 seconds; in full: minutes, as 15 networks are trained",
+            "quick: under 15 seconds; in full: some ten minutes, as 60 networks are trained",
             "rlstitch.pipelines.studies_audio",
         ),
         Study(
@@ -122,7 +122,7 @@ STUDIES: dict[str, Study] = {
             "graphs-latent-evaluation",
             "how well a model's likeness to one good model, in relative space and without labels, tells its accuracy",
             "Cora (Planetoid files); with --quick a block model made on the spot; needs the extra graph",
-            "quick: under 15 seconds; in full: some twenty minutes, resumable, as 600 small networks are trained",
+            "quick: under 15 seconds; in full: some five minutes, resumable, as 600 small networks are trained",
             "rlstitch.pipelines.studies_graph_evaluation",
         ),
         Study(
