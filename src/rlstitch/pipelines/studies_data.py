@@ -129,10 +129,10 @@ def _one_line(origin: str, source: Source) -> Iterator[None]:
     except ImportError:
         raise MissingExtraError(f"fetching by {source.library}", source.extra) from None
     except Exception as error:
-        if not isinstance(error, _BAD) and type(error).__module__.partition(".")[0] not in _THEIRS:
-            raise
-        told = " ".join(str(error).split())[:200]
-        raise ArtefactError(f"{source.library} cannot get {origin}: {type(error).__name__}: {told}") from None
+        if isinstance(error, _BAD) or type(error).__module__.partition(".")[0] in _THEIRS:
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise ArtefactError(f"{source.library} cannot get {origin}: {told}") from None
+        raise
 
 
 @contextlib.contextmanager
