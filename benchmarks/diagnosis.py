@@ -22,7 +22,7 @@ import torch
 from scipy import optimize, stats
 
 from rlstitch.agents.artefact import load_agent, weights_sha256
-from rlstitch.pipelines.matrix import run_matrix
+from rlstitch.pipelines.matrix.run import run_matrix
 from rlstitch.pipelines.runs import RUNS
 from rlstitch.stitching.diagnosis import examine
 from rlstitch.stitching.diagnosis_states import own_states

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.pipelines.grid_worker import report
+from rlstitch.pipelines.grid.worker import report
 from rlstitch.storage.locks import exclusive_lock
 
 

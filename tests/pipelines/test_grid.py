@@ -20,11 +20,11 @@ import torch
 
 from rlstitch.agents.artefact import list_agents, load_agent
 from rlstitch.cli.main import main
-from rlstitch.pipelines.grid import RunState, grid_states, run_grid
-from rlstitch.pipelines.grid_config import load_grid
-from rlstitch.pipelines.grid_plan import duration, plan_grid
-from rlstitch.pipelines.grid_progress import Reporter
-from rlstitch.pipelines.grid_runner import Progress
+from rlstitch.pipelines.grid.config import load_grid
+from rlstitch.pipelines.grid.plan import duration, plan_grid
+from rlstitch.pipelines.grid.progress import Reporter
+from rlstitch.pipelines.grid.run import RunState, grid_states, run_grid
+from rlstitch.pipelines.grid.runner import Progress
 from rlstitch.pipelines.train import train
 
 SETTINGS = """

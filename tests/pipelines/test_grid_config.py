@@ -9,7 +9,7 @@ import pytest
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.grid_config import Grid, load_grid
+from rlstitch.pipelines.grid.config import Grid, load_grid
 
 
 @pytest.fixture

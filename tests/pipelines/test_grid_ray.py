@@ -11,13 +11,13 @@ import torch
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.pipelines import grid_ray
-from rlstitch.pipelines.grid import run_grid
-from rlstitch.pipelines.grid_config import load_grid
-from rlstitch.pipelines.grid_files import fetch
-from rlstitch.pipelines.grid_node import interrupted_once
-from rlstitch.pipelines.grid_ray import run_tasks_on_ray
-from rlstitch.pipelines.grid_runner import Progress, Task
+from rlstitch.pipelines.grid import on_ray as grid_ray
+from rlstitch.pipelines.grid.config import load_grid
+from rlstitch.pipelines.grid.files import fetch
+from rlstitch.pipelines.grid.node import interrupted_once
+from rlstitch.pipelines.grid.on_ray import run_tasks_on_ray
+from rlstitch.pipelines.grid.run import run_grid
+from rlstitch.pipelines.grid.runner import Progress, Task
 from rlstitch.pipelines.train import train
 from rlstitch.storage.locks import exclusive_lock
 

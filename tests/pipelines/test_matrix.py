@@ -16,12 +16,12 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
-from rlstitch.pipelines import matrix as pipeline
-from rlstitch.pipelines import matrix_cells
-from rlstitch.pipelines.matrix import open_work, run_matrix
-from rlstitch.pipelines.matrix_plan import Options, cell_identity, native_identity, plan_matrix
-from rlstitch.pipelines.matrix_table import assemble
-from rlstitch.pipelines.matrix_text import ProgressLine, terminal_text
+from rlstitch.pipelines.matrix import cells as matrix_cells
+from rlstitch.pipelines.matrix import run as pipeline
+from rlstitch.pipelines.matrix.plan import Options, cell_identity, native_identity, plan_matrix
+from rlstitch.pipelines.matrix.run import open_work, run_matrix
+from rlstitch.pipelines.matrix.table import assemble
+from rlstitch.pipelines.matrix.text import ProgressLine, terminal_text
 from rlstitch.pipelines.stitch import stitch
 from rlstitch.rollouts.shared_encoder import evaluate_together
 from rlstitch.rollouts.statistics import iqm

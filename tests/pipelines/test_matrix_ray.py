@@ -9,12 +9,12 @@ import pytest
 
 from rlstitch.cli.main import main
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.pipelines import matrix
-from rlstitch.pipelines.grid_config import Resources, build_resources
-from rlstitch.pipelines.grid_runner import Task
-from rlstitch.pipelines.matrix import open_work, run_matrix
-from rlstitch.pipelines.matrix_ray import portable
-from rlstitch.pipelines.matrix_table import assemble
+from rlstitch.pipelines.grid.config import Resources, build_resources
+from rlstitch.pipelines.grid.runner import Task
+from rlstitch.pipelines.matrix import run as matrix
+from rlstitch.pipelines.matrix.on_ray import portable
+from rlstitch.pipelines.matrix.run import open_work, run_matrix
+from rlstitch.pipelines.matrix.table import assemble
 from rlstitch.pipelines.runs import torch_threads
 from rlstitch.storage import read_json
 

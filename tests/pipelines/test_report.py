@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.pipelines.report import Cell, Report, table_markdown, table_text, write_report
-from rlstitch.pipelines.report_cells import number, percent, printable, shorten
-from rlstitch.pipelines.report_page import render
-from rlstitch.pipelines.report_svg import chart, nice_ticks
+from rlstitch.pipelines.report.cells import number, percent, printable, shorten
+from rlstitch.pipelines.report.page import render
+from rlstitch.pipelines.report.svg import chart, nice_ticks
+from rlstitch.pipelines.report.write import Cell, Report, table_markdown, table_text, write_report
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import write_table
 

@@ -16,7 +16,9 @@ import torch
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, translation_methods
-from rlstitch.pipelines.studies import (
+from rlstitch.pipelines.studies.joining import TRANSLATIONS
+from rlstitch.pipelines.studies.spaces import compare_spaces, translate_spaces
+from rlstitch.pipelines.studies.study import (
     STUDIES,
     StudyOptions,
     find_data,
@@ -25,8 +27,6 @@ from rlstitch.pipelines.studies import (
     mean_interval,
     run_study,
 )
-from rlstitch.pipelines.studies_joining import TRANSLATIONS
-from rlstitch.pipelines.studies_spaces import compare_spaces, translate_spaces
 from rlstitch.storage import load_translation, save_space
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies.md"

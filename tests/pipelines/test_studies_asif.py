@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from rlstitch.modalities.captions import ATTRIBUTES, CLASS_TEXTS
-from rlstitch.pipelines import studies_asif
-from rlstitch.pipelines.studies import StudyOptions, run_study
-from rlstitch.pipelines.studies_asif import WEAK, ZERO
+from rlstitch.pipelines.studies import asif as studies_asif
+from rlstitch.pipelines.studies.asif import WEAK, ZERO
+from rlstitch.pipelines.studies.study import StudyOptions, run_study
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

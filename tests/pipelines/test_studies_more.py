@@ -18,10 +18,12 @@ from rlstitch.errors import InvalidInputError, MissingExtraError
 from rlstitch.latent import LatentSpace, translation_methods
 from rlstitch.modalities.audio import made_up_sounds
 from rlstitch.modalities.text_encoders import KINDS
-from rlstitch.pipelines import studies_audio, studies_few_pairs, studies_graph_evaluation, studies_images
-from rlstitch.pipelines.matrix_report_pictures import SERIES
-from rlstitch.pipelines.studies import StudyOptions, StudyOutcome, run_study
-from rlstitch.pipelines.studies_joining import (
+from rlstitch.pipelines.matrix_report.pictures import SERIES
+from rlstitch.pipelines.studies import audio as studies_audio
+from rlstitch.pipelines.studies import few_pairs as studies_few_pairs
+from rlstitch.pipelines.studies import graph_evaluation as studies_graph_evaluation
+from rlstitch.pipelines.studies import images as studies_images
+from rlstitch.pipelines.studies.joining import (
     ALL_TRANSLATIONS,
     INVERSE,
     RELATIVE,
@@ -33,6 +35,7 @@ from rlstitch.pipelines.studies_joining import (
     native_scores,
     table_of,
 )
+from rlstitch.pipelines.studies.study import StudyOptions, StudyOutcome, run_study
 from rlstitch.storage import canonical_json
 
 pytestmark = pytest.mark.usefixtures("workplace")

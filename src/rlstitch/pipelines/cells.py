@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, make_vec
 from rlstitch.errors import IncompatibleError
-from rlstitch.pipelines.report import Cell
+from rlstitch.pipelines.report.write import Cell
 from rlstitch.rollouts.actors import RandomAgent
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.rollouts.statistics import recovery

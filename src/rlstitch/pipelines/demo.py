@@ -21,7 +21,7 @@ from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.config import TrainConfig, load_config
 from rlstitch.pipelines.films import film_side_by_side
 from rlstitch.pipelines.relativize import relativize
-from rlstitch.pipelines.report import Cell, Report, table_text, write_report
+from rlstitch.pipelines.report.write import Cell, Report, table_text, write_report
 from rlstitch.pipelines.runs import command_line, torch_threads
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents

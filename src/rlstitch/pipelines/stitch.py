@@ -11,7 +11,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.films import film_side_by_side
-from rlstitch.pipelines.report import Cell, table_text
+from rlstitch.pipelines.report.write import Cell, table_text
 from rlstitch.pipelines.runs import RUNS, VIDEOS, new_agent_folder
 from rlstitch.stitching.diagnostics import StitchReport
 from rlstitch.stitching.pair_files import given_pairs, read_pairs

@@ -1,0 +1,1 @@
+"""Grids of trainings: planned, run on one machine or many, resumed."""

@@ -1,0 +1,1 @@
+"""The stitching matrix: every encoder with every controller, cell by cell."""

@@ -1,0 +1,1 @@
+"""What a command ends in: a table for the terminal and a page."""

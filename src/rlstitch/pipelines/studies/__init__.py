@@ -1,0 +1,1 @@
+"""Studies: experiments on latent spaces beyond reinforcement learning."""
