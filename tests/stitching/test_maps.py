@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import fit, fit_affine, screen_pairs
-from rlstitch.stitching.maps import TRANSLATIONS, balancing_weights, fit_map
+from rlstitch.stitching.diagnostics import action_change, action_divergence
+from rlstitch.stitching.maps import TRANSLATIONS, balancing_weights, fit_map, match_task
 
 RNG = np.random.default_rng(0)
 
@@ -56,7 +58,7 @@ def test_robust_is_balanced_on_the_pairs_that_screening_trusts():
     assert (found.method, found.report.n_pairs) == ("robust", int(trusted.sum()))
 
 
-@pytest.mark.parametrize("method", sorted(set(TRANSLATIONS) - {"balanced", "robust"}))
+@pytest.mark.parametrize("method", sorted(set(TRANSLATIONS) - {"balanced", "robust", "task_matched"}))
 def test_the_others_are_those_of_the_latent_core(method):
     x, y = pairs(count=40)
     found, expected = fit_map(method, x, y), fit(method, x, y)
@@ -73,3 +75,60 @@ def test_too_few_pairs_and_unknown_names():
     with pytest.raises(UnknownNameError, match="afine"):
         fit_map("afine", x, y)
     assert bool(torch.isfinite(fit_map("robust", x, y).matrix).all())
+
+
+def controller(width: int, actions: dict[str, object]) -> Controller:
+    """A controller that looks at some directions of its latents far more than at others."""
+    torch.manual_seed(3)
+    found = build_controller({"latent_dim": width, "hidden": [16], "actions": actions, "norm": "none"})
+    with torch.no_grad():
+        first = next(layer for layer in found.trunk if isinstance(layer, torch.nn.Linear))
+        first.weight *= torch.logspace(0, -3, width)
+        found.action_head.weight *= 10
+    return found
+
+
+DISCRETE = {"kind": "discrete", "n": 4}
+BOX = {"kind": "box", "low": [-1.0, -1.0], "high": [1.0, 1.0]}
+
+
+@pytest.mark.parametrize("actions", [DISCRETE, BOX])
+def test_a_map_matched_to_the_task_changes_actions_less_on_pairs_it_never_saw(actions):
+    width = 8
+    x = torch.from_numpy(RNG.normal(size=(600, width))).float()
+    y = torch.tanh(x @ torch.from_numpy(RNG.normal(size=(width, width))).float())  # no affine map is right
+    head = controller(width, actions)
+    change = {}
+    for method in ("balanced", "task_matched"):
+        mapped = fit_map(method, x[:400], y[:400], head)(x[400:])
+        change[method] = action_change(head, head.action_parameters(mapped), head.action_parameters(y[400:]))[1]
+    assert change["task_matched"] < 0.9 * change["balanced"]
+
+
+def test_matching_starts_from_a_map_and_leaves_it_and_the_controller_alone():
+    x, y = (part.float() for part in pairs(noise=0.1))
+    head, start = controller(8, DISCRETE), fit("affine", x, y)
+    before = [start.matrix.clone(), *(each.clone() for each in head.parameters())]
+    found, again = match_task(start, head, x, y), match_task(start, head, x, y)
+    assert all(map(torch.equal, before, [start.matrix, *head.parameters()]))
+    assert all(each.requires_grad and each.grad is None for each in head.parameters())
+    assert torch.equal(found.matrix, again.matrix)
+    assert not found.matrix.requires_grad
+    with torch.no_grad():
+        wanted, *mapped = (head.action_parameters(z) for z in (y, start(x), found(x)))
+    loss = [float(action_divergence(head, each, wanted).mean()) for each in mapped]
+    assert loss[1] < loss[0]
+
+
+def test_a_map_that_is_right_already_stays_where_it_is():
+    x, _ = pairs()
+    x = x.float()
+    exact = fit("affine", x, 2 * x + 1)
+    found = match_task(exact, controller(8, DISCRETE), x, exact(x))
+    torch.testing.assert_close(found.matrix, exact.matrix, atol=1e-4, rtol=0)
+
+
+def test_matching_needs_a_controller():
+    x, y = pairs()
+    with pytest.raises(InvalidInputError, match="task_matched: expected the controller"):
+        fit_map("task_matched", x, y)

@@ -61,6 +61,7 @@ PLANTED = [
     ("ridge", mixing(WIDTH), None),
     ("balanced", mixing(WIDTH), SHIFT),
     ("robust", rotation(WIDTH), SHIFT),
+    ("task_matched", mixing(WIDTH), SHIFT),
 ]
 
 

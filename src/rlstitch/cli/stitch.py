@@ -21,8 +21,9 @@ class Stitch:
     """Agent that gives the controller, and the task."""
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
     """What stands between the two: naive (nothing), relative (one anchor set), a map (orthogonal, linear, affine,
-    balanced, scaled_orthogonal, ridge; robust: where pairs may be wrong), or auto: of the first four maps the one that
-    changes actions least on held-out pairs."""
+    balanced, scaled_orthogonal, ridge; robust: where pairs may be wrong; task_matched: fitted through the controller,
+    for the least change of its actions), or auto: of the first four maps the one that changes actions least on held-out
+    pairs."""
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
     """Paired observations that a translation is fitted on: how many to collect, or an .npz file of your own (see
     rlstitch pairs)."""

@@ -114,15 +114,25 @@ class ActionChanges:
 def action_changes(controller: Controller, found: Tensor, wanted: Tensor) -> ActionChanges:
     """Compare action parameters `(n, A)` of one kind of controller, row by row."""
     actions = controller.actions
+    divergence = action_divergence(controller, found, wanted)
     if isinstance(actions, BoxActions):
         low, high = (torch.tensor(bound, device=found.device) for bound in (actions.low, actions.high))
         gap = (found.clamp(low, high) - wanted.clamp(low, high)).abs() / (high - low)
-        variance = torch.exp(2 * controller.log_std) if controller.log_std is not None else torch.ones_like(found[0])
-        apart = ((found - wanted) ** 2 / variance).sum(dim=1)
         # Of two normal distributions of one covariance: twice the tail beyond half their Mahalanobis distance.
-        overlap = 2 * torch.special.ndtr(-apart.sqrt() / 2)
-        return ActionChanges((gap.amax(dim=1) < 0.1).float(), apart / 2, overlap)
-    p, q = (functional.log_softmax(z, dim=1) for z in (wanted, found))
-    divergence = functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)
-    overlap = torch.minimum(p.exp(), q.exp()).sum(dim=1).clamp(max=1.0)
+        overlap = 2 * torch.special.ndtr(-(2 * divergence).sqrt() / 2)
+        return ActionChanges((gap.amax(dim=1) < 0.1).float(), divergence, overlap)
+    p, q = (functional.softmax(z, dim=1) for z in (wanted, found))
+    overlap = torch.minimum(p, q).sum(dim=1).clamp(max=1.0)
     return ActionChanges((found.argmax(dim=1) == wanted.argmax(dim=1)).float(), divergence.clamp(min=0.0), overlap)
+
+
+def action_divergence(controller: Controller, found: Tensor, wanted: Tensor) -> Tensor:
+    """KL divergence `(n,)`, in nats, of the action distribution that is wanted from the one that was found, row by row.
+
+    Both are action parameters `(n, A)` of one controller; gradients flow through them.
+    """
+    if isinstance(controller.actions, BoxActions):
+        variance = torch.exp(2 * controller.log_std) if controller.log_std is not None else torch.ones_like(found[0])
+        return ((found - wanted) ** 2 / variance).sum(dim=1) / 2
+    p, q = (functional.log_softmax(z, dim=1) for z in (wanted, found))
+    return functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)

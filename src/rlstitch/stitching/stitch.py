@@ -46,9 +46,9 @@ def stitch_agents(
         policy: the agent whose controller is used.
         pairs: latents of the same views under both.
         method: `naive` (nothing in between), `relative` (both relative to one anchor set), one of `TRANSLATIONS` (a
-            map fitted on the pairs; `robust` where some of them may be wrong) or `auto` (of `CANDIDATES`, the map that
-            changes the controller's action distribution least, judged on one half of the held-out pairs; the report
-            comes from the other half).
+            map fitted on the pairs; `robust` where some may be wrong; `task_matched` by what the controller makes of
+            them) or `auto` (of `CANDIDATES`, the map that changes the controller's action distribution least, judged on
+            one half of the held-out pairs; the report comes from the other half).
         name: of the stitched agent; made of its parents' names where it is not given.
 
     Raises:
@@ -71,7 +71,7 @@ def stitch_agents(
         half = len(pairs.x_held) // 2
         held = (pairs.x_held[half:], pairs.y_held[half:])
     else:
-        translation = fit_map(method, pairs.x, pairs.y)
+        translation = fit_map(method, pairs.x, pairs.y, policy.controller)
     refitted = translation is not None and pairs.exhausted
     report = diagnose(
         method,
@@ -84,7 +84,8 @@ def stitch_agents(
     )
     if refitted:
         # Judged on views that it did not see; now it may see them: there are no others in this world.
-        translation = fit_map(method, torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held]))
+        x, y = torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held])
+        translation = fit_map(method, x, y, policy.controller)
     base = copy.deepcopy(encoder.encoder)
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(
