@@ -71,7 +71,7 @@ def match_task(start: Translation, controller: Controller, x: Tensor, y: Tensor)
     def loss() -> Tensor:
         search.zero_grad()
         divergence = action_divergence(frozen, frozen.action_parameters(x @ matrix + bias), wanted).mean()
-        value = divergence + pull * (matrix - origin).square().sum()
+        value: Tensor = divergence + pull * (matrix - origin).square().sum()
         torch.autograd.backward(value)
         return value
 
