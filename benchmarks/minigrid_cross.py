@@ -4,10 +4,10 @@
     python benchmarks/minigrid_cross.py [--workers 2] [--agents agents]
 
 A cell is one encoder with the controller of an agent of another seed. Rows of a cell: naive; affine from 8, 32, 128 and
-all pairs; task matched from all pairs; an affine map of *pixels* fitted on the same pairs, before the controller's own encoder; the controller
-cloned on to the encoder's latents over the same pairs. Random and native stand in every cell as the ends of its scale.
-100 sampled episodes, 400 where the upper end of the interval is below the bar but near. Agents whose own success is
-below 95 % are listed and left out. Rows that are in docs/results/minigrid-cross.json are kept.
+all pairs; task matched from all pairs; an affine map of *pixels* fitted on the same pairs, before the controller's own
+encoder; the controller cloned on to the encoder's latents over the same pairs. Random and native stand in every cell as
+the ends of its scale. 100 sampled episodes, 400 where the upper end of the interval is below the bar but near. Agents
+whose own success is below 95 % are listed and left out. Rows that are in docs/results/minigrid-cross.json are kept.
 """
 
 from __future__ import annotations
