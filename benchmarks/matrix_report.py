@@ -164,6 +164,9 @@ def main() -> None:
     parser.add_argument("--methods", type=int, default=3)
     parser.add_argument("--no-browser", action="store_true")
     chosen = parser.parse_args()
+    for program in (CHROMIUM, DRIVER):
+        if not chosen.no_browser and not program.is_file():
+            parser.error(f"{program} is not there (apt-get install chromium chromium-driver); or give --no-browser")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "matrix"
         generate(folder, chosen.agents, METHODS[: chosen.methods])
