@@ -1,7 +1,7 @@
 """Every encoder with every controller: translation beside its baselines, over looks and seeds that differ.
 
     rlstitch grid configs/grids/evidence.yaml                # the native agents
-    python benchmarks/minigrid_cross.py [--workers 2] [--agents agents]
+    python benchmarks/minigrid_cross.py [--workers 2] [--agents agents] [--presets ...]
 
 A cell is one encoder with the controller of an agent of another seed. Rows of a cell: naive; affine from 8, 32, 128 and
 all pairs; task matched from all pairs; an affine map of *pixels* fitted on the same pairs, before the controller's own
@@ -178,9 +178,10 @@ def cell(job: Job) -> list[dict[str, Any]]:
     return rows
 
 
-def jobs(folder: Path) -> Iterator[tuple[str, str, str, str]]:
+def jobs(folder: Path, presets: list[str]) -> Iterator[tuple[str, str, str, str]]:
     """Yield every cell whose two agents are there, are good enough and differ in seed."""
-    for preset, looks in PRESETS.items():
+    for preset in presets:
+        looks = PRESETS[preset]
         names = [f"{preset}-{look}-s{seed}" for look in looks for seed in SEEDS]
         fit = []
         for name in names:
@@ -228,13 +229,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--agents", type=Path, default=Path("agents"))
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
     parser.add_argument("--limit", type=int, help="cells to measure in this run")
     options = parser.parse_args()
     stored = RESULTS.with_suffix(".json")
     rows: list[dict[str, Any]] = json.loads(stored.read_text()) if stored.is_file() else []
     known = {(row["encoder"], row["controller"], row["method"]) for row in rows}
     todo: list[Job] = []
-    for job in jobs(options.agents):
+    for job in jobs(options.agents, options.presets):
         missing = tuple(method for method in METHODS if (*job[2:], method) not in known)
         if missing:
             todo.append((*job, missing))
