@@ -253,9 +253,27 @@ def test_words_are_a_linear_layer(nodes: LabelledGraph) -> None:
     from rlstitch.modalities.graph_encoders import NodeInputs, node_encoder
 
     torch.manual_seed(0)
-    encoder = node_encoder("gcn", 60, latent_dim=4, hidden=5, layers=1).eval()
+    encoder = node_encoder("sage", 60, latent_dim=4, hidden=5, layers=1).eval()
     naive = encoder.layers[0](torch.relu(torch.tensor(nodes.features) @ encoder.words), torch.tensor(nodes.edges))
     assert torch.allclose(encoder(NodeInputs.of(nodes)), naive, atol=1e-5)
+
+
+@pytest.mark.parametrize("looped", [False, True], ids=["plain", "with an edge to itself"])
+def test_messages_are_scaled_as_the_library_does(nodes: LabelledGraph, looped: bool) -> None:
+    from torch_geometric.nn import GCN2Conv, GCNConv
+
+    from rlstitch.modalities.graph_encoders import NodeInputs, node_encoder
+
+    edges = np.concatenate([nodes.edges, [[3], [3]]], axis=1) if looped else nodes.edges
+    inputs = NodeInputs.of(LabelledGraph(**{**vars(nodes), "edges": edges}))
+    x, first = torch.randn(2, 250, 4, generator=torch.Generator().manual_seed(0))
+    gcn, gcnii = (node_encoder(arch, 60, latent_dim=4, hidden=4, layers=1).layers[0] for arch in ("gcn", "gcnii"))
+    own, deep = GCNConv(4, 4), GCN2Conv(4, alpha=0.1, theta=0.5, layer=1)
+    own.load_state_dict(gcn.state_dict())
+    deep.load_state_dict(gcnii.state_dict())
+    there = torch.tensor(edges)
+    assert torch.allclose(gcn(x, inputs.loops, inputs.shares), own(x, there), atol=1e-6)
+    assert torch.allclose(gcnii(x, first, inputs.loops, inputs.shares), deep(x, first, there), atol=1e-6)
 
 
 def test_training_learns_and_is_fixed_by_its_seed(nodes: LabelledGraph) -> None:
@@ -283,6 +301,8 @@ def test_training_learns_and_is_fixed_by_its_seed(nodes: LabelledGraph) -> None:
     )
     assert own > 0.7
     assert held == pytest.approx(one.validation)
+    slow = train_node_classifier(nodes, arch="gcn", seed=1, epochs=25, latent_dim=8, hidden=16, optimizer="sgd")
+    assert slow.validation < one.validation, "from the same weights"
     head = train_node_head(nodes, spaces[2].vectors, seed=0, epochs=25)
     assert accuracy(head, spaces[2].vectors[nodes.test], labels) > 0.7
 
@@ -294,6 +314,8 @@ def test_training_that_cannot_be_done(nodes: LabelledGraph) -> None:
         train_node_classifier(nodes, arch="gcm", seed=0)
     with pytest.raises(UnknownNameError, match="unknown activation"):
         train_node_classifier(nodes, arch="gcn", seed=0, activation="step")
+    with pytest.raises(UnknownNameError, match="unknown optimizer"):
+        train_node_classifier(nodes, arch="gcn", seed=0, optimizer="adagrad")
     with pytest.raises(InvalidInputError, match=r"dropout in \[0, 1\), found 60, 64, 64, 2 and 1"):
         train_node_classifier(nodes, arch="gcn", seed=0, dropout=1)
     with pytest.raises(InvalidInputError, match="epochs must be above 0, found 0"):

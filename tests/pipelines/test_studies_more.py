@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from PIL import Image
 from rlstitch.errors import InvalidInputError, MissingExtraError
 from rlstitch.latent import LatentSpace, translation_methods
 from rlstitch.modalities.audio import made_up_sounds
+from rlstitch.modalities.graph import block_model
 from rlstitch.modalities.text_encoders import KINDS
 from rlstitch.pipelines.matrix_report.pictures import SERIES
 from rlstitch.pipelines.studies import audio as studies_audio
 from rlstitch.pipelines.studies import few_pairs as studies_few_pairs
 from rlstitch.pipelines.studies import graph_evaluation as studies_graph_evaluation
+from rlstitch.pipelines.studies import graph_trainings as studies_graph_trainings
 from rlstitch.pipelines.studies import images as studies_images
 from rlstitch.pipelines.studies.joining import (
     ALL_TRANSLATIONS,
@@ -141,20 +144,26 @@ def test_the_sweep_is_fixed() -> None:
     assert hashlib.sha256(canonical_json(sweep(600))).hexdigest()[:16] == "05bbb54f0015257c"
     assert sweep(600)[:5] == sweep(5)
     assert len({model["seed"] for model in sweep(600)} | {0}) == 601
+    second = partial(studies_graph_trainings.trainings, seed=2022)
+    assert hashlib.sha256(canonical_json(second(320))).hexdigest()[:16] == "4763060b72b6d5d6"
+    assert second(320)[:70] == second(70)
+    assert {model["seed"] for model in second(320)} == set(range(1, 321))
+    settings = [{**model, "seed": 0} for model in second(320)]
+    assert all(settings.count(one) == 5 for one in settings[:64]), "all of the table, five times"
 
 
 @needs_geometric
 def test_latent_evaluation_quick_goes_on_where_it_was_and_shows_its_claim() -> None:
     def stop(line: str) -> None:
-        if line.startswith("12 of 24"):
+        if line.startswith("12 of 18"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=stop))
     lines: list[str] = []
     outcome = run_study("graphs-latent-evaluation", StudyOptions(quick=True, device="cpu", on_progress=lines.append))
-    assert "24 of 24 models, 12 of them from before" in lines
-    assert len(list((outcome.folder / "models").iterdir())) == 24 + 4
+    assert "18 of 18 models, 12 of them from before" in lines
+    assert len(list((outcome.folder / "models").iterdir())) == 18 + 4 + 4
     by = {(row["models"], row["likeness"]): row for row in outcome.findings.table}
     for group, least in (("validation from 0.5", 0.8), ("all", 0.85)):
         assert by[group, "centred"]["pearson"] > least
@@ -174,6 +183,7 @@ def test_latent_evaluation_quick_goes_on_where_it_was_and_shows_its_claim() -> N
     assert again.findings.cells[3] == {**cells[3], "accuracy": 0.125}
     assert list(again.findings.cells[4:]) == list(outcome.findings.cells[4:])
     _follows_models_along_their_training(outcome)
+    _counts_as_the_paper_does_in_a_second_sweep(outcome)
 
 
 def _follows_models_along_their_training(outcome: StudyOutcome) -> None:
@@ -199,6 +209,31 @@ def _follows_models_along_their_training(outcome: StudyOutcome) -> None:
     for name in ("models.png", "decisions.png", "training.png"):
         with Image.open(outcome.folder / name) as picture:
             assert picture.format == "PNG"
+
+
+def _counts_as_the_paper_does_in_a_second_sweep(outcome: StudyOutcome) -> None:
+    models = [row for row in outcome.findings.cells if row["part"] == "second sweep"]
+    assert [row["epochs"] for row in models] == [10, 30, 50] * 4
+    folder = outcome.folder / "models"
+    for model in models:
+        epochs = json.loads((folder / f"second-{model['seed'] - 1:04}.json").read_text())["rows"][: model["epochs"]]
+        alike, found = [row["likeness, decisions"] for row in epochs], [row["accuracy"] for row in epochs]
+        assert model["pearson, decisions"] == pytest.approx(scipy.stats.pearsonr(alike, found)[0])
+        assert (model["validation"], model["accuracy"]) == (max(row["validation"] for row in epochs), found[-1])
+    good = [row["pearson, as they are"] for row in models if row["validation"] >= 0.5]
+    lines = {(row["models"], row["likeness"]): row for row in outcome.findings.table}
+    line = lines["second sweep, along each training", "as they are"]
+    assert (line["number"], line["pearson"]) == (len(good), pytest.approx(np.mean(good)))
+    assert line["pearson low"] <= line["pearson"] <= line["pearson high"]
+    assert line["pearson"] > 0.8
+
+
+def test_nodes_split_anew_are_shared_by_no_two_parts() -> None:
+    graph = block_model(nodes=250, classes=3, words=60)
+    one, again, other = (studies_graph_trainings.split_anew(graph, seed) for seed in (1, 1, 2))
+    assert (len(one.train), len(one.validation), len(one.test)) == (200, 25, 25)
+    assert np.array_equal(one.test, again.test)
+    assert not np.array_equal(one.test, other.test)
 
 
 def test_a_study_with_a_seed_a_model_takes_no_number_of_seeds() -> None:

@@ -31,20 +31,27 @@ _HEADS = 4
 @dataclass(frozen=True, eq=False)
 class NodeInputs:
     """What encoders see of a graph: the words of all nodes one after another, where each node's begin, their weights,
-    and the edges (2, m).
+    and the edges (2, m); and for GCN and GCNII the edges with one from each node to itself (2, m + n) and the share
+    (m + n) of the message that passes, 1 / sqrt(degrees of both ends).
     """
 
     words: torch.Tensor
     starts: torch.Tensor
     weights: torch.Tensor
     edges: torch.Tensor
+    loops: torch.Tensor
+    shares: torch.Tensor
 
     @classmethod
     def of(cls, graph: LabelledGraph, device: str = "cpu") -> NodeInputs:
         """Those of a graph; features that are 0 are left out, as nearly all of a bag of words are."""
         rows, words = np.nonzero(graph.features)
         starts = np.searchsorted(rows, np.arange(len(graph)))
-        parts = (words, starts, graph.features[rows, words], graph.edges)
+        own = np.arange(len(graph))
+        apart = graph.edges[:, graph.edges[0] != graph.edges[1]]
+        loops = np.concatenate([apart, np.stack([own, own])], axis=1)
+        scale = (1 / np.sqrt(np.bincount(loops[1]))).astype(np.float32)
+        parts = (words, starts, graph.features[rows, words], graph.edges, loops, scale[loops[0]] * scale[loops[1]])
         return cls(*(torch.tensor(part).to(device) for part in parts))
 
 
@@ -64,7 +71,7 @@ class NodeEncoder(nn.Module):
         self.words = nn.Parameter(nn.init.xavier_uniform_(torch.empty(words, first)))
         sides = [first] * layers + [latent_dim]
         self.layers = nn.ModuleList(_layer(geometric, arch, sides[at], sides[at + 1], at) for at in range(layers))
-        self.skips = arch == "gcnii"
+        self.skips, self.shares = arch == "gcnii", arch in ("gcn", "gcnii")
 
     def forward(self, inputs: NodeInputs) -> torch.Tensor:
         """The latents (n, latent_dim) of the nodes."""
@@ -75,7 +82,9 @@ class NodeEncoder(nn.Module):
         first = self.activation(hidden)
         for layer in self.layers:
             hidden = nn.functional.dropout(self.activation(hidden), self.dropout, self.training)
-            hidden = layer(hidden, first, inputs.edges) if self.skips else layer(hidden, inputs.edges)
+            seen = (hidden, first) if self.skips else (hidden,)
+            messages = (inputs.loops, inputs.shares) if self.shares else (inputs.edges,)
+            hidden = layer(*seen, *messages)
         return hidden
 
 
@@ -128,12 +137,14 @@ def node_head(width: int, classes: int, *, dropout: float = 0.5) -> nn.Sequentia
 def _layer(geometric: Any, arch: str, width: int, out: int, place: int) -> nn.Module:
     made: nn.Module
     if arch == "gcnii":
-        made = geometric.GCN2Conv(out, alpha=0.1, theta=0.5, layer=place + 1)
+        made = geometric.GCN2Conv(out, alpha=0.1, theta=0.5, layer=place + 1, normalize=False)
     elif arch == "gat":
         heads = 1 if out % _HEADS else _HEADS
         made = geometric.GATConv(width, out // heads, heads=heads)
     elif arch == "gin":
         made = geometric.GINConv(nn.Sequential(nn.Linear(width, out), nn.ReLU(), nn.Linear(out, out)))
+    elif arch == "gcn":
+        made = geometric.GCNConv(width, out, normalize=False)
     else:
-        made = {"gcn": geometric.GCNConv, "sage": geometric.SAGEConv}[arch](width, out)
+        made = geometric.SAGEConv(width, out)
     return made

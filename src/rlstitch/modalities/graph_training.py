@@ -12,10 +12,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rlstitch.errors import InvalidInputError
+from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace
 from rlstitch.modalities.graph import LabelledGraph
 from rlstitch.modalities.graph_encoders import NodeEncoder, NodeInputs, node_encoder, node_head
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ def train_node_classifier(
     epochs: int = 100,
     learning_rate: float = 0.01,
     weight_decay: float = 5e-4,
+    optimizer: str = "adam",
     device: str = "cpu",
     select: bool = True,
     on_epoch: Callable[[int, NodeEncoder, nn.Module], None] | None = None,
@@ -54,9 +57,11 @@ def train_node_classifier(
     `on_epoch` is called after every epoch.
 
     Raises:
-        UnknownNameError, InvalidInputError, MissingExtraError: as `node_encoder`, or where `epochs` or `learning_rate`
-            is not above 0.
+        UnknownNameError, InvalidInputError, MissingExtraError: as `node_encoder`, or for another `optimizer`, or where
+            `epochs` or `learning_rate` is not above 0.
     """
+    if optimizer not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = node_encoder(arch, graph.features.shape[1], **options).to(device)
@@ -66,6 +71,7 @@ def train_node_classifier(
         best = _descend(
             model, lambda rows: head(encoder(inputs)[rows]), graph, epochs, learning_rate, weight_decay,
             None if on_epoch is None else lambda epoch: on_epoch(epoch, encoder, head), select=select,
+            optimizer=optimizer,
         )  # fmt: skip
     return NodeClassifier(encoder.cpu(), head.cpu(), arch, seed, best)
 
@@ -93,11 +99,15 @@ def train_node_head(
     return head
 
 
-def encode_nodes(encoder: nn.Module, graph: LabelledGraph, *, name: str = "") -> LatentSpace[torch.Tensor]:
-    """The latents (n, d) of all nodes, under the keys of the graph."""
+def encode_nodes(
+    encoder: nn.Module, graph: LabelledGraph, *, name: str = "", inputs: NodeInputs | None = None
+) -> LatentSpace[torch.Tensor]:
+    """The latents (n, d) of all nodes, under the keys of the graph. `inputs`: those of the graph, where they are made
+    already.
+    """
     encoder.eval()
     with torch.no_grad():
-        latents = encoder(NodeInputs.of(graph))
+        latents = encoder(inputs or NodeInputs.of(graph))
     return LatentSpace(latents, graph.keys, name)
 
 
@@ -111,9 +121,10 @@ def _descend(
     on_epoch: Callable[[int], None] | None = None,
     *,
     select: bool = True,
+    optimizer: str = "adam",
 ) -> float:
-    """Adam on the cross-entropy of the training nodes; leaves the weights of the epoch that was best on validation, or
-    the last ones, and tells its accuracy there.
+    """Descent on the cross-entropy of the training nodes; leaves the weights of the epoch that was best on validation,
+    or the last ones, and tells its accuracy there.
     """
     for name, value in (("epochs", epochs), ("learning_rate", learning_rate)):
         if not (value > 0 and math.isfinite(value)):
@@ -121,7 +132,7 @@ def _descend(
     device = next(model.parameters()).device
     labels = torch.tensor(graph.labels).to(device)
     train, held = (torch.tensor(rows).to(device) for rows in (graph.train, graph.validation))
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    steps = OPTIMIZERS[optimizer](model.parameters(), lr=learning_rate, weight_decay=weight_decay)
 
     def held_out() -> float:
         model.eval()
@@ -132,9 +143,9 @@ def _descend(
     for epoch in range(epochs):
         model.train()
         loss = cross_entropy(logits(train), labels[train])
-        optimizer.zero_grad()
+        steps.zero_grad()
         loss.backward()
-        optimizer.step()
+        steps.step()
         if select and (found := held_out()) > best:
             best, kept = found, copy.deepcopy(model.state_dict())
         if on_epoch is not None:

@@ -14,12 +14,13 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from rlstitch.pipelines.event_files import EventFile
-from rlstitch.pipelines.matrix_report.pictures import SERIES
 
 Row = dict[str, Any]
 Point = tuple[float, float] | tuple[float, float, float, float]
 """(x, y), or (x, y, low, high) with the interval of y."""
 
+SERIES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (176, 87, 141), (138, 109, 0), (59, 143, 196))
+"""Those of a matrix's pictures; here again, as these load environments."""
 _INK, _SOFT, _LINE = (26, 29, 33), (86, 93, 102), (213, 217, 222)
 _FINE = 3  # drawn so many times larger, for smooth lines
 _SIZE = 13  # of letters

@@ -3,7 +3,8 @@
 After Moschella et al. 2022 (2209.15430, section 4.2): many node classifiers, from hardly trained to good, of several
 makes; each is compared with one reference relative to the same anchor nodes, without a look at labels, and the
 likeness is correlated with its accuracy on test nodes. The paper leaves out models below 0.5 on validation nodes.
-Beside the paper's likeness stand others of ours; and a few models are followed along their training.
+Beside the paper's likeness stand others of ours; and a few models are followed along their training. A second sweep,
+`graph_trainings`, is nearer to the paper's.
 
 The sweep is fixed: model number i of a sweep always has the same settings and seed. What a model came to is kept in the
 run's folder, `models/<number>.json`, so that a run that was stopped goes on where it was.
@@ -11,9 +12,8 @@ run's folder, `models/<number>.json`, so that a run that was stopped goes on whe
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,15 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent import matched_cosine, reference_similarity
-from rlstitch.modalities.classifiers import accuracy
 from rlstitch.modalities.graph import LabelledGraph
 from rlstitch.modalities.graph_encoders import import_geometric
-from rlstitch.modalities.graph_training import NodeClassifier, encode_nodes, train_node_classifier
-from rlstitch.pipelines.runs import resolve_device
+from rlstitch.modalities.graph_training import train_node_classifier
+from rlstitch.pipelines.runs import resolve_device, torch_threads
+from rlstitch.pipelines.studies import graph_trainings
 from rlstitch.pipelines.studies.figures import scatter_figure
+from rlstitch.pipelines.studies.graph_likeness import FILTER, LIKENESS, Looks, correlated, kept
 from rlstitch.pipelines.studies.graphs import load_graph
 from rlstitch.pipelines.studies.study import Findings, Row, StudyOptions, mean_interval, study_folder
-from rlstitch.storage import read_json, write_json
-
-FILTER = 0.5
-"""The paper's: models below this accuracy on validation nodes are left out."""
 
 _SWEEP_SEED = 2022
 _CHOICES: dict[str, Sequence[Any]] = {
@@ -54,34 +50,15 @@ _REFERENCE: Row = {
     "arch": "gcn", "hidden": 64, "latent_dim": 64, "layers": 2, "dropout": 0.5, "activation": "relu",
     "learning_rate": 0.01, "weight_decay": 5e-4, "epochs": 100,
 }  # fmt: skip
-_RESAMPLES = 2000
 _STOPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 60, 100)
 """Epochs after which a model that is followed along its training is looked at."""
-
-
-def _over_nodes(x: torch.Tensor, y: torch.Tensor) -> float:
-    alike: float = matched_cosine(x - x.mean(0), y - y.mean(0))
-    return alike
-
-
-LIKENESS: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor], dict[str, Any]]] = {
-    "as they are": ("latents", lambda x: x, {}),
-    "centred": ("latents", lambda x: x, {"normalization": "center"}),
-    "whitened": ("latents", lambda x: x, {"normalization": "whiten"}),
-    "less the mean node": ("latents", lambda x: x, {"proxy": _over_nodes}),
-    "probabilities": ("logits", lambda x: x.softmax(1), {"proxy": _over_nodes}),
-    "decisions": ("logits", lambda x: nn.functional.one_hot(x.argmax(1), x.shape[1]).float(), {"proxy": _over_nodes}),
-}
-"""What is compared, how it is seen before it is relative to its anchors, and options of `reference_similarity`. The
-first is the paper's. The last three subtract the mean relative vector of all nodes, which models share whatever they
-know; the last two look at what the head makes of the latents, probabilities or the likeliest class.
-"""
 
 
 @dataclass(frozen=True)
 class EvaluationStudyConfig:
     """Everything that decides the outcome. `models`: how many of the sweep; `anchors`: nodes, of all of the graph;
-    `followed`: how many of each make are looked at along their training.
+    `followed`: how many of each make are looked at along their training; `trainings`: how many of the second sweep,
+    by its `second_reference`.
     """
 
     dataset: str
@@ -90,8 +67,10 @@ class EvaluationStudyConfig:
     anchors: int
     reference: Row
     followed: int
+    trainings: int
     stops: tuple[int, ...] = _STOPS
     sweep_seed: int = _SWEEP_SEED
+    second_reference: Row = field(default_factory=lambda: graph_trainings.REFERENCE)
 
 
 def resolve(options: StudyOptions) -> Row:
@@ -105,8 +84,11 @@ def resolve(options: StudyOptions) -> Row:
             f"seeds: this study has one seed a model, fixed by its sweep; leave --seeds out, found {options.seeds}"
         )
     if options.quick:
-        return asdict(EvaluationStudyConfig("block-model", (0,), 24, 100, _REFERENCE, 1, _STOPS[:-3]))
-    return asdict(EvaluationStudyConfig("cora", (0,), 600, 300, _REFERENCE, 3))
+        quick = graph_trainings.REFERENCE | {"epochs": 40}
+        return asdict(
+            EvaluationStudyConfig("block-model", (0,), 18, 100, _REFERENCE, 1, 4, _STOPS[:-3], second_reference=quick)
+        )
+    return asdict(EvaluationStudyConfig("cora", (0,), 1080, 300, _REFERENCE, 3, 320))
 
 
 def sweep(models: int, seed: int = _SWEEP_SEED) -> list[Row]:
@@ -123,77 +105,62 @@ def sweep(models: int, seed: int = _SWEEP_SEED) -> list[Row]:
 
 
 def run(config: Row, options: StudyOptions) -> Findings:
-    """Train the reference and every model of the sweep that is not there yet, and correlate likeness with accuracy."""
+    """Train the reference and every model of the sweep that is not there yet, and correlate likeness with accuracy;
+    then the same along the trainings of the second sweep.
+    """
     settings = EvaluationStudyConfig(**{name: value for name, value in config.items() if name != "study"})
     device = resolve_device(options.device)
     graph = load_graph(settings.dataset, options)
     import_geometric()
-    anchors = torch.tensor(np.random.default_rng(0).permutation(len(graph))[: settings.anchors])
-    reference = _train(graph, settings.reference | {"seed": settings.seeds[0]}, device, select=True)
-    looks = _Looks(graph, anchors, _spaces(reference.encoder, reference.head, graph))
-    good = accuracy(reference.head, looks.reference["latents"][graph.test], graph.labels[graph.test])
-    options.on_progress(f"reference {reference.name} trained: accuracy {good:.3f}")
     folder = study_folder(config) / "models"
-    cells: list[Row] = []
-    kept = 0
-    for number, chosen in enumerate(sweep(settings.models, settings.sweep_seed)):
-        found, old = _kept(folder / f"{number:04}.json", partial(_measure, looks, chosen, device))
-        cells += found
-        kept += old
-        if (number + 1) % 12 == 0 or number + 1 == settings.models:
-            options.on_progress(f"{number + 1} of {settings.models} models, {kept} of them from before")
-    followed: list[Row] = []
-    for chosen in _to_follow(settings):
-        path = folder / f"along-{chosen['arch']}-{chosen['seed']}.json"
-        found, _ = _kept(path, partial(_follow, looks, chosen, settings.stops, device))
-        followed += found
-        options.on_progress(f"{chosen['arch']}-s{chosen['seed']} followed along its training")
+    # Such small graphs take longer on several threads.
+    with torch_threads(1):
+        anchors = torch.tensor(np.random.default_rng(0).permutation(len(graph))[: settings.anchors])
+        reference = train_node_classifier(graph, device=device, **settings.reference, seed=settings.seeds[0])
+        looks = Looks(graph, anchors, reference.encoder, reference.head)
+        good = looks.at(reference.encoder, reference.head, ())["accuracy"]
+        options.on_progress(f"reference {reference.name} trained: accuracy {good:.3f}")
+        cells = _swept(settings, looks, folder, device, options)
+        followed = _all_followed(settings, looks, folder, device, options)
+        second = graph_trainings.run(
+            graph, settings.trainings, settings.anchors, settings.second_reference, settings.sweep_seed,
+            folder, device, options.on_progress,
+        )  # fmt: skip
     table = [_line(cells, name, group) for group in _GROUPS for name in LIKENESS]
     table += [_line_along(followed, name) for name in LIKENESS]
     files = {
         "models.png": _picture(cells, "as they are"),
         "decisions.png": _picture(cells, "decisions"),
         "training.png": _picture(followed, "as they are"),
+        "second.png": _picture([row for row in second.cells if row["epochs"] == max(graph_trainings.LENGTHS)]),
     }
-    return Findings([*cells, *followed], table, _facts(table, good, graph, len(cells)), files)
+    facts = [*_facts(table, good, graph, len(cells)), *second.facts]
+    return Findings([*cells, *followed, *second.cells], [*table, *second.table], facts, files)
 
 
-@dataclass(frozen=True, eq=False)
-class _Looks:
-    """What models are compared on: nodes, anchors among them, and the reference's spaces, latents and logits."""
-
-    graph: LabelledGraph
-    anchors: torch.Tensor
-    reference: dict[str, torch.Tensor]
-
-    def at(self, encoder: nn.Module, head: nn.Module) -> Row:
-        """Accuracy on validation and test nodes, and likeness to the reference by every measure."""
-        spaces = _spaces(encoder, head, self.graph)
-        row: Row = {
-            name: accuracy(head, spaces["latents"][nodes], self.graph.labels[nodes])
-            for name, nodes in (("validation", self.graph.validation), ("accuracy", self.graph.test))
-        }
-        for name, (space, see, how) in LIKENESS.items():
-            x, y = see(spaces[space]), see(self.reference[space])
-            row[f"likeness, {name}"] = reference_similarity(x, y, self.anchors, **how)
-        return row
+def _swept(
+    settings: EvaluationStudyConfig, looks: Looks, folder: Path, device: str, options: StudyOptions
+) -> list[Row]:
+    cells: list[Row] = []
+    before = 0
+    for number, chosen in enumerate(sweep(settings.models, settings.sweep_seed)):
+        found, old = kept(folder / f"{number:04}.json", partial(_measure, looks, chosen, device))
+        cells += found
+        before += old
+        if (number + 1) % 12 == 0 or number + 1 == settings.models:
+            options.on_progress(f"{number + 1} of {settings.models} models, {before} of them from before")
+    return cells
 
 
-def _spaces(encoder: nn.Module, head: nn.Module, graph: LabelledGraph) -> dict[str, torch.Tensor]:
-    latents = encode_nodes(encoder, graph).vectors
-    head.eval()
-    with torch.no_grad():
-        return {"latents": latents, "logits": head(latents)}
-
-
-def _kept(path: Path, measure: Callable[[], list[Row]]) -> tuple[list[Row], bool]:
-    """What an earlier run kept, or what is measured and kept now; and whether it was there."""
-    if path.is_file():
-        found: list[Row] = read_json(path, schema_version=2)["rows"]
-        return found, True
-    found = measure()
-    write_json(path, {"rows": found}, schema_version=2)
-    return found, False
+def _all_followed(
+    settings: EvaluationStudyConfig, looks: Looks, folder: Path, device: str, options: StudyOptions
+) -> list[Row]:
+    followed: list[Row] = []
+    for chosen in _to_follow(settings):
+        path = folder / f"along-{chosen['arch']}-{chosen['seed']}.json"
+        followed += kept(path, partial(_follow, looks, chosen, settings.stops, device))[0]
+        options.on_progress(f"{chosen['arch']}-s{chosen['seed']} followed along its training")
+    return followed
 
 
 def _to_follow(settings: EvaluationStudyConfig) -> list[Row]:
@@ -205,24 +172,19 @@ def _to_follow(settings: EvaluationStudyConfig) -> list[Row]:
     ]
 
 
-def _train(graph: LabelledGraph, chosen: Row, device: str, *, select: bool) -> NodeClassifier:
-    return train_node_classifier(graph, device=device, select=select, **chosen)
-
-
-def _measure(looks: _Looks, chosen: Row, device: str) -> list[Row]:
+def _measure(looks: Looks, chosen: Row, device: str) -> list[Row]:
     """One model of the sweep: its settings, its accuracies and its likeness."""
-    model = _train(looks.graph, chosen, device, select=False)
+    model = train_node_classifier(looks.graph, device=device, select=False, **chosen)
     return [{"part": "sweep", **chosen, **looks.at(model.encoder, model.head)}]
 
 
-def _follow(looks: _Looks, chosen: Row, stops: Sequence[int], device: str) -> list[Row]:
+def _follow(looks: Looks, chosen: Row, stops: Sequence[int], device: str) -> list[Row]:
     """One model at every stop along its training."""
     rows: list[Row] = []
 
     def look(epoch: int, encoder: nn.Module, head: nn.Module) -> None:
         if epoch + 1 in stops:
-            seen = looks.at(copy.deepcopy(encoder).cpu(), copy.deepcopy(head).cpu())
-            rows.append({"part": "training", **chosen, "epochs": epoch + 1, **seen})
+            rows.append({"part": "training", **chosen, "epochs": epoch + 1, **looks.at(encoder, head)})
 
     train_node_classifier(looks.graph, device=device, select=False, on_epoch=look, **chosen)
     return rows
@@ -241,23 +203,10 @@ _GROUPS: dict[str, Callable[[Sequence[Row]], list[Row]]] = {
 
 
 def _line(cells: Sequence[Row], likeness: str, group: str) -> Row:
-    """Both correlations in a group of models, with 95 % intervals of percentiles over models drawn anew (Efron)."""
+    """Both correlations in a group of models."""
     chosen = _GROUPS[group](cells)
-    line: Row = {"models": group, "likeness": likeness, "number": len(chosen)}
-    alike = np.array([row[f"likeness, {likeness}"] for row in chosen])
-    found = np.array([row["accuracy"] for row in chosen])
-    rng = np.random.default_rng(0)
-    draws = rng.integers(len(chosen), size=(_RESAMPLES, len(chosen))) if chosen else np.empty((0, 0), int)
-    for name in ("pearson", "spearman"):
-        if len(chosen) < 3 or np.ptp(alike) == 0 or np.ptp(found) == 0:
-            line |= {name: None, f"{name} low": None, f"{name} high": None}
-            continue
-        x, y = (alike, found) if name == "pearson" else (scipy.stats.rankdata(alike), scipy.stats.rankdata(found))
-        with np.errstate(invalid="ignore"):
-            drawn = _pearson(x[draws], y[draws])
-        low, high = np.nanpercentile(drawn, [2.5, 97.5])
-        line |= {name: float(_pearson(x[None], y[None])[0]), f"{name} low": float(low), f"{name} high": float(high)}
-    return line
+    found = correlated([row[f"likeness, {likeness}"] for row in chosen], [row["accuracy"] for row in chosen])
+    return {"models": group, "likeness": likeness, "number": len(chosen), **found}
 
 
 def _line_along(followed: Sequence[Row], likeness: str) -> Row:
@@ -275,20 +224,13 @@ def _line_along(followed: Sequence[Row], likeness: str) -> Row:
     return line
 
 
-def _picture(rows: Sequence[Row], likeness: str) -> bytes:
+def _picture(rows: Sequence[Row], likeness: str = "as they are") -> bytes:
     """Likeness against accuracy: a dot for each model, or each stop of a training."""
     groups = {
         arch: [(row[f"likeness, {likeness}"], row["accuracy"]) for row in rows if row["arch"] == arch]
         for arch in dict.fromkeys(row["arch"] for row in rows)
     }
     return scatter_figure(groups, f"likeness to the reference, {likeness}", "accuracy")
-
-
-def _pearson(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Row by row, (b, n), (b, n) -> (b,)."""
-    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    found: np.ndarray[Any, Any] = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    return found
 
 
 def _facts(table: Sequence[Row], good: float, graph: LabelledGraph, models: int) -> list[str]:
