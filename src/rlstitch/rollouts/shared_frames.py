@@ -43,8 +43,8 @@ def collect_shared_images(
 ) -> tuple[Images, Images]:
     """Collect images of the same states under two looks from one rollout; equal pairs are kept once.
 
-    `SLOTS` environments are dealt out in turn to held random actions, random actions, and each of the agents, which
-    sees its own look and samples its actions.
+    Of `SLOTS` environments held random actions play one, random actions another, and the agents the others in turn;
+    an agent sees its own look and samples its actions. Without agents the two kinds of random actions share all.
 
     Args:
         world_x: of the source; its task and actions are played.
@@ -127,7 +127,9 @@ class _Drivers:
         self._space, self._slots, self._rng = env.single_action_space, env.num_envs, rng
         self._held = HeldActions(rng, self._space, env.num_envs)
         self._drivers = [Driver(agent, env.world, self._space) for agent in agents]
-        self._role = np.arange(env.num_envs) % (2 + len(agents))
+        places = np.arange(env.num_envs)
+        # Whoever acts at random is soon off the track for good, where no driver is ever seen.
+        self._role = np.where(places < 2, places, 2 + places % len(agents)) if agents else places % 2
 
     def actions(self, seen: Sequence[Images]) -> npt.NDArray[Any]:
         """The next actions; `seen` is what each agent sees of all environments."""
