@@ -104,7 +104,6 @@ def test_relative_agents_that_do_not_fit(two, stored, refused) -> None:
     assert "agent 'green' is absolute" in found
     found = refused("stitch --encoder rel8 --policy green --method naive --pairs 24")
     assert "agent 'rel8' is relative and 'green' is absolute" in found
-    assert "agent 'rel8' is relative already" in refused("relativize rel8 --anchors 8")
 
 
 def test_an_existing_agent_is_kept_to_the_byte(two, refused, workplace: Path) -> None:

@@ -54,6 +54,14 @@ def test_what_was_relativized_is_not_relativized_again(two, quick):
         relativize("red-relativized", anchors=12, episodes=2)
 
 
+def test_what_was_trained_through_a_projection_meets_what_was_not(two, stored, quick):
+    through = stored("through", representation="relative", relative__anchors=8)
+    made = [relativize(name, anchors=12, episodes=2).agent for name in ("through", "green")]
+    assert unlike_weights(made[0].encoder.base, through.encoder.base) == []
+    joined = stitch("through-relativized", "green-relativized", method="relative", episodes=2, pairs=20)
+    assert joined.agent.encoder.latent_dim == 12
+
+
 def test_an_agent_that_is_there_is_kept(two, quick, workplace: Path):
     relativize("red", anchors=12, episodes=2, name="kept")
     before = {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()}

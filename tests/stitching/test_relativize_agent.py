@@ -10,7 +10,7 @@ from stitch_samples import WIDTH, mixing, moved, rotation, unlike_weights, untra
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.controller import build_controller
-from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.agents.encoder import CNNEncoder, RelativeEncoder
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.stitching.diagnostics import action_change
 from rlstitch.stitching.relativize import Relativized, relativize_agent, visited_states
@@ -100,6 +100,19 @@ def test_continuous_controllers_are_distilled_too(red, images):
     assert made.action_agreement > 0.8  # within a tenth of the range
 
 
+def test_what_was_trained_through_a_projection_gets_another_one_and_acts_as_before(images):
+    """Its own projection and controller teach; the encoder before them stays."""
+    through = untrained("through", representation="relative", relative__anchors=24)
+    made = relativize_agent(through, images[:30], images, anchor_set=IDENTITY, steps=400, noise=0.0).agent
+    assert isinstance(through.encoder, RelativeEncoder)
+    assert isinstance(made.encoder, RelativeEncoder)
+    assert isinstance(made.encoder.base, CNNEncoder)
+    assert unlike_weights(made.encoder.base, through.encoder.base) == []
+    torch.testing.assert_close(made.encoder.anchors, through.encoder.base(through.images(images[:30])))
+    assert (made.encoder.anchor_set, made.controller.latent_dim, made.card.method) == (IDENTITY, 30, "relativized")
+    assert (made.act(images) == through.act(images)).mean() > 0.95
+
+
 def test_twice_is_refused(red, images):
     made = relativize_agent(red, images[:16], images, name="once", **QUICK).agent
     with pytest.raises(IncompatibleError, match=f"agent 'once' is relative already, to anchor set {IDENTITY}"):
@@ -145,6 +158,13 @@ def _change(one: Agent, two: Agent, images: np.ndarray) -> float:
         one.controller.action_parameters(one.encode(images)),
         two.controller.action_parameters(two.encode(images)),
     )[1]
+
+
+def test_without_judging_it_is_the_same_agent(red, images):
+    judged, plain = (relativize_agent(red, images[:16], images, judge=judge, **QUICK) for judge in (True, False))
+    assert unlike_weights(judged.agent.controller, plain.agent.controller) == []
+    assert np.isfinite([judged.action_agreement, judged.kl]).all()
+    assert np.isnan([plain.action_agreement, plain.kl]).all()
 
 
 def test_one_view_alone_is_refused(red, images):

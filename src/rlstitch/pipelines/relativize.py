@@ -66,7 +66,8 @@ def relativize(
     Two agents that were relativized on one anchor set are stitched by `relative`, with nothing fitted between them.
 
     Args:
-        agent: name, folder or value of an agent with an absolute encoder.
+        agent: name, folder or value of an agent; of one that was trained through a projection, which may cross badly,
+            projection and controller are replaced.
         anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
             identity, its beginning, or the folder of a stored anchor set.
         similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`.
@@ -78,7 +79,7 @@ def relativize(
 
     Raises:
         UnknownNameError: for an unknown agent, anchor set or similarity.
-        IncompatibleError: where the agent is relative already, or the anchors belong to another environment.
+        IncompatibleError: where the agent was relativized already, or the anchors belong to another environment.
         InvalidInputError: where an agent of that name is there already, or there are too few anchors.
     """
     source = agent if isinstance(agent, Agent) else load_agent(agent)

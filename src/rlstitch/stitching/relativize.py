@@ -2,13 +2,16 @@
 
 Agents that are *trained through* a relative projection often cross badly; an agent made relative afterwards keeps the
 features that it learned absolutely, and only its controller is fitted anew, by cross-entropy on its own action
-distribution over its own states. That takes seconds. Tables call it post-hoc.
+distribution over its own states. That takes seconds. Tables call it post-hoc. What was trained through a projection
+is mended in the same way: its projection and controller make room for new ones.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import AnchorsCard
+from rlstitch.agents.card import AgentCard, AnchorsCard
 from rlstitch.agents.controller import Controller, build_controller
-from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.agents.encoder import Encoder, RelativeEncoder
 from rlstitch.agents.specs import BoxActions, RelativeSpec
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -33,7 +36,8 @@ class Relativized:
     """A relativized agent, and how well its controller carries to views that it was not distilled on.
 
     The controller is distilled on all views. Agreement and KL (nats) are those of a second one, distilled in the same
-    way without a tenth of the `distinct_views`, on that tenth: what the first will do on a view that is new to it.
+    way without a tenth of the `distinct_views`, on that tenth: what the first will do on a view that is new to it. NaN
+    where nothing was judged.
     """
 
     agent: Agent
@@ -56,12 +60,13 @@ def relativize_agent(
     learning_rate: float = 1e-3,
     noise: float = 0.2,
     seed: int = 0,
+    judge: bool = True,
     name: str | None = None,
 ) -> Relativized:
     """Give an agent a relative encoder and a controller that acts as its own did.
 
     Args:
-        agent: a trained agent with an absolute encoder.
+        agent: a trained agent; of one that was trained through a projection the encoder before it is kept.
         anchor_images: uint8 `(k, H, W, C)`, the anchor set under the agent's look.
         states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world.
         anchor_set: identity of the anchor set.
@@ -69,14 +74,15 @@ def relativize_agent(
         steps, batch_size, learning_rate, seed: of the distillation (Adam).
         noise: standard deviation of the noise that the similarities are distilled under, in units of their own: the
             controller will be driven by other encoders, whose similarities differ a little.
+        judge: distil a second controller too, for agreement and KL (NaN without it, in half the time).
         name: of the new agent; the agent's name with `-relativized` where it is not given.
 
     Raises:
-        IncompatibleError: where the agent is relative already.
+        IncompatibleError: where the agent was relativized already.
         InvalidInputError: where there are too few anchors or states.
     """
     _check(agent, anchor_images, states)
-    base = copy.deepcopy(agent.encoder)
+    base = copy.deepcopy(agent.encoder.base if isinstance(agent.encoder, RelativeEncoder) else agent.encoder)
     spec = RelativeSpec(
         base=base.spec(),  # type: ignore[arg-type]
         anchors=len(anchor_images),
@@ -85,10 +91,7 @@ def relativize_agent(
         shrinkage=shrinkage,
         anchor_set=anchor_set,
     )
-    encoder = RelativeEncoder(base, spec).to(agent.device)
-    encoder.set_anchors(agent.encode(anchor_images))
-    controller = _resized(agent.controller, spec.width, seed).to(agent.device)
-    draft = Agent(encoder, controller, agent.card)
+    draft = _draft(agent, base, anchor_images, spec, seed)
     generator = torch.Generator().manual_seed(seed)
     rows, which = np.unique(identities(states), return_inverse=True)
     if len(rows) < 2:
@@ -97,37 +100,28 @@ def relativize_agent(
     features, latents = draft.encode(views), agent.encode(views)
     aside = torch.zeros(len(views), dtype=torch.bool)
     aside[torch.randperm(len(views), generator=generator)[: max(1, len(views) // 10)]] = True
-    trial = copy.deepcopy(draft.controller)
-    for student, known in ((trial, visits[~aside[visits]]), (draft.controller, visits)):
-        _distil(
-            agent.controller,
-            student,
-            latents,
-            features,
-            known,
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            noise=noise,
-            generator=generator,
-        )
-    agreement, kl = _compare(agent.controller, trial, latents[aside], features[aside])
-    card = agent.card.model_copy(
-        update={
-            "name": name or f"{agent.card.name}-relativized",
-            "encoder": encoder.spec(),
-            "controller": draft.controller.spec(),
-            "anchors": AnchorsCard(
-                identity=anchor_set, count=len(anchor_images), similarity=similarity, normalization=normalization
-            ),
-            "method": "relativized",
-        }
+    trial, agreement, kl = copy.deepcopy(draft.controller), math.nan, math.nan
+    teach = partial(
+        _distil,
+        agent.controller,
+        latents=latents,
+        features=features,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        noise=noise,
+        generator=generator,
     )
-    return Relativized(Agent(encoder, draft.controller, card), agreement, kl, len(views))
+    teach(draft.controller, visits=visits)
+    if judge:
+        teach(trial, visits=visits[~aside[visits]])
+        agreement, kl = _compare(agent.controller, trial, latents[aside], features[aside])
+    draft.card = _card(draft, name or f"{agent.card.name}-relativized", spec)
+    return Relativized(draft, agreement, kl, len(views))
 
 
 def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.uint8]) -> None:
-    if isinstance(agent.encoder, RelativeEncoder):
+    if isinstance(agent.encoder, RelativeEncoder) and agent.card.method == "relativized":
         raise IncompatibleError(
             f"agent {agent.card.name!r} is relative already, to anchor set {agent.encoder.anchor_set}"
         )
@@ -135,6 +129,26 @@ def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.ui
         raise InvalidInputError(f"anchors: expected 2 or more, found {len(anchor_images)}")
     if len(states) < 20:
         raise InvalidInputError(f"states: expected 20 or more to distil on, found {len(states)}")
+
+
+def _card(draft: Agent, name: str, spec: RelativeSpec) -> AgentCard:
+    """The card of the agent that it was, with what has changed."""
+    anchors = AnchorsCard(
+        identity=spec.anchor_set,
+        count=spec.anchors,
+        similarity=spec.similarity,
+        normalization=spec.normalization,
+    )
+    changed = {"encoder": draft.encoder.spec(), "controller": draft.controller.spec(), "anchors": anchors}
+    return draft.card.model_copy(update={"name": name, "method": "relativized", **changed})
+
+
+@torch.no_grad()
+def _draft(agent: Agent, base: Encoder, anchor_images: NDArray[np.uint8], spec: RelativeSpec, seed: int) -> Agent:
+    """The relative agent before anything is distilled."""
+    encoder = RelativeEncoder(base, spec).to(agent.device)
+    encoder.set_anchors(torch.cat([base(images) for images in agent.images(anchor_images).split(1024)]))
+    return Agent(encoder, _resized(agent.controller, spec.width, seed).to(agent.device), agent.card)
 
 
 def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:
