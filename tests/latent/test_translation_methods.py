@@ -142,6 +142,51 @@ def test_the_strength_by_cross_validation_agrees_with_the_naive_twin(n: int, noi
     )
 
 
+def naive_leave_one_out(x: np.ndarray, y: np.ndarray, strength: float, weights: np.ndarray) -> float:
+    """Fit n times, each time without one pair; weights stay as they are."""
+    total = 0.0
+    for i in range(len(x)):
+        rest = np.arange(len(x)) != i
+        w = weights[rest, None]
+        means = [(w * z[rest]).sum(0) / w.sum() for z in (x, y)]
+        a, b = (z[rest] - mean for z, mean in zip((x, y), means, strict=True))
+        matrix = np.linalg.solve((w * a).T @ a + strength * np.eye(x.shape[1]), (w * a).T @ b)
+        total += weights[i] * float(((y[i] - means[1] - (x[i] - means[0]) @ matrix) ** 2).sum())
+    return total
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0, 20.0])
+@pytest.mark.parametrize("n", [4, 9, 60])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_strength_by_leaving_one_out_agrees_with_the_naive_twin(n: int, noise: float, weighted: bool) -> None:
+    x = X[:n]
+    y = x[:, :3] + noise * np.random.default_rng(1).normal(size=(n, 3))
+    weights = WEIGHTS[:n] * n / WEIGHTS[:n].sum() if weighted else np.ones(n)
+    centred = np.sqrt(weights)[:, None] * (x - (weights[:, None] * x).sum(0) / n)
+    grid = np.logspace(-10, 2, 37) * np.linalg.eigvalsh(centred.T @ centred).max()
+    best = grid[np.argmin([naive_leave_one_out(x, y, strength, weights) for strength in grid])]
+    given = weights if weighted else None
+    torch.testing.assert_close(
+        fit_affine(x, y, ridge="loo", weights=given).matrix,
+        fit_affine(x, y, ridge=float(best), weights=given).matrix,
+        atol=1e-6,
+        rtol=1e-5,
+    )
+
+
+def test_leaving_one_out_holds_where_pairs_are_as_many_as_dimensions_and_errors_are_unlike() -> None:
+    rng = np.random.default_rng(0)
+    matrix, scale = rng.normal(size=(60, 20)), np.exp(rng.normal(size=(60, 1)))
+    x, more = np.exp(rng.normal(size=(60, 1))) * rng.normal(size=(60, 60)), rng.normal(size=(500, 60))
+    y = x @ matrix + scale * rng.normal(size=(60, 20))
+    errors = {
+        ridge: evaluate_translation(fit_affine(x, y, ridge=ridge), more, more @ matrix).residual
+        for ridge in ("loo", "cv", 0)
+    }
+    assert errors["loo"] <= min(errors.values()) * 1.001
+    assert errors["loo"] < 0.5 * errors[0]
+
+
 def test_cross_validation_helps_where_pairs_are_few_and_noisy() -> None:
     rng = np.random.default_rng(3)
     matrix = rng.normal(size=(40, 10))
@@ -155,7 +200,7 @@ def test_cross_validation_helps_where_pairs_are_few_and_noisy() -> None:
 def test_wide_and_tall_forms_agree() -> None:
     # Zero columns change nothing but the form: d > n.
     wide = np.pad(X[:8], ((0, 0), (0, 20)))
-    for ridge in ("cv", 0.7, 0):
+    for ridge in ("cv", "loo", 0.7, 0):
         np.testing.assert_allclose(
             fit_affine(wide, Y[:8], ridge=ridge).matrix[:5], fit_affine(X[:8], Y[:8], ridge=ridge).matrix, atol=1e-8
         )
@@ -271,7 +316,7 @@ def test_robust_agrees_with_its_base_where_all_pairs_fit() -> None:
 
 def test_options_are_checked() -> None:
     for bad in (-1.0, float("nan"), float("inf"), "gcv"):
-        with pytest.raises(InvalidInputError, match="ridge must be 'cv' or a finite number of at least 0"):
+        with pytest.raises(InvalidInputError, match="ridge must be 'cv', 'loo' or a finite number of at least 0"):
             fit_affine(X, Y, ridge=bad)
     with pytest.raises(InvalidInputError, match="fit_affine needs at least 3 pairs, found 2"):
         fit_affine(X[:2], Y[:2])

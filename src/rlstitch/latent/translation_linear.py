@@ -14,9 +14,9 @@ from rlstitch.latent._arrays import Array, to_pairs, to_weights
 from rlstitch.latent._linalg import one_torch_thread, product, singular, solve_positive
 from rlstitch.latent.translation import Translation, finish
 
-Ridge = float | Literal["cv"]
+Ridge = float | Literal["cv", "loo"]
 
-# Strengths tried by "cv", as multiples of the largest eigenvalue of the Gram matrix: three a decade.
+# Strengths tried by "cv" and "loo", as multiples of the largest eigenvalue of the Gram matrix: three a decade.
 _GRID = torch.logspace(-10, 2, 37, dtype=torch.float64)
 # The condition number up to which the normal equations are solved in float32.
 _WELL_CONDITIONED = 1e3
@@ -66,8 +66,10 @@ def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None
 
     `ridge`: the penalty on the squared entries of the matrix (as scikit-learn's alpha; 0 is least squares of least
     norm), or "cv": the strength that minimises the generalised cross-validation error (Golub, Heath and Wahba, 1979),
-    which takes the pairs to be different; repeated pairs make it too small. `weights` (n,) weigh the pairs and are
-    scaled to sum to n.
+    which takes the pairs to be different; repeated pairs make it too small. "loo": the strength that minimises the
+    error on each pair when the others are fitted (Allen, 1974), exactly; O(n d_x d_y) for each of 37 strengths. With
+    about as many pairs as dimensions "cv" can choose far too small a strength where "loo" does not. `weights` (n,)
+    weigh the pairs and are scaled to sum to n.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -108,15 +110,17 @@ def solve(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge: Ridge, *, free: int) -> torch.Tensor:
     """The ridge solution (d_x, d_y), float64; `free` parameters were fitted without a penalty before."""
-    if not (ridge == "cv" or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
-        raise InvalidInputError(f"ridge must be 'cv' or a finite number of at least 0, found {ridge!r}")
+    if not (ridge in ("cv", "loo") or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
+        raise InvalidInputError(f"ridge must be 'cv', 'loo' or a finite number of at least 0, found {ridge!r}")
     if weights is not None:
         root = weights.sqrt()[:, None]
         x, y = x * root, y * root
     if ridge == 0:
         return solve(x, y, x.dtype)
-    if ridge == "cv":
-        return _ridge_by_gcv(x.double(), y.double(), free, x.dtype)
+    if isinstance(ridge, str):
+        # What the mean takes from each pair's own vote.
+        taken = free / len(x) * (torch.ones_like(x[:, 0]) if weights is None else weights)
+        return _ridge_by_error(x.double(), y.double(), taken.double(), x.dtype, exact=ridge == "loo")
     solution = _ridge_by_cholesky(x, y, float(ridge))
     if solution is None:
         solution = _ridge_by_cholesky(x.double(), y.double(), float(ridge))
@@ -138,7 +142,13 @@ def _ridge_by_cholesky(x: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.
     return None if solution is None else x.T @ solution
 
 
-def _ridge_by_gcv(x: torch.Tensor, y: torch.Tensor, free: int, dtype: torch.dtype) -> torch.Tensor:
+def _ridge_by_error(
+    x: torch.Tensor, y: torch.Tensor, taken: torch.Tensor, dtype: torch.dtype, *, exact: bool
+) -> torch.Tensor:
+    """The solution (d_x, d_y) for the strength of least leave-one-out error, or (not `exact`) least error by GCV.
+
+    `taken` (n,): leverage of what was fitted before, without a penalty.
+    """
     n, d = x.shape
     values, axes = torch.linalg.eigh(product(x.T, x) if d <= n else product(x, x.T))
     values = values.clamp_min(0)
@@ -150,16 +160,30 @@ def _ridge_by_gcv(x: torch.Tensor, y: torch.Tensor, free: int, dtype: torch.dtyp
     values, axes = values[kept], axes[:, kept]
     # Coordinates of y in the left singular vectors of x: u^T y.
     seen = (axes.T @ product(x.T, y)) / values.sqrt()[:, None] if d <= n else axes.T @ y
-    energy = seen.square().sum(1)
-    unseen = (y.square().sum() - energy.sum()).clamp_min(0)
     strengths = _GRID.to(values) * largest
     shrunk = strengths[:, None] / (values + strengths[:, None])
-    error = (shrunk.square() * energy).sum(1) + unseen
-    # n - free - trace(H), per pair; one free parameter is the mean.
-    left = ((n - free - len(values)) + shrunk.sum(1)).clamp_min(torch.finfo(x.dtype).tiny)
-    best = strengths[(error / left.square()).argmin()]
+    tiny = torch.finfo(dtype).tiny
+    if exact:
+        vectors = product(x, axes) / values.sqrt() if d <= n else axes
+        error = torch.stack([_left_out(vectors, seen, y, 1 - each, taken, tiny) for each in shrunk])
+    else:
+        energy = seen.square().sum(1)
+        unseen = (y.square().sum() - energy.sum()).clamp_min(0)
+        # n - free - trace(H), per pair; one free parameter is the mean.
+        left = ((n - taken.sum() - len(values)) + shrunk.sum(1)).clamp_min(tiny)
+        error = ((shrunk.square() * energy).sum(1) + unseen) / left.square()
+    best = strengths[error.argmin()]
     matrix: torch.Tensor = axes @ (seen * ((values.sqrt() if d <= n else 1) / (values + best))[:, None])
     return matrix if d <= n else x.T @ matrix
+
+
+def _left_out(
+    vectors: torch.Tensor, seen: torch.Tensor, y: torch.Tensor, share: torch.Tensor, taken: torch.Tensor, tiny: float
+) -> torch.Tensor:
+    """Sum of squared errors on each pair by the fit of the others, from the residuals of one fit and its leverages."""
+    rest = y - vectors @ (share[:, None] * seen)
+    leverage = vectors.square() @ share + taken
+    return (rest.square().sum(1) / (1 - leverage).clamp_min(tiny).square()).sum()
 
 
 METHODS = {"linear": fit_linear, "ridge": fit_ridge, "affine": fit_affine}
