@@ -67,7 +67,10 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Across tasks: standard and scrambled actions",
         "",
-        "`python benchmarks/task_cross.py`: an encoder of one task, a controller of another; seeds differ.",
+        "`rlstitch grid configs/grids/tasks.yaml`, then `python benchmarks/task_cross.py`: an encoder of one task, a",
+        "controller of another; seeds differ. Looks red and green, agents trained by their presets until they succeed.",
+        f"One thread of two cores that did other work too, torch {torch.__version__.split('+')[0]}; every cell: "
+        "task-cross.csv.",
         f"Recovery in percent (the controller's own agent in its own task 100, random play 0), {rows[0]['episodes']} "
         "sampled episodes a cell; maps are fitted on all views that were found, 4,096 at most.",
         "",

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -56,7 +57,10 @@ def test_from_training_to_the_table(script: ModuleType, tmp_path: Path, monkeypa
     assert [path.stat().st_mtime_ns for path in done] == before, "none is measured twice"
 
     results = tmp_path / "results"
-    script.table(plan, results)
+    script.table(replace(plan, gate=1.1), results)
+    assert "Left out" in (text := (results / "imported.md").read_text())
+    assert "| sb3-doorkey-inverted-s1 | sb3-doorkey-inverted-s2 |" not in text
+    script.table(replace(plan, gate=0.0), results)
     text = (results / "imported.md").read_text()
     assert "| sb3-doorkey-inverted-s2 | 32 |" in text
     assert "| sb3-doorkey-inverted-s1 | sb3-doorkey-inverted-s2 | greedy |" in text
