@@ -101,14 +101,14 @@ def measure(preset: str, options: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def page(rows: list[dict[str, Any]], steps: int) -> str:
     """The table in Markdown."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device, so its columns were not run"
     names = list(rows[0])
     lines = [
         "# GPU beside CPU",
         "",
-        f"`python benchmarks/gpu.py`: {os.cpu_count()} {platform.machine()} processors, {torch.get_num_threads()} "
+        f"`python benchmarks/gpu.py --steps {steps}`: {os.cpu_count()} {platform.machine()} processors, {torch.get_num_threads()} "
         f"torch thread(s); {gpu}; torch {torch.__version__}.",
         "Steps a second (decisions, where an action is repeated); `n at once`: n equal trainings on one GPU, in all.",
         "",
@@ -138,7 +138,7 @@ def main() -> None:
             continue
         print(rows[-1], flush=True)
         RESULTS.with_suffix(".json").write_text(json.dumps(rows, indent=2) + "\n")
-        RESULTS.with_suffix(".md").write_text(page(rows))
+        RESULTS.with_suffix(".md").write_text(page(rows, options.steps))
 
 
 if __name__ == "__main__":
