@@ -108,8 +108,8 @@ def page(rows: list[dict[str, Any]], steps: int) -> str:
     lines = [
         "# GPU beside CPU",
         "",
-        f"`python benchmarks/gpu.py --steps {steps}`: {os.cpu_count()} {platform.machine()} processors, {torch.get_num_threads()} "
-        f"torch thread(s); {gpu}; torch {torch.__version__}.",
+        f"`python benchmarks/gpu.py --steps {steps}`: {os.cpu_count()} {platform.machine()} processors, "
+        f"{torch.get_num_threads()} torch thread(s); {gpu}; torch {torch.__version__}.",
         "Steps a second (decisions, where an action is repeated); `n at once`: n equal trainings on one GPU, in all.",
         "",
         "| " + " | ".join(names) + " |",
