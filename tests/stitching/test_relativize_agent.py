@@ -167,6 +167,20 @@ def test_without_judging_it_is_the_same_agent(red, images):
     assert np.isnan([plain.action_agreement, plain.kl]).all()
 
 
+@pytest.mark.parametrize("layers", [{"hidden": []}, {"hidden": [8]}, {"hidden": [8], "value_hidden": [8]}])
+def test_controllers_of_any_layers_keep_their_actions_and_values(layers, red, images):
+    """The student learns in units of the features' deviation; those must be in its weights at the end, in all ways."""
+    spec = {"latent_dim": WIDTH, "actions": {"kind": "discrete", "n": 7}, "norm": "none", **layers}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        agent = Agent(red.encoder, build_controller(spec), red.card)
+    options = {**QUICK, "steps": 400, "learning_rate": 0.01, "noise": 0.0}
+    made = relativize_agent(agent, images[:24], images, judge=False, **options).agent
+    (logits, values), (new_logits, new_values) = (one.controller(one.encode(images)) for one in (agent, made))
+    assert (logits.softmax(1) - new_logits.softmax(1)).std() < 0.5 * logits.softmax(1).std()
+    assert (values - new_values).std() < 0.5 * values.std()
+
+
 def test_one_view_alone_is_refused(red, images):
     with pytest.raises(InvalidInputError, match="2 or more distinct views to distil on, found 1"):
         relativize_agent(red, images[:24], np.repeat(images[:1], 30, axis=0), **QUICK)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from rlstitch.agents.agent import Agent
@@ -55,7 +55,7 @@ def relativize_agent(
     similarity: str = "cosine",
     normalization: str = "whiten",
     shrinkage: float = 0.05,
-    steps: int = 3000,
+    steps: int = 1500,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     noise: float = 0.2,
@@ -177,7 +177,8 @@ def _distil(
     """Teach the student how the teacher acts; `visits (n,)` names the view, a row of the features, met at each step.
 
     Half of a batch are visits, half are distinct views, all alike: what is met often counts more, and what is met
-    seldom counts too, for one wrong step next to lava is the last one.
+    seldom counts too, for one wrong step next to lava is the last one. The student learns in units of the features'
+    deviation (whitened cosines are small, and would be learned slowly); they go into its first weights at the end.
     """
     with torch.no_grad():
         wanted, values = teacher(latents)
@@ -187,7 +188,7 @@ def _distil(
     continuous = isinstance(teacher.actions, BoxActions)
     targets = wanted if continuous else wanted.softmax(dim=1)
     scale = values.std().clamp_min(1e-3)
-    spread = noise * features.std()
+    unit = features.std().clamp_min(1e-6)
     student.train()
     parameters = [p for p in student.parameters() if p is not student.log_std]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
@@ -196,9 +197,9 @@ def _distil(
         half = (batch_size // 2,)
         drawn = [rows[torch.randint(len(rows), half, generator=generator)] for rows in (visits, met)]
         batch = torch.cat(drawn).to(features.device)
-        similarities = features[batch]
+        similarities = features[batch] / unit
         jitter = torch.randn(similarities.shape, generator=generator).to(similarities)
-        found, found_values = student(similarities + spread * jitter)
+        found, found_values = student(similarities + noise * jitter)
         if continuous:
             loss = functional.mse_loss(found, targets[batch])
         else:
@@ -209,7 +210,17 @@ def _distil(
         loss.backward()
         optimizer.step()
         schedule.step()
+    for layer in _entries(student):
+        layer.weight.data.div_(unit)
     student.eval()
+
+
+def _entries(controller: Controller) -> list[nn.Linear]:
+    """The layers that take the latents: those of the actions and, where it has a trunk of its own, of the value."""
+    trunk = controller.trunk if controller.value_trunk is None else controller.value_trunk
+    ways = ([*controller.trunk, controller.action_head], [*trunk, controller.value_head])
+    first = [next(layer for layer in way if isinstance(layer, nn.Linear)) for way in ways]
+    return first[:1] if first[0] is first[1] else first
 
 
 @torch.no_grad()
