@@ -88,7 +88,7 @@ def resolve(options: StudyOptions) -> Row:
         return asdict(
             EvaluationStudyConfig("block-model", (0,), 18, 100, _REFERENCE, 1, 4, _STOPS[:-3], second_reference=quick)
         )
-    return asdict(EvaluationStudyConfig("cora", (0,), 1080, 300, _REFERENCE, 3, 320))
+    return asdict(EvaluationStudyConfig("cora", (0,), 1100, 300, _REFERENCE, 3, 64))
 
 
 def sweep(models: int, seed: int = _SWEEP_SEED) -> list[Row]:
