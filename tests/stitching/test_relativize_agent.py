@@ -167,14 +167,17 @@ def test_without_judging_it_is_the_same_agent(red, images):
     assert np.isnan([plain.action_agreement, plain.kl]).all()
 
 
-@pytest.mark.parametrize("layers", [{"hidden": []}, {"hidden": [8]}, {"hidden": [8], "value_hidden": [8]}])
-def test_controllers_of_any_layers_keep_their_actions_and_values(layers, red, images):
-    """The student learns in units of the features' deviation; those must be in its weights at the end, in all ways."""
+@pytest.mark.parametrize(
+    ("layers", "similarity"),
+    [({"hidden": []}, "dot"), ({"hidden": [8]}, "euclidean"), ({"hidden": [8], "value_hidden": [8]}, "euclidean")],
+)
+def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similarity, red, images):
+    """The student learns from features about their mean, in units of their own: its weights must know in the end."""
     spec = {"latent_dim": WIDTH, "actions": {"kind": "discrete", "n": 7}, "norm": "none", **layers}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         agent = Agent(red.encoder, build_controller(spec), red.card)
-    options = {**QUICK, "steps": 400, "learning_rate": 0.01, "noise": 0.0}
+    options = {**QUICK, "steps": 400, "learning_rate": 0.01, "noise": 0.0, "similarity": similarity}
     made = relativize_agent(agent, images[:24], images, judge=False, **options).agent
     (logits, values), (new_logits, new_values) = (one.controller(one.encode(images)) for one in (agent, made))
     assert (logits.softmax(1) - new_logits.softmax(1)).std() < 0.5 * logits.softmax(1).std()

@@ -177,8 +177,9 @@ def _distil(
     """Teach the student how the teacher acts; `visits (n,)` names the view, a row of the features, met at each step.
 
     Half of a batch are visits, half are distinct views, all alike: what is met often counts more, and what is met
-    seldom counts too, for one wrong step next to lava is the last one. The student learns in units of the features'
-    deviation (whitened cosines are small, and would be learned slowly); they go into its first weights at the end.
+    seldom counts too, for one wrong step next to lava is the last one. The student learns from features about
+    their mean, in units of their deviation (whitened cosines are small, distances far from zero: both would be learned
+    slowly); mean and unit go into its first weights at the end.
     """
     with torch.no_grad():
         wanted, values = teacher(latents)
@@ -188,7 +189,8 @@ def _distil(
     continuous = isinstance(teacher.actions, BoxActions)
     targets = wanted if continuous else wanted.softmax(dim=1)
     scale = values.std().clamp_min(1e-3)
-    unit = features.std().clamp_min(1e-6)
+    middle = features.mean(dim=0)
+    unit = (features - middle).std().clamp_min(1e-6)
     student.train()
     parameters = [p for p in student.parameters() if p is not student.log_std]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
@@ -197,7 +199,7 @@ def _distil(
         half = (batch_size // 2,)
         drawn = [rows[torch.randint(len(rows), half, generator=generator)] for rows in (visits, met)]
         batch = torch.cat(drawn).to(features.device)
-        similarities = features[batch] / unit
+        similarities = (features[batch] - middle) / unit
         jitter = torch.randn(similarities.shape, generator=generator).to(similarities)
         found, found_values = student(similarities + noise * jitter)
         if continuous:
@@ -212,6 +214,7 @@ def _distil(
         schedule.step()
     for layer in _entries(student):
         layer.weight.data.div_(unit)
+        layer.bias.data.sub_(layer.weight.data @ middle)
     student.eval()
 
 
