@@ -73,21 +73,21 @@ STUDIES: dict[str, Study] = {
             "images-classification",
             "encoders of three makes (cnn, mlp, vit) drive heads of one another, by every way of joining them",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: some ten minutes, as 15 networks are trained",
+            "quick: under 15 seconds; in full: some six minutes, as 15 networks are trained",
             "rlstitch.pipelines.studies.images",
         ),
         Study(
             "images-reconstruction",
             "encoders of autoencoders, plain and variational, drive decoders of one another; with pictures",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: some ten minutes, as ten networks and thirty decoders are trained",
+            "quick: under 15 seconds; in full: some six minutes, as ten networks and thirty decoders are trained",
             "rlstitch.pipelines.studies.reconstruction",
         ),
         Study(
             "few-pairs",
             "what stands in for pairs of images: fewer of them, labels alone, pairs grown from 15, or none",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get; needs the extra ot",
-            "quick: under 15 seconds; in full: some ten minutes, as ten networks are trained and 1,000 images matched",
+            "quick: under 15 seconds; in full: some six minutes, as ten networks are trained and 1,000 images matched",
             "rlstitch.pipelines.studies.few_pairs",
         ),
         Study(
@@ -129,7 +129,7 @@ STUDIES: dict[str, Study] = {
             "asif",
             "images meet captions that were never trained with them, and are classified by the texts of classes",
             "Fashion-MNIST and word vectors as npz; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: some ten minutes, as thirty networks are trained",
+            "quick: under 15 seconds; in full: some four minutes, as thirty networks are trained",
             "rlstitch.pipelines.studies.asif",
         ),
         Study(
@@ -143,7 +143,7 @@ STUDIES: dict[str, Study] = {
             "text-cross-lingual",
             "encoders of sentences, each trained on one language alone, meet by parallel anchors and find translations",
             "Multi30k in English, German and French; with --quick captions made up on the spot",
-            "quick: under 15 seconds; in full: some ten minutes, as 90 pairs of spaces are joined by every method",
+            "quick: under 15 seconds; in full: some four minutes, as 90 pairs of spaces are joined by every method",
             "rlstitch.pipelines.studies.cross_lingual",
         ),
         Study(
