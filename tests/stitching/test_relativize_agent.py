@@ -172,7 +172,7 @@ def test_without_judging_it_is_the_same_agent(red, images):
     [({"hidden": []}, "dot"), ({"hidden": [8]}, "euclidean"), ({"hidden": [8], "value_hidden": [8]}, "euclidean")],
 )
 def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similarity, red, images):
-    """The student learns from features about their mean, in units of their own: its weights must know in the end."""
+    """Distances are distilled about their mean, in units of their own: the student's weights must know in the end."""
     spec = {"latent_dim": WIDTH, "actions": {"kind": "discrete", "n": 7}, "norm": "none", **layers}
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -55,10 +55,11 @@ def relativize_agent(
     similarity: str = "cosine",
     normalization: str = "whiten",
     shrinkage: float = 0.05,
-    steps: int = 1500,
+    steps: int = 3000,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     noise: float = 0.2,
+    standardize: bool | None = None,
     seed: int = 0,
     judge: bool = True,
     name: str | None = None,
@@ -74,6 +75,8 @@ def relativize_agent(
         steps, batch_size, learning_rate, seed: of the distillation (Adam).
         noise: standard deviation of the noise that the similarities are distilled under, in units of their own: the
             controller will be driven by other encoders, whose similarities differ a little.
+        standardize: distil from similarities about their mean, in units of their deviation: in a third of the steps,
+            but a controller of cosines then bears other encoders a little worse. None: for all but cosines alone.
         judge: distil a second controller too, for agreement and KL (NaN without it, in half the time).
         name: of the new agent; the agent's name with `-relativized` where it is not given.
 
@@ -110,6 +113,7 @@ def relativize_agent(
         batch_size=batch_size,
         learning_rate=learning_rate,
         noise=noise,
+        standardize=similarity != "cosine" if standardize is None else standardize,
         generator=generator,
     )
     teach(draft.controller, visits=visits)
@@ -172,14 +176,14 @@ def _distil(
     batch_size: int,
     learning_rate: float,
     noise: float,
+    standardize: bool,
     generator: torch.Generator,
 ) -> None:
     """Teach the student how the teacher acts; `visits (n,)` names the view, a row of the features, met at each step.
 
     Half of a batch are visits, half are distinct views, all alike: what is met often counts more, and what is met
-    seldom counts too, for one wrong step next to lava is the last one. The student learns from features about
-    their mean, in units of their deviation (whitened cosines are small, distances far from zero: both would be learned
-    slowly); mean and unit go into its first weights at the end.
+    seldom counts too, for one wrong step next to lava is the last one. Mean and unit of standardized features go into
+    the student's first weights at the end.
     """
     with torch.no_grad():
         wanted, values = teacher(latents)
@@ -189,8 +193,11 @@ def _distil(
     continuous = isinstance(teacher.actions, BoxActions)
     targets = wanted if continuous else wanted.softmax(dim=1)
     scale = values.std().clamp_min(1e-3)
-    middle = features.mean(dim=0)
-    unit = (features - middle).std().clamp_min(1e-6)
+    middle, unit = torch.zeros_like(features[0]), torch.ones_like(features[0, 0])
+    if standardize:
+        middle = features.mean(dim=0)
+        unit = (features - middle).std().clamp_min(1e-6)
+    spread = noise * ((features - middle) / unit).std()
     student.train()
     parameters = [p for p in student.parameters() if p is not student.log_std]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
@@ -201,7 +208,7 @@ def _distil(
         batch = torch.cat(drawn).to(features.device)
         similarities = (features[batch] - middle) / unit
         jitter = torch.randn(similarities.shape, generator=generator).to(similarities)
-        found, found_values = student(similarities + noise * jitter)
+        found, found_values = student(similarities + spread * jitter)
         if continuous:
             loss = functional.mse_loss(found, targets[batch])
         else:
