@@ -160,9 +160,8 @@ def _change(one: Agent, two: Agent, images: np.ndarray) -> float:
     )[1]
 
 
-def test_without_judging_it_is_the_same_agent(red, images):
+def test_without_judging_there_are_no_figures(red, images):
     judged, plain = (relativize_agent(red, images[:16], images, judge=judge, **QUICK) for judge in (True, False))
-    assert unlike_weights(judged.agent.controller, plain.agent.controller) == []
     assert np.isfinite([judged.action_agreement, judged.kl]).all()
     assert np.isnan([plain.action_agreement, plain.kl]).all()
 

@@ -77,7 +77,8 @@ def relativize_agent(
             controller will be driven by other encoders, whose similarities differ a little.
         standardize: distil from similarities about their mean, in units of their deviation: in a third of the steps,
             but a controller of cosines then bears other encoders a little worse. None: for all but cosines alone.
-        judge: distil a second controller too, for agreement and KL (NaN without it, in half the time).
+        judge: distil a second controller too, for agreement and KL (NaN without it, in half the time and from other
+            random draws).
         name: of the new agent; the agent's name with `-relativized` where it is not given.
 
     Raises:
@@ -116,10 +117,10 @@ def relativize_agent(
         standardize=similarity != "cosine" if standardize is None else standardize,
         generator=generator,
     )
-    teach(draft.controller, visits=visits)
     if judge:
         teach(trial, visits=visits[~aside[visits]])
         agreement, kl = _compare(agent.controller, trial, latents[aside], features[aside])
+    teach(draft.controller, visits=visits)
     draft.card = _card(draft, name or f"{agent.card.name}-relativized", spec)
     return Relativized(draft, agreement, kl, len(views))
 
