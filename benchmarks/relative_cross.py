@@ -1,177 +1,269 @@
 """Relativized agents, crossed: by similarity, statistics, shrinkage and number of anchors; then the default over all.
 
+    rlstitch grid configs/grids/evidence.yaml                # the native agents
     python benchmarks/relative_cross.py sweep [--workers 2] [--agents agents]
     python benchmarks/relative_cross.py cross [--workers 2] [--agents agents]
+    python benchmarks/relative_cross.py tables               # pages and drawing from the stored rows
 
-`sweep`: five agents of five looks and three seeds a preset, every crossing whose seeds differ, each way of projecting.
-`cross`: the default way (cosine, whitened with shrinkage 0.05), all agents. Recovery is against the *absolute* native
-agent whose controller was distilled; its own row says what distilling alone costs. 100 sampled episodes a cell. What is
-in docs/results/relative-sweep.json and relative-cross.json is kept.
+`sweep`: three agents of three looks and seeds a preset, each way of projecting, 1,000 steps of distillation from
+standardized similarities, sampled actions. `cross`: the default way, every agent that passes the gate; the agents of
+the sweep greedily too. Only agents whose seeds differ are crossed. Beside it on the same cells an affine translation
+fitted on the anchors, which are pairs too; naive among the agents of the sweep. Recovery is against the *absolute*
+native agent whose controller was distilled. 100 episodes a cell. What is in docs/results/relative-sweep.json and
+relative-cross.json is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import cache, lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from relative_cross_page import write_cross, write_sweep
 from rlstitch.agents.agent import Agent
+from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
+from rlstitch.agents.encoder import TranslatedEncoder
 from rlstitch.envs import cell_world
+from rlstitch.latent import fit_affine
 from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.train import default_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.statistics import recovery
-from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.relativize import relativize_agent, visited_states
-from rlstitch.stitching.stitch import stitch_agents
-from rlstitch.storage import write_table
+from rlstitch.stitching.stitch import check_relative, check_widths
+from rlstitch.storage import read_json, write_table
 
 PRESETS = ("doorkey", "simplecrossing")
-LOOKS = ("red", "green", "blue", "yellow", "standard")
-SWEEP_AGENTS = ("red-s1", "green-s2", "blue-s3", "yellow-s1", "standard-s2")
 OTHERS = ("lavagap", "doorkey-6x6", "empty-random-6x6", "unlock")
+LOOKS = ("red", "green", "blue", "yellow", "standard")
 SEEDS, GATE = (1, 2, 3), 0.95
-Way = tuple[str, str, float, int]
-"""Similarity, normalization, shrinkage (of whitening alone), anchors."""
-DEFAULT: Way = ("cosine", "whiten", 0.05, 512)
-WAYS: tuple[Way, ...] = (
-    ("cosine", "identity", 0.0, 512),
-    ("cosine", "center", 0.0, 512),
-    ("cosine", "standardize", 0.0, 512),
-    *(("cosine", "whiten", shrinkage, 512) for shrinkage in (0.01, 0.05, 0.1, 0.3, 1.0)),
-    *(("cosine", "whiten", 0.05, anchors) for anchors in (8, 32, 128, 256)),
-    ("euclidean", "whiten", 0.05, 512),
-    ("mahalanobis", "identity", 0.0, 512),
-    ("cosine+euclidean+l1", "whiten", 0.05, 256),
+SWEEP_AGENTS, SWEEP_STEPS = ("red-s1", "green-s2", "blue-s3"), 1000
+RESULTS = Path("docs/results")
+
+
+class Way(NamedTuple):
+    """What stands between an encoder and a controller; the shrinkage is that of whitening alone."""
+
+    method: str
+    similarity: str = "–"
+    normalization: str = "–"
+    shrinkage: float = 0.0
+    asked: int = 0
+    """Anchors, or for a translation pairs."""
+    steps: int = 0
+    """Of the distillation."""
+    noise: float = 0.0
+    """That the similarities are distilled under."""
+    greedy: bool = False
+
+
+def relative(
+    similarity: str = "cosine",
+    normalization: str = "whiten",
+    shrinkage: float = 0.05,
+    asked: int = 512,
+    noise: float = 0.2,
+    steps: int = SWEEP_STEPS,
+) -> Way:
+    """Return a relative way; as `rlstitch relativize` projects where nothing is said."""
+    return Way("relative", similarity, normalization, shrinkage, asked, steps, noise)
+
+
+WAYS = (
+    Way("naive"),
+    *(Way("affine", asked=count) for count in (8, 32, 128, 512)),
+    *(relative(asked=count) for count in (512, 1024, 128, 32)),
+    *(relative(shrinkage=shrinkage) for shrinkage in (0.01, 0.2, 1.0)),
+    *(relative(normalization=normalization, shrinkage=0.0) for normalization in ("identity", "center", "standardize")),
+    relative("mahalanobis", "identity", 0.0),
+    relative("cosine+euclidean+l1"),
+    *(relative(noise=noise) for noise in (0.0, 0.5)),
 )
+DEFAULT = relative(steps=3000)
+CROSS = (DEFAULT, Way("affine", asked=512), DEFAULT._replace(greedy=True), Way("naive"))
+FEWER = CROSS[2:]  # among the agents of the sweep alone
+Job = tuple[str, tuple[tuple[str, str], ...], Way]
 
 
-def fit_for_use(folder: Path, name: str) -> bool:
-    """Return whether an agent is there and passes the gate; say so where it does not."""
-    if not (folder / name / "agent.json").is_file():
-        print(f"not there: {name}")
-        return False
-    training = load_agent(folder / name).card.training
-    if training is None or training.success_rate is None or training.success_rate < GATE:
-        print(f"left out: {name}")
-        return False
-    return True
+def native_names(folder: Path, preset: str, ends: Iterable[str]) -> Iterator[str]:
+    """Yield the agents that are there and pass the gate; say of the others why not."""
+    for end in ends:
+        name = f"{preset}-{end}"
+        if not (folder / name / "agent.json").is_file():
+            print(f"not there: {name}")
+            continue
+        training = load_agent(folder / name).card.training
+        if training is None or training.success_rate is None or training.success_rate < GATE:
+            print(f"left out: {name}, success {training and training.success_rate}")
+        else:
+            yield name
+
+
+@cache
+def loaded(folder: str, name: str) -> Agent:
+    """Load an agent once a process."""
+    return load_agent(Path(folder) / name)
+
+
+@lru_cache(maxsize=3)
+def states_of(folder: str, name: str) -> npt.NDArray[np.uint8]:
+    """Return what an agent meets; a hundred megabytes each, so few are kept."""
+    return visited_states(loaded(folder, name), seed=0)
+
+
+@cache
+def anchors_of(folder: str, name: str, count: int) -> AnchorSet:
+    """Return the default anchor set of an agent's world, once a process."""
+    return default_anchor_set(loaded(folder, name).card.world.to_world(), count)
 
 
 @cache
 def relativized(folder: str, name: str, way: Way) -> Agent:
-    """Relativize an agent once a process and way."""
-    similarity, normalization, shrinkage, anchors = way
-    agent = load_agent(Path(folder) / name)
-    world = agent.card.world.to_world()
-    anchor_set = default_anchor_set(world, anchors)
+    """Relativize an agent, once a process."""
+    agent, anchors = loaded(folder, name), anchors_of(folder, name, way.asked)
     return relativize_agent(
         agent,
-        anchor_set.render_in(world),
-        visited_states(agent, seed=0),
-        anchor_set=anchor_set.identity,
-        similarity=similarity,
-        normalization=normalization,
-        shrinkage=shrinkage,
+        anchors.render_in(agent.card.world.to_world()),
+        states_of(folder, name),
+        anchor_set=anchors.identity,
+        similarity=way.similarity,
+        normalization=way.normalization,
+        shrinkage=way.shrinkage,
+        steps=way.steps,
+        noise=way.noise,
+        standardize=True if way.steps == SWEEP_STEPS else None,
         seed=0,
+        judge=False,
     ).agent
 
 
-def crossings(job: tuple[str, str, tuple[str, ...], Way]) -> list[dict[str, Any]]:
-    """Measure one controller under one way: its own encoder, then every other that comes from another seed."""
-    folder, policy_name, encoders, way = job
+def joined(folder: str, encoder_name: str, policy_name: str, way: Way) -> Agent:
+    """Join an encoder to a controller; the same name twice gives the agent alone, relativized where the way is."""
+    if way.method == "relative":
+        neutral = way._replace(greedy=False)
+        encoder, policy = (relativized(folder, name, neutral) for name in (encoder_name, policy_name))
+        check_relative(encoder, policy)
+        return Agent(encoder.encoder, policy.controller, policy.card)
+    encoder, policy = (loaded(folder, name) for name in (encoder_name, policy_name))
+    if way.method == "naive":
+        check_widths(encoder, policy)
+        return Agent(encoder.encoder, policy.controller, policy.card)
+    anchors = anchors_of(folder, policy_name, way.asked)
+    x, y = (agent.encode(anchors.render_in(agent.card.world.to_world())) for agent in (encoder, policy))
+    return Agent(TranslatedEncoder(encoder.encoder, fit_affine(x, y)), policy.controller, policy.card)
+
+
+@cache
+def scale(folder: str, name: str, *, greedy: bool) -> tuple[Any, Any]:
+    """Return the returns of random actions and of the absolute native agent."""
+    agent, measure = loaded(folder, name), Measure(deterministic=greedy)
+    return measure.random(agent.card.world.to_world()).returns, measure.native(agent).returns
+
+
+def cells(job: Job) -> list[dict[str, Any]]:
+    """Measure crossings (or relativized agents alone, where the two names are one) under one way."""
+    folder, pairs, way = job
     torch.set_num_threads(1)
-    policy, measure = load_agent(Path(folder) / policy_name), Measure()
-    scale = (measure.random(policy.card.world.to_world()).returns, measure.native(policy).returns)
-    controller = relativized(folder, policy_name, way)
     rows = []
-    for name in (policy_name, *encoders):
-        encoder = relativized(folder, name, way)
-        joined = controller
-        if name != policy_name:
-            pairs = gather_pairs(encoder, controller, pairs=64, seed=0)
-            joined = stitch_agents(encoder, controller, pairs, method="relative").agent
-        world = cell_world(encoder.card.world.to_world(), controller.card.world.to_world())
-        found = recovery(evaluate(joined, world, seed=0).returns, *scale)
-        if found is None:
-            continue
-        row = {"preset": policy_name.rsplit("-", 2)[0], "encoder": name, "controller": policy_name}
-        row |= dict(zip(("similarity", "normalization", "shrinkage", "anchors"), way, strict=True))
-        rows.append(row | {"recovery": found.estimate, "low": found.low, "high": found.high})
+    for encoder, policy in pairs:
+        world = cell_world(*(loaded(folder, name).card.world.to_world() for name in (encoder, policy)))
+        outcome = evaluate(joined(folder, encoder, policy, way), world, seed=0, deterministic=way.greedy)
+        random, native = scale(folder, policy, greedy=way.greedy)
+        result = recovery(outcome.returns, random, native)
+        row = {"preset": preset_of(policy), "encoder": encoder, "controller": policy} | way._asdict()
+        row |= {"anchors": found_anchors(folder, policy, way), "episodes": outcome.episodes}
+        row |= {"success": None if outcome.successes is None else float(outcome.successes.mean())}
+        row |= {"return": float(outcome.returns.mean())}
+        row |= {"random": float(random.mean()), "native": float(native.mean())}
+        ends = (None,) * 3 if result is None else (result.estimate, result.low, result.high)
+        rows.append(row | dict(zip(("recovery", "low", "high"), ends, strict=True)))
     return rows
 
 
-def measure_all(jobs: list[tuple[str, str, tuple[str, ...], Way]], out: Path, workers: int) -> list[dict[str, Any]]:
-    """Measure the jobs that are not in the table yet; the table is written after each."""
-    stored = out.with_suffix(".json")
-    rows: list[dict[str, Any]] = json.loads(stored.read_text()) if stored.is_file() else []
-    known = {(r["controller"], (r["similarity"], r["normalization"], r["shrinkage"], r["anchors"])) for r in rows}
-    todo = [job for job in jobs if (job[1], job[3]) not in known]
-    print(f"{len(todo)} controllers to cross")
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done, future in enumerate(as_completed([pool.submit(crossings, job) for job in todo]), 1):
-            rows += future.result()
-            write_table(rows, out)
-            print(f"{done} of {len(todo)}", flush=True)
-    return rows
+def seed_of(name: str) -> str:
+    """Return the seed that ends an agent's name."""
+    return name.rsplit("-s", 1)[1]
 
 
-def lines_of(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[str]:
-    """Return one line of a table for each combination of the keys, in the order that they first appear."""
-    lines = [
-        "| " + " | ".join((*keys, "cells", "own", "crossed: mean", "median", "worst", "upper ends ≥ 90 %")) + " |",
-        "|---" * (len(keys) + 6) + "|",
+def preset_of(name: str) -> str:
+    """Return the preset that begins an agent's name."""
+    return name.rsplit("-", 2)[0]
+
+
+def ends_of(preset: str, looks: int = len(LOOKS)) -> list[str]:
+    """Return look and seed of a preset's agents, as their names end."""
+    return [f"{look}-s{seed}" for look in LOOKS[: looks if preset in PRESETS else 2] for seed in SEEDS]
+
+
+def found_anchors(folder: str, name: str, way: Way) -> int:
+    """Return how many anchors there are: a small world shows fewer views than are asked for."""
+    return len(anchors_of(folder, name, way.asked)) if way.asked else 0
+
+
+def jobs_of(part: str, folder: Path, looks: int) -> Iterator[Job]:
+    """Yield what a part of the evidence takes."""
+    for preset in reversed(PRESETS) if part == "sweep" else (*PRESETS, *OTHERS):
+        names = list(native_names(folder, preset, SWEEP_AGENTS if part == "sweep" else ends_of(preset, looks)))
+        seen = set()
+        for way in WAYS if part == "sweep" else CROSS:
+            if not names or (key := way._replace(asked=found_anchors(str(folder), names[0], way))) in seen:
+                continue  # the same anchors again
+            seen.add(key)
+            if way in FEWER:
+                names = [name for name in names if name.removeprefix(f"{preset}-") in SWEEP_AGENTS]
+            crossed = [(x, y) for x, y in itertools.permutations(names, 2) if seed_of(x) != seed_of(y)]
+            alone = [(name, name) for name in names if way.method == "relative"]
+            yield str(folder), (*alone, *crossed), way
+
+
+def measure(part: str, folder: Path, looks: int, workers: int) -> None:
+    """Measure the cells that are not in the table yet; the table is written after each way of a preset."""
+    rows = stored(part)
+    known = {(row["encoder"], row["controller"], *(row[field] for field in Way._fields)) for row in rows}
+    jobs = [
+        (folder, tuple(pair for pair in pairs if (*pair, *way) not in known), way)
+        for folder, pairs, way in jobs_of(part, folder, looks)
     ]
-    for values in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
-        mine = [row for row in rows if tuple(row[key] for key in keys) == values]
-        own = np.array([row["recovery"] for row in mine if row["encoder"] == row["controller"]])
-        crossed = [row for row in mine if row["encoder"] != row["controller"]]
-        numbers = np.array([row["recovery"] for row in crossed])
-        reached = sum(row["high"] >= 90 for row in crossed)
-        lines.append(
-            f"| {' | '.join(map(str, values))} | {len(crossed)} | {own.mean():.1f} | {numbers.mean():.1f} | "
-            f"{np.median(numbers):.1f} | {numbers.min():.1f} | {reached} of {len(crossed)} |"
-        )
-    return lines
+    todo = [job for job in jobs if job[1]]
+    print(f"{len(todo)} jobs", flush=True)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, future in enumerate(as_completed([pool.submit(cells, job) for job in todo]), 1):
+            rows += future.result()
+            write_table(rows, RESULTS / f"relative-{part}")
+            print(f"{done} of {len(todo)}", flush=True)
+
+
+def stored(part: str) -> list[dict[str, Any]]:
+    """Return the rows that have been measured."""
+    path = RESULTS / f"relative-{part}.json"
+    rows: list[dict[str, Any]] = read_json(path) if path.is_file() else []  # type: ignore[assignment]
+    return rows
 
 
 def main() -> None:
-    """Measure what is missing and write the tables."""
+    """Measure what is missing and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("sweep", "cross"))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("part", choices=("sweep", "cross", "tables"))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--looks", type=int, default=len(LOOKS), help="of the cross, the first so many")
     parser.add_argument("--agents", type=Path, default=Path("agents"))
     options = parser.parse_args()
-    out = Path("docs/results") / f"relative-{options.part}"
-    folder, jobs = options.agents, []
-    for preset in PRESETS if options.part == "sweep" else (*PRESETS, *OTHERS):
-        looks = LOOKS if preset in PRESETS else LOOKS[:2]
-        ends = SWEEP_AGENTS if options.part == "sweep" else [f"{look}-s{seed}" for look in looks for seed in SEEDS]
-        names = [name for end in ends if fit_for_use(folder, name := f"{preset}-{end}")]
-        for way, name in itertools.product(WAYS if options.part == "sweep" else (DEFAULT,), names):
-            others = tuple(other for other in names if other.rsplit("-s", 1)[1] != name.rsplit("-s", 1)[1])
-            jobs.append((str(folder), name, others, way))
-    rows = measure_all(jobs, out, options.workers)
-    keys = ("preset", "similarity", "normalization", "shrinkage", "anchors")
-    rows.sort(key=lambda row: [str(row[key]) if key in keys[1:3] else row[key] for key in keys])
-    text = [
-        f"# Relativized agents, {'by projection' if options.part == 'sweep' else 'every crossing'}",
-        "",
-        f"`python benchmarks/relative_cross.py {options.part}`. Recovery in percent of the *absolute* native agent;",
-        "`own`: the relativized agent itself. 100 sampled episodes a cell, seeds differ on the two sides.",
-        "",
-        *lines_of(rows, keys),
-    ]
-    out.with_suffix(".md").write_text("\n".join(text) + "\n")
+    if options.part != "tables":
+        measure(options.part, options.agents, options.looks, options.workers)
+    if rows := stored("sweep"):
+        write_sweep(rows, RESULTS / "relative-sweep")
+    if rows := stored("cross"):
+        write_cross(rows, RESULTS / "relative-cross")
 
 
 if __name__ == "__main__":
