@@ -25,6 +25,15 @@ similarities are distilled under. `affine` is a translation fitted on the same a
 anchors where more are asked for: all the views that it shows. One thread of a shared two-core machine, torch 2.13.0.
 
 ![Recovery by number of anchors, shrinkage and projection](relative-sweep.png)"""
+SWEPT = """
+Whitened cosines cross best in both worlds, with a shrinkage of 0.01 to 0.05; much of it (1.0) makes them centred
+cosines, which cross as badly as standard-scaled ones. Distances and the product of three cross worse. 512 anchors
+of SimpleCrossing are enough: all 618 that random play finds bring no more. With fewer relativized agents lose
+less than an affine map on as many pairs there. The default (whitened cosines, 0.05, 512 anchors, noise 0.2) stays: no
+way is better than it by more than its interval.
+
+Similarities were standardized before the distillation (`standardize=True`); the rows of SimpleCrossing by cosines
+are from before they were centred too, which those that are whitened nearly are anyway."""
 CROSS = """# Relativized agents, every crossing
 
 `rlstitch grid configs/grids/evidence.yaml`, then `python benchmarks/relative_cross.py cross --looks 3`.
@@ -100,7 +109,7 @@ def line_of(rows: Sequence[Row]) -> str:
 def write_sweep(rows: list[Row], out: Path) -> None:
     """Write the page of the sweep and its drawing."""
     rows = [row for row in rows if row["recovery"] is not None]
-    lines = [SWEEP]
+    lines = [SWEEP, SWEPT]
     for preset in dict.fromkeys(row["preset"] for row in rows):
         lines += ["", f"## {preset}", "", *head()]
         mine = [row for row in rows if row["preset"] == preset]
