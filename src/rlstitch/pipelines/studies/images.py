@@ -33,15 +33,15 @@ _WHAT = "Fashion-MNIST (four IDX files, https://github.com/zalandoresearch/fashi
 
 @dataclass(frozen=True)
 class ImageStudyConfig:
-    """Everything that decides the outcome. `anchors` are training images; relative methods and translations use
-    the same ones, and heads for relative features are trained on all training images.
+    """Everything that decides the outcome. `epochs`: one number a make. `anchors` are training images; relative methods
+    and translations use the same ones, and heads for relative features are trained on all training images.
     """
 
     dataset: str
     seeds: tuple[int, ...]
     architectures: tuple[str, ...]
     train_images: int
-    epochs: int
+    epochs: tuple[int, ...]
     batch_size: int
     anchors: int
     head_epochs: int
@@ -54,9 +54,11 @@ def resolve(options: StudyOptions) -> Row:
     """The config as JSON: small and on digits where quick, else on Fashion-MNIST."""
     seeds = tuple(range(options.seeds or (2 if options.quick else 5)))
     if options.quick:
-        config = ImageStudyConfig("digits", seeds, ARCHITECTURES, 900, 5, 50, 200, 5, 32)
+        config = ImageStudyConfig("digits", seeds, ARCHITECTURES, 900, (5, 5, 5), 50, 200, 5, 32)
     else:
-        config = ImageStudyConfig("fashion-mnist", seeds, ARCHITECTURES, 10_000, 5, 128, 500, 5, 64, ALL_TRANSLATIONS)
+        config = ImageStudyConfig(
+            "fashion-mnist", seeds, ARCHITECTURES, 60_000, (6, 12, 4), 128, 500, 3, 64, ALL_TRANSLATIONS
+        )
     return asdict(config)
 
 
@@ -87,8 +89,8 @@ def _part(
     device: str,
 ) -> Part:
     model = train_classifier(
-        train, arch=arch, seed=seed, epochs=settings.epochs, latent_dim=settings.latent_dim,
-        batch_size=settings.batch_size, device=device,
+        train, arch=arch, seed=seed, epochs=dict(zip(settings.architectures, settings.epochs, strict=True))[arch],
+        latent_dim=settings.latent_dim, batch_size=settings.batch_size, device=device,
     )  # fmt: skip
     known, unseen = (encode(model.encoder, images, name=model.name, device=device) for images in (train, test))
 

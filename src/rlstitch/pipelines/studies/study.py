@@ -73,7 +73,7 @@ STUDIES: dict[str, Study] = {
             "images-classification",
             "encoders of three makes (cnn, mlp, vit) drive heads of one another, by every way of joining them",
             "Fashion-MNIST; with --quick scikit-learn's digits, nothing to get",
-            "quick: under 15 seconds; in full: some six minutes, as 15 networks are trained",
+            "quick: under 15 seconds; in full: some 25 minutes of one core, as 15 networks are trained",
             "rlstitch.pipelines.studies.images",
         ),
         Study(
