@@ -75,8 +75,8 @@ def relativize_agent(
         steps, batch_size, learning_rate, seed: of the distillation (Adam).
         noise: standard deviation of the noise that the similarities are distilled under, in units of their own: the
             controller will be driven by other encoders, whose similarities differ a little.
-        standardize: distil from similarities about their mean, in units of their deviation: in a third of the steps,
-            but a controller of cosines then bears other encoders a little worse. None: for all but cosines alone.
+        standardize: distil from similarities about their mean, in units of their deviation: in fewer steps, but
+            a controller of cosines then bears other encoders a little worse. None: for all but cosines alone.
         judge: distil a second controller too, for agreement and KL (NaN without it, in half the time and from other
             random draws).
         name: of the new agent; the agent's name with `-relativized` where it is not given.
