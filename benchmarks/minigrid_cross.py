@@ -45,6 +45,7 @@ PRESETS = {
     "doorkey": LOOKS,
     "simplecrossing": LOOKS,
     "lavagap": LOOKS[:2],
+    "lavagap-s7": LOOKS[:2],
     "doorkey-6x6": LOOKS[:2],
     "empty-random-6x6": LOOKS[:2],
     "unlock": LOOKS[:2],

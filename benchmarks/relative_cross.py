@@ -65,6 +65,8 @@ class Way(NamedTuple):
     noise: float = 0.0
     """That the similarities are distilled under."""
     greedy: bool = False
+    driven: bool = False
+    """Whether two agents drive where anchors are found; where they do not, it is random play alone."""
 
 
 def relative(

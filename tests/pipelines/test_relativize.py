@@ -48,6 +48,20 @@ def test_a_stored_anchor_set_is_found_by_its_beginning(two, quick):
     assert again.anchor_set == made.anchor_set
 
 
+def test_drivers_find_anchors_that_are_everybodys(two, quick):
+    by_chance = relativize("red", anchors=200, episodes=2, save=False).anchor_set
+    made = [relativize(name, anchors=200, drivers=["red", "green"], episodes=2, save=False) for name in ("red", "green")]
+    one, other = (outcome.anchor_set for outcome in made)
+    assert one == other
+    assert one != by_chance
+
+
+def test_drivers_of_stored_anchors_are_refused(two, quick):
+    made = relativize("red", anchors=12, episodes=2)
+    with pytest.raises(InvalidInputError, match="drivers: expected none where a stored anchor set is named, found 1"):
+        relativize("green", anchors=made.anchor_set.identity, drivers=["red"], episodes=2, save=False)
+
+
 def test_what_was_relativized_is_not_relativized_again(two, quick):
     relativize("red", anchors=12, episodes=2)
     with pytest.raises(IncompatibleError, match="'red-relativized' is relative already, to anchor set"):
@@ -95,7 +109,8 @@ def test_anchors_that_cannot_be_used(anchors, error, message, two, quick, workpl
 
 
 def test_the_command_prints_it(two, quick, capsys: pytest.CaptureFixture[str]):
-    assert main(["relativize", "red", "--anchors", "16", "--episodes", "2", "--name", "told"]) == 0
+    drivers = ["--drivers", "red, green"]
+    assert main(["relativize", "red", "--anchors", "16", *drivers, "--episodes", "2", "--name", "told"]) == 0
     assert "agents/told" in capsys.readouterr().out
 
 

@@ -36,10 +36,11 @@ def test_its_encoder_is_the_old_one_and_similarities_to_the_anchors(red, images)
     assert (made.card.name, made.card.method, made.controller.latent_dim) == ("relative", "relativized", 24)
     assert made.card.anchors is not None
     assert (made.card.anchors.identity, made.card.anchors.count) == (IDENTITY, 24)
-    # Cosines after centring by the anchors' mean, worked out in NumPy.
+    # Gaussian kernels of the cosines after centring by the anchors' mean, worked out in NumPy.
     latents, anchors = red.encode(images).double().numpy(), red.encode(images[:24]).double().numpy()
     x, a = latents - anchors.mean(0), anchors - anchors.mean(0)
-    expected = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (a / np.linalg.norm(a, axis=1, keepdims=True)).T
+    cosines = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (a / np.linalg.norm(a, axis=1, keepdims=True)).T
+    expected = np.exp((cosines - 1) / 0.55**2)
     np.testing.assert_allclose(made.encode(images).numpy(), expected, atol=1e-4)
 
 
@@ -49,7 +50,7 @@ def test_rotating_the_latent_space_changes_nothing(red, images):
     assert not torch.allclose(turned.encode(images), red.encode(images), atol=0.1)
     relative = [features(agent, images, normalization="center") for agent in (red, turned)]
     torch.testing.assert_close(*relative, atol=1e-4, rtol=0)
-    # A map that is no rotation is seen by plain cosines.
+    # A map that is no rotation is seen.
     mixed = features(moved(red, mixing(WIDTH)), images, normalization="center")
     assert float((mixed - relative[0]).abs().max()) > 0.05
 

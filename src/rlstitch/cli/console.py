@@ -1,8 +1,13 @@
-"""Where the commands write: results to standard output, complaints to standard error."""
+"""What the commands share: lists in one argument; results to standard output, complaints to standard error."""
 
 from __future__ import annotations
 
 import sys
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names of a comma-separated list; none of an empty one."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def say(result: object) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from rlstitch.cli.console import complain, say
+from rlstitch.cli.console import complain, say, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +57,16 @@ class Matrix:
         line = ProgressLine()
         result = run_matrix(
             self.agents,
-            methods=_names(self.methods),
+            methods=split_names(self.methods),
             episodes=self.episodes,
             pairs=self.pairs,
             seed=self.seed,
             deterministic=self.greedy,
             workers=self.workers,
             same_seed=self.same_seed,
-            without=_names(self.without),
+            without=split_names(self.without),
             derived=self.derived,
-            worlds=_names(self.worlds),
+            worlds=split_names(self.worlds),
             out=self.out,
             ray=self.ray,
             resources=resources,
@@ -80,7 +80,3 @@ class Matrix:
             complain("interrupted; the same command goes on")
             return 130
         return 1 if result.failed else 0
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

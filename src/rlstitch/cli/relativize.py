@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import say, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,9 @@ class Relativize:
     """Name or folder of the agent."""
     anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "512"
     """An anchor set (identity or folder), or how many anchors to choose."""
-    similarity: Annotated[str, arg(metavar="NAME")] = "cosine"
+    drivers: Annotated[str, arg(metavar="AGENT,...")] = ""
+    """Who plays, beside random actions, where anchors are chosen; name the same ones for both agents of a stitch."""
+    similarity: Annotated[str, arg(metavar="NAME")] = "gaussian"
     """Of latents and anchors; several are joined by +, as in cosine+euclidean."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes of the evaluations before and after."""
@@ -38,6 +40,7 @@ class Relativize:
         result = relativize(
             self.agent,
             anchors=self.anchors,
+            drivers=split_names(self.drivers),
             similarity=self.similarity,
             episodes=self.episodes,
             seed=self.seed,

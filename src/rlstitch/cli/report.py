@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import say, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Report:
             report_matrix(
                 self.folder,
                 latents=self.latents,
-                cells=[name.strip() for name in self.cells.split(",") if name.strip()],
+                cells=split_names(self.cells),
                 films=self.films,
                 tensorboard=self.tensorboard,
             )

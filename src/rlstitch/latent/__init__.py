@@ -30,6 +30,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "project_cosine",
         "project_dot",
         "project_euclidean",
+        "project_gaussian",
         "project_l1",
         "project_linf",
         "project_lp",

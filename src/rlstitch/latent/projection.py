@@ -1,9 +1,9 @@
 """Relative projections: samples (n, d) described by their relation to anchors (k, d), as coordinates (n, k).
 
 Moschella et al., "Relative representations enable zero-shot latent space communication", arXiv:2209.15430, equation
-1, and the other relations of "From Bricks to Bridges", arXiv:2310.01211. Cosine, angular and dot grow with likeness;
-the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated. All but geodesic can
-be differentiated in x and in the anchors.
+1, and the other relations of "From Bricks to Bridges", arXiv:2310.01211. Cosine, angular, gaussian and dot grow with
+likeness; the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated. All but
+geodesic can be differentiated in x and in the anchors.
 
 `projector(anchors, ...)` does the anchors' part of the work once and returns the function of x.
 """
@@ -91,6 +91,20 @@ def project_angular(x: A, anchors: Array) -> A:
         tensor([[1.0000, 0.5000, 0.0000]])
     """
     return project(x, anchors, "angular")
+
+
+def project_gaussian(x: A, anchors: Array, *, width: float = 0.55) -> A:
+    """exp(-|x/|x| - a/|a||^2 / (2 width^2)), in (0, 1]: a Gaussian kernel between directions, exp((cos - 1) / width^2).
+
+    Sees what the cosine sees, but far anchors count for little and differ little between encoders, while what is near
+    stands out. A zero vector has cosine 0 with everything. As `width` grows, it becomes a cosine, shifted and scaled.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0, 8.0], [0.0, 2.0], [-3.0, -4.0]])
+        >>> project_gaussian(x, anchors).round(decimals=4)
+        tensor([[1.0000, 0.5163, 0.0013]])
+    """
+    return project(x, anchors, "gaussian", width=width)
 
 
 def project_euclidean(x: A, anchors: Array, *, exact: bool = False) -> A:
@@ -250,6 +264,12 @@ def _bind_angular(anchors: torch.Tensor) -> Relation:
     return relation
 
 
+def _bind_gaussian(anchors: torch.Tensor, *, width: float = 0.55) -> Relation:
+    require_positive(width, "width")
+    cosine = _bind_cosine(anchors)
+    return lambda x: torch.exp((cosine(x) - 1) / width**2)
+
+
 def _bind_dot(anchors: torch.Tensor) -> Relation:
     return lambda x: product(x, anchors.T)
 
@@ -294,6 +314,7 @@ def _bind_mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shr
 _RELATIONS: dict[str, Callable[..., Relation]] = {
     "cosine": _bind_cosine,
     "angular": _bind_angular,
+    "gaussian": _bind_gaussian,
     "dot": _bind_dot,
     "euclidean": _bind_euclidean,
     "l1": lambda anchors: _bind_minkowski(anchors, 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.envs import drawn_from_tiles
-from rlstitch.errors import IncompatibleError
+from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.pipelines.cells import Measure
 from rlstitch.pipelines.runs import ANCHORS, command_line, new_agent_folder, torch_threads
 from rlstitch.pipelines.train import default_anchor_set
@@ -54,7 +55,8 @@ def relativize(
     agent: str | Path | Agent,
     *,
     anchors: str | int = ANCHOR_COUNT,
-    similarity: str = "cosine",
+    drivers: Sequence[str | Path | Agent] = (),
+    similarity: str = "gaussian",
     episodes: int = 100,
     seed: int = 0,
     name: str | None = None,
@@ -70,6 +72,8 @@ def relativize(
             projection and controller are replaced.
         anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
             identity, its beginning, or the folder of a stored anchor set.
+        drivers: who plays, beside random actions, where the anchors are found: agents meet what random play does not.
+            The same drivers in the same order give the same set, for every agent.
         similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`.
         episodes: of the evaluations before and after.
         seed: of the states, the distillation and the episodes.
@@ -79,11 +83,13 @@ def relativize(
 
     Raises:
         UnknownNameError: for an unknown agent, anchor set or similarity.
-        IncompatibleError: where the agent was relativized already, or the anchors belong to another environment.
-        InvalidInputError: where an agent of that name is there already, or there are too few anchors.
+        IncompatibleError: where the agent was relativized already, the anchors belong to another environment, or a
+            driver cannot play in it.
+        InvalidInputError: where an agent of that name is there already, there are too few anchors, or drivers for a
+            stored anchor set.
     """
     source = agent if isinstance(agent, Agent) else load_agent(agent)
-    anchor_set = _anchor_set(source, anchors)
+    anchor_set = _anchor_set(source, anchors, drivers)
     title = name or f"{source.card.name}-relativized"
     folder = new_agent_folder(title, force=force) if save else None
     world = source.card.world
@@ -108,10 +114,13 @@ def relativize(
     return outcome
 
 
-def _anchor_set(agent: Agent, anchors: str | int) -> AnchorSet:
+def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path | Agent]) -> AnchorSet:
     world = agent.card.world.to_world()
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
-        return default_anchor_set(world, int(anchors))
+        players = [driver if isinstance(driver, Agent) else load_agent(driver) for driver in drivers]
+        return default_anchor_set(world, int(anchors), drivers=players)
+    if drivers:
+        raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")
     found = load_anchor_set(anchors)
     other_view = found.view != world.view and drawn_from_tiles(world.environment)
     if found.environment != world.environment or other_view:

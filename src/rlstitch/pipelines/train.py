@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,24 +184,28 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     return card, anchor_set
 
 
-def default_anchor_set(world: World, count: int, selection: str = "farthest") -> AnchorSet:
+def default_anchor_set(
+    world: World, count: int, selection: str = "farthest", drivers: Sequence[Agent] = ()
+) -> AnchorSet:
     """Return the anchor set of an environment, the same for every look, seed and agent.
 
     Of a MiniGrid these are symbolic views; of any other environment, frames of recorded episodes. Where the environment
-    shows fewer distinct ones than `count`, the set has those that there are.
+    shows fewer distinct ones than `count`, the set has those that there are. It is random play that finds them, and
+    beside it the `drivers`, each in its own look: with them it is a set of these drivers, in this order.
 
     Raises:
         InvalidInputError: where the environment is no MiniGrid and not deterministic.
+        IncompatibleError: where a driver has another view, or no action in common with the environment.
     """
     if not drawn_from_tiles(world.environment):
         # View and tile size mean nothing here, so they must not tell two sets apart.
         plain = World(
             world.environment, backend=world.backend, actions=world.actions, action_repeat=world.action_repeat
         )
-        recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED)
+        recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
-    collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED)
+    collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED, agents=drivers)
     return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
 
 

@@ -115,14 +115,15 @@ def _play_turn(
     return player.play(seed, choose)[0]
 
 
-def collect_frames(world: World, count: int, *, seed: int = 0) -> Recording:
-    """Record episodes of held and of random actions until they have `count` frames, distinct or not."""
+def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[Agent] = ()) -> Recording:
+    """Record episodes until they have `count` frames, distinct or not; who plays: see `collect_recording`."""
     from rlstitch.envs.replay import Recording
 
     check_counts(count=count)
     episodes: list[Episode] = []
     while sum(len(episode.actions) + 1 for episode in episodes) < count:
-        episodes += collect_recording(world, episodes=2 * ROUND, seed=seed, first=len(episodes)).episodes
+        first = len(episodes)
+        episodes += collect_recording(world, episodes=2 * ROUND, seed=seed, first=first, agents=agents).episodes
     return Recording(world, tuple(episodes))
 
 

@@ -52,7 +52,7 @@ def relativize_agent(
     states: NDArray[np.uint8],
     *,
     anchor_set: str,
-    similarity: str = "cosine",
+    similarity: str = "gaussian",
     normalization: str = "whiten",
     shrinkage: float = 0.05,
     steps: int = 3000,
