@@ -3,10 +3,10 @@
     python benchmarks/car_racing_cross.py [--methods naive,affine,task_matched] [--pairs 4096] [--episodes 100]
 
 All agents drive for the pairs, beside random actions; both looks see every state: one rollout serves every cell. Each
-map is fitted on the pairs and judged on 512 more; `relative` makes both agents relative to 2,048 of these states. Cells
-are played as sampled episodes on the same tracks as the controller's own agent (100 %) and random play (0 %). What is
-in `--out` is not played again. Prints a table, and writes docs/results/car-racing-matched.csv. Run it where `agents/`
-has the agents; needs `pip install "rlstitch[fast]"`.
+map is fitted on the pairs and judged on 512 more; `relative` makes both agents relative to the same states, and distils
+on what each meets in its own world. Cells are played as sampled episodes on the same tracks as the controller's own
+agent (100 %) and random play (0 %). What is in `--out` is not played again. Prints a table, and writes
+docs/results/car-racing-matched.csv. Run it where `agents/` has the agents; needs `pip install "rlstitch[fast]"`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from rlstitch.rollouts.evaluation import play_in_world
 from rlstitch.rollouts.recordings import Images, collect_paired_images
 from rlstitch.rollouts.statistics import recovery, summarize
 from rlstitch.stitching.pairs import LatentPairs
-from rlstitch.stitching.relativize import relativize_agent
+from rlstitch.stitching.relativize import relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import write_json, write_table
 
 GREEN, RED = ("carracing-green-s1", "carracing-green-s3"), ("carracing-red-s2", "carracing-red-s4")
 WORLD = World("CarRacing-v3", backend="envpool", actions="discrete", action_repeat=4, frame_stack=2, crop=84, size=48)
-HELD, ANCHORS = 512, 2048
+HELD = 512
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,15 @@ class Cells:
         return {name: torch.from_numpy(found) for name, found in load_file(path).items()}
 
     def part(self, name: str, method: str) -> Agent:
-        """An agent; for `relative` one relative to the first `ANCHORS` states, its controller distilled on them all."""
+        """An agent; for `relative` one relative to the states of the pairs."""
         if method != "relative":
             return self.agents[name]
         if name not in self.made:
             images = self.images()
-            seen, same = images[_look(name)], hashlib.sha256(images["green"][:ANCHORS].tobytes()).hexdigest()
-            found = relativize_agent(self.agents[name], seen[:ANCHORS], seen, anchor_set=same, name=name, judge=False)
-            self.made[name] = found.agent
+            seen, same = images[_look(name)][:-HELD], hashlib.sha256(images["green"][:-HELD].tobytes()).hexdigest()
+            agent = self.agents[name]
+            states = visited_states(agent)
+            self.made[name] = relativize_agent(agent, seen, states, anchor_set=same, name=name, judge=False).agent
         return self.made[name]
 
     def known(self, encoder: Agent, controller: Agent) -> LatentPairs:

@@ -2,22 +2,22 @@
 
     rlstitch grid configs/grids/evidence.yaml                # the native agents
     python benchmarks/relative_cross.py sweep [--workers 2] [--agents agents]
-    python benchmarks/relative_cross.py cross [--workers 2] [--agents agents]
+    python benchmarks/relative_cross.py cross [--workers 2] [--agents agents] [--presets ...]
     python benchmarks/relative_cross.py tables               # pages and drawing from the stored rows
 
 `sweep`: three agents of three looks and seeds a preset, each way of projecting, 1,000 steps of distillation from
-standardized similarities, sampled actions. `cross`: the default way, every agent that passes the gate; the agents of
-the sweep greedily too. Only agents whose seeds differ are crossed. Beside it on the same cells an affine translation
-fitted on the anchors, which are pairs too; naive among the agents of the sweep. Recovery is against the *absolute*
-native agent whose controller was distilled. 100 episodes a cell. What is in docs/results/relative-sweep.json and
-relative-cross.json is kept.
+standardized similarities, sampled actions. `cross`: Gaussian kernels on all views that random play and two agents find,
+every agent that passes the gate; the agents of the sweep greedily too, and with 512 anchors of random play. Only agents
+whose seeds differ are crossed. Beside it on the same cells an affine translation fitted on the anchors, which are pairs
+too; naive among the agents of the sweep. Recovery is against the *absolute* native agent whose controller was
+distilled. 100 episodes a cell. What is in docs/results/relative-sweep.json and relative-cross.json is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache, lru_cache
 from multiprocessing import get_context
@@ -44,10 +44,11 @@ from rlstitch.stitching.stitch import check_relative, check_widths
 from rlstitch.storage import read_json, write_table
 
 PRESETS = ("doorkey", "simplecrossing")
-OTHERS = ("lavagap", "doorkey-6x6", "empty-random-6x6", "unlock")
+OTHERS = ("lavagap", "lavagap-s7", "doorkey-6x6", "empty-random-6x6", "unlock")
 LOOKS = ("red", "green", "blue", "yellow", "standard")
 SEEDS, GATE = (1, 2, 3), 0.95
 SWEEP_AGENTS, SWEEP_STEPS = ("red-s1", "green-s2", "blue-s3"), 1000
+DRIVERS, ALL = ("red-s1", "green-s2"), 4096
 RESULTS = Path("docs/results")
 
 
@@ -76,9 +77,11 @@ def relative(
     asked: int = 512,
     noise: float = 0.2,
     steps: int = SWEEP_STEPS,
+    *,
+    driven: bool = False,
 ) -> Way:
-    """Return a relative way; as `rlstitch relativize` projects where nothing is said."""
-    return Way("relative", similarity, normalization, shrinkage, asked, steps, noise)
+    """Return a relative way, by whitened cosines on anchors of random play where nothing is said."""
+    return Way("relative", similarity, normalization, shrinkage, asked, steps, noise, driven=driven)
 
 
 WAYS = (
@@ -90,9 +93,13 @@ WAYS = (
     relative("mahalanobis", "identity", 0.0),
     relative("cosine+euclidean+l1"),
     *(relative(noise=noise) for noise in (0.0, 0.5)),
+    *(relative("gaussian", asked=count) for count in (512, 1024, 128, 32)),
+    *(relative(similarity, asked=ALL, driven=True) for similarity in ("cosine", "gaussian")),
+    Way("affine", asked=ALL, driven=True),
 )
-DEFAULT = relative(steps=3000)
-CROSS = (DEFAULT, Way("affine", asked=512), DEFAULT._replace(greedy=True), Way("naive"))
+BEST = relative("gaussian", asked=ALL, steps=3000, driven=True)
+COMMAND = relative("gaussian", steps=3000)  # what `rlstitch relativize` does where nothing is said
+CROSS = (BEST, Way("affine", asked=ALL, driven=True), COMMAND, BEST._replace(greedy=True), Way("naive"))
 FEWER = CROSS[2:]  # among the agents of the sweep alone
 Job = tuple[str, tuple[tuple[str, str], ...], Way]
 
@@ -124,15 +131,16 @@ def states_of(folder: str, name: str) -> npt.NDArray[np.uint8]:
 
 
 @cache
-def anchors_of(folder: str, name: str, count: int) -> AnchorSet:
+def anchors_of(folder: str, name: str, count: int, *, driven: bool) -> AnchorSet:
     """Return the default anchor set of an agent's world, once a process."""
-    return default_anchor_set(loaded(folder, name).card.world.to_world(), count)
+    drivers = [loaded(folder, f"{preset_of(name)}-{end}") for end in DRIVERS] if driven else []
+    return default_anchor_set(loaded(folder, name).card.world.to_world(), count, drivers=drivers)
 
 
 @cache
 def relativized(folder: str, name: str, way: Way) -> Agent:
     """Relativize an agent, once a process."""
-    agent, anchors = loaded(folder, name), anchors_of(folder, name, way.asked)
+    agent, anchors = loaded(folder, name), anchors_of(folder, name, way.asked, driven=way.driven)
     return relativize_agent(
         agent,
         anchors.render_in(agent.card.world.to_world()),
@@ -160,7 +168,7 @@ def joined(folder: str, encoder_name: str, policy_name: str, way: Way) -> Agent:
     if way.method == "naive":
         check_widths(encoder, policy)
         return Agent(encoder.encoder, policy.controller, policy.card)
-    anchors = anchors_of(folder, policy_name, way.asked)
+    anchors = anchors_of(folder, policy_name, way.asked, driven=way.driven)
     x, y = (agent.encode(anchors.render_in(agent.card.world.to_world())) for agent in (encoder, policy))
     return Agent(TranslatedEncoder(encoder.encoder, fit_affine(x, y)), policy.controller, policy.card)
 
@@ -209,12 +217,12 @@ def ends_of(preset: str, looks: int = len(LOOKS)) -> list[str]:
 
 def found_anchors(folder: str, name: str, way: Way) -> int:
     """Return how many anchors there are: a small world shows fewer views than are asked for."""
-    return len(anchors_of(folder, name, way.asked)) if way.asked else 0
+    return len(anchors_of(folder, name, way.asked, driven=way.driven)) if way.asked else 0
 
 
-def jobs_of(part: str, folder: Path, looks: int) -> Iterator[Job]:
+def jobs_of(part: str, folder: Path, looks: int, presets: Sequence[str]) -> Iterator[Job]:
     """Yield what a part of the evidence takes."""
-    for preset in reversed(PRESETS) if part == "sweep" else (*PRESETS, *OTHERS):
+    for preset in (name for name in (PRESETS[::-1] if part == "sweep" else (*PRESETS, *OTHERS)) if name in presets):
         names = list(native_names(folder, preset, SWEEP_AGENTS if part == "sweep" else ends_of(preset, looks)))
         seen = set()
         for way in WAYS if part == "sweep" else CROSS:
@@ -228,13 +236,13 @@ def jobs_of(part: str, folder: Path, looks: int) -> Iterator[Job]:
             yield str(folder), (*alone, *crossed), way
 
 
-def measure(part: str, folder: Path, looks: int, workers: int) -> None:
+def measure(part: str, folder: Path, looks: int, presets: Sequence[str], workers: int) -> None:
     """Measure the cells that are not in the table yet; the table is written after each way of a preset."""
     rows = stored(part)
     known = {(row["encoder"], row["controller"], *(row[field] for field in Way._fields)) for row in rows}
     jobs = [
         (folder, tuple(pair for pair in pairs if (*pair, *way) not in known), way)
-        for folder, pairs, way in jobs_of(part, folder, looks)
+        for folder, pairs, way in jobs_of(part, folder, looks, presets)
     ]
     todo = [job for job in jobs if job[1]]
     print(f"{len(todo)} jobs", flush=True)
@@ -249,7 +257,7 @@ def stored(part: str) -> list[dict[str, Any]]:
     """Return the rows that have been measured."""
     path = RESULTS / f"relative-{part}.json"
     rows: list[dict[str, Any]] = read_json(path) if path.is_file() else []  # type: ignore[assignment]
-    return rows
+    return [{"driven": False, **row} for row in rows]
 
 
 def main() -> None:
@@ -259,9 +267,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--looks", type=int, default=len(LOOKS), help="of the cross, the first so many")
     parser.add_argument("--agents", type=Path, default=Path("agents"))
+    parser.add_argument("--presets", nargs="+", choices=(*PRESETS, *OTHERS), default=(*PRESETS, *OTHERS))
     options = parser.parse_args()
     if options.part != "tables":
-        measure(options.part, options.agents, options.looks, options.workers)
+        measure(options.part, options.agents, options.looks, options.presets, options.workers)
     if rows := stored("sweep"):
         write_sweep(rows, RESULTS / "relative-sweep")
     if rows := stored("cross"):
