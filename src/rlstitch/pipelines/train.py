@@ -205,7 +205,8 @@ def default_anchor_set(
         recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
-    collection = collect_views(plain, count=max(512, 4 * count), seed=ANCHOR_SEED, agents=drivers)
+    steps = max(20_000, 20 * count)
+    collection = collect_views(plain, count=max(512, 4 * count), max_steps=steps, seed=ANCHOR_SEED, agents=drivers)
     return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
 
 
