@@ -93,12 +93,13 @@ WAYS = (
     relative("mahalanobis", "identity", 0.0),
     relative("cosine+euclidean+l1"),
     *(relative(noise=noise) for noise in (0.0, 0.5)),
-    *(relative("gaussian", asked=count) for count in (512, 1024, 128, 32)),
-    *(relative(similarity, asked=ALL, driven=True) for similarity in ("cosine", "gaussian")),
+    *(relative("gaussian", asked=count, noise=0.3) for count in (512, 1024, 128, 32)),
+    relative("gaussian"),
+    *(relative(similarity, asked=ALL, noise=0.3, driven=True) for similarity in ("cosine", "gaussian")),
     Way("affine", asked=ALL, driven=True),
 )
-BEST = relative("gaussian", asked=ALL, steps=3000, driven=True)
-COMMAND = relative("gaussian", steps=3000)  # what `rlstitch relativize` does where nothing is said
+BEST = relative("gaussian", asked=ALL, noise=0.3, steps=3000, driven=True)
+COMMAND = relative("gaussian", noise=0.3, steps=3000)  # what `rlstitch relativize` does where nothing is said
 CROSS = (BEST, Way("affine", asked=ALL, driven=True), COMMAND, BEST._replace(greedy=True), Way("naive"))
 FEWER = CROSS[2:]  # among the agents of the sweep alone
 Job = tuple[str, tuple[tuple[str, str], ...], Way]

@@ -90,7 +90,7 @@ def naive_cosine(x: np.ndarray, a: np.ndarray) -> float:
 NAIVE: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "cosine": naive_cosine,
     "angular": lambda x, a: 1 - np.arccos(np.clip(naive_cosine(x, a), -1, 1)) / np.pi,
-    "gaussian": lambda x, a: np.exp(-((x / np.linalg.norm(x) - a / np.linalg.norm(a)) ** 2).sum() / (2 * 0.55**2)),
+    "gaussian": lambda x, a: np.exp(-((x / np.linalg.norm(x) - a / np.linalg.norm(a)) ** 2).sum() / (2 * 0.5**2)),
     "dot": lambda x, a: sum(p * q for p, q in zip(x, a, strict=True)),
     "euclidean": lambda x, a: sum((p - q) ** 2 for p, q in zip(x, a, strict=True)) ** 0.5,
     "l1": lambda x, a: sum(abs(p - q) for p, q in zip(x, a, strict=True)),
@@ -136,7 +136,7 @@ def test_golden_values() -> None:
     golden = {
         "cosine": [[1, 0], [-0.6, 0.8]],
         "angular": [[1, 0.5], [0.2951672, 0.7951672]],
-        "gaussian": [[1, 0.0366704], [0.0050455, 0.5162537]],
+        "gaussian": [[1, 0.0183156], [0.0016616, 0.4493290]],
         "dot": [[2, 0], [-6, 4]],
         "euclidean": [[1, 2**0.5], [41**0.5, 18**0.5]],
         "l1": [[1, 2], [9, 6]],

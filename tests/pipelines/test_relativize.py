@@ -50,7 +50,9 @@ def test_a_stored_anchor_set_is_found_by_its_beginning(two, quick):
 
 def test_drivers_find_anchors_that_are_everybodys(two, quick):
     by_chance = relativize("red", anchors=200, episodes=2, save=False).anchor_set
-    made = [relativize(name, anchors=200, drivers=["red", "green"], episodes=2, save=False) for name in ("red", "green")]
+    made = [
+        relativize(name, anchors=200, drivers=["red", "green"], episodes=2, save=False) for name in ("red", "green")
+    ]
     one, other = (outcome.anchor_set for outcome in made)
     assert one == other
     assert one != by_chance

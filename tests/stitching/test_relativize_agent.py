@@ -40,7 +40,7 @@ def test_its_encoder_is_the_old_one_and_similarities_to_the_anchors(red, images)
     latents, anchors = red.encode(images).double().numpy(), red.encode(images[:24]).double().numpy()
     x, a = latents - anchors.mean(0), anchors - anchors.mean(0)
     cosines = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (a / np.linalg.norm(a, axis=1, keepdims=True)).T
-    expected = np.exp((cosines - 1) / 0.55**2)
+    expected = np.exp((cosines - 1) / 0.5**2)
     np.testing.assert_allclose(made.encode(images).numpy(), expected, atol=1e-4)
 
 
@@ -147,9 +147,9 @@ def test_a_view_that_is_met_once_is_learned_too(red, images):
 
 def test_what_is_reported_comes_from_views_that_were_not_distilled_on(red, images):
     """Many steps on few views fit those by heart; the report must not be taken from them."""
-    made = relativize_agent(
-        red, images[:8], np.repeat(images, 9, axis=0), anchor_set=IDENTITY, steps=500, learning_rate=0.01, noise=0.0
-    )
+    options = {"anchor_set": IDENTITY, "similarity": "cosine", "steps": 500, "learning_rate": 0.01, "noise": 0.0}
+    made = relativize_agent(red, images[:8], np.repeat(images, 9, axis=0), **options)
+    assert made.judged_views == 8
     assert made.kl > 2 * _change(made.agent, red, images)
 
 
@@ -177,13 +177,24 @@ def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similar
     with torch.random.fork_rng():
         torch.manual_seed(0)
         agent = Agent(red.encoder, build_controller(spec), red.card)
-    options = {**QUICK, "steps": 400, "learning_rate": 0.01, "noise": 0.0, "similarity": similarity}
+    options = {**QUICK, "steps": 800, "learning_rate": 0.01, "noise": 0.0, "similarity": similarity}
     made = relativize_agent(agent, images[:24], images, judge=False, **options).agent
     (logits, values), (new_logits, new_values) = (one.controller(one.encode(images)) for one in (agent, made))
     assert (logits.softmax(1) - new_logits.softmax(1)).std() < 0.5 * logits.softmax(1).std()
     assert (values - new_values).std() < 0.5 * values.std()
 
 
+def test_anchors_are_not_what_it_is_judged_on(red, images):
+    made = relativize_agent(red, images, images, **QUICK)
+    assert (made.judged_views, np.isnan(made.kl)) == (0, True)
+
+
 def test_one_view_alone_is_refused(red, images):
     with pytest.raises(InvalidInputError, match="2 or more distinct views to distil on, found 1"):
-        relativize_agent(red, images[:24], np.repeat(images[:1], 30, axis=0), **QUICK)
+        relativize_agent(red, *(np.repeat(images[:1], count, axis=0) for count in (24, 30)), **QUICK)
+
+
+def test_anchors_are_distilled_on_too(red, images):
+    """Another encoder leads to views that the agent never meets: of these its controller knows the anchors."""
+    made = relativize_agent(red, images, images[:20], **QUICK)
+    assert made.distinct_views == len(images)

@@ -93,7 +93,7 @@ def project_angular(x: A, anchors: Array) -> A:
     return project(x, anchors, "angular")
 
 
-def project_gaussian(x: A, anchors: Array, *, width: float = 0.55) -> A:
+def project_gaussian(x: A, anchors: Array, *, width: float = 0.5) -> A:
     """exp(-|x/|x| - a/|a||^2 / (2 width^2)), in (0, 1]: a Gaussian kernel between directions, exp((cos - 1) / width^2).
 
     Sees what the cosine sees, but far anchors count for little and differ little between encoders, while what is near
@@ -101,8 +101,8 @@ def project_gaussian(x: A, anchors: Array, *, width: float = 0.55) -> A:
 
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0, 8.0], [0.0, 2.0], [-3.0, -4.0]])
-        >>> project_gaussian(x, anchors).round(decimals=4)
-        tensor([[1.0000, 0.5163, 0.0013]])
+        >>> project_gaussian(x, anchors).round(decimals=3)
+        tensor([[1.0000, 0.4490, 0.0000]])
     """
     return project(x, anchors, "gaussian", width=width)
 
@@ -264,7 +264,7 @@ def _bind_angular(anchors: torch.Tensor) -> Relation:
     return relation
 
 
-def _bind_gaussian(anchors: torch.Tensor, *, width: float = 0.55) -> Relation:
+def _bind_gaussian(anchors: torch.Tensor, *, width: float = 0.5) -> Relation:
     require_positive(width, "width")
     cosine = _bind_cosine(anchors)
     return lambda x: torch.exp((cosine(x) - 1) / width**2)

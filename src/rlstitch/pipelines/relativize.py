@@ -39,10 +39,12 @@ class RelativizeOutcome:
 
     def __str__(self) -> str:
         before, after = self.before.summary().mean, self.after.summary().mean
+        made = self.relativized
+        kept = f"same action on {made.action_agreement:.1%} of views kept aside ({made.judged_views:,} of "
+        kept += f"{made.distinct_views:,} distinct ones), KL {made.kl:.4f}"
         lines = [
             f"anchors  {len(self.anchor_set)} of set {self.anchor_set.identity[:16]}",
-            f"kept     same action on {self.relativized.action_agreement:.1%} of views kept aside "
-            f"(a tenth of {self.relativized.distinct_views:,} distinct ones), KL {self.relativized.kl:.4f}",
+            f"kept     {kept if made.judged_views else 'not judged: every view is an anchor, and was distilled on'}",
             f"before   return {before.estimate:.3f} [{before.low:.3f}, {before.high:.3f}]",
             f"after    return {after.estimate:.3f} [{after.low:.3f}, {after.high:.3f}]",
         ]

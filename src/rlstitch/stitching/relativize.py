@@ -35,15 +35,16 @@ from rlstitch.stitching.diagnostics import action_change
 class Relativized:
     """A relativized agent, and how well its controller carries to views that it was not distilled on.
 
-    The controller is distilled on all views. Agreement and KL (nats) are those of a second one, distilled in the same
-    way without a tenth of the `distinct_views`, on that tenth: what the first will do on a view that is new to it. NaN
-    where nothing was judged.
+    The controller is distilled on all `distinct_views`. Agreement and KL (nats) are those of a second one, distilled in
+    the same way without the `judged_views` (a tenth of all, none of them an anchor), on these: what the first will do
+    on a view that is new to it. NaN where nothing was judged, as where every view is an anchor.
     """
 
     agent: Agent
     action_agreement: float
     kl: float
     distinct_views: int
+    judged_views: int
 
 
 def relativize_agent(
@@ -58,7 +59,7 @@ def relativize_agent(
     steps: int = 3000,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
-    noise: float = 0.2,
+    noise: float = 0.3,
     standardize: bool | None = None,
     seed: int = 0,
     judge: bool = True,
@@ -69,7 +70,8 @@ def relativize_agent(
     Args:
         agent: a trained agent; of one that was trained through a projection the encoder before it is kept.
         anchor_images: uint8 `(k, H, W, C)`, the anchor set under the agent's look.
-        states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world.
+        states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world. Anchors are distilled on too:
+            another encoder may lead to what the agent never meets.
         anchor_set: identity of the anchor set.
         similarity, normalization, shrinkage: of the relative projection; several similarities are joined by `+`.
         steps, batch_size, learning_rate, seed: of the distillation (Adam).
@@ -97,13 +99,13 @@ def relativize_agent(
     )
     draft = _draft(agent, base, anchor_images, spec, seed)
     generator = torch.Generator().manual_seed(seed)
-    rows, which = np.unique(identities(states), return_inverse=True)
+    seen = np.concatenate([states, anchor_images])
+    rows, which = np.unique(identities(seen), return_inverse=True)
     if len(rows) < 2:
         raise InvalidInputError("states: expected 2 or more distinct views to distil on, found 1")
-    views, visits = states[rows], torch.from_numpy(which)
+    views, visits = seen[rows], torch.from_numpy(which)
     features, latents = draft.encode(views), agent.encode(views)
-    aside = torch.zeros(len(views), dtype=torch.bool)
-    aside[torch.randperm(len(views), generator=generator)[: max(1, len(views) // 10)]] = True
+    aside = _set_aside(len(views), which[len(states) :], generator)
     trial, agreement, kl = copy.deepcopy(draft.controller), math.nan, math.nan
     teach = partial(
         _distil,
@@ -117,12 +119,20 @@ def relativize_agent(
         standardize=similarity != "cosine" if standardize is None else standardize,
         generator=generator,
     )
-    if judge:
+    if judge and aside.any():
         teach(trial, visits=visits[~aside[visits]])
         agreement, kl = _compare(agent.controller, trial, latents[aside], features[aside])
     teach(draft.controller, visits=visits)
     draft.card = _card(draft, name or f"{agent.card.name}-relativized", spec)
-    return Relativized(draft, agreement, kl, len(views))
+    return Relativized(draft, agreement, kl, len(views), int(aside.sum()) if judge else 0)
+
+
+def _set_aside(views: int, anchors: NDArray[np.intp], generator: torch.Generator) -> Tensor:
+    """Mark a tenth of the views, none of them an anchor, and at most half of those that are none."""
+    aside = torch.zeros(views, dtype=torch.bool)
+    others = torch.from_numpy(np.setdiff1d(np.arange(views), anchors))
+    aside[others[torch.randperm(len(others), generator=generator)[: min(views // 10, len(others) // 2)]]] = True
+    return aside
 
 
 def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.uint8]) -> None:
