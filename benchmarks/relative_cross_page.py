@@ -42,8 +42,8 @@ every controller of another seed. Recovery in percent of the *absolute* native a
 cell.
 
 - `gaussian, all views`: as `rlstitch relativize AGENT --anchors 4096 --drivers PRESET-red-s1,PRESET-green-s2` does:
-  Gaussian kernels of whitened cosines (shrinkage {shrinkage}), {steps:,} steps of distillation, on all views that random
-  play and two agents find, 4,096 at most; `affine, all views`: a translation fitted on the same anchors, as pairs.
+  Gaussian kernels of whitened cosines (shrinkage {shrinkage}), {steps:,} steps of distillation, on all views that
+  random play and two agents find, 4,096 at most; `affine, all views`: a translation fitted on these anchors, as pairs.
 - `gaussian`: the command where nothing is said, at most 512 anchors of random play; among the agents of the sweep.
 - `cosine`, `affine`: the former default on these anchors, and a translation fitted on them; looks red, green and blue.
   Measured before `relativize` distilled on anchors too.

@@ -147,10 +147,10 @@ def test_a_view_that_is_met_once_is_learned_too(red, images):
 
 def test_what_is_reported_comes_from_views_that_were_not_distilled_on(red, images):
     """Many steps on few views fit those by heart; the report must not be taken from them."""
-    options = {"anchor_set": IDENTITY, "similarity": "cosine", "steps": 500, "learning_rate": 0.01, "noise": 0.0}
+    options = {"anchor_set": IDENTITY, "similarity": "cosine", "steps": 1000, "learning_rate": 0.01, "noise": 0.0}
     made = relativize_agent(red, images[:8], np.repeat(images, 9, axis=0), **options)
     assert made.judged_views == 8
-    assert made.kl > 2 * _change(made.agent, red, images)
+    assert made.kl > 1.5 * _change(made.agent, red, images)
 
 
 def _change(one: Agent, two: Agent, images: np.ndarray) -> float:
