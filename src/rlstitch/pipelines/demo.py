@@ -125,10 +125,7 @@ def _measure_all(
         for measure in measures
     ]
     _say("relativizing both agents on one anchor set")
-    # By cosines, the papers' similarity: so the table shows R3L's projection, as it shows SAPS's translation.
-    relative = [
-        relativize(agent, similarity="cosine", seed=seed, episodes=_EPISODES, save=False).agent for agent in agents
-    ]
+    relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
     for agent in relative:
         save_agent(agent, out / "agents" / agent.card.name, force=True)
     videos = []
