@@ -257,7 +257,7 @@ def cross_table(rows: list[Row]) -> list[str]:
     for preset in dict.fromkeys(row["preset"] for row in rows):
         mine = [row for row in rows if row["preset"] == preset]
         for end, share in ENDS:
-            value = np.mean([row[end] for row in mine if is_best(row)])
+            value = np.mean([row[end] for row in mine])
             lines.append(f"| {preset} | {end} | {value:.3f} | – | – | – | {share} | – | – | – |")
         for label in ("naive", *LABELS[::-1]):
             if chosen := [row for row in mine if label_of(row) == label]:
