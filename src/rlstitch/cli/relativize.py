@@ -21,7 +21,7 @@ class Relativize:
     drivers: Annotated[str, arg(metavar="AGENT,...")] = ""
     """Who plays, beside random actions, where anchors are chosen; name the same ones for both agents of a stitch."""
     similarity: Annotated[str, arg(metavar="NAME")] = "gaussian"
-    """Of latents and anchors; several are joined by +, as in cosine+euclidean."""
+    """Of latents and anchors (few anchors: cosine); several are joined by +, as in cosine+euclidean."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
