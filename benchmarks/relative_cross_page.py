@@ -29,10 +29,10 @@ anchors where more are asked for: all the views that it shows. One thread of a s
 SWEPT = """
 Whitened cosines cross best of the cosines in both worlds, with a shrinkage of 0.01 to 0.05; much of it (1.0) makes them
 centred cosines, which cross as badly as standard-scaled ones. Distances and the product of three cross worse. On 512
-anchors of random play and more, Gaussian kernels of whitened cosines are better than the cosines themselves, most of all
-on all 1,372 views that two agents find too (an affine map on as many pairs keeps less); on 128 anchors and fewer they
-are much worse, as their kernels leave gaps in between. `rlstitch relativize` takes Gaussian kernels, 512 anchors, noise
-0.3.
+anchors of random play and more, Gaussian kernels of whitened cosines are better than the cosines themselves, most of
+all on all 1,372 views that two agents find too (an affine map on as many pairs keeps less); on 128 anchors and fewer
+they are much worse, as their kernels leave gaps in between. `rlstitch relativize` takes Gaussian kernels, 512 anchors,
+noise 0.3.
 
 Rows with noise 0.3, and `gaussian` with 0.2, are newer than the others: `relativize` distils on anchors too since, and
 looks for anchors longer (627 instead of 618). Similarities were standardized before the distillation
@@ -40,8 +40,8 @@ looks for anchors longer (627 instead of 618). Similarities were standardized be
 that are whitened nearly are anyway."""
 CROSS = """# Relativized agents, every crossing
 
-`rlstitch grid configs/grids/evidence.yaml`, then `python benchmarks/relative_cross.py cross` (DoorKey-5x5 with `--looks
-3`, for time). Every encoder drives every controller of another seed. Recovery in percent of the *absolute* native agent in its own world; 100 episodes a
+`rlstitch grid configs/grids/evidence.yaml`, then `python benchmarks/relative_cross.py cross`. Every encoder drives
+every controller of another seed. Recovery in percent of the *absolute* native agent in its own world; 100 episodes a
 cell.
 
 - `gaussian, all views`: as `rlstitch relativize AGENT --anchors 4096 --drivers PRESET-red-s1,PRESET-green-s2` does:

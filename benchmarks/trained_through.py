@@ -142,6 +142,7 @@ def prepared(variant: Variant, folder: Path, name: str) -> Agent:
             images(agent),
             states_of(folder, name),
             anchor_set=anchors().identity,
+            similarity="cosine",
             normalization=variant.normalization,
             shrinkage=variant.shrinkage,
             noise=variant.noise,
