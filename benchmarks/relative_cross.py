@@ -99,7 +99,7 @@ WAYS = (
     Way("affine", asked=ALL, driven=True),
 )
 BEST = relative("gaussian", asked=ALL, noise=0.3, steps=3000, driven=True)
-COMMAND = relative("gaussian", noise=0.3, steps=3000)  # what `rlstitch relativize` does where nothing is said
+COMMAND = relative("gaussian", noise=0.3, steps=3000)  # as `rlstitch relativize` where there are many anchors
 CROSS = (BEST, Way("affine", asked=ALL, driven=True), COMMAND, BEST._replace(greedy=True), Way("naive"))
 FEWER = CROSS[2:]  # among the agents of the sweep alone
 Job = tuple[str, tuple[tuple[str, str], ...], Way]

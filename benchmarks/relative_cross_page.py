@@ -31,8 +31,8 @@ Whitened cosines cross best of the cosines in both worlds, with a shrinkage of 0
 centred cosines, which cross as badly as standard-scaled ones. Distances and the product of three cross worse. On 512
 anchors of random play and more, Gaussian kernels of whitened cosines are better than the cosines themselves, most of
 all on all 1,372 views that two agents find too (an affine map on as many pairs keeps less); on 128 anchors and fewer
-they are much worse, as their kernels leave gaps in between. `rlstitch relativize` takes Gaussian kernels, 512 anchors,
-noise 0.3.
+they are much worse, as their kernels leave gaps in between. `rlstitch relativize` takes Gaussian kernels from 256
+anchors on, cosines on fewer, 512 anchors, noise 0.3.
 
 Rows with noise 0.3, and `gaussian` with 0.2, are newer than the others: `relativize` distils on anchors too since, and
 looks for anchors longer (627 instead of 618). Similarities were standardized before the distillation
@@ -44,12 +44,13 @@ CROSS = """# Relativized agents, every crossing
 every controller of another seed. Recovery in percent of the *absolute* native agent in its own world; 100 episodes a
 cell.
 
-- `gaussian, all views`: as `rlstitch relativize AGENT --anchors 4096 --drivers PRESET-red-s1,PRESET-green-s2` does:
-  Gaussian kernels of whitened cosines (shrinkage {shrinkage}), {steps:,} steps of distillation, on all views that
-  random play and two agents find, 4,096 at most; `affine, all views`: a translation fitted on these anchors, as pairs.
-- `gaussian`: the command where nothing is said, at most 512 anchors of random play; among the agents of the sweep.
-- `cosine`, `affine`: the former default on these anchors, and a translation fitted on them; looks red, green and blue.
-  Measured before `relativize` distilled on anchors too.
+- `gaussian, all views`: as `rlstitch relativize AGENT --similarity gaussian --anchors 4096 --drivers
+  PRESET-red-s1,PRESET-green-s2` does: Gaussian kernels of whitened cosines (shrinkage {shrinkage}), {steps:,} steps of
+  distillation, on all views that random play and two agents find, 4,096 at most; `affine, all views`: a translation
+  fitted on these anchors, as pairs. (Nothing said, `relativize` takes cosines on fewer than 256 anchors.)
+- `gaussian`: on at most 512 anchors of random play; among the agents of the sweep.
+- `cosine`, `affine`: whitened cosines, noise 0.2, on these anchors, and a translation fitted on them; looks red, green
+  and blue. Measured before `relativize` distilled on anchors too.
 - `own`: relativized agents with their own encoders. ± is half of the 95 % interval (Student's t over seed pairs);
   `upper ends`: cells whose own interval reaches 90. Naive, and greedy actions, among the agents of the sweep alone.
 

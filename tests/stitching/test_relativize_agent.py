@@ -36,11 +36,10 @@ def test_its_encoder_is_the_old_one_and_similarities_to_the_anchors(red, images)
     assert (made.card.name, made.card.method, made.controller.latent_dim) == ("relative", "relativized", 24)
     assert made.card.anchors is not None
     assert (made.card.anchors.identity, made.card.anchors.count) == (IDENTITY, 24)
-    # Gaussian kernels of the cosines after centring by the anchors' mean, worked out in NumPy.
+    # Cosines after centring by the anchors' mean, worked out in NumPy.
     latents, anchors = red.encode(images).double().numpy(), red.encode(images[:24]).double().numpy()
     x, a = latents - anchors.mean(0), anchors - anchors.mean(0)
-    cosines = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (a / np.linalg.norm(a, axis=1, keepdims=True)).T
-    expected = np.exp((cosines - 1) / 0.5**2)
+    expected = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (a / np.linalg.norm(a, axis=1, keepdims=True)).T
     np.testing.assert_allclose(made.encode(images).numpy(), expected, atol=1e-4)
 
 
@@ -50,7 +49,7 @@ def test_rotating_the_latent_space_changes_nothing(red, images):
     assert not torch.allclose(turned.encode(images), red.encode(images), atol=0.1)
     relative = [features(agent, images, normalization="center") for agent in (red, turned)]
     torch.testing.assert_close(*relative, atol=1e-4, rtol=0)
-    # A map that is no rotation is seen.
+    # A map that is no rotation is seen by plain cosines.
     mixed = features(moved(red, mixing(WIDTH)), images, normalization="center")
     assert float((mixed - relative[0]).abs().max()) > 0.05
 
@@ -182,6 +181,13 @@ def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similar
     (logits, values), (new_logits, new_values) = (one.controller(one.encode(images)) for one in (agent, made))
     assert (logits.softmax(1) - new_logits.softmax(1)).std() < 0.5 * logits.softmax(1).std()
     assert (values - new_values).std() < 0.5 * values.std()
+
+
+def test_kernels_need_many_anchors(red, images):
+    """Between few of them they leave gaps, which cosines do not."""
+    few, many = (relativize_agent(red, np.tile(images, (n, 1, 1, 1)), images, **QUICK).agent for n in (1, 4))
+    kinds = [agent.encoder.spec()["similarity"] for agent in (few, many)]
+    assert (len(images), kinds) == (84, ["cosine", "gaussian"])
 
 
 def test_anchors_are_not_what_it_is_judged_on(red, images):

@@ -20,8 +20,8 @@ class Relativize:
     """An anchor set (identity or folder), or how many anchors to choose."""
     drivers: Annotated[str, arg(metavar="AGENT,...")] = ""
     """Who plays, beside random actions, where anchors are chosen; name the same ones for both agents of a stitch."""
-    similarity: Annotated[str, arg(metavar="NAME")] = "gaussian"
-    """Of latents and anchors (few anchors: cosine); several are joined by +, as in cosine+euclidean."""
+    similarity: Annotated[str | None, arg(metavar="NAME")] = None
+    """Of latents and anchors, several joined by +; gaussian on 256 anchors or more, cosine on fewer where not given."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0

@@ -58,7 +58,7 @@ def relativize(
     *,
     anchors: str | int = ANCHOR_COUNT,
     drivers: Sequence[str | Path | Agent] = (),
-    similarity: str = "gaussian",
+    similarity: str | None = None,
     episodes: int = 100,
     seed: int = 0,
     name: str | None = None,
@@ -76,7 +76,8 @@ def relativize(
             identity, its beginning, or the folder of a stored anchor set.
         drivers: who plays, beside random actions, where the anchors are found: agents meet what random play does not.
             The same drivers in the same order give the same set, for every agent.
-        similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`.
+        similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`; None: `gaussian` on 256 anchors
+            or more, `cosine` on fewer.
         episodes: of the evaluations before and after.
         seed: of the states, the distillation and the episodes.
         name: of the relative agent; the agent's name with `-relativized` where it is not given.

@@ -30,6 +30,9 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.distinct import identities
 from rlstitch.stitching.diagnostics import action_change
 
+KERNEL_ANCHORS = 256
+"""From so many anchors on Gaussian kernels join agents better than cosines; among fewer they leave gaps."""
+
 
 @dataclass(frozen=True)
 class Relativized:
@@ -53,7 +56,7 @@ def relativize_agent(
     states: NDArray[np.uint8],
     *,
     anchor_set: str,
-    similarity: str = "gaussian",
+    similarity: str | None = None,
     normalization: str = "whiten",
     shrinkage: float = 0.05,
     steps: int = 3000,
@@ -73,7 +76,9 @@ def relativize_agent(
         states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world. Anchors are distilled on too:
             another encoder may lead to what the agent never meets.
         anchor_set: identity of the anchor set.
-        similarity, normalization, shrinkage: of the relative projection; several similarities are joined by `+`.
+        similarity: of the relative projection; several are joined by `+`. None: `gaussian` on `KERNEL_ANCHORS` anchors
+            or more, `cosine` on fewer.
+        normalization, shrinkage: of the relative projection.
         steps, batch_size, learning_rate, seed: of the distillation (Adam).
         noise: standard deviation of the noise that the similarities are distilled under, in units of their own: the
             controller will be driven by other encoders, whose similarities differ a little.
@@ -88,6 +93,8 @@ def relativize_agent(
         InvalidInputError: where there are too few anchors or states.
     """
     _check(agent, anchor_images, states)
+    if similarity is None:
+        similarity = "gaussian" if len(anchor_images) >= KERNEL_ANCHORS else "cosine"
     base = copy.deepcopy(agent.encoder.base if isinstance(agent.encoder, RelativeEncoder) else agent.encoder)
     spec = RelativeSpec(
         base=base.spec(),  # type: ignore[arg-type]
