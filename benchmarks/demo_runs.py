@@ -19,6 +19,8 @@ from rlstitch.pipelines.demo import demo
 from rlstitch.storage import write_table
 
 RESULTS = Path("docs/results/demo")
+BY = "gaussian"
+"""The similarity of relative agents; rows that were measured before there was this column are by cosines."""
 METHODS = ("naive", "affine", "relative (post-hoc)")
 
 
@@ -36,7 +38,8 @@ def main() -> None:
             outcome = demo(seed=seed, out=Path(folder) / "demo")
         print(outcome.summary, *outcome.remarks, f"{outcome.seconds:.0f} s", flush=True)
         rows += [
-            {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks), **cell.to_row()}
+            {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks), "relative": BY}
+            | cell.to_row()
             for cell in (*outcome.cells, *outcome.greedy)
         ]
         write_table(rows, RESULTS)
@@ -49,7 +52,8 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
         f"# Demos with {len({row['seed'] for row in rows})} seeds",
         "",
         "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green,",
-        "and the reverse), 100 episodes a cell; success of the two natives; whole time on two processors.",
+        "and the reverse), 100 episodes a cell; success of the two natives; whole time on two processors, of the newer",
+        "demos beside other work. `by`: what relative agents were made with, cosines in the older demos.",
     ]
     for policy, remark in (
         ("sampled", "Actions drawn from the policy: an agent that misreads what it sees sometimes arrives by luck."),
@@ -73,16 +77,16 @@ def policy_table(rows: list[dict[str, Any]]) -> list[str]:
         f"{share('relative (post-hoc)', lambda r: r >= 90)}. Naive mixing keeps 20 % or less in "
         f"{share('naive', lambda r: r <= 20)}.",
         "",
-        "| seed | natives | naive | translation (affine) | relative (post-hoc) | trained again | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| seed | natives | naive | translation (affine) | relative (post-hoc) | by | trained again | seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for seed in sorted({row["seed"] for row in rows}):
         mine = [row for row in rows if row["seed"] == seed]
         texts = [" / ".join(f"{row['recovery']:.0f}" for row in mine if row["method"] == method) for method in METHODS]
         natives = " / ".join(f"{row['success']:.0%}" for row in mine if row["method"] == "native")
-        lines.append(
-            f"| {seed} | {natives} | {' | '.join(texts)} | {mine[0]['retrained']} | {mine[0]['seconds']:.0f} |"
-        )
+        by = mine[0].get("relative", "cosine")
+        ending = f"{by} | {mine[0]['retrained']} | {mine[0]['seconds']:.0f}"
+        lines.append(f"| {seed} | {natives} | {' | '.join(texts)} | {ending} |")
     return lines
 
 
