@@ -69,7 +69,8 @@ noise in the distillation adds nothing here. An affine map fitted on the anchors
 the encoders. So an agent that was trained through a projection is mended by `rlstitch relativize`, which keeps its
 encoder and whitens.
 
-Not measured: a third agent, other worlds, and training through whitened cosines or with another α.
+Not measured: a third agent, other worlds, and training through whitened cosines or with another α. Distilled rows were
+measured before `relativize` distilled on anchors too; CarRacing: [its page](car-racing.md).
 """
 
 
