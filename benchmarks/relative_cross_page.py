@@ -242,8 +242,9 @@ def verdicts(rows: list[Row]) -> list[str]:
             f"- {preset}: mean {mean:.1f}, {verdict} ({MEAN_BAR:.0f}); upper ends at {BAR:.0f} or more: {reached} of "
             f"{len(cells)}{every}."
         )
-    every_cell = np.mean([row["recovery"] for row in mine])
-    return [*lines, f"- all {len(mine)} cells: mean {every_cell:.1f}."]
+    if mine:
+        lines.append(f"- all {len(mine)} cells: mean {np.mean([row['recovery'] for row in mine]):.1f}.")
+    return lines
 
 
 def cross_table(rows: list[Row]) -> list[str]:

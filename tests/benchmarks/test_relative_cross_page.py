@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from relative_cross_page import cross_table, interval, line_of, over_seed_pairs, write_sweep
+from relative_cross_page import cross_table, interval, line_of, over_seed_pairs, verdicts, write_sweep
 
 
 def row(encoder: str, controller: str, recovery: float, *, method: str = "relative", anchors: int = 512) -> dict:
@@ -22,6 +22,7 @@ def row(encoder: str, controller: str, recovery: float, *, method: str = "relati
         "anchors": anchors,
         "asked": anchors,
         "noise": 0.2,
+        "driven": False,
     }
     figures = {"recovery": recovery, "low": recovery - 5, "high": recovery + 5, "return": recovery / 100}
     ends = {"random": 0.0, "native": 1.0, "greedy": False}
@@ -57,9 +58,19 @@ def test_a_line_keeps_agents_alone_apart():
 
 def test_random_and_native_stand_in_every_table():
     lines = cross_table([*ROWS, row("red-s1", "green-s2", 3.0, method="naive", anchors=0)])
-    assert [line.split(" | ")[1] for line in lines[2:]] == ["random", "native", "naive", "relative"]
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["random", "native", "naive", "cosine"]
     assert lines[3] == "| doorkey | native | 1.000 | – | – | – | 100 | – | – | – |"
     assert lines[4] == "| doorkey | naive | 0.030 | – | 1 | – | 3.0 | 3.0 | 3.0 | 0 of 1 |"
+
+
+def test_the_bars_are_about_gaussian_kernels_on_all_views():
+    best = [{**found, "similarity": "gaussian", "driven": True} for found in ROWS]
+    assert [line.split(" | ")[1] for line in cross_table([*ROWS, *best])[4:]] == ["cosine", "gaussian, all views"]
+    assert verdicts(ROWS[:1]) == []
+    assert verdicts([*ROWS, *best]) == [
+        "- doorkey: mean 87.0, **missed** (95); upper ends at 90 or more: 3 of 4, **missed**.",
+        "- all 4 cells: mean 89.0.",
+    ]
 
 
 def test_the_sweep_is_written_and_drawn(tmp_path: Path):
