@@ -23,7 +23,7 @@ from rlstitch.modalities.image_encoders import ARCHITECTURES, classifier_head, i
 
 
 def packed(content: bytes) -> bytes:
-    """Compress without the time, which would stand in the names of parametrized tests: they must be equal everywhere."""
+    """Compress without the time: it would stand in the names of parametrized tests, which must be equal everywhere."""
     return gzip.compress(content, mtime=0)
 
 
