@@ -100,8 +100,10 @@ WAYS = (
 )
 BEST = relative("gaussian", asked=ALL, noise=0.3, steps=3000, driven=True)
 COMMAND = relative("gaussian", noise=0.3, steps=3000)  # as `rlstitch relativize` where there are many anchors
-CROSS = (BEST, Way("affine", asked=ALL, driven=True), COMMAND, BEST._replace(greedy=True), Way("naive"))
-FEWER = CROSS[2:]  # among the agents of the sweep alone
+BEFORE = (relative(steps=3000), Way("affine", asked=512))  # cosines and a translation on the anchors of random play
+FEWER = (COMMAND, BEST._replace(greedy=True), relative(steps=3000)._replace(greedy=True), Way("naive"))
+"""Among the agents of the sweep alone."""
+CROSS = (BEST, Way("affine", asked=ALL, driven=True), *BEFORE, *FEWER)
 Job = tuple[str, tuple[tuple[str, str], ...], Way]
 
 

@@ -117,6 +117,7 @@ def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
     assert anchors.kind == "replay"
     assert load_anchor_set(anchors.identity) == anchors
     assert anchors == default_anchor_set(other.card.world.to_world(), 24)
+    assert anchors != default_anchor_set(other.card.world.to_world(), 24, drivers=[other])
     images, states = anchors.render("inverted"), visited_states(other, count=80, num_envs=8)
     made = relativize_agent(other, images, states, anchor_set=anchors.identity, steps=20).agent
     assert stitch(made, outcome.agent, method="relative", pairs=20, episodes=4).report.method == "relative"

@@ -110,10 +110,22 @@ def test_anchors_that_cannot_be_used(anchors, error, message, two, quick, workpl
     assert not (workplace / "agents/red-relativized").exists()
 
 
+def test_drivers_that_cannot_play_are_refused(two, stored, quick, workplace: Path):
+    stored("wide", view="full")
+    with pytest.raises(IncompatibleError, match="agent 'wide' takes the full view, the world gives agent"):
+        relativize("red", anchors=12, drivers=["wide"], episodes=2)
+    with pytest.raises(UnknownNameError, match="unknown agent 'nobody'"):
+        relativize("red", anchors=12, drivers=["nobody"], episodes=2)
+    assert not (workplace / "agents/red-relativized").exists()
+
+
 def test_the_command_prints_it(two, quick, capsys: pytest.CaptureFixture[str]):
     drivers = ["--drivers", "red, green"]
-    assert main(["relativize", "red", "--anchors", "16", *drivers, "--episodes", "2", "--name", "told"]) == 0
-    assert "agents/told" in capsys.readouterr().out
+    assert main(["relativize", "red", "--anchors", "200", *drivers, "--episodes", "2", "--name", "told"]) == 0
+    out = capsys.readouterr().out
+    assert "agents/told" in out
+    driven = relativize("red", anchors=200, drivers=["red", "green"], episodes=2, save=False).anchor_set
+    assert f"of set {driven.identity[:16]}" in out
 
 
 def test_a_shipped_agent_keeps_what_it_does(workplace: Path):
