@@ -50,7 +50,7 @@ cell.
   fitted on these anchors, as pairs. (Nothing said, `relativize` takes cosines on fewer than 256 anchors.)
 - `gaussian`: on at most 512 anchors of random play; among the agents of the sweep.
 - `cosine`, `affine`: whitened cosines, noise 0.2, on these anchors, and a translation fitted on them; looks
-  red, green and blue (`--looks 3`), from before `relativize` distilled on anchors too: `cosine` may differ a little now.
+  red, green and blue (`--looks 3`), from before `relativize` distilled on anchors too: `cosine` may differ now.
 - `own`: relativized agents with their own encoders. ± is half of the 95 % interval (Student's t over seed pairs);
   `upper ends`: cells whose own interval reaches 90. Naive, and greedy actions, among the agents of the sweep alone.
 
