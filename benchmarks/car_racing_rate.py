@@ -18,8 +18,8 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 def rate(backend: str, decisions: int, num_envs: int, steps: int) -> float:
     """Decisions a second of a training of so many, from the second rollout on: the first warms everything up."""
-    from rlstitch.pipelines.config import load_config
-    from rlstitch.pipelines.train import draft_card
+    from rlstitch.api.train import draft_card
+    from rlstitch.config.training import load_config
     from rlstitch.training.ppo import build_ppo
 
     changes = {"backend": backend, "num_envs": num_envs, "device": "cpu", "ppo.n_steps": steps}

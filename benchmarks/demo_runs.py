@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlstitch.pipelines.demo import demo
+from rlstitch.api.demo import demo
 from rlstitch.storage import write_table
 
 RESULTS = Path("docs/results/demo")

@@ -22,14 +22,14 @@ import torch
 from scipy import optimize, stats
 
 from rlstitch.agents.artefact import load_agent, weights_sha256
-from rlstitch.pipelines.matrix.run import run_matrix
-from rlstitch.pipelines.runs import RUNS
-from rlstitch.stitching.diagnosis import examine
-from rlstitch.stitching.diagnosis_states import own_states
-from rlstitch.stitching.diagnosis_verdict import HELD_WEIGHTS, OWN_WEIGHTS, label_of, log_odds
+from rlstitch.evaluation.matrix.run import run_matrix
+from rlstitch.stitching.diagnosis.indicators import examine
+from rlstitch.stitching.diagnosis.states import own_states
+from rlstitch.stitching.diagnosis.verdict import HELD_WEIGHTS, OWN_WEIGHTS, label_of, log_odds
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import read_json, write_table
+from rlstitch.storage.workspace import RUNS
 
 RESULTS = Path("docs/results/diagnosis")
 ENVIRONMENTS = ("doorkey", "doorkey-6x6", "lavagap", "simplecrossing", "unlock", "empty-random-6x6")

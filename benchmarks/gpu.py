@@ -24,9 +24,9 @@ from stable_baselines3 import PPO
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard
+from rlstitch.api.train import draft_card
+from rlstitch.config.training import load_config
 from rlstitch.errors import RlstitchError
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.train import draft_card
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.training.ppo import build_ppo
 

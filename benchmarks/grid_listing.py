@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rlstitch.pipelines.grid.config import load_grid
+from rlstitch.config.sweep import load_grid
 from rlstitch.storage import data_roots
 
 REPEATS = 5

@@ -21,7 +21,7 @@ import torch
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, weights_sha256
-from rlstitch.pipelines.cells import Measure
+from rlstitch.evaluation.cells import Measure
 from rlstitch.stitching.corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
 from rlstitch.stitching.pair_files import Rows, given_pairs
 from rlstitch.stitching.pairs import gather_episodes, gather_images

@@ -121,8 +121,8 @@ def model_path(plan: Plan, name: str) -> Path:
 def imported(plan: Plan, name: str, look: str) -> Any:
     """Return the agent of a model, imported once."""
     from rlstitch.agents.artefact import load_agent
+    from rlstitch.api.import_agent import import_agent
     from rlstitch.envs import World
-    from rlstitch.pipelines.importing import import_agent
 
     agents = plan.folder / "agents"
     if not (agents / name / "agent.json").exists():
@@ -133,11 +133,11 @@ def imported(plan: Plan, name: str, look: str) -> Any:
 
 def cells(plan: Plan) -> None:
     """Stitch and evaluate every crossing that is missing: random, native, naive and affine, sampled and greedy."""
-    from rlstitch.pipelines.cells import Measure
-    from rlstitch.pipelines.runs import torch_threads
+    from rlstitch.evaluation.cells import Measure
     from rlstitch.stitching.pairs import gather_pairs
     from rlstitch.stitching.stitch import stitch_agents
     from rlstitch.storage import write_json
+    from rlstitch.storage.workspace import torch_threads
 
     agents = {name: imported(plan, name, look) for name, look, _ in plan.names() if model_path(plan, name).exists()}
     measures = [Measure(episodes=plan.episodes, seed=7, deterministic=greedy) for greedy in (False, True)]

@@ -15,8 +15,8 @@ from minigrid.core.world_object import Ball, Box, Door, Goal, Key, Lava
 from PIL import Image
 
 from rlstitch.envs import LOOKS, get_variation, render_views
-from rlstitch.envs.car_racing import make_car, split_look
-from rlstitch.envs.tiles import Images, Views
+from rlstitch.envs.families.car_racing.cars import make_car, split_look
+from rlstitch.envs.families.minigrid.tiles import Images, Views
 
 MORE = (
     "red+inverted",

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from rlstitch.pipelines.matrix.run import SCHEMA_VERSION
-from rlstitch.pipelines.matrix.table import LEVELS, Comparison, MethodSummary, Row
+from rlstitch.evaluation.matrix.run import SCHEMA_VERSION
+from rlstitch.evaluation.matrix.table import LEVELS, Comparison, MethodSummary, Row
 from rlstitch.storage import write_json, write_table
 
 REPEATS = 5

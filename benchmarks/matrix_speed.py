@@ -30,7 +30,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.envs import World, cell_world, make_vec
 from rlstitch.envs.sb3 import StableBaselinesVecEnv
-from rlstitch.pipelines.matrix.run import DEFAULT_METHODS, run_matrix
+from rlstitch.evaluation.matrix.run import DEFAULT_METHODS, run_matrix
 from rlstitch.rollouts.episodes import Moment, play
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.shared_encoder import Head, evaluate_together

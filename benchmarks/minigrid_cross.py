@@ -32,7 +32,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, cell_world, render_views
-from rlstitch.pipelines.cells import Measure
+from rlstitch.evaluation.cells import Measure
 from rlstitch.rollouts.collection import collect_views
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.statistics import recovery

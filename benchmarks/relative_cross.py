@@ -33,10 +33,10 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import TranslatedEncoder
+from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import cell_world
+from rlstitch.evaluation.cells import Measure
 from rlstitch.latent import fit_affine
-from rlstitch.pipelines.cells import Measure
-from rlstitch.pipelines.train import default_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.statistics import recovery
 from rlstitch.stitching.relativize import relativize_agent, visited_states

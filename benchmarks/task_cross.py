@@ -21,7 +21,7 @@ import torch
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
-from rlstitch.pipelines.cells import Measure
+from rlstitch.evaluation.cells import Measure
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import write_table

@@ -28,13 +28,13 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import RelativeEncoder, TranslatedEncoder
+from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import World, cell_world
+from rlstitch.evaluation.cells import Measure
 from rlstitch.latent import fit_affine
-from rlstitch.pipelines.cells import Measure
-from rlstitch.pipelines.train import default_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.statistics import recovery
-from rlstitch.stitching.diagnosis import effective_rank
+from rlstitch.stitching.diagnosis.indicators import effective_rank
 from rlstitch.stitching.relativize import relativize_agent, visited_states
 from rlstitch.storage import read_json, write_table
 

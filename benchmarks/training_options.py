@@ -25,10 +25,10 @@ import torch
 from scipy import stats
 from stable_baselines3 import PPO
 
+from rlstitch.api.train import train
+from rlstitch.config.training import load_config
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
 from rlstitch.errors import InvalidInputError
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.train import train
 from rlstitch.storage import write_table
 from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SB3_ZIP = ROOT / "src" / "rlstitch" / "agents" / "sb3_zip.py"  # the one reader of other people's tensors
+SB3_ZIP = ROOT / "src" / "rlstitch" / "agents" / "sb3" / "archive.py"  # the one reader of other people's tensors
 SOURCES = sorted((ROOT / "src" / "rlstitch").rglob("*.py"))
 HEAVY = {"torch", "gymnasium", "stable_baselines3", "minigrid", "numpy", "scipy", "sklearn", "pydantic", "moviepy"}
 
@@ -39,7 +39,7 @@ def test_imports_go_down_only() -> None:
         ("import rlstitch.latent", {"gymnasium", "stable_baselines3", "minigrid"}),
         ("from rlstitch.latent import *", {"gymnasium", "stable_baselines3", "minigrid"}),
         ("import rlstitch.cli.main", HEAVY),
-        ("import rlstitch.pipelines.config", HEAVY - {"pydantic", "numpy"}),
+        ("import rlstitch.config.training", HEAVY - {"pydantic", "numpy"}),
     ],
 )
 def test_what_an_import_loads(code: str, unwanted: set[str]) -> None:

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
     from rlstitch.agents.artefact import list_agents, load_agent, save_agent
+    from rlstitch.api.evaluate import evaluate
+    from rlstitch.api.relativize import relativize
+    from rlstitch.api.stitch import stitch
+    from rlstitch.api.train import train
+    from rlstitch.config.training import TrainConfig, load_config
     from rlstitch.envs import World
-    from rlstitch.pipelines.config import TrainConfig, load_config
-    from rlstitch.pipelines.evaluate import evaluate
-    from rlstitch.pipelines.relativize import relativize
-    from rlstitch.pipelines.stitch import stitch
-    from rlstitch.pipelines.train import train
 
     __version__: str
 
 _EXPORTS = {
     "Agent": "rlstitch.agents.agent",
-    "TrainConfig": "rlstitch.pipelines.config",
+    "TrainConfig": "rlstitch.config.training",
     "World": "rlstitch.envs",
-    "evaluate": "rlstitch.pipelines.evaluate",
+    "evaluate": "rlstitch.api.evaluate",
     "list_agents": "rlstitch.agents.artefact",
     "load_agent": "rlstitch.agents.artefact",
-    "load_config": "rlstitch.pipelines.config",
-    "relativize": "rlstitch.pipelines.relativize",
+    "load_config": "rlstitch.config.training",
+    "relativize": "rlstitch.api.relativize",
     "save_agent": "rlstitch.agents.artefact",
-    "stitch": "rlstitch.pipelines.stitch",
-    "train": "rlstitch.pipelines.train",
+    "stitch": "rlstitch.api.stitch",
+    "train": "rlstitch.api.train",
 }
 
 __all__ = [

@@ -14,7 +14,7 @@ from sb3_samples import SHAPE
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
-from rlstitch.agents.export import export_agent, load_exported
+from rlstitch.agents.sb3.export import export_agent, load_exported
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.latent import SIMILARITIES
 from rlstitch.storage import read_tensors, write_tensors

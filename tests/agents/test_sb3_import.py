@@ -18,7 +18,7 @@ from sb3_samples import SHAPE, members, pictures, torch_archive, trained, with_d
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import AgentCard
-from rlstitch.agents.sb3_import import ImportedModel, import_model
+from rlstitch.agents.sb3.importing import ImportedModel, import_model
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, RlstitchError, UnknownNameError
 

@@ -17,8 +17,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from rlstitch.pipelines.matrix_report.data import MatrixData
-from rlstitch.pipelines.matrix_report.write import report_matrix
+from rlstitch.reporting.matrix.data import MatrixData
+from rlstitch.reporting.matrix.write import report_matrix
 from rlstitch.rollouts.video import write_mp4
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets

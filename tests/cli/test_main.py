@@ -170,7 +170,7 @@ def test_an_error_of_ours_is_one_line_and_2(line: str, part: str, capsys: pytest
 
 
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from rlstitch.pipelines import listing
+    from rlstitch.api import listing
 
     def interrupted() -> None:
         raise KeyboardInterrupt
@@ -181,7 +181,7 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_a_mistake_in_the_code_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlstitch.pipelines import listing
+    from rlstitch.api import listing
 
     monkeypatch.setattr(listing, "list_everything", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):

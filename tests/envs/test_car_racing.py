@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from rlstitch.envs import World, make_vec, record_actions, replay_episodes
-from rlstitch.envs.car_racing import ACTIONS, GROUND_ROWS, PALETTES, make_car, recolour, split_look
+from rlstitch.envs.families.car_racing.cars import ACTIONS, GROUND_ROWS, PALETTES, make_car, recolour, split_look
 from rlstitch.envs.registry import observation_kind
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
 

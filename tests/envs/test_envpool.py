@@ -8,16 +8,16 @@ import pytest
 from minigrid.wrappers import RGBImgPartialObsWrapper
 
 from rlstitch.envs import World, make_vec, render_views
-from rlstitch.envs.car_racing import pixel_look
+from rlstitch.envs.families.car_racing.cars import pixel_look
+from rlstitch.envs.families.minigrid.tiles import decode_index
 from rlstitch.envs.frames import shrink
-from rlstitch.envs.tiles import decode_index
 from rlstitch.errors import InvalidInputError, MissingExtraError
 
 pytest.importorskip("envpool")
 pytest.importorskip("Box2D")
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch
-from rlstitch.envs.envpool_minigrid import read_image
+from rlstitch.envs.families.minigrid.envpool_backend import read_image
 
 CAR, DOOR = "CarRacing-v3", "MiniGrid-DoorKey-5x5-v0"
 

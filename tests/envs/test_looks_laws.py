@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rlstitch.envs import get_variation, render_views
-from rlstitch.envs.looks_catalogue import LOOKS
-from rlstitch.envs.tiles import get_atlas
+from rlstitch.envs.families.minigrid.tiles import get_atlas
+from rlstitch.envs.looks.catalogue import LOOKS
 
 EXTRA = (
     "hue:47.5",

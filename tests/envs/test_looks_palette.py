@@ -7,7 +7,7 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 
 from rlstitch.envs import get_variation, render_views
-from rlstitch.envs.car_racing import split_look
+from rlstitch.envs.families.car_racing.cars import split_look
 from rlstitch.errors import InvalidInputError
 
 OBJECTS = [

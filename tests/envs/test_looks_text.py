@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlstitch.envs import VARIATIONS, World, get_variation, pixel_part
-from rlstitch.envs.looks_catalogue import LOOKS, NAMES
-from rlstitch.envs.looks_text import write
-from rlstitch.envs.variations import CAMERAS, MAX_LENGTH, Variation, canonical_name
+from rlstitch.envs.looks.catalogue import LOOKS, NAMES
+from rlstitch.envs.looks.look import CAMERAS, MAX_LENGTH, Variation, canonical_name
+from rlstitch.envs.looks.text import write
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rlstitch.envs import TASKS, World, get_task
 from rlstitch.envs.actions import map_of, translate_actions
-from rlstitch.envs.task_families import CAR_RACING, FAMILIES, MINIGRID, OTHER, family_of
-from rlstitch.envs.tasks import action_map, check_task
+from rlstitch.envs.tasks.families import CAR_RACING, FAMILIES, MINIGRID, OTHER, family_of
+from rlstitch.envs.tasks.task import action_map, check_task
 from rlstitch.errors import IncompatibleError, InvalidInputError, RlstitchError, UnknownNameError
 
 DOOR, CAR = "MiniGrid-DoorKey-5x5-v0", "CarRacing-v3"

@@ -5,8 +5,8 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 
 from rlstitch.envs import TileAtlas, get_variation, render_views
-from rlstitch.envs.tiles import NUM_TILES, decode_index, encode_views
-from rlstitch.envs.variations import VARIATIONS, Variation
+from rlstitch.envs.families.minigrid.tiles import NUM_TILES, decode_index, encode_views
+from rlstitch.envs.looks.look import VARIATIONS, Variation
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 EMPTY = (1, 0, 0)

@@ -10,9 +10,7 @@ from sklearn.cluster import KMeans
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, parallel_anchors, project_cosine
-from rlstitch.latent import anchors as module
-from rlstitch.latent.anchor_coverage import coverage
-from rlstitch.latent.anchors import (
+from rlstitch.latent.anchors.choice import (
     ANCHOR_METHODS,
     choose_anchors,
     choose_central,
@@ -21,6 +19,8 @@ from rlstitch.latent.anchors import (
     choose_random,
     choose_ranked,
 )
+from rlstitch.latent.anchors.choice import choice as module
+from rlstitch.latent.anchors.coverage import coverage
 
 
 def sample(n: int = 80, d: int = 3, seed: int = 0) -> np.ndarray:

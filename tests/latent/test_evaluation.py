@@ -7,8 +7,8 @@ from scipy import stats
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent.evaluation import evaluate_population, reference_similarity
-from rlstitch.latent.projection import project_cosine
-from rlstitch.latent.similarity import linear_cka, matched_cosine
+from rlstitch.latent.projection.projection import project_cosine
+from rlstitch.latent.similarity.similarity import linear_cka, matched_cosine
 
 
 def planted(seed=0, models=8):

@@ -13,7 +13,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 import rlstitch.latent as latent
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent.normalization import NORMALIZATIONS, fit_normalization
-from rlstitch.latent.projection import SIMILARITIES, project, projector, relative_projection
+from rlstitch.latent.projection.projection import SIMILARITIES, project, projector, relative_projection
 
 N, K, D = 12, 20, 4
 DIFFERENTIABLE = [name for name in SIMILARITIES if name != "geodesic"]

@@ -6,7 +6,7 @@ from sklearn.manifold import Isomap
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import project_geodesic
-from rlstitch.latent.projection_graph import anchor_distances, neighbour_graph
+from rlstitch.latent.projection.graph import anchor_distances, neighbour_graph
 
 
 def naive_geodesic(x: np.ndarray, nodes: np.ndarray, k: int, neighbours: int) -> np.ndarray:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import rlstitch.latent as latent
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent import similarity, similarity_cca
-from rlstitch.latent.similarity import (
+from rlstitch.latent.similarity.cca import pwcca, svcca
+from rlstitch.latent.similarity.similarity import cca as similarity_cca
+from rlstitch.latent.similarity.similarity import (
     linear_cka,
     matched_cosine,
     minibatch_cka,
@@ -20,8 +21,8 @@ from rlstitch.latent.similarity import (
     procrustes_distance,
     rbf_cka,
     rsa,
+    similarity,
 )
-from rlstitch.latent.similarity_cca import pwcca, svcca
 
 
 def spaces(n=60, dx=7, dy=5, seed=0, noise=0.4):
@@ -171,7 +172,7 @@ def test_rbf_cka_is_that_of_gram_matrices(debiased, monkeypatch):
 
     expected = gram_cka(gram(x), gram(y), debiased)
     assert rbf_cka(x, y, bandwidth=0.7, debiased=debiased) == pytest.approx(expected, abs=1e-9)
-    monkeypatch.setattr("rlstitch.latent.similarity._BLOCK", 7)
+    monkeypatch.setattr("rlstitch.latent.similarity.similarity._BLOCK", 7)
     assert rbf_cka(x, y, bandwidth=0.7, debiased=debiased) == pytest.approx(expected, abs=1e-9)
 
 
@@ -253,7 +254,7 @@ def test_mutual_knn_is_that_of_sets(monkeypatch):
 
     expected = np.mean([len(a & b) / 6 for a, b in zip(sets(x), sets(y), strict=True)])
     assert mutual_knn(x, y, 6) == pytest.approx(expected)
-    monkeypatch.setattr("rlstitch.latent.similarity._MARKS", 7 * len(x))
+    monkeypatch.setattr("rlstitch.latent.similarity.similarity._MARKS", 7 * len(x))
     assert mutual_knn(x, y, 6) == pytest.approx(expected)
     assert mutual_knn(x, y, len(x) - 1) == 1.0
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent.translation import (
+from rlstitch.latent.translation.translation import (
     FitReport,
     Translation,
     condition_number,

@@ -11,9 +11,8 @@ from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
-from rlstitch.pipelines import films
-from rlstitch.pipelines import relativize as pipeline
-from rlstitch.rollouts import video
+from rlstitch.api import relativize as pipeline
+from rlstitch.rollouts import films, video
 
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
 """Hundreds of views, quickly found, and episodes that soon end in the lava."""
@@ -67,7 +66,7 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     scratch = Path(tempfile.mkdtemp(prefix="r"))  # pytest's own folder is too long a path for Ray's sockets
     monkeypatch.setenv("TMPDIR", str(scratch))  # where tasks make their folders
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     store = 80 * 2**20
     head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}

@@ -10,12 +10,12 @@ from rooms import BLIND, CONTINUOUS, DISCRETE, GREY, RESTLESS, registered
 
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.api.evaluate import evaluate
+from rlstitch.api.relativize import relativize
+from rlstitch.api.stitch import stitch
+from rlstitch.api.train import Trained, default_anchor_set, train
+from rlstitch.config.training import load_config
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.evaluate import evaluate
-from rlstitch.pipelines.relativize import relativize
-from rlstitch.pipelines.stitch import stitch
-from rlstitch.pipelines.train import Trained, default_anchor_set, train
 from rlstitch.rollouts import record
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.relativize import relativize_agent, visited_states

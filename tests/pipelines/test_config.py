@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlstitch.config.text import dotted_keys, parse_yaml
+from rlstitch.config.training import TrainConfig, list_presets, load_config, parse_overrides
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
-from rlstitch.pipelines._config_text import dotted_keys, parse_yaml
-from rlstitch.pipelines.config import TrainConfig, list_presets, load_config, parse_overrides
 
 DOORKEY = "MiniGrid-DoorKey-5x5-v0"
 PRESETS = {

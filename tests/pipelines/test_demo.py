@@ -14,15 +14,14 @@ import pytest
 from PIL import Image
 
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api import demo as module
+from rlstitch.api import train as training
+from rlstitch.api.demo import ATTEMPTS, DemoOutcome, demo
 from rlstitch.cli.main import main, parse
 from rlstitch.cli.train import Train
+from rlstitch.config.training import find_config
 from rlstitch.errors import InvalidInputError, RlstitchError
-from rlstitch.pipelines import demo as module
-from rlstitch.pipelines import films
-from rlstitch.pipelines import train as training
-from rlstitch.pipelines.config import find_config
-from rlstitch.pipelines.demo import ATTEMPTS, DemoOutcome, demo
-from rlstitch.rollouts import video
+from rlstitch.rollouts import films, video
 
 # A world where episodes soon end in the lava, and a training of a few steps: what the agents can do is no matter here.
 TINY = {

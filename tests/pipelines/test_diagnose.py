@@ -14,13 +14,13 @@ from scipy.stats import spearmanr
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
+from rlstitch.api.diagnose import diagnose
+from rlstitch.api.stitch import stitch
+from rlstitch.api.train import draft_card
 from rlstitch.cli.main import main
+from rlstitch.config.training import load_config
 from rlstitch.errors import IncompatibleError, UnknownNameError
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.diagnose import diagnose
-from rlstitch.pipelines.stitch import stitch
-from rlstitch.pipelines.train import draft_card
-from rlstitch.stitching.diagnosis_verdict import label_of, own_score
+from rlstitch.stitching.diagnosis.verdict import label_of, own_score
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.storage import read_json
 

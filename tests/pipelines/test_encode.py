@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rlstitch.api import encode as pipeline
+from rlstitch.api.encode import ProgressLine, encode, encode_stream
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, IncompatibleError
 from rlstitch.modalities.items import ItemEncoder, Items
 from rlstitch.modalities.plain_encoders import PLAIN, hashed_words, mel_means, small_greys
-from rlstitch.pipelines import encode as pipeline
-from rlstitch.pipelines.encode import ProgressLine, encode, encode_stream
 from rlstitch.storage import load_space
 from rlstitch.storage.locks import exclusive_lock
 from rlstitch.storage.space_stream import SpaceStream

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlstitch.api.evaluate import evaluate
 from rlstitch.cli.main import main
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.pipelines.evaluate import evaluate
 from rlstitch.rollouts.evaluation import evaluate as play
 
 

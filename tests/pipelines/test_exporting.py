@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
-from rlstitch.agents.export import load_exported
+from rlstitch.agents.sb3.export import load_exported
+from rlstitch.api.export_agent import export
+from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import UnknownNameError
-from rlstitch.pipelines.exporting import export
-from rlstitch.pipelines.stitch import stitch
 from rlstitch.rollouts.evaluation import evaluate
 
 

@@ -19,13 +19,13 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import list_agents, load_agent
+from rlstitch.api.sweep.plan import duration, plan_grid
+from rlstitch.api.sweep.progress import Reporter
+from rlstitch.api.sweep.run import RunState, grid_states, run_grid
+from rlstitch.api.train import train
 from rlstitch.cli.main import main
-from rlstitch.pipelines.grid.config import load_grid
-from rlstitch.pipelines.grid.plan import duration, plan_grid
-from rlstitch.pipelines.grid.progress import Reporter
-from rlstitch.pipelines.grid.run import RunState, grid_states, run_grid
-from rlstitch.pipelines.grid.runner import Progress
-from rlstitch.pipelines.train import train
+from rlstitch.config.sweep import load_grid
+from rlstitch.jobs.local import Progress
 
 SETTINGS = """
 set:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rlstitch.config.sweep import Grid, load_grid
+from rlstitch.config.training import load_config
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.grid.config import Grid, load_grid
 
 
 @pytest.fixture

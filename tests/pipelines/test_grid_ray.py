@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.sweep.run import run_grid
+from rlstitch.api.train import train
+from rlstitch.config.sweep import load_grid
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.pipelines.grid import on_ray as grid_ray
-from rlstitch.pipelines.grid.config import load_grid
-from rlstitch.pipelines.grid.files import fetch
-from rlstitch.pipelines.grid.node import interrupted_once
-from rlstitch.pipelines.grid.on_ray import run_tasks_on_ray
-from rlstitch.pipelines.grid.run import run_grid
-from rlstitch.pipelines.grid.runner import Progress, Task
-from rlstitch.pipelines.train import train
+from rlstitch.jobs import on_ray as grid_ray
+from rlstitch.jobs.files import fetch
+from rlstitch.jobs.local import Progress, Task
+from rlstitch.jobs.node import interrupted_once
+from rlstitch.jobs.on_ray import run_tasks_on_ray
 from rlstitch.storage.locks import exclusive_lock
 
 GRID = """

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
-from rlstitch.pipelines.grid.runner import MAX_LOSSES, Outcome, Task, available_cores, run_tasks
-from rlstitch.pipelines.grid.worker import execute, find_callable, report
+from rlstitch.jobs.local import MAX_LOSSES, Outcome, Task, available_cores, run_tasks
+from rlstitch.jobs.worker import execute, find_callable, report
 from rlstitch.storage.locks import exclusive_lock
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path: Path) -> None:
 PARENT = """
 import sys
 from grid_tasks import wait_for
-from rlstitch.pipelines.grid.runner import Task, run_tasks
+from rlstitch.jobs.local import Task, run_tasks
 folder = sys.argv[1]
 tasks = [
     Task(key, "grid_tasks:wait_for", {"path": "never", "started": f"{folder}/{key}", "ended": f"{folder}/{key}.ended"})

@@ -13,12 +13,12 @@ from sb3_samples import members, torch_archive, trained, zipped
 from stable_baselines3 import PPO
 
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.import_agent import import_agent
+from rlstitch.api.relativize import relativize
+from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.envs import World, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.pipelines.importing import import_agent
-from rlstitch.pipelines.relativize import relativize
-from rlstitch.pipelines.stitch import stitch
 
 DOORKEY = "MiniGrid-DoorKey-5x5-v0"
 

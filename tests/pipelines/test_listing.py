@@ -12,9 +12,9 @@ from rlstitch.agents.artefact import save_agent
 from rlstitch.agents.card import AgentCard, ParentCard, TrainingCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
+from rlstitch.api.listing import list_everything, show_agent
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, UnknownNameError
-from rlstitch.pipelines.listing import list_everything, show_agent
 
 IMAGE = (24, 24, 3)
 TRAINING = TrainingCard(

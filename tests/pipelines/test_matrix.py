@@ -14,15 +14,15 @@ from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
-from rlstitch.pipelines.matrix import cells as matrix_cells
-from rlstitch.pipelines.matrix import run as pipeline
-from rlstitch.pipelines.matrix.plan import Options, cell_identity, native_identity, plan_matrix
-from rlstitch.pipelines.matrix.run import open_work, run_matrix
-from rlstitch.pipelines.matrix.table import assemble
-from rlstitch.pipelines.matrix.text import ProgressLine, terminal_text
-from rlstitch.pipelines.stitch import stitch
+from rlstitch.evaluation.matrix import run as pipeline
+from rlstitch.evaluation.matrix import tasks as matrix_cells
+from rlstitch.evaluation.matrix.plan import Options, cell_identity, native_identity, plan_matrix
+from rlstitch.evaluation.matrix.run import open_work, run_matrix
+from rlstitch.evaluation.matrix.table import assemble
+from rlstitch.evaluation.matrix.text import ProgressLine, terminal_text
 from rlstitch.rollouts.shared_encoder import evaluate_together
 from rlstitch.rollouts.statistics import iqm
 from rlstitch.storage import read_json, write_json

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from rlstitch.cli.main import main
+from rlstitch.config.sweep import Resources, build_resources
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.pipelines.grid.config import Resources, build_resources
-from rlstitch.pipelines.grid.runner import Task
-from rlstitch.pipelines.matrix import run as matrix
-from rlstitch.pipelines.matrix.on_ray import portable
-from rlstitch.pipelines.matrix.run import open_work, run_matrix
-from rlstitch.pipelines.matrix.table import assemble
-from rlstitch.pipelines.runs import torch_threads
+from rlstitch.evaluation.matrix import run as matrix
+from rlstitch.evaluation.matrix.on_ray import portable
+from rlstitch.evaluation.matrix.run import open_work, run_matrix
+from rlstitch.evaluation.matrix.table import assemble
+from rlstitch.jobs.local import Task
 from rlstitch.storage import read_json
+from rlstitch.storage.workspace import torch_threads
 
 FAST = {"episodes": 6, "pairs": 24, "methods": ("naive", "affine")}
 

@@ -27,14 +27,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rlstitch.agents.artefact import save_agent
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.pipelines.matrix.run import run_matrix
-from rlstitch.pipelines.matrix_report import write as pipeline
-from rlstitch.pipelines.matrix_report.data import RAMP, correlations, payload, read_matrix, spread
-from rlstitch.pipelines.matrix_report.latents import choose_rows, find_rows, lay_out
-from rlstitch.pipelines.matrix_report.page import embedded, render
-from rlstitch.pipelines.matrix_report.pictures import heat_picture, ramp, scatter_picture
-from rlstitch.pipelines.matrix_report.tables import headline, markdown, method_line
-from rlstitch.pipelines.matrix_report.write import find_films, report_matrix
+from rlstitch.evaluation.matrix.run import run_matrix
+from rlstitch.reporting.matrix import write as pipeline
+from rlstitch.reporting.matrix.data import RAMP, correlations, payload, read_matrix, spread
+from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
+from rlstitch.reporting.matrix.page import embedded, render
+from rlstitch.reporting.matrix.pictures import heat_picture, ramp, scatter_picture
+from rlstitch.reporting.matrix.tables import headline, markdown, method_line
+from rlstitch.reporting.matrix.write import find_films, report_matrix
 from rlstitch.rollouts.video import write_gif, write_mp4
 from rlstitch.storage import read_json
 

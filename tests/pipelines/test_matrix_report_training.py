@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from matrix_samples import made_up_matrix
 
-from rlstitch.pipelines.matrix_report.data import read_matrix
-from rlstitch.pipelines.matrix_report.page import render
-from rlstitch.pipelines.matrix_report.training import training_curves
+from rlstitch.reporting.matrix.data import read_matrix
+from rlstitch.reporting.matrix.page import render
+from rlstitch.reporting.matrix.training import training_curves
 
 HEADER = "steps,return,success,length\n"
 

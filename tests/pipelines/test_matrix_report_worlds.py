@@ -11,10 +11,10 @@ import pytest
 from matrix_samples import METHODS, made_up_matrix, play_elsewhere
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rlstitch.pipelines.matrix_report.data import correlations, payload, read_matrix
-from rlstitch.pipelines.matrix_report.latents import choose_rows, find_rows
-from rlstitch.pipelines.matrix_report.tables import headline, method_table
-from rlstitch.pipelines.matrix_report.write import find_films, report_matrix
+from rlstitch.reporting.matrix.data import correlations, payload, read_matrix
+from rlstitch.reporting.matrix.latents import choose_rows, find_rows
+from rlstitch.reporting.matrix.tables import headline, method_table
+from rlstitch.reporting.matrix.write import find_films, report_matrix
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import read_json
 

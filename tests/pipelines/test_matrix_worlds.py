@@ -13,10 +13,10 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.cli.main import main
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.pipelines.matrix import cells as matrix_cells
-from rlstitch.pipelines.matrix.plan import Options, plan_matrix
-from rlstitch.pipelines.matrix.run import open_work, run_matrix
-from rlstitch.pipelines.matrix.worlds import Place, read_places, why_not
+from rlstitch.evaluation.matrix import tasks as matrix_cells
+from rlstitch.evaluation.matrix.plan import Options, plan_matrix
+from rlstitch.evaluation.matrix.run import open_work, run_matrix
+from rlstitch.evaluation.matrix.worlds import Place, read_places, why_not
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents

@@ -10,13 +10,13 @@ from rooms import DISCRETE, GREY, registered
 
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.evaluate import evaluate
+from rlstitch.api.listing import show_agent
+from rlstitch.api.stitch import stitch
+from rlstitch.api.train import Trained, train
+from rlstitch.config.training import load_config
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.evaluate import evaluate
-from rlstitch.pipelines.listing import show_agent
-from rlstitch.pipelines.stitch import stitch
-from rlstitch.pipelines.train import Trained, train
 from rlstitch.rollouts import choose_replay_anchor_set, collect_paired_images, collect_recording, record
 
 CONFIG = """
@@ -62,7 +62,7 @@ def place(tmp_path_factory):
     with registered(), pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("work")
         patch.chdir(folder)
-        patch.setattr("rlstitch.pipelines.train.FINAL_EPISODES", 4)
+        patch.setattr("rlstitch.api.train.FINAL_EPISODES", 4)
         yield folder
 
 
@@ -129,7 +129,7 @@ def test_pairs_of_cars_are_one_state_under_two_looks(cars):
     plain = World("CarRacing-v3", "green", "length:16", backend="envpool", actions="discrete", action_repeat=8)
     x, y = collect_paired_images(plain, World(**{**plain.to_dict(), "variation": "red"}), count=24, agents=agents)
     assert x.shape == y.shape == (24, 96, 96, 3)
-    from rlstitch.envs.car_racing import recolour
+    from rlstitch.envs.families.car_racing.cars import recolour
 
     np.testing.assert_array_equal(recolour(x, "red"), y)
     again = collect_paired_images(plain, World(**{**plain.to_dict(), "variation": "red"}), count=24, agents=agents)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.pairs import collect_pairs
+from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
-from rlstitch.pipelines.pairs import collect_pairs
-from rlstitch.pipelines.stitch import stitch
 from rlstitch.stitching.pair_files import read_pairs, write_pairs
 
 STITCH = "stitch --encoder red --policy green --episodes 2"

@@ -10,10 +10,10 @@ from stitch_samples import unlike_weights
 
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.relativize import relativize
+from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.pipelines.relativize import relativize
-from rlstitch.pipelines.stitch import stitch
 from rlstitch.stitching.relativize import visited_states
 
 

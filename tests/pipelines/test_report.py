@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.pipelines.report.cells import number, percent, printable, shorten
-from rlstitch.pipelines.report.page import render
-from rlstitch.pipelines.report.svg import chart, nice_ticks
-from rlstitch.pipelines.report.write import Cell, Report, table_markdown, table_text, write_report
+from rlstitch.reporting.page import render
+from rlstitch.reporting.rows import number, percent, printable, shorten
+from rlstitch.reporting.svg import chart, nice_ticks
+from rlstitch.reporting.write import Cell, Report, table_markdown, table_text, write_report
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import write_table
 

@@ -10,9 +10,9 @@ import pytest
 from stitch_samples import WIDTH, mixing, moved, unlike_weights
 
 from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
+from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.pipelines.stitch import stitch
 from rlstitch.rollouts.evaluation import evaluate
 
 FAST = {"pairs": 24, "episodes": 6}

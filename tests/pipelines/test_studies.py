@@ -16,9 +16,10 @@ import torch
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, translation_methods
-from rlstitch.pipelines.studies.joining import TRANSLATIONS
-from rlstitch.pipelines.studies.spaces import compare_spaces, translate_spaces
-from rlstitch.pipelines.studies.study import (
+from rlstitch.storage import load_translation, save_space
+from rlstitch.studies.joining import TRANSLATIONS
+from rlstitch.studies.spaces import compare_spaces, translate_spaces
+from rlstitch.studies.study import (
     STUDIES,
     StudyOptions,
     find_data,
@@ -27,7 +28,6 @@ from rlstitch.pipelines.studies.study import (
     mean_interval,
     run_study,
 )
-from rlstitch.storage import load_translation, save_space
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies.md"
 

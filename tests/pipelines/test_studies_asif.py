@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from rlstitch.modalities.captions import ATTRIBUTES, CLASS_TEXTS
-from rlstitch.pipelines.studies import asif as studies_asif
-from rlstitch.pipelines.studies.asif import WEAK, ZERO
-from rlstitch.pipelines.studies.study import StudyOptions, run_study
+from rlstitch.studies import asif as studies_asif
+from rlstitch.studies.asif import WEAK, ZERO
+from rlstitch.studies.study import StudyOptions, run_study
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

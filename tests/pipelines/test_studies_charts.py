@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rlstitch.pipelines.studies.charts import KNOWN, advantage, combine, split_rows
-from rlstitch.pipelines.studies.study import StudyOptions, run_study
+from rlstitch.studies.charts import KNOWN, advantage, combine, split_rows
+from rlstitch.studies.study import StudyOptions, run_study
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from rlstitch.errors import ArtefactError
-from rlstitch.pipelines.studies import cross_lingual as lingual
-from rlstitch.pipelines.studies import cross_modal as modal
-from rlstitch.pipelines.studies.study import StudyOptions, run_study
+from rlstitch.studies import cross_lingual as lingual
+from rlstitch.studies import cross_modal as modal
+from rlstitch.studies.study import StudyOptions, run_study
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

@@ -22,8 +22,8 @@ from rlstitch.modalities.graph import CORA_FILES, read_cora
 from rlstitch.modalities.image import read_fashion_mnist
 from rlstitch.modalities.parallel_text import read_multi30k
 from rlstitch.modalities.text import read_trec
-from rlstitch.pipelines.studies.data import RECORD, SOURCES, cache_folder, fetch
-from rlstitch.pipelines.studies.study import STUDIES, Findings, Study, StudyOptions, find_data, run_study
+from rlstitch.studies.data import RECORD, SOURCES, cache_folder, fetch
+from rlstitch.studies.study import STUDIES, Findings, Study, StudyOptions, find_data, run_study
 
 pytestmark = pytest.mark.usefixtures("_own_cache")
 

@@ -13,15 +13,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlstitch.errors import ArtefactError
-from rlstitch.pipelines.matrix_report.pictures import SERIES
-from rlstitch.pipelines.studies.figures import (
+from rlstitch.reporting.matrix.pictures import SERIES
+from rlstitch.studies.figures import (
     curves_figure,
     interval_figure,
     scatter_figure,
     ticks,
     write_study_events,
 )
-from rlstitch.pipelines.studies.study import StudyOptions, run_study
+from rlstitch.studies.study import StudyOptions, run_study
 
 Row = dict[str, Any]
 

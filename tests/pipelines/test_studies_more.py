@@ -20,13 +20,14 @@ from rlstitch.latent import LatentSpace, translation_methods
 from rlstitch.modalities.audio import made_up_sounds
 from rlstitch.modalities.graph import block_model
 from rlstitch.modalities.text_encoders import KINDS
-from rlstitch.pipelines.matrix_report.pictures import SERIES
-from rlstitch.pipelines.studies import audio as studies_audio
-from rlstitch.pipelines.studies import few_pairs as studies_few_pairs
-from rlstitch.pipelines.studies import graph_evaluation as studies_graph_evaluation
-from rlstitch.pipelines.studies import graph_trainings as studies_graph_trainings
-from rlstitch.pipelines.studies import images as studies_images
-from rlstitch.pipelines.studies.joining import (
+from rlstitch.reporting.matrix.pictures import SERIES
+from rlstitch.storage import canonical_json
+from rlstitch.studies import audio as studies_audio
+from rlstitch.studies import few_pairs as studies_few_pairs
+from rlstitch.studies import graph_evaluation as studies_graph_evaluation
+from rlstitch.studies import graph_trainings as studies_graph_trainings
+from rlstitch.studies import images as studies_images
+from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,
     INVERSE,
     RELATIVE,
@@ -38,8 +39,7 @@ from rlstitch.pipelines.studies.joining import (
     native_scores,
     table_of,
 )
-from rlstitch.pipelines.studies.study import StudyOptions, StudyOutcome, run_study
-from rlstitch.storage import canonical_json
+from rlstitch.studies.study import StudyOptions, StudyOutcome, run_study
 
 pytestmark = pytest.mark.usefixtures("workplace")
 

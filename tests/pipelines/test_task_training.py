@@ -8,10 +8,10 @@ import pytest
 from rooms import DISCRETE, registered
 
 from rlstitch.agents.artefact import load_agent
-from rlstitch.pipelines.config import load_config
-from rlstitch.pipelines.evaluate import evaluate
-from rlstitch.pipelines.stitch import stitch
-from rlstitch.pipelines.train import train
+from rlstitch.api.evaluate import evaluate
+from rlstitch.api.stitch import stitch
+from rlstitch.api.train import train
+from rlstitch.config.training import load_config
 
 CONFIG = """
 environment: {environment}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.comparison import aggregate, paired_test, performance_profile, probability_of_improvement
+from rlstitch.evaluation.comparison import aggregate, paired_test, performance_profile, probability_of_improvement
 from rlstitch.rollouts.statistics import iqm, mean
 
 SCORES = np.random.default_rng(3).normal([[0.0], [50.0], [90.0]], 10.0, size=(3, 8))
@@ -42,7 +42,7 @@ def test_cells_that_differ_alone_give_no_width():
 
 def test_blocks_do_not_change_what_is_drawn(monkeypatch):
     whole = aggregate(SCORES, iqm, resamples=50)
-    monkeypatch.setattr("rlstitch.rollouts.comparison._BLOCK", 24 * 7)
+    monkeypatch.setattr("rlstitch.evaluation.comparison._BLOCK", 24 * 7)
     assert aggregate(SCORES, iqm, resamples=50) == whole
 
 

@@ -12,10 +12,10 @@ from stitch_samples import WIDTH, mixing, moved, rotation, untrained
 from rlstitch.agents.controller import build_controller
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.collection import own_images
-from rlstitch.stitching.diagnosis import effective_rank, examine
-from rlstitch.stitching.diagnosis_states import OwnStates, own_states
-from rlstitch.stitching.diagnosis_verdict import expected_recovery, judge
-from rlstitch.stitching.diagnostics import action_change, action_changes
+from rlstitch.stitching.diagnosis.held_out import action_change, action_changes
+from rlstitch.stitching.diagnosis.indicators import effective_rank, examine
+from rlstitch.stitching.diagnosis.states import OwnStates, own_states
+from rlstitch.stitching.diagnosis.verdict import expected_recovery, judge
 from rlstitch.stitching.stitch import stitch_agents
 
 

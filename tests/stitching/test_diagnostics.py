@@ -11,7 +11,7 @@ from stitch_samples import WIDTH, untrained
 
 from rlstitch.agents.controller import build_controller
 from rlstitch.latent import Translation
-from rlstitch.stitching.diagnostics import action_change, diagnose
+from rlstitch.stitching.diagnosis.held_out import action_change, diagnose
 from rlstitch.stitching.stitch import stitch_agents
 
 COUNTS = {"pairs": 7, "distinct_views": 9}

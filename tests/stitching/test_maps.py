@@ -9,7 +9,7 @@ import torch
 from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import fit, fit_affine, screen_pairs
-from rlstitch.stitching.diagnostics import action_change, action_divergence
+from rlstitch.stitching.diagnosis.held_out import action_change, action_divergence
 from rlstitch.stitching.maps import TRANSLATIONS, balancing_weights, fit_map, match_task
 
 RNG = np.random.default_rng(0)

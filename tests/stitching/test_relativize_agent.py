@@ -12,7 +12,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import CNNEncoder, RelativeEncoder
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.stitching.diagnostics import action_change
+from rlstitch.stitching.diagnosis.held_out import action_change
 from rlstitch.stitching.relativize import Relativized, relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 

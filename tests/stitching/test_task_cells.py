@@ -17,7 +17,7 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.card import WorldCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, action_map, make_vec
-from rlstitch.envs.task_families import MINIGRID
+from rlstitch.envs.tasks.families import MINIGRID
 from rlstitch.errors import IncompatibleError
 from rlstitch.rollouts import evaluate
 from rlstitch.rollouts.collection import collect_views, own_images

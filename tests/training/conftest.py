@@ -1,6 +1,6 @@
 import pytest
 
-from rlstitch.pipelines.config import TrainConfig
+from rlstitch.config.training import TrainConfig
 
 TINY = {
     "environment": "MiniGrid-Empty-5x5-v0",

@@ -10,8 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.api.train import draft_card, train
 from rlstitch.errors import InvalidInputError
-from rlstitch.pipelines.train import draft_card, train
 from rlstitch.training.ppo import build_ppo, train_ppo
 
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.train import train
 from rlstitch.errors import InvalidInputError
-from rlstitch.pipelines.train import train
 
 # Cuts itself off right after the second checkpoint and some steps more, at a moment that needs no clock.
 CUT_OFF = """
 import json, os, signal, sys
 from pathlib import Path
 import rlstitch.training.callbacks as callbacks
-from rlstitch.pipelines.config import TrainConfig
-from rlstitch.pipelines.train import train
+from rlstitch.config.training import TrainConfig
+from rlstitch.api.train import train
 
 # A background job inherits that Ctrl-C is ignored; a user's terminal does not.
 signal.signal(signal.SIGINT, signal.default_int_handler)

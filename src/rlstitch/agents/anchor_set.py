@@ -296,7 +296,7 @@ def _checked_played(played: object, kind: str) -> dict[str, str | int]:
 
 
 def _checked_views(views: object) -> NDArray[np.uint8]:
-    from rlstitch.envs.tiles import encode_views
+    from rlstitch.envs.families.minigrid.tiles import encode_views
 
     array = np.asarray(views)
     fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[-1:] == (5,) and array.size > 0

@@ -24,7 +24,7 @@ class Demo:
 
     def run(self) -> int:
         """Run the demo, and print the table and where the report lies."""
-        from rlstitch.pipelines.demo import demo
+        from rlstitch.api.demo import demo
 
         say(demo(seed=self.seed, out=self.out, preset=self.preset))
         return 0

@@ -30,7 +30,7 @@ class Diagnose:
 
     def run(self) -> int:
         """Print the verdict, its reasons, and the figures behind it."""
-        from rlstitch.pipelines.diagnose import diagnose
+        from rlstitch.api.diagnose import diagnose
 
         found = diagnose(self.encoder, self.policy, method=self.method, pairs=self.pairs, seed=self.seed)
         say(found.to_json() if self.json else found)

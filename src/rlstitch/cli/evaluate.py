@@ -33,7 +33,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluate, and print the summary."""
-        from rlstitch.pipelines.evaluate import evaluate
+        from rlstitch.api.evaluate import evaluate
 
         result = evaluate(
             self.agent,

@@ -29,13 +29,13 @@ class Grid:
 
     def run(self) -> int:
         """Train, and print a summary; 1 where runs failed, 130 where the grid was interrupted."""
-        from rlstitch.pipelines.grid.config import load_grid
+        from rlstitch.config.sweep import load_grid
 
         grid = load_grid(self.grid)
-        from rlstitch.pipelines.grid.plan import plan_grid
-        from rlstitch.pipelines.grid.progress import Reporter
-        from rlstitch.pipelines.grid.run import PENDING, grid_states, run_grid
-        from rlstitch.pipelines.grid.runner import available_cores
+        from rlstitch.api.sweep.plan import plan_grid
+        from rlstitch.api.sweep.progress import Reporter
+        from rlstitch.api.sweep.run import PENDING, grid_states, run_grid
+        from rlstitch.jobs.local import available_cores
 
         workers = self.workers or grid.config.workers or min(available_cores(), 8)
         states = grid_states(grid)

@@ -44,8 +44,8 @@ class Import:
 
     def run(self) -> int:
         """Import, and print how the agent does in its world and where it lies."""
-        from rlstitch.pipelines.config import parse_overrides
-        from rlstitch.pipelines.importing import import_agent, world_of
+        from rlstitch.api.import_agent import import_agent, world_of
+        from rlstitch.config.training import parse_overrides
 
         result = import_agent(
             self.model,

@@ -17,7 +17,7 @@ class ListStudies:
 
     def run(self) -> int:
         """Print the list."""
-        from rlstitch.pipelines.studies.study import list_studies
+        from rlstitch.studies.study import list_studies
 
         say(list_studies())
         return 0
@@ -40,7 +40,7 @@ class RunStudy:
 
     def run(self) -> int:
         """Run it, and print the table."""
-        from rlstitch.pipelines.studies.study import StudyOptions, run_study
+        from rlstitch.studies.study import StudyOptions, run_study
 
         options = StudyOptions(self.quick, self.data, self.seeds, self.device, on_progress=complain)
         say(run_study(self.study, options))
@@ -62,7 +62,7 @@ class Compare:
 
     def run(self) -> int:
         """Compare, and print every measure."""
-        from rlstitch.pipelines.studies.spaces import compare_spaces
+        from rlstitch.studies.spaces import compare_spaces
 
         say(compare_spaces(self.x, self.y, neighbours=self.neighbours, seed=self.seed))
         return 0
@@ -89,7 +89,7 @@ class Translate:
 
     def run(self) -> int:
         """Fit, write, and print how the map did."""
-        from rlstitch.pipelines.studies.spaces import translate_spaces
+        from rlstitch.studies.spaces import translate_spaces
 
         outcome = translate_spaces(
             self.source,
@@ -131,7 +131,7 @@ class Encode:
 
     def run(self) -> int:
         """Encode what is missing, and print where it is; 130 where it was interrupted."""
-        from rlstitch.pipelines.encode import ProgressLine, encode
+        from rlstitch.api.encode import ProgressLine, encode
 
         line = ProgressLine()
         try:

@@ -13,7 +13,7 @@ class List:
 
     def run(self) -> int:
         """Print one line an agent, broken ones with the reason, then one line a preset."""
-        from rlstitch.pipelines.listing import list_everything
+        from rlstitch.api.listing import list_everything
 
         say(list_everything())
         return 0

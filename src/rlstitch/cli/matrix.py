@@ -49,9 +49,9 @@ class Matrix:
 
     def run(self) -> int:
         """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""
-        from rlstitch.pipelines.grid.config import build_resources
-        from rlstitch.pipelines.matrix.run import run_matrix
-        from rlstitch.pipelines.matrix.text import ProgressLine
+        from rlstitch.config.sweep import build_resources
+        from rlstitch.evaluation.matrix.run import run_matrix
+        from rlstitch.evaluation.matrix.text import ProgressLine
 
         resources = build_resources(cpus=self.cpus, shared=self.shared) if self.ray else None
         line = ProgressLine()

@@ -30,7 +30,7 @@ class Pairs:
 
     def run(self) -> int:
         """Collect, and print what was written."""
-        from rlstitch.pipelines.pairs import collect_pairs
+        from rlstitch.api.pairs import collect_pairs
 
         say(collect_pairs(self.encoder, self.policy, self.out, count=self.count, seed=self.seed, force=self.force))
         return 0

@@ -35,7 +35,7 @@ class Relativize:
 
     def run(self) -> int:
         """Relativize, and print how the relative agent does beside the one it came from."""
-        from rlstitch.pipelines.relativize import relativize
+        from rlstitch.api.relativize import relativize
 
         result = relativize(
             self.agent,

@@ -28,7 +28,7 @@ class Report:
 
     def run(self) -> int:
         """Write the report and say where it lies."""
-        from rlstitch.pipelines.matrix_report.write import report_matrix
+        from rlstitch.reporting.matrix.write import report_matrix
 
         say(
             report_matrix(

@@ -19,7 +19,7 @@ class Show:
 
     def run(self) -> int:
         """Print the agent's card."""
-        from rlstitch.pipelines.listing import show_agent
+        from rlstitch.api.listing import show_agent
 
         say(show_agent(self.agent))
         return 0

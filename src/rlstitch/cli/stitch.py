@@ -44,7 +44,7 @@ class Stitch:
 
     def run(self) -> int:
         """Stitch, and print how the stitched agent does beside its parents."""
-        from rlstitch.pipelines.stitch import stitch
+        from rlstitch.api.stitch import stitch
 
         result = stitch(
             self.encoder,

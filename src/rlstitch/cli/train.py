@@ -56,7 +56,7 @@ class Train:
         Raises:
             InvalidInputError: a text after `--set` is no `key=value`, or its key is also given by an option.
         """
-        from rlstitch.pipelines.config import parse_overrides
+        from rlstitch.config.training import parse_overrides
 
         values = {key: value for key in _SHORTCUTS if (value := getattr(self, key)) is not None}
         settings = parse_overrides(item for group in self.set for item in group)
@@ -75,11 +75,11 @@ class Train:
 
     def run(self) -> int:
         """Train, and print where the agent lies and how it does; 130 where training was interrupted."""
-        from rlstitch.pipelines.config import load_config
+        from rlstitch.config.training import load_config
 
         # Before torch is loaded, so that a mistake in a config is told at once.
         config = load_config(self.config, self.overrides())
-        from rlstitch.pipelines.train import train
+        from rlstitch.api.train import train
 
         trained = train(config, resume=self.resume, force=self.force)
         say(f"{trained.folder}: {_outcome(trained.agent.card.training)}")

@@ -9,42 +9,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlstitch.envs.looks_torch import apply_torch as apply_torch
+    from rlstitch.envs.families.minigrid.tiles import TileAtlas as TileAtlas
+    from rlstitch.envs.families.minigrid.tiles import render_views as render_views
+    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv as MiniGridVectorEnv
+    from rlstitch.envs.looks.look import LOOKS as LOOKS
+    from rlstitch.envs.looks.look import VARIATIONS as VARIATIONS
+    from rlstitch.envs.looks.look import Variation as Variation
+    from rlstitch.envs.looks.look import get_variation as get_variation
+    from rlstitch.envs.looks.look import pixel_part as pixel_part
+    from rlstitch.envs.looks.tensors import apply_torch as apply_torch
+    from rlstitch.envs.looks.wrappers import LookWrapper as LookWrapper
+    from rlstitch.envs.looks.wrappers import VectorLookWrapper as VectorLookWrapper
     from rlstitch.envs.make import make_vec as make_vec
-    from rlstitch.envs.minigrid import MiniGridVectorEnv as MiniGridVectorEnv
     from rlstitch.envs.registry import drawn_from_tiles as drawn_from_tiles
     from rlstitch.envs.replay import Recording as Recording
     from rlstitch.envs.replay import record_actions as record_actions
     from rlstitch.envs.replay import record_episodes as record_episodes
     from rlstitch.envs.replay import replay_episodes as replay_episodes
     from rlstitch.envs.sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
-    from rlstitch.envs.tasks import TASKS as TASKS
-    from rlstitch.envs.tasks import action_map as action_map
-    from rlstitch.envs.tasks import get_task as get_task
-    from rlstitch.envs.tiles import TileAtlas as TileAtlas
-    from rlstitch.envs.tiles import render_views as render_views
-    from rlstitch.envs.variations import LOOKS as LOOKS
-    from rlstitch.envs.variations import VARIATIONS as VARIATIONS
-    from rlstitch.envs.variations import Variation as Variation
-    from rlstitch.envs.variations import get_variation as get_variation
-    from rlstitch.envs.variations import pixel_part as pixel_part
+    from rlstitch.envs.tasks.task import TASKS as TASKS
+    from rlstitch.envs.tasks.task import action_map as action_map
+    from rlstitch.envs.tasks.task import get_task as get_task
     from rlstitch.envs.world import World as World
     from rlstitch.envs.world import cell_world as cell_world
-    from rlstitch.envs.wrappers import LookWrapper as LookWrapper
-    from rlstitch.envs.wrappers import VectorLookWrapper as VectorLookWrapper
 
 _MODULES = {
-    "looks_torch": ("apply_torch",),
+    "looks.tensors": ("apply_torch",),
     "make": ("make_vec",),
-    "minigrid": ("MiniGridVectorEnv",),
+    "families.minigrid.vector": ("MiniGridVectorEnv",),
     "registry": ("drawn_from_tiles",),
     "replay": ("Recording", "record_actions", "record_episodes", "replay_episodes"),
     "sb3": ("StableBaselinesVecEnv",),
-    "tasks": ("TASKS", "action_map", "get_task"),
-    "tiles": ("TileAtlas", "render_views"),
-    "variations": ("LOOKS", "VARIATIONS", "Variation", "get_variation", "pixel_part"),
+    "tasks.task": ("TASKS", "action_map", "get_task"),
+    "families.minigrid.tiles": ("TileAtlas", "render_views"),
+    "looks.look": ("LOOKS", "VARIATIONS", "Variation", "get_variation", "pixel_part"),
     "world": ("World", "cell_world"),
-    "wrappers": ("LookWrapper", "VectorLookWrapper"),
+    "looks.wrappers": ("LookWrapper", "VectorLookWrapper"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

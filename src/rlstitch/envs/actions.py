@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.car_racing import ACTIONS, STEERING, is_car_racing
+from rlstitch.envs.families.car_racing.cars import ACTIONS, STEERING, is_car_racing
 from rlstitch.envs.registry import action_space, is_minigrid, make_single
-from rlstitch.envs.task_families import MINIGRID, Family, family_of
-from rlstitch.envs.task_words import ActionMap
-from rlstitch.envs.tasks import get_task
+from rlstitch.envs.tasks.families import MINIGRID, Family, family_of
+from rlstitch.envs.tasks.task import get_task
+from rlstitch.envs.tasks.words import ActionMap
 from rlstitch.envs.world import World
 from rlstitch.errors import IncompatibleError, InvalidInputError
 

@@ -18,22 +18,30 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 
 from rlstitch.envs.actions import apply_continuous, check_actions, map_of
-from rlstitch.envs.car_racing import ACTIONS, MAX_STEPS, STEERING, is_car_racing, make_car, pixel_look, split_look
+from rlstitch.envs.families.car_racing.cars import (
+    ACTIONS,
+    MAX_STEPS,
+    STEERING,
+    is_car_racing,
+    make_car,
+    pixel_look,
+    split_look,
+)
+from rlstitch.envs.families.minigrid.tiles import Images
+from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 from rlstitch.envs.frames import Look, Observer, RepeatedAction
-from rlstitch.envs.minigrid import MiniGridVectorEnv
+from rlstitch.envs.looks.look import get_variation
 from rlstitch.envs.registry import action_space, drawn_from_tiles, image_space, make_single
 from rlstitch.envs.resets import Seeds, Waiting, read_reset
-from rlstitch.envs.task_effects import with_task
-from rlstitch.envs.task_families import family_of
-from rlstitch.envs.task_words import Task
-from rlstitch.envs.tasks import apply_actions, get_task
-from rlstitch.envs.tiles import Images
-from rlstitch.envs.variations import get_variation
+from rlstitch.envs.tasks.effects import with_task
+from rlstitch.envs.tasks.families import family_of
+from rlstitch.envs.tasks.task import apply_actions, get_task
+from rlstitch.envs.tasks.words import Task
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from rlstitch.envs.envpool_minigrid import EnvpoolMiniGrid
+    from rlstitch.envs.families.minigrid.envpool_backend import EnvpoolMiniGrid
 
     TileVectorEnv: TypeAlias = MiniGridVectorEnv | EnvpoolMiniGrid
 
@@ -89,7 +97,7 @@ def _make_minigrid(world: World, num_envs: int, seed: int | None, mode: Autorese
     if world.backend == "envpool":
         if get_task(world.task, family_of(world.environment)).changes_steps:
             _refuse_task(world)
-        from rlstitch.envs.envpool_minigrid import EnvpoolMiniGrid
+        from rlstitch.envs.families.minigrid.envpool_backend import EnvpoolMiniGrid
 
         return EnvpoolMiniGrid(world, num_envs, seed=seed, autoreset_mode=mode)
     return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
@@ -111,7 +119,7 @@ def _make_cars(world: World, num_envs: int, mode: AutoresetMode, workers: int) -
     task = get_task(world.task, family_of(world.environment))
     if task.alterations or task.slip:
         _refuse_task(world)
-    from rlstitch.envs.envpool_car import EnvpoolCars
+    from rlstitch.envs.families.car_racing.envpool_backend import EnvpoolCars
 
     return EnvpoolCars(
         num_envs,

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from rlstitch.envs.car_racing import SIDE, is_car_racing
+from rlstitch.envs.families.car_racing.cars import SIDE, is_car_racing
 from rlstitch.envs.frames import seen_shape
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError, UnknownNameError

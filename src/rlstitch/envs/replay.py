@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from rlstitch.envs.families.minigrid.tiles import Images
 from rlstitch.envs.make import ImageVectorEnv, drawn_as, make_vec
-from rlstitch.envs.tiles import Images
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast, get_args
 
-from rlstitch.envs.tasks import check_task
-from rlstitch.envs.variations import get_variation
+from rlstitch.envs.looks.look import get_variation
+from rlstitch.envs.tasks.task import check_task
 from rlstitch.errors import IncompatibleError, InvalidInputError
 
 View = Literal["agent", "full"]
@@ -32,7 +32,7 @@ class World:
     `crop` rows, shrunk to a square of side `size` by area averaging, and the last `frame_stack` images are channels of
     one observation, oldest first. See `rlstitch.envs.frames`.
 
-    `task` is a text of words, see `rlstitch.envs.tasks`.
+    `task` is a text of words, see `rlstitch.envs.tasks.task`.
 
     Raises InvalidInputError for a value that cannot be used, UnknownNameError for an unknown variation or task.
     """

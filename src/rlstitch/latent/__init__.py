@@ -22,7 +22,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "fit_whitening",
         "unit_norm",
     ),
-    "projection": (
+    "projection.projection": (
         "SIMILARITIES",
         "project",
         "project_angular",
@@ -38,7 +38,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "projector",
         "relative_projection",
     ),
-    "anchors": (
+    "anchors.choice": (
         "ANCHOR_METHODS",
         "choose_anchors",
         "choose_central",
@@ -47,9 +47,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "choose_random",
         "choose_ranked",
     ),
-    "projection_graph": ("project_geodesic",),
-    "projection_stream": ("project_into", "project_stream"),
-    "anchor_coverage": ("Coverage", "coverage"),
+    "projection.graph": ("project_geodesic",),
+    "projection.stream": ("project_into", "project_stream"),
+    "anchors.coverage": ("Coverage", "coverage"),
     "space": ("LatentSpace", "parallel_anchors"),
     "aggregation": (
         "AttentionAggregation",
@@ -67,13 +67,13 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "fit_inverse_projection",
         "prune_anchors",
     ),
-    "translation_iterative": ("fit_affine_gradient", "fit_robust"),
-    "translation_lowrank": ("fit_cca", "fit_low_rank", "fit_pls"),
-    "translation": ("FitReport", "Translation", "evaluate_translation", "fit", "translation_methods"),
-    "translation_linear": ("fit_affine", "fit_linear", "fit_ridge"),
-    "translation_screening": ("screen_pairs",),
-    "translation_orthogonal": ("fit_l_orthogonal", "fit_orthogonal", "fit_scaled_orthogonal"),
-    "similarity": (
+    "translation.iterative": ("fit_affine_gradient", "fit_robust"),
+    "translation.low_rank": ("fit_cca", "fit_low_rank", "fit_pls"),
+    "translation.translation": ("FitReport", "Translation", "evaluate_translation", "fit", "translation_methods"),
+    "translation.linear": ("fit_affine", "fit_linear", "fit_ridge"),
+    "translation.screening": ("screen_pairs",),
+    "translation.orthogonal": ("fit_l_orthogonal", "fit_orthogonal", "fit_scaled_orthogonal"),
+    "similarity.similarity": (
         "linear_cka",
         "matched_cosine",
         "minibatch_cka",
@@ -82,7 +82,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "rbf_cka",
         "rsa",
     ),
-    "similarity_cca": ("pwcca", "svcca"),
+    "similarity.cca": ("pwcca", "svcca"),
     "retrieval": (
         "METRICS",
         "Neighbours",

@@ -14,7 +14,7 @@ from torch import nn
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, like, require_count, to_tensor
-from rlstitch.latent.projection import Similarity, project
+from rlstitch.latent.projection.projection import Similarity, project
 
 
 def project_product(x: A, anchors: Array, similarities: Sequence[Similarity]) -> list[A]:

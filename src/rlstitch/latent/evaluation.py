@@ -15,8 +15,8 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import Array, to_pairs, to_tensor
-from rlstitch.latent.projection import Similarity, relative_projection
-from rlstitch.latent.similarity import matched_cosine
+from rlstitch.latent.projection.projection import Similarity, relative_projection
+from rlstitch.latent.similarity.similarity import matched_cosine
 
 Proxy = Callable[[Array, Array], float]
 

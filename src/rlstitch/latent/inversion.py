@@ -15,9 +15,9 @@ from torch import nn
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
-from rlstitch.latent.anchors import choose_farthest
+from rlstitch.latent.anchors.choice import choose_farthest
 from rlstitch.latent.normalization import unit_rows
-from rlstitch.latent.projection import project_cosine
+from rlstitch.latent.projection.projection import project_cosine
 
 Norm = Literal["proportional", "mean", "unit"]
 Pruning = Literal["anchors", "spectrum"]

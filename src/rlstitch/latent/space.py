@@ -13,7 +13,7 @@ import numpy as np
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent._arrays import A, require_count, to_tensor
-from rlstitch.latent.anchors import choose_anchors
+from rlstitch.latent.anchors.choice import choose_anchors
 
 
 @dataclass(frozen=True, eq=False)

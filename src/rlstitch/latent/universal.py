@@ -10,7 +10,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import Array, like, require_count, require_positive, to_tensor
-from rlstitch.latent.translation import Translation
+from rlstitch.latent.translation.translation import Translation
 
 
 @dataclass(frozen=True)

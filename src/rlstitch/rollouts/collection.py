@@ -19,7 +19,7 @@ from rlstitch.rollouts.evaluation import check_counts
 if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
     from rlstitch.envs import World
-    from rlstitch.envs.minigrid import MiniGridVectorEnv
+    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 
 Views = npt.NDArray[np.uint8]
 """Symbolic views `(n, h, w, 5)`: free of looks."""

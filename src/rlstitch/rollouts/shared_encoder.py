@@ -27,7 +27,7 @@ from rlstitch.rollouts.evaluation import Evaluation, assemble, check_counts
 
 if TYPE_CHECKING:
     from rlstitch.envs import World
-    from rlstitch.envs.minigrid import MiniGridVectorEnv
+    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 
 _MEMORY = 2_000_000
 """Views times heads that are remembered: some 60 MB of scores."""

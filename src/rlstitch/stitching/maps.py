@@ -10,7 +10,7 @@ from torch import Tensor
 from rlstitch.agents.controller import Controller
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import Translation, fit, fit_affine, screen_pairs
-from rlstitch.stitching.diagnostics import action_divergence
+from rlstitch.stitching.diagnosis.held_out import action_divergence
 
 CANDIDATES = ("orthogonal", "linear", "affine", "balanced")
 """The maps that `auto` chooses from."""

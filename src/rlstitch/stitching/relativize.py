@@ -28,7 +28,7 @@ from rlstitch.agents.specs import BoxActions, RelativeSpec
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.distinct import identities
-from rlstitch.stitching.diagnostics import action_change
+from rlstitch.stitching.diagnosis.held_out import action_change
 
 KERNEL_ANCHORS = 256
 """From so many anchors on Gaussian kernels join agents better than cosines; among fewer they leave gaps."""

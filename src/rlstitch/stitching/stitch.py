@@ -21,7 +21,7 @@ from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import Translation
-from rlstitch.stitching.diagnostics import StitchReport, diagnose
+from rlstitch.stitching.diagnosis.held_out import StitchReport, diagnose
 from rlstitch.stitching.maps import CANDIDATES, TRANSLATIONS, fit_map
 from rlstitch.stitching.pairs import LatentPairs
 

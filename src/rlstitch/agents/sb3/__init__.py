@@ -1,0 +1,1 @@
+"""Models of Stable-Baselines3, in and out."""

@@ -1,0 +1,138 @@
+"""The tensors of a Stable-Baselines3 policy, told apart by their names: extractor, hidden layers, heads.
+
+Every tensor has to have its place; a policy of another structure is refused with a list of what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlstitch.agents.sb3.archive import ModelFile, printable
+from rlstitch.errors import InvalidInputError
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The tensors of a policy in their places."""
+
+    algorithm: str
+    extractor: dict[str, Tensor]
+    """By their names within the extractor."""
+    layers: list[Layer]
+    """Hidden layers before the action head."""
+    head: Layer
+    value: Literal["head", "max", "none"]
+    """As in `ControllerSpec`."""
+    value_layers: list[Layer] | None = None
+    value_head: Layer | None = None
+    log_std: Tensor | None = None
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of what the extractor gives."""
+        first = self.layers[0] if self.layers else self.head
+        return int(first.weight.shape[1])
+
+
+def take_apart(model: ModelFile) -> Parts:
+    """Put a policy's tensors in their places.
+
+    Raises:
+        InvalidInputError: where it is no policy of PPO, A2C or DQN on one image; the message lists what was found.
+    """
+    return _q_network(model) if any(name.startswith("q_net.") for name in model.tensors) else _actor_critic(model)
+
+
+def describe(tensors: Mapping[str, Tensor | None]) -> str:
+    """Names and shapes of the first few tensors, for an error."""
+    shown = [f"{printable(name)} {tuple(value.shape)}" for name, value in tensors.items() if value is not None][:_SHOWN]
+    more = len(tensors) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def printed_class(model: ModelFile) -> str:
+    """The name of the policy's class as the file prints it; it is not looked up."""
+    printed = model.data.get("policy_class")
+    found = str(printed.get("__init__", "")) if isinstance(printed, dict) else ""
+    return printable(found.removeprefix("<function ").partition(".")[0]) or "unknown"
+
+
+def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:
+    return InvalidInputError(
+        f"{model.path}: expected a CnnPolicy of PPO, A2C or DQN (one extractor of images, linear layers, heads); "
+        f"its class is {printed_class(model)!r}; found besides: {describe(tensors) or 'no extractor'}"
+    )
+
+
+def _actor_critic(model: ModelFile) -> Parts:
+    left = dict(model.tensors)
+    shared, actor, critic = (_take(left, f"{part}features_extractor.") for part in ("", "pi_", "vf_"))
+    extractor = actor or shared
+    head, value_head = _layer(left, "action_net", model), _layer(left, "value_net", model)
+    layers, value_layers = (_mlp(left, f"mlp_extractor.{part}_net", model) for part in ("policy", "value"))
+    log_std = left.pop("log_std", None)
+    if left or not extractor:
+        raise _unknown(model, left)
+    # With a critic's extractor of its own, the value is no function of the latents: acting does not need it.
+    one_extractor = not critic or (
+        critic.keys() == extractor.keys() and all(torch.equal(critic[name], extractor[name]) for name in critic)
+    )
+    separate = bool(layers or value_layers)
+    return Parts(
+        algorithm="A2C" if "clip_range" not in model.data else "PPO",
+        extractor=extractor,
+        layers=layers,
+        head=head,
+        value="head" if one_extractor else "none",
+        value_layers=value_layers if one_extractor and separate else None,
+        value_head=value_head if one_extractor else None,
+        log_std=log_std,
+    )
+
+
+def _q_network(model: ModelFile) -> Parts:
+    left = dict(model.tensors)
+    _take(left, "q_net_target.")
+    extractor = _take(left, "q_net.features_extractor.")
+    layers = _mlp(left, "q_net.q_net", model)
+    if left or not extractor or not layers:
+        raise _unknown(model, left)
+    return Parts("DQN", extractor, layers[:-1], layers[-1], value="max")
+
+
+def _take(left: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
+
+
+def _layer(left: dict[str, Tensor], name: str, model: ModelFile) -> Layer:
+    weight, bias = left.pop(f"{name}.weight", None), left.pop(f"{name}.bias", None)
+    if weight is None or bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise _unknown(
+            model, left if weight is None and bias is None else {f"{name}.weight": weight, f"{name}.bias": bias}
+        )
+    return Layer(weight, bias)
+
+
+def _mlp(left: dict[str, Tensor], name: str, model: ModelFile) -> list[Layer]:
+    """Linear layers at 0, 2, 4, ...: between them stand activations, which have no weights."""
+    layers: list[Layer] = []
+    while f"{name}.{2 * len(layers)}.weight" in left:
+        layers.append(_layer(left, f"{name}.{2 * len(layers)}", model))
+        if len(layers) > 1 and layers[-1].weight.shape[1] != len(layers[-2].bias):
+            raise _unknown(model, {f"{name}.{2 * len(layers) - 2}.weight": layers[-1].weight})
+    return layers

@@ -1,0 +1,285 @@
+"""The tour: train two agents apart, see that mixing them fails, stitch them, and write down what happened."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.card import current_versions
+from rlstitch.api.relativize import relativize
+from rlstitch.config.training import TrainConfig, load_config
+from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.evaluation.cells import Measure
+from rlstitch.reporting.write import Cell, Report, table_text, write_report
+from rlstitch.rollouts.films import film_side_by_side
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import Stitch, stitch_agents
+from rlstitch.storage import write_table
+from rlstitch.storage.workspace import command_line, torch_threads
+
+PRESET = "minigrid-lavagap-s7"
+"""Trained in a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""
+LOOKS = ("red", "green")
+GATE = 0.95
+"""Success rate under which an agent counts as failed and is trained again with another seed."""
+ATTEMPTS = 3
+POST_HOC = "relative (post-hoc)"
+_EPISODES = 100
+
+
+@dataclass(frozen=True)
+class DemoOutcome:
+    """What the demo found and where it lies. Its text is what the command prints.
+
+    `cells` are of policies with sampled actions, `greedy` the same rows with the likeliest ones: in a small world a
+    controller that is as good as blind arrives now and then by drawing, and hardly ever by insisting; and a sound one
+    that insists may repeat one action for ever.
+    """
+
+    cells: list[Cell]
+    greedy: list[Cell]
+    summary: str
+    remarks: list[str]
+    report: Path
+    seconds: float
+    next_commands: list[tuple[str, str]]
+
+    def __str__(self) -> str:
+        lines = [table_text(self.cells), "", table_text(self.greedy), "", self.summary, *self.remarks, ""]
+        lines.append(f"report   {self.report}   ({self.seconds:.0f} s in all)")
+        lines += ["", "What to type next:"]
+        for comment, command in self.next_commands:
+            lines += [f"  # {comment}", f"  {command}"]
+        return "\n".join(lines)
+
+
+def demo(
+    *,
+    seed: int = 0,
+    out: Path = Path("runs/demo"),
+    preset: str = PRESET,
+    workers: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    gate: float = GATE,
+) -> DemoOutcome:
+    """Train two agents apart, stitch them both ways, film them, and write a report.
+
+    One sees a red floor, the other a green one; their seeds differ. Rows: random, native, naive, translated (affine)
+    and relative (post-hoc), in both directions.
+
+    Args:
+        seed: of everything; the two agents get `2 * seed + 1` and `2 * seed + 2`.
+        out: where all of it is written; an older demo there is replaced.
+        preset: what to train on, a preset or a config file.
+        workers: processes to train in; None: as many as there are processors, at most two.
+        settings: dotted keys of the training config, laid over the preset; look, seed and name stay the demo's.
+        gate: success rate under which an agent counts as failed and is trained again with another seed.
+
+    Raises:
+        InvalidInputError: where `out` is a folder that holds something other than a demo.
+        RlstitchError: where an agent does not pass the gate in `ATTEMPTS` attempts.
+    """
+    started = time.perf_counter()
+    _check_folder(out)
+    agents, remarks = _train_two(preset, seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
+    # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
+    with torch_threads(1):
+        measures = [Measure(episodes=_EPISODES, seed=seed, deterministic=greedy) for greedy in (False, True)]
+        (cells, greedy), videos = _measure_all(agents, measures, out)
+    write_table([cell.to_row() for cell in cells], out / "cells")
+    write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
+    summary = f"{_summary(cells)} With greedy actions: {_shares(greedy)}."
+    next_commands = _next_commands(agents, out)
+    seconds = time.perf_counter() - started
+    report = Report(
+        title="rlstitch demo: two agents, trained apart, as interchangeable parts",
+        summary=summary,
+        cells=cells,
+        panels=videos,
+        facts=_facts(seed, agents, seconds, remarks),
+        next_commands=next_commands,
+        images=[],
+    )
+    page = out / "report.html"
+    write_report(report, page)
+    return DemoOutcome(cells, greedy, summary, remarks, page, seconds, next_commands)
+
+
+def _measure_all(
+    agents: list[Agent], measures: list[Measure], out: Path
+) -> tuple[list[list[Cell]], list[tuple[str, Path]]]:
+    """Evaluate the baselines, relativize, and cross both ways: all rows of a table for each measure, and the films."""
+    seed = measures[0].seed
+    tables = [
+        [measure.random_cell(agents[0].card.world.to_world()), *map(measure.native_cell, agents)]
+        for measure in measures
+    ]
+    _say("relativizing both agents on one anchor set")
+    relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
+    for agent in relative:
+        save_agent(agent, out / "agents" / agent.card.name, force=True)
+    videos = []
+    for i, j in ((0, 1), (1, 0)):
+        stitched, video = _cross((agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), seed, out)
+        for table, measure in zip(tables, measures, strict=True):
+            table += [
+                measure.stitched_cell(agents[i], agents[j], made.agent, method, made.report)
+                for method, made in stitched.items()
+            ]
+        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))
+    return tables, videos
+
+
+def _cross(
+    absolute: tuple[Agent, Agent], relative: tuple[Agent, Agent], looks: tuple[str, str], seed: int, out: Path
+) -> tuple[dict[str, Stitch], Path]:
+    """Join the first agent's encoder to the second's controller in every way, and film them side by side."""
+    encoder, policy = absolute
+    name = f"demo-{looks[0]}-to-{looks[1]}"
+    _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
+    pairs = gather_pairs(encoder, policy, seed=seed)
+    naive = stitch_agents(encoder, policy, pairs, method="naive")
+    affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine")
+    crossed = stitch_agents(*relative, gather_pairs(*relative, seed=seed), method="relative", name=f"{name}-relative")
+    for stitched in (affine, crossed):
+        save_agent(stitched.agent, out / "agents" / stitched.agent.card.name, force=True)
+    shown = [
+        (f"native: {looks[1]} encoder, {looks[1]} controller", policy),
+        (f"naive: {looks[0]} encoder, {looks[1]} controller", naive.agent),
+        ("translated (affine)", affine.agent),
+        (POST_HOC, crossed.agent),
+    ]
+    path = out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller"
+    video, _ = film_side_by_side(shown, path, seed=seed)
+    return {"naive": naive, "affine": affine, POST_HOC: crossed}, video
+
+
+def _check_folder(out: Path) -> None:
+    if out.is_file():
+        raise InvalidInputError(f"out: expected a folder, found the file {out}")
+    known = {"agents", "videos", "training", "report.html"}
+    known |= {f"cells{kind}.{ending}" for kind in ("", "-greedy") for ending in ("csv", "json")}
+    if out.is_dir() and (strange := sorted({path.name for path in out.iterdir()} - known)):
+        raise InvalidInputError(f"out: {out} holds something other than a demo ({strange[0]}); name another folder")
+
+
+def _train_two(
+    preset: str, seed: int, out: Path, workers: int, settings: Mapping[str, object], gate: float
+) -> tuple[list[Agent], list[str]]:
+    """Train one agent a look, apart and at once; train those again that failed, and say so."""
+    agents: dict[str, Agent] = {}
+    remarks: list[str] = []
+    for attempt in range(ATTEMPTS):
+        missing = [look for look in LOOKS if look not in agents]
+        configs = [_config(preset, look, seed, attempt, settings) for look in missing]
+        if not configs:
+            break
+        environment, steps = configs[0].environment.removeprefix("MiniGrid-"), configs[0].total_steps
+        _say(f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)")
+        for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):
+            success = agent.card.training.success_rate if agent.card.training is not None else None
+            if success is not None and success >= gate:
+                agents[look] = agent
+            else:
+                remarks.append(
+                    f"The {look} agent of seed {agent.card.seed} failed (success {success or 0:.0%}, gate {gate:.0%}) "
+                    "and was trained again with another seed."
+                )
+    if missing := [look for look in LOOKS if look not in agents]:
+        raise RlstitchError(
+            f"the {missing[0]} agent did not reach success {gate:.0%} in {ATTEMPTS} attempts; try another --seed"
+        )
+    return [agents[look] for look in LOOKS], remarks
+
+
+def _config(preset: str, look: str, seed: int, attempt: int, settings: Mapping[str, object]) -> TrainConfig:
+    values = {"threads": 1, "device": "cpu", "evaluation.video": True, **settings}
+    own = {"variation": look, "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt, "name": f"demo-{look}"}
+    return load_config(preset, {**values, **own})
+
+
+def _train_all(configs: list[TrainConfig], out: Path, workers: int) -> list[Agent]:
+    if workers == 1 or len(configs) == 1:
+        folders = [_train_one(config, out) for config in configs]
+    else:
+        # Spawned, not forked: torch's threads do not survive a fork.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            folders = list(pool.map(_train_one, configs, [out] * len(configs)))
+    return [load_agent(folder) for folder in folders]
+
+
+def _train_one(config: TrainConfig, out: Path) -> Path:
+    """Train in this process (which may be a worker's) and return the agent's folder."""
+    from rlstitch.api.train import train
+
+    return train(config, force=True, agents=out / "agents", runs=out / "training", progress="lines").folder
+
+
+def _summary(cells: list[Cell]) -> str:
+    means = _means(cells)
+    if means is None:
+        return "The native agents earn no more than random actions, so that there is nothing to keep."
+    naive = f"{means[2]:.0f} %" if means[2] >= 1 else "nothing"
+    return (
+        f"Stitched agents keep {means[0]:.0f} % (translation) and {means[1]:.0f} % (relative) "
+        f"of what the native agents earn; mixed naively they keep {naive}."
+    )
+
+
+def _shares(cells: list[Cell]) -> str:
+    means = _means(cells)
+    return "nothing to keep" if means is None else "{:.0f} %, {:.0f} % and {:.0f} %".format(*means)
+
+
+def _means(cells: list[Cell]) -> tuple[float, float, float] | None:
+    """Mean recovery of translation, relative stitching and the naive combination; None where one has none."""
+    found = []
+    for method in ("affine", POST_HOC, "naive"):
+        mine = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
+        if not mine:
+            return None
+        found.append(sum(mine) / len(mine))
+    return found[0], found[1], found[2]
+
+
+def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -> dict[str, str]:
+    facts = {"seed": str(seed), "time": f"{seconds:.0f} s", "command": command_line()}
+    for agent in agents:
+        training = agent.card.training
+        if training is not None:
+            facts[agent.card.name] = f"seed {agent.card.seed}, {training.steps:,} steps in {training.seconds:.0f} s"
+    facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    facts["versions"] = ", ".join(f"{name} {number}" for name, number in current_versions().items())
+    if remarks:
+        facts["remarks"] = " ".join(remarks)
+    return facts
+
+
+def _next_commands(agents: list[Agent], out: Path) -> list[tuple[str, str]]:
+    red, green, training = (
+        shlex.quote(str(path)) for path in (*(out / "agents" / agent.card.name for agent in agents), out / "training")
+    )
+    return [
+        ("curves, sample observations and videos of the two trainings", f"tensorboard --logdir {training}"),
+        (
+            "another way to join the same two agents",
+            f"rlstitch stitch --encoder {red} --policy {green} --method orthogonal",
+        ),
+        ("the agents that came with the package", "rlstitch list"),
+        ("an agent of your own", "rlstitch train configs/minigrid-doorkey.yaml --variation blue --seed 3"),
+    ]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"rlstitch demo: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,136 @@
+"""Say whether a stitch will work, and why not, before it plays a step."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent
+from rlstitch.api.stitch import find_pairs
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.stitching.diagnosis.indicators import Indicators, OwnFigures, examine
+from rlstitch.stitching.diagnosis.states import OwnStates, own_states
+from rlstitch.stitching.diagnosis.verdict import Verdict, judge
+from rlstitch.stitching.stitch import check_method, stitch_agents
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Indicators of a stitch and the verdict on it. Its text is what the command prints."""
+
+    encoder: str
+    controller: str
+    method: str
+    """As it was asked for; `indicators.held.method` is the map that `auto` chose."""
+    indicators: Indicators
+    verdict: Verdict
+    note: str = ""
+    """Why the controller's own states are not among the indicators."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "encoder": self.encoder,
+            "controller": self.controller,
+            "method": self.method,
+            "verdict": asdict(self.verdict) | {"reasons": list(self.verdict.reasons)},
+            "indicators": self.indicators.to_dict(),
+            "note": self.note,
+        }
+
+    def to_json(self) -> str:
+        """Return what `--json` prints."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def __str__(self) -> str:
+        verdict = self.verdict
+        method = self.indicators.held.method
+        by = self.method if method == self.method else f"{self.method} ({method})"
+        lines = [
+            f"{self.encoder} -> {self.controller} by {by}: {verdict.label} (score {verdict.score:.2f})",
+            *(f"  - {reason}" for reason in verdict.reasons),
+            "",
+        ]
+        rows = _rows(self.indicators)
+        width = max(len(name) for name, _ in rows)
+        lines += [f"{name.ljust(width)}  {text}" for name, text in rows]
+        return "\n".join([*lines, *([f"({self.note})"] if self.note else [])])
+
+
+def diagnose(
+    encoder: str | Path | Agent,
+    policy: str | Path | Agent,
+    *,
+    method: str = "affine",
+    pairs: int | str | Path = 1024,
+    seed: int = 0,
+) -> Diagnosis:
+    """Join two agents and judge the result without letting it play.
+
+    The pairs are those of `stitch` by the same arguments, so the map that is judged is the one that `stitch` makes. The
+    controller's own agent plays in its own world; the stitched agent plays nowhere.
+
+    Args:
+        encoder: name, folder or value of the agent whose encoder is used.
+        policy: name, folder or value of the agent whose controller is used.
+        method: naive, relative, auto or a map; see `stitch_agents`.
+        pairs: how many views a translation is fitted on, at most; or an `.npz` file of pairs.
+        seed: of pairs and own states.
+
+    Raises:
+        UnknownNameError: for an unknown agent or method.
+        IncompatibleError: where the two cannot be joined so.
+        ArtefactError: where an agent or a file of pairs cannot be read.
+        InvalidInputError: where there are too few pairs.
+    """
+    check_method(method)
+    source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
+    target = policy if isinstance(policy, Agent) else load_agent(policy)
+    found = find_pairs(source, target, pairs, seed)
+    joined = stitch_agents(source, target, found, method=method)
+    states, note = _own_states(source, target, seed)
+    indicators = examine(source, target, joined, found, states)
+    return Diagnosis(source.card.name, target.card.name, method, indicators, judge(indicators), note)
+
+
+def _own_states(encoder: Agent, policy: Agent, seed: int) -> tuple[OwnStates | None, str]:
+    try:
+        return own_states(encoder, policy, seed=seed), ""
+    except (IncompatibleError, InvalidInputError) as error:
+        return None, f"no states of the controller's own agent: {error}"
+
+
+def _rows(found: Indicators) -> list[tuple[str, str]]:
+    held = found.held
+    rows = [
+        ("pairs", f"{held.pairs} fitted, {held.held_out} held out, of {held.distinct_views} distinct views"),
+        ("held out", f"residual {held.residual:.3f}, R² {held.r2:.3f}, mean cosine {held.mean_cosine:.3f}"),
+        ("held-out actions", f"same {held.action_agreement:.1%}, KL {held.kl:.3f} nats"),
+        *_own_rows(found.own),
+        ("mutual neighbours", _share(found.mutual_knn, found.knn_chance)),
+        ("CKA", "–" if found.cka is None else f"{found.cka:.3f}"),
+        ("effective rank", f"encoder {found.effective_rank_x:.1f} of {found.width_x}, controller's agent "
+                           f"{found.effective_rank_y:.1f} of {found.width_y}"),
+    ]  # fmt: skip
+    if held.rank is not None and held.condition_number is not None:
+        condition = "" if math.isinf(held.condition_number) else f", condition number {held.condition_number:.3g}"
+        rows.append(("map", f"{held.method}, rank {held.rank}{condition}"))
+    return rows
+
+
+def _own_rows(own: OwnFigures | None) -> list[tuple[str, str]]:
+    if own is None:
+        return []
+    return [
+        ("own states", f"{own.states} met, {own.covered:.1%} of visits among the pairs, distance {own.distance:.3f}"),
+        ("own actions", f"greedy same {own.agreement:.1%}, sampled same {own.overlap:.1%}, KL {own.kl:.3f} nats, "
+                        f"beside the path {own.stray_overlap:.1%}"),
+    ]  # fmt: skip
+
+
+def _share(share: float | None, chance: float | None) -> str:
+    return "–" if share is None or chance is None else f"{share:.3f} in common (by chance {chance:.3f})"

@@ -1,0 +1,219 @@
+"""Raw items (lines of text, images, sounds) become a stored latent space, batch by batch; a killed run goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.storage.workspace import resolve_device
+
+if TYPE_CHECKING:
+    from rlstitch.modalities.items import ItemEncoder, Items
+
+MODALITIES = ("text", "image", "audio")
+
+_WINDOW = 30.0  # seconds over which the rate is taken
+_LOG_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Where a space was written, or how far it is where it was interrupted."""
+
+    path: Path
+    model: str
+    count: int
+    done: int
+    found: int
+    """Of `done`, those that an earlier run had left."""
+    seconds: float
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        kept = f", {self.found:,} of them by an earlier run" if self.found else ""
+        if self.interrupted:
+            return f"{self.path}: {self.done:,} of {self.count:,} items{kept}"
+        return f"{self.path}: {self.done:,} items by {self.model} in {self.seconds:.1f} s{kept}"
+
+
+def encode(
+    modality: str,
+    model: str,
+    source: Path | str,
+    out: Path | str,
+    *,
+    keys: Path | str | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    pooling: str = "auto",
+    revision: str | None = None,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Encoded:
+    """Encode what lies in `source` by a model into a `.safetensors` file of a latent space.
+
+    Held in memory are the keys and one batch. What is done outlives the process: the same call goes on where a killed
+    or interrupted one stopped, with batches that need not be as large. Vectors of other batch sizes and devices differ
+    by rounding alone.
+
+    Args:
+        modality: `text`, `image` or `audio`.
+        model: a folder, a name on the Hugging Face hub, or the name of the plain encoder (`hashing`, `greys`, `mel`).
+        source: see `rlstitch.modalities.items`.
+        out: the file.
+        keys: a file with a key for each item, one a line.
+        batch_size: items that are encoded at once.
+        device: `auto`, `cpu` or `cuda`.
+        pooling: `auto`, `mean` or `first`; see `load_text_encoder` and its kind.
+        revision: of the hub.
+        force: replace a file of that name, and what an unfinished run left.
+        on_progress: told items done and wanted, after each batch.
+
+    Raises:
+        InvalidInputError, ArtefactError: where an argument, the input or the model cannot be used.
+        IncompatibleError: where an unfinished run of another model or input is in the way.
+        BusyError: where another process writes this file.
+        MissingExtraError: where an optional package is not installed.
+    """
+    from rlstitch.storage.locks import exclusive_lock
+    from rlstitch.storage.space_stream import SpaceStream, part_files
+
+    out = Path(out)
+    _check(modality, out, batch_size, force)
+    device = resolve_device(device)
+    items = read_items(modality, Path(source), keys)
+    encoder = load_encoder(modality, model, device=device, pooling=pooling, revision=revision)
+    config = {
+        "modality": modality, "model": encoder.name, "weights": encoder.identity, "pooling": pooling,
+        "input": items.identity,
+    }  # fmt: skip
+    with exclusive_lock(out.with_name(f".{out.name}.lock"), str(out)):
+        if force:
+            for file in part_files(out):
+                file.unlink(missing_ok=True)
+        with SpaceStream(out, items.keys, config, name=encoder.name) as stream:
+            return encode_stream(items, encoder, stream, batch_size=batch_size, on_progress=on_progress)
+
+
+def encode_stream(
+    items: Items,
+    encoder: ItemEncoder,
+    stream: Any,
+    *,
+    batch_size: int = 32,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Encoded:
+    """Encode the items that a `SpaceStream` has not yet, batch by batch, and finish it. Ctrl-C ends it between batches;
+    what is done stays.
+    """
+    total, found, begun = len(items.keys), stream.rows, time.monotonic()
+    interrupted = False
+    try:
+        on_progress(found, total)
+        left = items.read(found)
+        for batch in iter(lambda: list(islice(left, batch_size)), []):
+            stream.append(encoder.encode(batch))
+            on_progress(stream.rows, total)
+        stream.finish()
+    except KeyboardInterrupt:
+        interrupted = True
+    seconds = time.monotonic() - begun
+    return Encoded(stream.path, encoder.name, total, stream.rows, found, seconds, interrupted)
+
+
+def read_items(modality: str, source: Path, keys: Path | str | None) -> Items:
+    """Open the items of a modality, `MODALITIES`; raises as its reader in `rlstitch.modalities.items`."""
+    from rlstitch.modalities.items import image_items, sound_items, text_items
+
+    readers: Mapping[str, Callable[..., Items]] = {"text": text_items, "image": image_items, "audio": sound_items}
+    return readers[modality](source, keys=keys)
+
+
+def load_encoder(modality: str, model: str, *, device: str, pooling: str, revision: str | None) -> ItemEncoder:
+    """Load the encoder of a modality, `MODALITIES`, that a model's name or folder means.
+
+    Raises:
+        UnknownNameError: for another pooling.
+        MissingExtraError, ArtefactError, InvalidInputError: as for `load_text_encoder`.
+    """
+    from rlstitch.modalities.plain_encoders import PLAIN, plain_encoder
+
+    if pooling not in ("auto", "mean", "first"):
+        raise UnknownNameError("pooling", pooling, ("auto", "mean", "first"))
+    others = {name: other for other, (name, _) in PLAIN.items()}
+    if model in others and not Path(model).is_dir():
+        if others[model] != modality:
+            raise InvalidInputError(f"model: {model} is for {others[model]}, found modality {modality}")
+        return plain_encoder(modality)
+    from rlstitch.modalities.pretrained_audio import load_audio_encoder
+    from rlstitch.modalities.pretrained_image import load_image_encoder
+    from rlstitch.modalities.pretrained_text import load_text_encoder
+
+    loaders: Mapping[str, Callable[..., ItemEncoder]] = {
+        "text": load_text_encoder, "image": load_image_encoder, "audio": load_audio_encoder,
+    }  # fmt: skip
+    return loaders[modality](model, device=device, pooling=pooling, revision=revision)
+
+
+class ProgressLine:
+    """Draws items done, their rate and the time left: anew on a terminal, a line a minute elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Begin; `stream` is standard error where it is None."""
+        self.stream = stream or sys.stderr
+        self._terminal = self.stream.isatty()
+        self._every = 0.5 if self._terminal else _LOG_EVERY
+        self._told = time.monotonic()
+        self._history: deque[tuple[float, int]] = deque()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how far it is, where it is time to."""
+        now = time.monotonic()
+        if not self._history:
+            self._told = now
+            if done:
+                self._write(f"goes on from {done:,} of {total:,}")
+        elif now - self._told < self._every and done < total:
+            return
+        else:
+            self._told = now
+            self._write(self.line(now, done, total))
+        self._history.append((now, done))
+        while now - self._history[0][0] > _WINDOW and len(self._history) > 2:
+            self._history.popleft()
+
+    def line(self, now: float, done: int, total: int) -> str:
+        """Return the one line."""
+        from rlstitch.api.sweep.plan import duration
+
+        first, before = self._history[0]
+        rate = (done - before) / (now - first) if now > first else 0.0
+        left = f", {rate:,.0f} a second, {duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+        return f"{done:,} of {total:,} items{left}"
+
+    def close(self) -> None:
+        """End the line."""
+        if self._terminal and self._history:
+            self.stream.write("\n")
+
+    def _write(self, line: str) -> None:
+        self.stream.write(f"\r\x1b[2K{line}" if self._terminal else f"{line}\n")
+        self.stream.flush()
+
+
+def _check(modality: str, out: Path, batch_size: int, force: bool) -> None:
+    if modality not in MODALITIES:
+        raise UnknownNameError("modality", modality, MODALITIES)
+    if out.suffix != ".safetensors":
+        raise InvalidInputError(f"{out}: expected a name that ends in .safetensors")
+    if out.exists() and not force:
+        raise InvalidInputError(f"{out} is there already; --force replaces it")
+    if batch_size < 1:
+        raise InvalidInputError(f"batch_size must be at least 1, found {batch_size}")

@@ -1,0 +1,102 @@
+"""Evaluate one agent in its own world, or under another look or task."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent
+from rlstitch.envs import get_variation
+from rlstitch.envs.world import Backend
+from rlstitch.evaluation.cells import Measure, describe
+from rlstitch.rollouts.evaluation import Evaluation
+from rlstitch.rollouts.evaluation import evaluate as play
+from rlstitch.rollouts.films import film_side_by_side
+from rlstitch.storage import write_table
+from rlstitch.storage.workspace import RUNS, VIDEOS
+
+
+@dataclass(frozen=True)
+class EvaluationOutcome:
+    """One evaluation, the random baseline beside it, and where the table lies. Its text is what the command prints."""
+
+    name: str
+    evaluation: Evaluation
+    random: Evaluation
+    table: Path
+    videos: list[Path]
+
+    def __str__(self) -> str:
+        kind = "greedy" if self.evaluation.deterministic else "sampled"
+        lines = [
+            f"{self.name} in {describe(self.evaluation.world)}: {self.evaluation.episodes} episodes, {kind} actions",
+            _line("agent", self.evaluation),
+            _line("random", self.random),
+            f"table    {self.table}",
+        ]
+        return "\n".join(lines + [f"video    {path}" for path in self.videos])
+
+
+def evaluate(
+    agent: str | Path | Agent,
+    *,
+    variation: str | None = None,
+    task: str | None = None,
+    backend: Backend | None = None,
+    episodes: int = 100,
+    seed: int = 0,
+    deterministic: bool = False,
+    video: bool = False,
+) -> EvaluationOutcome:
+    """Play episodes with an agent and summarise them beside random actions.
+
+    Args:
+        agent: name, folder or value.
+        variation, task, backend: instead of the agent's own. Seeds fix the episodes of each backend; those of two
+            backends are not the same.
+        episodes: exactly so many are played, and all count.
+        seed: of the episodes.
+        deterministic: greedy actions instead of sampled ones.
+        video: film the first three episodes.
+
+    Raises:
+        UnknownNameError: for an unknown agent, variation or task.
+        InvalidInputError: where the numbers are not usable.
+    """
+    player = agent if isinstance(agent, Agent) else load_agent(agent)
+    world = player.card.world.to_world()
+    if variation is not None:
+        get_variation(variation)
+        world = replace(world, variation=variation)
+    if task is not None:
+        world = replace(world, task=task)
+    if backend is not None:
+        world = replace(world, backend=backend)
+    outcome = play(player, world, episodes=episodes, seed=seed, deterministic=deterministic)
+    random = Measure(episodes=episodes, seed=seed).random(world)
+    name = player.card.name
+    # Tasks hold colons, which file names cannot hold everywhere.
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (variation, task, backend))]))
+    table, _ = write_table(outcome.to_rows(), RUNS / f"evaluate-{stem}" / "episodes")
+    videos = []
+    if video:
+        moved = Agent(
+            player.encoder,
+            player.controller,
+            player.card.model_copy(update={"world": type(player.card.world)(**world.to_dict())}),
+        )
+        videos = film_side_by_side([(name, moved)], VIDEOS / stem, seed=seed, deterministic=deterministic)
+    return EvaluationOutcome(name, outcome, random, table, videos)
+
+
+def _line(name: str, evaluation: Evaluation) -> str:
+    s = evaluation.summary()
+    text = (
+        f"{name:<8} return {s.mean.estimate:.3f} [{s.mean.low:.3f}, {s.mean.high:.3f}]"
+        f"  IQM {s.iqm.estimate:.3f} [{s.iqm.low:.3f}, {s.iqm.high:.3f}]  length {evaluation.lengths.mean():.1f}"
+    )
+    if s.success is not None:
+        text += f"  success {s.success.estimate:.1%} [{s.success.low:.1%}, {s.success.high:.1%}]"
+    return text

@@ -1,0 +1,81 @@
+"""Write an agent as one file, for another program or another place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import load_agent
+from rlstitch.agents.sb3.export import SUFFIXES, Format, Input, export_agent
+from rlstitch.envs import make_vec
+from rlstitch.errors import UnknownNameError
+
+_SEEN = 24
+_NOISE = 8
+
+
+@dataclass(frozen=True)
+class ExportOutcome:
+    """An exported agent. Its text is what the command prints."""
+
+    path: Path
+    difference: float
+    compared: int
+
+    def __str__(self) -> str:
+        size = self.path.stat().st_size / 2**20
+        return (
+            f"file     {self.path} ({size:.1f} MB)\n"
+            f"checked  on {self.compared} observations: greatest difference {self.difference:.2g}"
+        )
+
+
+def export(
+    agent: str | Path | Agent,
+    *,
+    form: Format = "torch-export",
+    output: Path | None = None,
+    observations: Input = "uint8",
+    force: bool = False,
+) -> ExportOutcome:
+    """Write an agent as one file, read back and compared with the agent.
+
+    Args:
+        agent: name, folder or value of an agent of any kind.
+        form: `torch-export` or `safetensors`; see `rlstitch.agents.sb3.export.export_agent`.
+        output: the file; the agent's name in the working folder where it is not given.
+        observations: what the exported program takes: uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1].
+        force: replace a file.
+
+    Raises:
+        UnknownNameError: for an unknown agent or form.
+        InvalidInputError: where the file is there already.
+        ArtefactError: where the operating system refuses, or the exported agent acts otherwise.
+    """
+    if form not in SUFFIXES:
+        raise UnknownNameError("export format", form, SUFFIXES)
+    source = agent if isinstance(agent, Agent) else load_agent(agent)
+    path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
+    images = _observations(source)
+    difference = export_agent(source, path, form=form, images=images, observations=observations, force=force)
+    return ExportOutcome(path, difference, len(images))
+
+
+def _observations(agent: Agent) -> NDArray[np.uint8]:
+    """Observations uint8 `(n, H, W, C)` from episodes of random actions in the agent's world, and images of noise."""
+    environments = make_vec(agent.card.world.to_world(), 4, seed=0)
+    space = environments.single_action_space
+    try:
+        seen, _ = environments.reset(seed=0)
+        batches = [seen]
+        while 4 * len(batches) < _SEEN:
+            batches.append(environments.step(np.stack([space.sample() for _ in range(4)]))[0])
+    finally:
+        environments.close()
+    noise = np.random.default_rng(0).integers(0, 256, (_NOISE, *agent.encoder.image_shape), dtype=np.uint8)
+    images: NDArray[np.uint8] = np.concatenate([*(np.array(batch) for batch in batches), noise])
+    return images

@@ -1,0 +1,154 @@
+"""Import an agent that Stable-Baselines3 trained, see how it does in its world, and save it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.artefact import save_agent
+from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
+from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, Activation, ImportedModel, import_model
+from rlstitch.agents.specs import Actions, BoxActions, DiscreteActions
+from rlstitch.envs import World, make_vec
+from rlstitch.errors import InvalidInputError
+from rlstitch.rollouts.evaluation import Evaluation, evaluate
+from rlstitch.storage.workspace import AGENTS, command_line, new_agent_folder
+from rlstitch.training.policy import actions_of
+
+_ACTIONS: TypeAdapter[DiscreteActions | BoxActions] = TypeAdapter(Actions)
+
+
+@dataclass(frozen=True)
+class ImportOutcome:
+    """An imported agent, how it does, and where it lies. Its text is what the command prints."""
+
+    agent: Agent
+    evaluation: Evaluation | None
+    folder: Path
+
+    def __str__(self) -> str:
+        card = self.agent.card
+        lines = [f"model    {card.training.algorithm if card.training else ''}", f"world    {_words(card.world)}"]
+        if self.evaluation is not None:
+            summary = self.evaluation.summary()
+            mean = summary.mean
+            success = "" if summary.success is None else f", success {summary.success.estimate:.1%}"
+            lines.append(f"return   {mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]{success}")
+        return "\n".join([*lines, f"agent    {self.folder}"])
+
+
+def import_agent(
+    model: str | Path,
+    *,
+    name: str,
+    world: World,
+    activation: Activation | None = None,
+    extractor: str | None = None,
+    extractor_arguments: Mapping[str, Any] | None = None,
+    temperature: float = DQN_TEMPERATURE,
+    episodes: int = 100,
+    seed: int = 0,
+    force: bool = False,
+    agents: Path = AGENTS,
+) -> ImportOutcome:
+    """Make an agent of a Stable-Baselines3 model (PPO, A2C or DQN with a CnnPolicy), without running code out of it.
+
+    Args:
+        model: the zip that `model.save` wrote.
+        name: of the agent.
+        world: what the model was trained in; observations and actions are compared with the model's.
+        activation, extractor, extractor_arguments, temperature: see `rlstitch.agents.sb3.importing.import_model`.
+        episodes: of the evaluation that shows whether the world is the right one; 0: none.
+        seed: of the evaluation.
+        force: replace an agent of the same name.
+        agents: where the agent is saved.
+
+    Raises:
+        ArtefactError: where the file is missing, damaged, or asks for code to be run.
+        IncompatibleError: where the model's observations or actions are not the world's.
+        InvalidInputError: for a structure that is not known, or where an agent of that name is there already.
+        UnknownNameError: for an unknown environment, variation, task or extractor.
+    """
+    folder = new_agent_folder(name, agents=agents, force=force)
+    if episodes < 0:
+        raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
+    image_shape, actions = spaces_of(world)
+    imported = import_model(
+        model,
+        image_shape=image_shape,
+        actions=actions,
+        activation=activation,
+        extractor=extractor,
+        extractor_arguments=extractor_arguments,
+        temperature=temperature,
+    )
+    agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
+    outcome = evaluate(agent, episodes=episodes, seed=seed) if episodes else None
+    if outcome is not None:
+        agent.card = _with_returns(agent.card, outcome)
+    save_agent(agent, folder, force=force)
+    return ImportOutcome(agent, outcome, folder)
+
+
+def world_of(environment: str, variation: str, task: str, others: Mapping[str, object]) -> World:
+    """Return the world of these fields; `others` are further fields by name.
+
+    Raises:
+        InvalidInputError: for a field that is unknown, given twice or of the wrong kind.
+        UnknownNameError: for an unknown variation or task.
+    """
+    named = {"environment": environment, "variation": variation, "task": task}
+    if twice := sorted(named.keys() & others.keys()):
+        raise InvalidInputError(f"world: {twice[0]} has an option of its own (--env, --variation, --task)")
+    return World.from_dict({**named, **others})
+
+
+def spaces_of(world: World) -> tuple[tuple[int, int, int], DiscreteActions | BoxActions]:
+    """Return height, width, channels of a world's observations, and its actions."""
+    environments = make_vec(world, 1, seed=0)
+    try:
+        height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
+        actions = _ACTIONS.validate_python(actions_of(environments.single_action_space))
+    finally:
+        environments.close()
+    return (height, width, channels), actions
+
+
+def _card(name: str, world: World, imported: ImportedModel) -> AgentCard:
+    return AgentCard(
+        name=name,
+        world=WorldCard(**world.to_dict()),
+        seed=imported.seed,
+        observation_shape=imported.encoder.image_shape,
+        encoder=imported.encoder.spec(),
+        controller=imported.controller.spec(),
+        training=TrainingCard(
+            algorithm=f"{imported.algorithm} (Stable-Baselines3, imported)",
+            steps=imported.steps,
+            seconds=0.0,
+            hyperparameters=dict(imported.hyperparameters),
+        ),
+        command=command_line(),
+    )
+
+
+def _with_returns(card: AgentCard, outcome: Evaluation) -> AgentCard:
+    if card.training is None:
+        return card
+    summary = outcome.summary()
+    found = {
+        "return_mean": summary.mean.estimate,
+        "return_interval": (summary.mean.low, summary.mean.high),
+        "success_rate": None if summary.success is None else summary.success.estimate,
+        "episodes": len(outcome.returns),
+    }
+    return card.model_copy(update={"training": card.training.model_copy(update=found)})
+
+
+def _words(world: WorldCard) -> str:
+    return f"{world.environment}, {world.variation}, {world.task}"

@@ -1,0 +1,141 @@
+"""What is at hand: the agents and presets that can be found by name, and what one agent is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlstitch.agents.artefact import AgentEntry, find_agent, list_agents, load_agent
+from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
+from rlstitch.config.training import list_presets
+from rlstitch.envs.tasks.families import MINIGRID, family_of
+
+_HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Agents and presets, sorted by name; as text, two tables."""
+
+    agents: tuple[AgentEntry, ...]
+    presets: Mapping[str, Path]
+
+    def __str__(self) -> str:
+        rows = [_row(entry.card) for entry in self.agents if entry.card is not None]
+        lines = _table([_HEADER, *rows]) if rows else ["no agents here; `rlstitch train` makes one"]
+        lines += [f"{entry.name}  broken: {entry.reason}" for entry in self.agents if entry.card is None]
+        lines += ["", "presets: " + (", ".join(self.presets) or "none")]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class AgentDetails:
+    """One agent, read and checked in full."""
+
+    path: Path
+    card: AgentCard
+    parameters: Mapping[str, int]
+    """Number of weights in `encoder` and `controller`."""
+
+    def __str__(self) -> str:
+        card, world = self.card, self.card.world
+        height, width, channels = card.observation_shape
+        pairs = [
+            ("agent", card.name),
+            ("folder", str(self.path)),
+            ("environment", world.environment),
+            ("look", world.variation),
+            ("task", world.task),
+            ("observation", f"{height}x{width}x{channels}{_drawn(world)}"),
+            ("kind", _kind(card)),
+            ("seed", str(card.seed)),
+            ("encoder", f"{self.parameters['encoder']:,} weights"),
+            ("controller", f"{self.parameters['controller']:,} weights"),
+            *_anchor_lines(card),
+            *[(f"{parent.role} from", f"{parent.name} ({parent.sha256[:12]})") for parent in card.parents],
+            *_training_lines(card.training),
+            ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
+            ("command", card.command or "not recorded"),
+            ("created", card.created),
+        ]
+        return "\n".join(f"{key:<17}{value}" for key, value in pairs)
+
+
+def _drawn(world: WorldCard) -> str:
+    """How a world is drawn and played, as far as it is not an environment's own way."""
+    parts = [
+        f"{world.frame_stack} images" * (world.frame_stack > 1),
+        f"each action {world.action_repeat} times" * (world.action_repeat > 1),
+        f"by {world.backend}" * (world.backend != "gymnasium"),
+    ]
+    if family_of(world.environment) is MINIGRID:
+        parts.insert(0, f"{world.view} view, tiles of {world.tile_size} pixels")
+    text = ", ".join(part for part in parts if part)
+    return f" ({text})" if text else ""
+
+
+def list_everything(*, roots: Iterable[Path] | None = None) -> Listing:
+    """Return the agents and presets that can be found by name.
+
+    Args:
+        roots: look for agents in these folders instead of `./agents` and those that came with the package.
+    """
+    return Listing(agents=tuple(list_agents(roots=roots)), presets=list_presets())
+
+
+def show_agent(name_or_folder: str | Path, *, roots: Iterable[Path] | None = None) -> AgentDetails:
+    """Return what an agent is; its weights are read too, so that a damaged agent does not look whole.
+
+    Raises:
+        UnknownNameError: where no agent has this name.
+        ArtefactError: where the folder is not a whole, unaltered agent.
+    """
+    places = None if roots is None else list(roots)
+    agent = load_agent(name_or_folder, roots=places)
+    parts = {"encoder": agent.encoder, "controller": agent.controller}
+    return AgentDetails(
+        path=find_agent(name_or_folder, roots=places),
+        card=agent.card,
+        parameters={part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
+    )
+
+
+def _row(card: AgentCard) -> tuple[str, ...]:
+    training = card.training
+    mean = "-" if training is None or training.return_mean is None else f"{training.return_mean:.3f}"
+    success = "-" if training is None or training.success_rate is None else f"{training.success_rate:.0%}"
+    return (card.name, card.world.environment, card.world.variation, card.world.task, _kind(card), mean, success)
+
+
+def _kind(card: AgentCard) -> str:
+    if card.parents:
+        return card.method or "stitched"
+    return "relative" if card.anchors else "absolute"
+
+
+def _anchor_lines(card: AgentCard) -> list[tuple[str, str]]:
+    anchors = card.anchors
+    if anchors is None:
+        return []
+    how = f"{anchors.similarity} after {anchors.normalization}"
+    return [("anchors", f"{anchors.count} of {anchors.identity[:16]} ({how})")]
+
+
+def _training_lines(training: TrainingCard | None) -> list[tuple[str, str]]:
+    if training is None:
+        return []
+    lines = [("trained", f"{training.algorithm}, {training.steps:,} steps in {training.seconds:,.0f} s")]
+    if training.return_mean is not None:
+        low_high = training.return_interval
+        interval = f" (95 % interval {low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""
+        episodes = f" over {training.episodes} episodes" if training.episodes else ""
+        lines.append(("return", f"{training.return_mean:.3f}{interval}{episodes}"))
+    if training.success_rate is not None:
+        lines.append(("success", f"{training.success_rate:.1%}"))
+    return lines
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

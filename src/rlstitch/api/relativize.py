@@ -1,0 +1,134 @@
+"""Make a trained agent relative after training, and compare it with the agent that it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.api.train import default_anchor_set
+from rlstitch.envs import drawn_from_tiles
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.evaluation.cells import Measure
+from rlstitch.rollouts.evaluation import Evaluation
+from rlstitch.stitching.relativize import Relativized, visited_states
+from rlstitch.stitching.relativize import relativize_agent as distil
+from rlstitch.storage.workspace import ANCHORS, command_line, new_agent_folder, torch_threads
+
+ANCHOR_COUNT = 512
+"""Of worlds that show fewer distinct views, all of them."""
+
+
+@dataclass(frozen=True)
+class RelativizeOutcome:
+    """A relativized agent beside the agent that it was. Its text is what the command prints."""
+
+    relativized: Relativized
+    anchor_set: AnchorSet
+    before: Evaluation
+    after: Evaluation
+    folder: Path | None
+
+    @property
+    def agent(self) -> Agent:
+        """The relative agent."""
+        return self.relativized.agent
+
+    def __str__(self) -> str:
+        before, after = self.before.summary().mean, self.after.summary().mean
+        made = self.relativized
+        kept = f"same action on {made.action_agreement:.1%} of views kept aside ({made.judged_views:,} of "
+        kept += f"{made.distinct_views:,} distinct ones), KL {made.kl:.4f}"
+        lines = [
+            f"anchors  {len(self.anchor_set)} of set {self.anchor_set.identity[:16]}",
+            f"kept     {kept if made.judged_views else 'not judged: every view is an anchor, and was distilled on'}",
+            f"before   return {before.estimate:.3f} [{before.low:.3f}, {before.high:.3f}]",
+            f"after    return {after.estimate:.3f} [{after.low:.3f}, {after.high:.3f}]",
+        ]
+        if self.folder is not None:
+            lines.append(f"agent    {self.folder}")
+        return "\n".join(lines)
+
+
+def relativize(
+    agent: str | Path | Agent,
+    *,
+    anchors: str | int = ANCHOR_COUNT,
+    drivers: Sequence[str | Path | Agent] = (),
+    similarity: str | None = None,
+    episodes: int = 100,
+    seed: int = 0,
+    name: str | None = None,
+    save: bool = True,
+    force: bool = False,
+) -> RelativizeOutcome:
+    """Keep a trained agent's encoder and distil its controller on to similarities to anchors.
+
+    Two agents that were relativized on one anchor set are stitched by `relative`, with nothing fitted between them.
+
+    Args:
+        agent: name, folder or value of an agent; of one that was trained through a projection, which may cross badly,
+            projection and controller are replaced.
+        anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
+            identity, its beginning, or the folder of a stored anchor set.
+        drivers: who plays, beside random actions, where the anchors are found: agents meet what random play does not.
+            The same drivers in the same order give the same set, for every agent.
+        similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`; None: `gaussian` on 256 anchors
+            or more, `cosine` on fewer.
+        episodes: of the evaluations before and after.
+        seed: of the states, the distillation and the episodes.
+        name: of the relative agent; the agent's name with `-relativized` where it is not given.
+        save: keep it among the agents, and the anchor set among the anchor sets.
+        force: replace an agent of the same name.
+
+    Raises:
+        UnknownNameError: for an unknown agent, anchor set or similarity.
+        IncompatibleError: where the agent was relativized already, the anchors belong to another environment, or a
+            driver cannot play in it.
+        InvalidInputError: where an agent of that name is there already, there are too few anchors, or drivers for a
+            stored anchor set.
+    """
+    source = agent if isinstance(agent, Agent) else load_agent(agent)
+    anchor_set = _anchor_set(source, anchors, drivers)
+    title = name or f"{source.card.name}-relativized"
+    folder = new_agent_folder(title, force=force) if save else None
+    world = source.card.world
+    # Distilling takes thousands of tiny steps, in which a second thread costs more than it brings.
+    with torch_threads(1):
+        relativized = distil(
+            source,
+            anchor_set.render_in(world.to_world()),
+            visited_states(source, seed=seed),
+            anchor_set=anchor_set.identity,
+            similarity=similarity,
+            seed=seed,
+            name=title,
+        )
+    made = relativized.agent
+    made.card = made.card.model_copy(update={"command": command_line()})
+    measure = Measure(episodes=episodes, seed=seed)
+    outcome = RelativizeOutcome(relativized, anchor_set, measure.native(source), measure.native(made), folder)
+    if folder is not None:
+        anchor_set.save(ANCHORS)
+        save_agent(made, folder, force=force)
+    return outcome
+
+
+def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path | Agent]) -> AnchorSet:
+    world = agent.card.world.to_world()
+    if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
+        players = [driver if isinstance(driver, Agent) else load_agent(driver) for driver in drivers]
+        return default_anchor_set(world, int(anchors), drivers=players)
+    if drivers:
+        raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")
+    found = load_anchor_set(anchors)
+    other_view = found.view != world.view and drawn_from_tiles(world.environment)
+    if found.environment != world.environment or other_view:
+        raise IncompatibleError(
+            f"anchor set {found.identity[:16]} belongs to {found.environment} (view {found.view}), "
+            f"agent {agent.card.name!r} to {world.environment} (view {world.view})"
+        )
+    return found

@@ -1,0 +1,271 @@
+"""Train an agent from a config and save it as `agents/<name>`."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.anchor_set import AnchorSet
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard, WorldCard
+from rlstitch.agents.encoder import encoder_width
+from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
+from rlstitch.config.training import TrainConfig
+from rlstitch.envs import World, drawn_from_tiles, make_vec
+from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.rollouts.collection import collect_views
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.pairs import choose_anchor_set
+from rlstitch.rollouts.recordings import choose_replay_anchor_set, collect_frames
+from rlstitch.storage import write_json, write_table
+from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
+from rlstitch.training.policy import actions_of
+from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
+from rlstitch.training.progress import Style
+
+# The anchor set of an environment is the same for everybody who asks for as many anchors, whatever their look or seed.
+ANCHOR_SEED = 0
+FINAL_EPISODES = 100
+_FINAL_SEED = 2_000_003
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained agent, where it lies, and how its training ended."""
+
+    agent: Agent
+    folder: Path
+    run_folder: Path
+    ended: Literal["finished", "reached", "interrupted"]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    agents: Path = AGENTS,
+    runs: Path = RUNS,
+    progress: Style = "auto",
+) -> Trained:
+    """Train the agent that a config describes, evaluate it, and save it.
+
+    The run's folder `runs/<name>-<hash8>` holds the resolved config, TensorBoard events, checkpoints and the curve.
+    After Ctrl-C or a crash, `resume` continues from the newest checkpoint and ends with the agent that an uninterrupted
+    run would have given.
+
+    Args:
+        config: from `load_config`.
+        resume: continue the run of the same config where there is one.
+        force: replace an agent of the same name, and start its run anew.
+        agents: where the agent is saved.
+        runs: where the run's folder is made.
+        progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
+
+    Returns:
+        The agent (after Ctrl-C: the best so far, saved in the run's folder, not among the agents).
+
+    Raises:
+        InvalidInputError: where an agent of that name exists (without `force`), the run exists (without `resume` or
+            `force`), or the device is not there.
+    """
+    device = resolve_device(config.device)
+    folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
+    if folder.exists() and not force:
+        if resume and (run_folder / "curve.json").is_file():
+            return Trained(load_agent(folder), folder, run_folder, "finished")
+        raise InvalidInputError(f"an agent {config.name!r} is there already ({folder}); --force replaces it")
+    if run_folder.exists() and not resume:
+        if not force and (run_folder / "checkpoints").is_dir():
+            raise InvalidInputError(
+                f"an unfinished run is there already ({run_folder}); --resume continues, --force starts anew"
+            )
+        _remove(run_folder)
+    card, anchor_set = draft_card(config)
+    images = None
+    if anchor_set is not None:
+        images = anchor_set.render_in(config.world)
+        anchor_set.save(ANCHORS)
+    write_json(run_folder / "config.json", config.resolved())
+    with torch_threads(config.threads):
+        with _refusals(run_folder):
+            result = _train(card, run_folder, config, images, device, resume=resume, progress=progress)
+        write_table(result.history, run_folder / "curve") if result.history else None
+        if result.ended == "interrupted":
+            saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
+            return Trained(result.agent, saved, run_folder, "interrupted")
+        agent = Agent(result.agent.encoder, result.agent.controller, _finished_card(card, result, config))
+    save_agent(result.last, run_folder / "last" / config.name, force=True)
+    save_agent(agent, folder, force=force)
+    _remove(run_folder / "checkpoints")
+    return Trained(agent, folder, run_folder, result.ended)
+
+
+@contextmanager
+def _refusals(run_folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one error, in TensorBoard's thread too: it hands its error on to this one."""
+    before = threading.excepthook
+
+    def quiet(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError):
+            before(args)
+
+    threading.excepthook = quiet
+    try:
+        yield
+    except OSError as error:
+        raise ArtefactError(f"cannot write in {run_folder}: {error.strerror or error}") from None
+    finally:
+        threading.excepthook = before
+
+
+def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
+    """Return the card of an agent to be trained, and its anchor set where it is relative."""
+    world = config.world
+    environments = make_vec(world, 1, seed=config.seed)
+    height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
+    actions = actions_of(environments.single_action_space)
+    environments.close()
+    frames = config.frame_stack if config.encoder.frames == "separate" else 1
+    base = CNNSpec(
+        arch=config.encoder.arch,
+        image_shape=(height, width, channels),
+        latent_dim=config.encoder.latent_dim,
+        frames=frames,
+    )
+    latent_dim = encoder_width(base)
+    base = base.model_copy(update={"latent_dim": latent_dim})
+    encoder, anchor_set, anchors = base.model_dump(mode="json"), None, None
+    if config.representation == "relative":
+        anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
+        relative = RelativeSpec(
+            base=base,
+            anchors=len(anchor_set),
+            similarity=config.relative.similarity,
+            normalization=config.relative.normalization,
+            shrinkage=config.relative.shrinkage,
+            anchor_set=anchor_set.identity,
+        )
+        encoder, latent_dim = relative.model_dump(mode="json"), relative.width
+        anchors = AnchorsCard(
+            identity=anchor_set.identity,
+            count=len(anchor_set),
+            similarity=config.relative.similarity,
+            normalization=config.relative.normalization,
+        )
+    controller = ControllerSpec.model_validate(
+        {
+            "latent_dim": latent_dim,
+            "actions": actions,
+            "hidden": config.controller.hidden,
+            "norm": config.controller.norm,
+            "activation": config.controller.activation,
+        }
+    )
+    card = AgentCard(
+        name=config.name,
+        world=WorldCard(**world.to_dict()),
+        seed=config.seed,
+        observation_shape=(height, width, channels),
+        encoder=encoder,
+        controller=controller.model_dump(mode="json"),
+        anchors=anchors,
+        command=command_line(),
+    )
+    return card, anchor_set
+
+
+def default_anchor_set(
+    world: World, count: int, selection: str = "farthest", drivers: Sequence[Agent] = ()
+) -> AnchorSet:
+    """Return the anchor set of an environment, the same for every look, seed and agent.
+
+    Of a MiniGrid these are symbolic views; of any other environment, frames of recorded episodes. Where the environment
+    shows fewer distinct ones than `count`, the set has those that there are. It is random play that finds them, and
+    beside it the `drivers`, each in its own look: with them it is a set of these drivers, in this order.
+
+    Raises:
+        InvalidInputError: where the environment is no MiniGrid and not deterministic.
+        IncompatibleError: where a driver has another view, or no action in common with the environment.
+    """
+    if not drawn_from_tiles(world.environment):
+        # View and tile size mean nothing here, so they must not tell two sets apart.
+        plain = World(
+            world.environment, backend=world.backend, actions=world.actions, action_repeat=world.action_repeat
+        )
+        recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
+        return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
+    plain = World(world.environment, view=world.view, tile_size=world.tile_size)
+    steps = max(20_000, 20 * count)
+    collection = collect_views(plain, count=max(512, 4 * count), max_steps=steps, seed=ANCHOR_SEED, agents=drivers)
+    return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
+
+
+def _train(
+    card: AgentCard,
+    run_folder: Path,
+    config: TrainConfig,
+    images: NDArray[np.uint8] | None,
+    device: str,
+    *,
+    resume: bool,
+    progress: Style,
+) -> TrainingResult:
+    model = build_ppo(
+        card,
+        num_envs=config.num_envs,
+        workers=int(config.processes),
+        **config.ppo.model_dump(),
+        device=device,
+        precision=config.precision,
+    )
+    return train_ppo(
+        model,
+        card,
+        run_folder,
+        total_steps=config.total_steps,
+        evaluate_every=config.evaluation.every_steps,
+        evaluation_episodes=config.evaluation.episodes,
+        film=config.evaluation.video,
+        stop_at_success=config.stop_at_success,
+        stop_patience=config.stop_patience,
+        checkpoint_every=config.checkpoint.every_steps,
+        anchor_images=images,
+        alpha=config.relative.alpha,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig) -> AgentCard:
+    outcome = evaluate(result.agent, episodes=FINAL_EPISODES, seed=_FINAL_SEED)
+    summary = outcome.summary()
+    training = TrainingCard(
+        algorithm="PPO (Stable-Baselines3)",
+        steps=result.steps,
+        seconds=round(result.seconds, 1),
+        return_mean=summary.mean.estimate,
+        return_interval=(summary.mean.low, summary.mean.high),
+        success_rate=None if summary.success is None else summary.success.estimate,
+        episodes=FINAL_EPISODES,
+        hyperparameters=config.resolved(),
+    )
+    return card.model_copy(update={"training": training})
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ArtefactError(f"cannot remove {folder}: {error.strerror or error}") from None

@@ -1,0 +1,1 @@
+"""Typed configurations of trainings and sweeps, and the presets."""

@@ -1,0 +1,251 @@
+"""A grid: axes in one YAML file, expanded to the configs of its trainings."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from rlstitch.config.text import describe_problems, parse_yaml_file
+from rlstitch.config.training import Integer, NonNegative, TrainConfig, build_config, default_name, find_config
+from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
+from rlstitch.storage.locations import data_roots
+
+MAX_RUNS = 100_000
+PRESET = "preset"
+# What the usual name of an agent says already; every other axis is spelt out in it.
+_IN_NAME = {PRESET, "variation", "task", "seed", "representation"}
+_SHOWN_PROBLEMS = 8
+
+
+def _listed(value: object) -> object:
+    """Take `seed: 1` for `seed: [1]` wherever values of an axis stand."""
+    if isinstance(value, Mapping):
+        return {key: item if isinstance(item, (list, tuple)) else [item] for key, item in value.items()}
+    return value
+
+
+Axes = Annotated[dict[str, Annotated[list[Any], Field(min_length=1, max_length=10_000)]], BeforeValidator(_listed)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Override(_Section):
+    """What is set in those runs only whose axes have one of the values of `when`."""
+
+    when: Axes
+    settings: dict[str, Any] = Field(alias="set")
+
+
+class Resources(_Section):
+    """What one run needs, for Ray; a share of a GPU is a number below 1."""
+
+    cpus: Annotated[NonNegative, Field(le=1024)] = 1
+    gpus: Annotated[NonNegative, Field(le=64)] = 0
+    shared: bool = False
+    """Whether every node sees the working folder; else files travel back through Ray."""
+
+
+def build_resources(**values: Any) -> Resources:
+    """Return checked resources.
+
+    Raises:
+        InvalidInputError: a value is out of range.
+    """
+    try:
+        return Resources(**values)
+    except ValidationError as error:
+        raise InvalidInputError(f"resources: {'; '.join(describe_problems(error, Resources))}") from None
+
+
+class GridConfig(_Section):
+    """The content of a grid's file. Keys of axes and settings are those of a training's config, dotted, or `preset`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Names the agents: `{preset}-{variation}-s{seed}`; not given, the usual name and every other axis."""
+    axes: Axes = {}
+    include: tuple[Axes, ...] = ()
+    """Further products, beside that of `axes`."""
+    exclude: tuple[Axes, ...] = ()
+    settings: dict[str, Any] = Field(default={}, alias="set")
+    """For all runs; weaker than axes and overrides."""
+    overrides: tuple[Override, ...] = ()
+    resources: Resources = Resources()
+    workers: Annotated[Integer, Field(ge=1, le=1024)] | None = None
+
+    @model_validator(mode="after")
+    def _known_axes(self) -> Self:
+        if not self.axes and not self.include:
+            raise ValueError("axes: expected at least one axis, or a product under include")
+        known = {key for block in self.blocks for key in block}
+        conditions = [("exclude", entry) for entry in self.exclude] + [("when", entry.when) for entry in self.overrides]
+        problems = [
+            f"{where}: {key!r} is no axis (they are {', '.join(sorted(known))})"
+            for where, entry in conditions
+            for key in entry
+            if key not in known
+        ]
+        count = sum(math.prod(len(values) for values in block.values()) for block in self.blocks)
+        if count > MAX_RUNS:
+            problems.append(f"axes: expected at most {MAX_RUNS:,} runs, found {count:,}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def blocks(self) -> list[dict[str, list[Any]]]:
+        """The products of axes."""
+        return ([self.axes] if self.axes else []) + list(self.include)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a grid."""
+
+    axes: Mapping[str, Any]
+    """Its place in the grid."""
+    config: TrainConfig
+
+    @property
+    def key(self) -> str:
+        """Name and hash, as its folder is called."""
+        return f"{self.config.name}-{self.config.hash8}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid, expanded."""
+
+    name: str
+    """The stem of its file."""
+    runs: tuple[Run, ...]
+    config: GridConfig
+
+
+def load_grid(source: str | Path) -> Grid:
+    """Read a grid and expand it.
+
+    Args:
+        source: path of a YAML file, or the name of a grid in `configs/grids`.
+
+    Raises:
+        UnknownNameError: no such file and no such grid.
+        InvalidInputError: the file or one of its runs is wrong, or two different runs have one name; the message has
+            the first problems.
+    """
+    path = _find_grid(source)
+    try:
+        config = GridConfig.model_validate(parse_yaml_file(path))
+    except ValidationError as error:
+        raise InvalidInputError(f"{path}: {'; '.join(describe_problems(error, GridConfig))}") from None
+    runs: dict[str, Run] = {}
+    problems: dict[str, str] = {}
+    for axes in _points(config):
+        try:
+            run = Run(axes, _resolve(config, axes, path))
+        except RlstitchError as error:
+            problems.setdefault(str(error), _place(axes))
+            continue
+        other = runs.setdefault(run.config.name, run)
+        if other.config.hash8 != run.config.hash8:
+            reason = f"two runs are called {run.config.name!r}; `name: ...` can tell them apart"
+            problems.setdefault(reason, f"{_place(other.axes)} and {_place(axes)}")
+    if problems:
+        shown = [f"{place}: {reason}" for reason, place in itertools.islice(problems.items(), _SHOWN_PROBLEMS)]
+        more = f"; and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
+        raise InvalidInputError(f"{path}: {'; '.join(shown)}{more}")
+    return Grid(path.stem, tuple(runs.values()), config)
+
+
+def _find_grid(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    grids = {grid.stem: grid for root in reversed(data_roots("configs")) for grid in sorted(root.glob("grids/*.yaml"))}
+    if path.stem in grids and str(path.parent) in {".", "grids", "configs/grids"}:
+        return grids[path.stem]
+    raise UnknownNameError("grid", str(source), grids)
+
+
+def _points(config: GridConfig) -> Iterable[dict[str, Any]]:
+    """Every combination of values, the first axis outermost, without those that are excluded."""
+    for block in config.blocks:
+        for values in itertools.product(*block.values()):
+            point = dict(zip(block, values, strict=True))
+            if not any(_matches(entry, point) for entry in config.exclude):
+                yield point
+
+
+def _matches(condition: Mapping[str, Sequence[Any]], point: Mapping[str, Any]) -> bool:
+    return all(key in point and point[key] in values for key, values in condition.items())
+
+
+def _resolve(config: GridConfig, axes: Mapping[str, Any], path: Path) -> TrainConfig:
+    """Preset, then settings, then axes, then the overrides that match, each stronger than what stands before it."""
+    given = _flat(config.settings)
+    given |= {key: value for key, value in axes.items() if key != PRESET}
+    for override in config.overrides:
+        if _matches(override.when, axes):
+            given |= _flat(override.settings)
+    source = axes.get(PRESET, given.pop(PRESET, None))
+    base: dict[str, Any] = {}
+    if source is not None:
+        path, base = _preset(str(source))
+        base = copy.deepcopy(base)
+    if "name" not in given:
+        given["name"] = _name(config.name, {**axes, PRESET: path.stem} if source is not None else axes, base, given)
+    return build_config(base, given, path)
+
+
+@lru_cache(maxsize=256)
+def _preset(source: str) -> tuple[Path, dict[str, Any]]:
+    path = find_config(source)
+    return path, parse_yaml_file(path)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Sections as dotted keys, so that a section that is set leaves its other values as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    merged = {**base, **given}
+    preset = axes.get(PRESET)
+    stem = re.sub(r"^MiniGrid-|-v\d+$", "", str(merged.get("environment", ""))).lower() if preset is None else preset
+    stem = stem.removeprefix("minigrid-")
+    if template is None:
+        told = _IN_NAME if preset is not None else _IN_NAME | {"environment"}
+        extra = [f"{key.rpartition('.')[2]}-{_shown(value)}" for key, value in axes.items() if key not in told]
+        return default_name("-".join([stem, *extra]), merged)
+
+    def value_of(found: re.Match[str]) -> str:
+        key = found.group(1)
+        if key == PRESET:
+            return stem
+        if key not in axes and key not in given:
+            raise InvalidInputError(f"name: {{{key}}} is no axis and no setting of this run")
+        return _shown(axes.get(key, given.get(key)))
+
+    text = re.sub(r"\{([\w.]+)\}", value_of, template)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
+def _shown(value: object) -> str:
+    return "-".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _place(axes: Mapping[str, Any]) -> str:
+    return "(" + ", ".join(f"{key} {value}" for key, value in axes.items()) + ")"

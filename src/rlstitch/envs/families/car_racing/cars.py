@@ -1,0 +1,158 @@
+"""CarRacing: the colours of its ground, its camera, and its two kinds of actions.
+
+Gymnasium's own environment is given another palette: exact. Where another backend draws, or an image is there already,
+the ground is recoloured in the finished picture: nearly exact (its edges are blends; see `recolour`).
+The colours are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import FunctionType, MappingProxyType
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from rlstitch.envs.frames import Images
+from rlstitch.envs.looks.look import Variation, get_variation, pixel_part
+from rlstitch.errors import InvalidInputError, MissingExtraError
+
+ENVIRONMENT = "CarRacing-v3"
+SIDE, GROUND_ROWS = 96, 84
+"""The picture is square; below its first 84 rows lies the bar of indicators."""
+MAX_STEPS = 1000
+FAR_ZOOM = 1.0
+"""Of the camera, in place of 2.7."""
+SPEED_LIMIT, OVERSPEED, TIME_COST = 35.0, -100.0, 0.1
+
+PALETTES: MappingProxyType[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = MappingProxyType(
+    {
+        "green": ((102, 204, 102), (102, 230, 102)),
+        "red": ((204, 102, 102), (230, 102, 102)),
+        "blue": ((102, 102, 204), (102, 102, 230)),
+        "yellow": ((230, 230, 102), (255, 255, 102)),
+    }
+)
+"""Background and grass of each look; green is what the environment has of its own."""
+
+ACTIONS: npt.NDArray[np.float32] = np.array(
+    [[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [0, 0.2, 0], [0, 0, 0.8]], dtype=np.float32
+)
+"""Steering, gas and brake of the five discrete actions: idle, steer one way and the other, gas, brake."""
+ACTIONS.flags.writeable = False
+STEERING = spaces.Box(np.array([-1, 0, 0], dtype=np.float32), np.ones(3, dtype=np.float32))
+
+
+def is_car_racing(environment: str) -> bool:
+    """Whether the id is that of the environment that this module knows."""
+    return environment == ENVIRONMENT
+
+
+class CarLook(NamedTuple):
+    """What a look means to CarRacing."""
+
+    ground: str
+    """A key of `PALETTES`."""
+    far: bool
+    """Whether the camera is far away."""
+    pixels: Variation
+    """What is left: a function of finished pictures."""
+
+
+def split_look(name: str) -> CarLook:
+    """The parts of a look.
+
+    Raises UnknownNameError for an unknown look, InvalidInputError for a floor colour that CarRacing has not.
+    """
+    variation = get_variation(name)
+    if variation.palette:
+        raise InvalidInputError(f"variation: {variation.name!r} changes the colours of MiniGrid's objects")
+    if variation.tint is not None and variation.tint not in PALETTES:
+        known = ", ".join(PALETTES)
+        raise InvalidInputError(
+            f"variation: CarRacing has the grounds {known}, found {variation.tint!r} in {variation.name!r}"
+        )
+    return CarLook(variation.tint or "green", variation.camera is not None, pixel_part(variation))
+
+
+def recolour(images: Images, ground: str) -> Images:
+    """Pictures uint8 `(..., H, W, 3)` of the green ground with another one; the bar of indicators is left alone.
+
+    What a pixel has more of green than of red and blue is the grass in it: that share is taken out and put back in the
+    other colour. Exact for plain ground, and for its blends with greys (road, wheels, kerb) up to rounding and, under
+    yellow, a few levels; nearly so for blends with the red of car and kerb.
+    """
+    if ground == "green":
+        return images
+    out = images.copy()
+    field = out[..., : out.shape[-3] * GROUND_ROWS // SIDE, :, :] if out.shape[-3] == SIDE else out
+    red, green, blue = (field[..., channel].astype(np.int16) for channel in range(3))
+    excess = np.maximum(green - np.maximum(red, blue), 0)
+    added = _shares(ground)[excess]
+    for channel, values in enumerate((red, green - excess, blue)):
+        field[..., channel] = np.minimum(values + added[..., channel], 255)
+    return out
+
+
+@functools.cache
+def _shares(ground: str) -> npt.NDArray[np.int16]:
+    """What to add for each excess of green 0..255, `(256, 3)`: straight lines through none, background and grass."""
+    grey = PALETTES["green"][0][0]
+    knots = [0, *(colour[1] - grey for colour in PALETTES["green"])]
+    table = np.empty((256, 3))
+    for channel in range(3):
+        levels = [0, *(colour[channel] - grey for colour in PALETTES[ground])]
+        table[:, channel] = np.interp(np.arange(256), knots, levels)
+    return np.rint(table).astype(np.int16)
+
+
+def pixel_look(name: str) -> Callable[[Images], Images]:
+    """The whole look as a function of pictures under the environment's own colours.
+
+    Raises InvalidInputError where it moves the camera.
+    """
+    ground, far, rest = split_look(name)
+    if far:
+        get_variation(name).check_camera()
+    return lambda images: rest.apply(recolour(images, ground))
+
+
+def make_car(ground: str = "green", *, discrete: bool, far: bool = False) -> gymnasium.Env[Any, Any]:
+    """Gymnasium's CarRacing on a ground of that colour, seen from its own camera or from far, with its limit of steps.
+
+    Raises MissingExtraError where Box2D is not installed.
+    """
+    try:
+        made = gymnasium.make(ENVIRONMENT, continuous=not discrete, disable_env_checker=True)
+    except gymnasium.error.DependencyNotInstalled:
+        raise MissingExtraError("CarRacing", "box2d") from None
+    car: Any = made.unwrapped
+    car.bg_color, car.grass_color = (np.array(colour, dtype=float) for colour in PALETTES[ground])
+    if far:
+        car._render = functools.partial(_zoomed_render(type(car)._render), car)
+    return made
+
+
+@functools.cache
+def _zoomed_render(render: FunctionType) -> FunctionType:
+    """The environment's own way to draw, with a zoom of its own: a constant of its module, which stays as it is."""
+    constants = {**render.__globals__, "ZOOM": FAR_ZOOM}
+    return FunctionType(render.__code__, constants, render.__name__, render.__defaults__, render.__closure__)
+
+
+class SlowDriving(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """CarRacing without its cost of time, where driving faster than `SPEED_LIMIT` ends the episode with -100 (R3L)."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step."""
+        image, reward, terminated, truncated, info = self.env.step(action)
+        car: Any = self.env.unwrapped
+        if info.get("lap_finished") is False:  # off the field: that costs 100 and no time
+            return image, float(reward), terminated, truncated, info
+        if car.car.hull.linearVelocity.length > SPEED_LIMIT:
+            return image, OVERSPEED, True, False, info
+        return image, float(reward) + TIME_COST, terminated, truncated, info

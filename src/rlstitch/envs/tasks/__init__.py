@@ -1,0 +1,1 @@
+"""What changes in dynamics, reward or actions, as composable words."""

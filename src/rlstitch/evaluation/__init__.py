@@ -1,0 +1,1 @@
+"""Cells, their baselines and their statistics."""

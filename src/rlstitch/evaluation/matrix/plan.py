@@ -1,0 +1,269 @@
+"""What a matrix is made of: its agents, every ordered pair of them, and what is refused before any rollout."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+from rlstitch.agents.artefact import find_agent, list_agents
+from rlstitch.envs import World, cell_world
+from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.evaluation.matrix.worlds import CELL, Place, read_places, why_not
+from rlstitch.stitching.stitch import check_method
+from rlstitch.storage import canonical_json, read_json
+
+NATIVE = "native"
+"""Stands for the method in rows of agents that are joined to nobody."""
+
+# What an agent's behaviour depends on; the rest of its manifest (command, versions, training) is history.
+_IDENTITY = ("files", "world", "observation_shape", "encoder", "controller")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How each cell is measured."""
+
+    episodes: int = 100
+    pairs: int = 1024
+    seed: int = 0
+    greedy: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "pairs"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        if self.seed < 0:
+            raise InvalidInputError(f"seed: expected 0 or more, found {self.seed}")
+
+
+@dataclass(frozen=True)
+class Member:
+    """An agent of a matrix, from its manifest alone."""
+
+    name: str
+    folder: Path
+    identity: str
+    """sha256 over both parts' weights and specifications, and the world."""
+    seed: int
+    world: World
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The encoder of one agent with the controller of another, in one world; or an agent with its own parts."""
+
+    encoder: Member
+    controller: Member
+    world: World | None
+    """Where the two are played; None where that cannot be made."""
+    refused: str = ""
+    """Why there is no world."""
+    place: str = CELL
+    """Text of the world, as it was asked for."""
+    elsewhere: bool = False
+    """Whether this is another world than the cell's own."""
+
+    @property
+    def native(self) -> bool:
+        """Whether both are one agent."""
+        return self.encoder.name == self.controller.name
+
+    @property
+    def same_seed(self) -> bool:
+        """Whether two agents began from the same weights: such pairs flatter every method."""
+        return self.encoder.seed == self.controller.seed and not self.native
+
+    def identity(self, method: str, options: Options) -> str:
+        """Return the identity of the result under a method; a native's has none."""
+        world = self.world if self.elsewhere else None
+        if self.native:
+            return native_identity(self.controller, options, world)
+        return cell_identity(self.encoder.identity, self.controller.identity, method, options, world)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a matrix will hold."""
+
+    members: tuple[Member, ...]
+    methods: tuple[str, ...]
+    options: Options
+    pairings: tuple[Pairing, ...]
+    left_out: tuple[str, ...] = ()
+    """Stitched and relativized agents that a pattern fits: their parents are in the matrix, or could be."""
+    places: tuple[str, ...] = (CELL,)
+    """Texts of the worlds that every cell is played in."""
+    natives: tuple[Pairing, ...] = ()
+    """Every agent with its own parts in each of these worlds but `cell`, which is its own."""
+
+    @property
+    def hash8(self) -> str:
+        """Eight digits over the agents and options; methods and worlds that come later stay in the same folder."""
+        named = {member.name: member.identity for member in self.members}
+        return digest("matrix", named, asdict(self.options))[:8]
+
+    @property
+    def playable(self) -> list[Pairing]:
+        """The pairings that have a world."""
+        return [pairing for pairing in self.pairings if pairing.world is not None]
+
+
+def digest(*parts: Any) -> str:
+    """Return the sha256 of JSON values."""
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def cell_identity(encoder: str, controller: str, method: str, options: Options, world: World | None = None) -> str:
+    """Return the identity of a cell: of both agents, the method, how it is measured, and where, if not at home."""
+    where = () if world is None else (world.to_dict(),)
+    return digest("cell", encoder, controller, method, asdict(options), *where)
+
+
+def native_identity(member: Member, options: Options, world: World | None = None) -> str:
+    """Return the identity of an agent's evaluation in its own world or another; how many pairs has no part in it."""
+    where = () if world is None else (world.to_dict(),)
+    return digest("native", member.identity, options.episodes, options.seed, options.greedy, *where)
+
+
+def random_identity(world: World, options: Options) -> str:
+    """Return the identity of random actions in a world."""
+    return digest("random", world.to_dict(), options.episodes, options.seed)
+
+
+def plain_world(world: World) -> World:
+    """Return a world under the standard look: random actions see nothing, so one evaluation serves every look."""
+    return replace(world, variation="standard")
+
+
+def plan_matrix(
+    patterns: Sequence[str],
+    methods: Sequence[str],
+    options: Options,
+    *,
+    without: Sequence[str] = (),
+    derived: bool = False,
+    worlds: Sequence[str] = (CELL,),
+) -> Plan:
+    """Find the agents and pair them; reads manifests only.
+
+    A pattern stands for trained and imported agents. Stitched and relativized ones are made of these, and are left out
+    unless they are named in full or asked for.
+
+    Args:
+        patterns: names of agents with `*`, `?` and `[...]`, or folders of agents.
+        methods: stitching methods; one that stands twice counts once.
+        options: how each cell is measured.
+        without: patterns of names that the others do not stand for; an agent that is named in full stays.
+        derived: let patterns stand for stitched and relativized agents, too.
+        worlds: texts of the worlds that every cell is played in, see `read_places`.
+
+    Raises:
+        UnknownNameError: for a method, look or task that is unknown, or a pattern that no agent fits.
+        ArtefactError: where the manifest of an agent cannot be read.
+        InvalidInputError: for no method, fewer than two agents, or a world that none of their environments has.
+    """
+    methods = tuple(dict.fromkeys(methods))
+    if not methods:
+        raise InvalidInputError("methods: expected one or more, found none")
+    for method in methods:
+        check_method(method)
+    places = read_places(worlds)
+    folders, left_out = _folders(patterns, without, derived)
+    members = tuple(_member(folder) for folder in folders)
+    if len(members) < 2:
+        found = members[0].name if members else "none"
+        hint = f" ({left_out_text(left_out)})" if left_out else ""
+        raise InvalidInputError(f"agents: a matrix needs two or more, found {found} by {', '.join(patterns)}{hint}")
+    own = _pairings(members)
+    homes = [Pairing(member, member, member.world) for member in members]
+    pairings = tuple(pairing for place in places for pairing in _place_all(own, place))
+    natives = tuple(home for place in places if place.text != CELL for home in _place_all(homes, place))
+    return Plan(members, methods, options, pairings, left_out, tuple(place.text for place in places), natives)
+
+
+def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the folders of the agents that are meant, by name, and the names that only a pattern fits."""
+    entries = {entry.name: entry for entry in list_agents()}
+    found: dict[str, Path] = {}
+    left_out: set[str] = set()
+    for pattern in patterns:
+        names = [pattern] if pattern in entries else [name for name in entries if fnmatchcase(name, pattern)]
+        for name in names:
+            entry = entries[name]
+            if name != pattern and any(fnmatchcase(name, other) for other in without):
+                continue
+            if entry.card is None:
+                raise ArtefactError(f"agent {name!r} is broken: {entry.reason}")
+            if name != pattern and not derived and (entry.card.parents or entry.card.method):
+                left_out.add(name)
+                continue
+            found[name] = entry.path
+        if not names:
+            if any(sign in pattern for sign in "*?["):
+                raise UnknownNameError("agents by the pattern", pattern, entries)
+            folder = find_agent(pattern)
+            if found.setdefault(folder.name, folder).resolve() != folder.resolve():
+                raise InvalidInputError(f"agents: expected different names, found {folder.name!r} twice")
+    return [found[name].resolve() for name in sorted(found)], tuple(sorted(left_out - found.keys()))
+
+
+def left_out_text(names: Sequence[str]) -> str:
+    """Say in words which agents a pattern fits and does not stand for."""
+    return f"{len(names)} stitched or relativized agents left out, as {names[0]}: name them, or --derived takes all"
+
+
+def _member(folder: Path) -> Member:
+    manifest = read_json(folder / "agent.json")
+    try:
+        identity = digest("agent", {key: manifest[key] for key in _IDENTITY})
+        return Member(folder.name, folder, identity, int(manifest["seed"]), World.from_dict(manifest["world"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{folder / 'agent.json'}: not the manifest of an agent: {error}") from None
+
+
+def _pairings(members: Sequence[Member]) -> list[Pairing]:
+    worlds: dict[tuple[World, World], World | str] = {}
+    pairings = []
+    for encoder, controller in permutations(members, 2):
+        both = (encoder.world, controller.world)
+        if both not in worlds:
+            try:
+                worlds[both] = cell_world(*both)
+            except IncompatibleError as error:
+                worlds[both] = str(error)
+        world = worlds[both]
+        if isinstance(world, str):
+            pairings.append(Pairing(encoder, controller, None, world))
+        else:
+            pairings.append(Pairing(encoder, controller, world))
+    return pairings
+
+
+def _place_all(pairings: Sequence[Pairing], place: Place) -> list[Pairing]:
+    """Return pairings of their own worlds in a place.
+
+    Raises:
+        InvalidInputError: where none of their environments has such a world.
+    """
+    placed = [_placed(pairing, place) for pairing in pairings]
+    reasons = [there.refused for own, there in zip(pairings, placed, strict=True) if own.world is not None]
+    if reasons and all(reasons):
+        raise InvalidInputError(f"worlds: {place.text!r} cannot be made for any of these agents: {reasons[0]}")
+    return placed
+
+
+def _placed(pairing: Pairing, place: Place) -> Pairing:
+    own = pairing.world
+    if own is None:
+        return replace(pairing, place=place.text)
+    try:
+        world = place.world(own)
+    except (InvalidInputError, UnknownNameError) as error:
+        return replace(pairing, world=None, refused=str(error), place=place.text)
+    reason = "" if world == own else why_not(world)
+    return replace(pairing, world=None if reason else world, refused=reason, place=place.text, elsewhere=world != own)

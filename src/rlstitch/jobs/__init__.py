@@ -1,0 +1,1 @@
+"""Many tasks on local processes or on Ray."""

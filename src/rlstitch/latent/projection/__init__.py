@@ -1,0 +1,1 @@
+"""Similarities to anchors as coordinates."""

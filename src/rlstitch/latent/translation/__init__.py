@@ -1,0 +1,1 @@
+"""Maps from one latent space to another."""

@@ -1,0 +1,297 @@
+"""Direct translation between latent spaces: maps fitted on pairs (x_i, y_i) that mean the same.
+
+Maiorca et al., "Latent Space Translation via Semantic Alignment", arXiv:2311.00664. A fit is a function that returns
+a finished `Translation`; `fit(method, x, y)` picks one by name. x (n, d_x) is the source, y (n, d_y) the target; the
+widths may differ.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor
+from rlstitch.latent._linalg import product
+from rlstitch.latent.normalization import unit_rows
+
+FORMAT = 1
+# The most pairs that the report of a fit looks at.
+_MEASURED = 256
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How well a translation maps n_pairs pairs.
+
+    `residual` is the root of the mean squared distance of T(x_i) from y_i; `r2` is 1 - residual^2 / mean |y_i -
+    mean(y)|^2 (at most 1; for constant y it is 1 where the fit is exact, else 0); `mean_cosine` lies in [-1, 1];
+    `condition_number` is that of the matrix, at least 1, infinite where it is singular. A fit measures itself on at
+    most 256 of its pairs, evenly spaced; `evaluate_translation` measures all that it is given.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> report = fit("orthogonal", x, x.flip(1) + 1).report
+        >>> report.n_pairs, round(report.r2, 6), report.condition_number
+        (20, 1.0, 1.0)
+    """
+
+    n_pairs: int
+    residual: float
+    r2: float
+    mean_cosine: float
+    condition_number: float
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a report is made of: how many pairs there were, some of them, and the condition number where known."""
+
+    n_pairs: int
+    x: torch.Tensor
+    y: torch.Tensor
+    condition: float | None
+
+
+class Translation(nn.Module):
+    """A fitted affine map x @ matrix + bias from (…, d_x) to (…, d_y); matrix (d_x, d_y) and bias (d_y,) are buffers.
+
+    Called with a NumPy array it answers with one. `report` tells how well it fits the pairs it was fitted on.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> there = fit("affine", x, 2 * x.flip(1) + 1)
+        >>> there, bool(torch.allclose(there.then(there.inverse())(x), x, atol=1e-4))
+        (Translation(affine, 3 -> 3), True)
+    """
+
+    matrix: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(
+        self, matrix: torch.Tensor, bias: torch.Tensor, method: str = "given", report: FitReport | None = None
+    ) -> None:
+        super().__init__()
+        if matrix.ndim != 2 or bias.shape != matrix.shape[1:]:
+            raise InvalidInputError(
+                f"matrix must be (d_x, d_y) and bias (d_y,), found shapes {tuple(matrix.shape)} and {tuple(bias.shape)}"
+            )
+        # One layout in memory, so that a reloaded map gives the same bits.
+        self.register_buffer("matrix", matrix.detach().contiguous())
+        self.register_buffer("bias", bias.detach().contiguous())
+        self.method = method
+        self._report = report
+        self._fitted: _Fitted | None = None
+
+    @property
+    def report(self) -> FitReport | None:
+        """How well it fits the pairs it was fitted on; None for a map that was given or derived from others."""
+        if self._report is None and self._fitted is not None:
+            # Singular values of wide matrices take seconds, and not every fit is asked.
+            n_pairs, condition = self._fitted.n_pairs, self._fitted.condition
+            figures = _figures(self, self._fitted.x, self._fitted.y)
+            self._report = FitReport(
+                n_pairs, *figures, condition_number(self.matrix) if condition is None else condition
+            )
+            self._fitted = None
+        return self._report
+
+    def record(self, x: torch.Tensor, y: torch.Tensor, condition: float | None) -> None:
+        """Let `report` be that of the fit to the pairs x (n, d_x), y (n, d_y), from a copy of some of them. It is
+        computed when it is first asked for, as is a condition number of None.
+        """
+        n = len(x)
+        spaced = slice(None, None, max(1, n // _MEASURED))
+        x, y = (pairs.detach()[spaced][:_MEASURED].clone() for pairs in (x, y))
+        self._report, self._fitted = None, _Fitted(n, x, y, condition)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # The report is that of the fit, not of what is loaded now.
+        _ = self.report
+        super()._load_from_state_dict(*args)
+
+    @property
+    def width_in(self) -> int:
+        """d_x."""
+        return self.matrix.shape[0]
+
+    @property
+    def width_out(self) -> int:
+        """d_y."""
+        return self.matrix.shape[1]
+
+    def forward(self, x: A) -> A:
+        """Translate (…, d_x) -> (…, d_y), in x's dtype; NaN is passed on, not looked for, as in any layer. Raises
+        InvalidInputError for another width.
+        """
+        tensor = to_tensor(x, "x", ndim=None, finite=False)
+        if tensor.shape[-1] != self.width_in:
+            raise InvalidInputError(f"x must be {self.width_in} wide, found shape {tuple(tensor.shape)}")
+        return like(tensor @ self.matrix.to(tensor) + self.bias.to(tensor), x)
+
+    def then(self, other: Translation) -> Translation:
+        """This map, then `other`: one translation. Raises InvalidInputError where their widths do not meet."""
+        if self.width_out != other.width_in:
+            raise InvalidInputError(f"other must take width {self.width_out}, found {other.width_in}")
+        matrix, bias = other.matrix.to(self.matrix), other.bias.to(self.matrix)
+        return Translation(self.matrix @ matrix, self.bias @ matrix + bias, f"{self.method}, then {other.method}")
+
+    def inverse(self) -> Translation:
+        """The way back: exact for a square matrix of full numerical rank (method `inverse of …`), else least squares
+        (`pseudo-inverse of …`)."""
+        wide = self.matrix.double()
+        back, exact = torch.linalg.pinv(wide, rtol=_resolution(self.matrix)), False
+        if self.width_in == self.width_out and condition_number(self.matrix) < 1 / _resolution(self.matrix):
+            back, exact = torch.linalg.inv(wide), True
+        method = f"{'inverse' if exact else 'pseudo-inverse'} of {self.method}"
+        return Translation(back.to(self.matrix), -(self.bias.double() @ back).to(self.matrix), method)
+
+    @classmethod
+    def identity(cls, width: int) -> Translation:
+        """The map that changes nothing, in float32."""
+        return cls(torch.eye(width), torch.zeros(width), "identity")
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs besides the state_dict; JSON (an infinite condition number stands as null)."""
+        report = asdict(self.report) if self.report else None
+        if report and not math.isfinite(report["condition_number"]):
+            report["condition_number"] = None
+        return {
+            "format": FORMAT,
+            "method": self.method,
+            "width_in": self.width_in,
+            "width_out": self.width_out,
+            "dtype": str(self.matrix.dtype).removeprefix("torch."),
+            "report": report,
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> Translation:
+        """A zero map of the shape that `spec` describes, ready for `load_state_dict`.
+
+        Raises InvalidInputError where the spec is of another format or lacks an entry.
+        """
+        missing = sorted({"format", "method", "width_in", "width_out", "dtype", "report"} - spec.keys())
+        if missing or spec["format"] != FORMAT:
+            raise InvalidInputError(
+                f"spec must be of format {FORMAT}, found {spec.get('format')!r} with {missing or 'nothing'} missing"
+            )
+        dtype = torch.float64 if spec["dtype"] == "float64" else torch.float32
+        report = dict(spec["report"]) if spec["report"] else None
+        if report and report["condition_number"] is None:
+            report["condition_number"] = math.inf
+        width_in, width_out = int(spec["width_in"]), int(spec["width_out"])
+        zeros = torch.zeros(width_in, width_out, dtype=dtype)
+        return cls(zeros, zeros.new_zeros(width_out), str(spec["method"]), FitReport(**report) if report else None)
+
+    def extra_repr(self) -> str:
+        """Shown by print."""
+        return f"{self.method}, {self.width_in} -> {self.width_out}"
+
+
+def _resolution(matrix: torch.Tensor) -> float:
+    return max(matrix.shape) * torch.finfo(matrix.dtype).eps
+
+
+def condition_number(matrix: torch.Tensor) -> float:
+    """The largest over the smallest singular value; infinite where the smallest is below what the dtype resolves."""
+    values = torch.linalg.svdvals(matrix)
+    largest, smallest = float(values[0]), float(values[-1])
+    return largest / smallest if smallest > largest * _resolution(matrix) else math.inf
+
+
+def evaluate_translation(translation: Translation, x: Array, y: Array) -> FitReport:
+    """The report of a translation on pairs x (n, d_x), y (n, d_y), which may be held out; n >= 1.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit("affine", x[:10], 2 * x[:10] + 1)
+        >>> round(evaluate_translation(translation, x[10:], 2 * x[10:] + 1).r2, 4)
+        1.0
+    """
+    source, target = to_pairs(x, y, minimum=1, method="evaluate_translation")
+    if target.shape[1] != translation.width_out:
+        raise InvalidInputError(f"y must be {translation.width_out} wide, found shape {tuple(target.shape)}")
+    return FitReport(len(source), *_figures(translation, source, target), condition_number(translation.matrix))
+
+
+def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
+    """Residual, r2 and mean cosine for tensors that have been checked."""
+    mapped = product(x.detach(), translation.matrix.to(x)).add_(translation.bias.to(x))
+    error = float((mapped - y).square().sum(1).mean())
+    spread = float((y - y.mean(0)).square().sum(1).mean())
+    # Rounding of y itself counts as an exact fit.
+    exact = error <= float(y.square().sum(1).mean()) * torch.finfo(y.dtype).eps ** 2 * 64
+    r2 = 1 - error / spread if spread > 0 else float(exact)
+    cosine = float((unit_rows(mapped) * unit_rows(y)).sum(1).mean())
+    return math.sqrt(error), r2, max(-1.0, min(1.0, cosine))
+
+
+def finish(
+    matrix: torch.Tensor,
+    bias: torch.Tensor,
+    method: str,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    condition: float | None = None,
+) -> Translation:
+    """A Translation in x's dtype with the report of its own pairs; `condition`: its condition number, where it is
+    known.
+
+    Raises InvalidInputError where the fit left finite numbers.
+    """
+    translation = Translation(matrix.to(x), bias.to(x), method)
+    if not bool(torch.isfinite(translation.matrix.sum() + translation.bias.sum())):
+        raise InvalidInputError(
+            f"x and y must be of a size that {x.dtype} can square, but fitting {method!r} overflowed"
+        )
+    translation.record(x, y, condition)
+    return translation
+
+
+def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
+    """Fit the method called `method` on pairs x (n, d_x), y (n, d_y); options go to its function.
+
+    Raises UnknownNameError for another name; InvalidInputError for too few pairs, options the method does not take,
+    NaN or infinity.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> bool(torch.allclose(fit("affine", x, 2 * x + 1, ridge=0)(x), 2 * x + 1, atol=1e-4))
+        True
+    """
+    methods = _methods()
+    if method not in methods:
+        raise UnknownNameError("translation method", method, methods)
+    function = methods[method]
+    known = (inspect.unwrap(function).__kwdefaults__ or {}).keys()
+    if unknown := sorted(options.keys() - known):
+        raise InvalidInputError(f"translation method {method!r} takes the options {sorted(known)}, found {unknown}")
+    return function(x, y, **options)
+
+
+def translation_methods() -> list[str]:
+    """The names that `fit` takes.
+
+    Examples:
+        >>> "orthogonal" in translation_methods(), "robust" in translation_methods()
+        (True, True)
+    """
+    return sorted(_methods())
+
+
+def _methods() -> dict[str, Callable[..., Translation]]:
+    # The methods import this module.
+    from rlstitch.latent.translation import iterative as translation_iterative
+    from rlstitch.latent.translation import linear as translation_linear
+    from rlstitch.latent.translation import low_rank as translation_lowrank
+    from rlstitch.latent.translation import orthogonal as translation_orthogonal
+
+    modules = (translation_iterative, translation_linear, translation_lowrank, translation_orthogonal)
+    return {name: function for module in modules for name, function in module.METHODS.items()}

@@ -1,0 +1,1 @@
+"""What can be known about a stitch before it plays."""

@@ -1,0 +1,99 @@
+"""Agents with random weights, and copies of them whose latent space was moved, for the tests of stitching."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.controller import build_controller
+from rlstitch.agents.encoder import CNNEncoder, build_encoder
+from rlstitch.api.train import draft_card
+from rlstitch.config.training import load_config
+from rlstitch.envs import World
+from rlstitch.rollouts.collection import collect_views, own_images
+
+WIDTH = 12
+
+
+def untrained(name: str = "red", *, seed: int = 1, **overrides: Any) -> Agent:
+    """An agent with random weights, but latents of mean 0 and variance 1, so that its actions depend on what it sees.
+
+    It has no norm before its first layer, so that its latents can be moved.
+    `overrides` are dotted keys of a config, with two underscores for the dot.
+    """
+    settings = {
+        "name": name,
+        "seed": seed,
+        "variation": "red",
+        "encoder.latent_dim": WIDTH,
+        "controller.hidden": [16],
+        "controller.norm": "none",
+        **{key.replace("__", "."): value for key, value in overrides.items()},
+    }
+    card, anchor_set = draft_card(load_config("minigrid-doorkey", settings))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder, controller = build_encoder(card.encoder), build_controller(card.controller)
+    agent = Agent(encoder, controller, card)
+    with torch.no_grad():
+        controller.action_head.weight.mul_(8.0)
+        controller.action_head.bias.zero_()
+        base = encoder if isinstance(encoder, CNNEncoder) else encoder.base
+        assert isinstance(base, CNNEncoder)
+        latents = base(agent.images(own_images(agent, _some_views(card.world.to_world()))))
+        deviation, mean = torch.std_mean(latents, dim=0)
+        base.linear.weight.div_(deviation[:, None])
+        base.linear.bias.sub_(mean).div_(deviation)
+    if anchor_set is not None:
+        images = anchor_set.render(card.world.variation, card.world.tile_size)
+        encoder.set_anchors(encoder.base(agent.images(images)))  # type: ignore[union-attr,operator]
+    return agent
+
+
+@functools.lru_cache(maxsize=16)
+def _some_views(world: World) -> np.ndarray:
+    return collect_views(world, count=24).views
+
+
+def rotation(width: int, seed: int = 0) -> Tensor:
+    """A random orthogonal matrix `(width, width)`."""
+    return torch.from_numpy(np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))[0])
+
+
+def mixing(width: int, seed: int = 0) -> Tensor:
+    """A random invertible matrix `(width, width)` of condition number 10."""
+    values = torch.logspace(0, 1, width, dtype=torch.float64)
+    return rotation(width, seed) @ torch.diag(values) @ rotation(width, seed + 1)
+
+
+def moved(agent: Agent, matrix: Tensor, shift: Tensor | None = None, *, name: str = "moved") -> Agent:
+    """The same agent in another latent space: z -> z @ matrix + shift in its encoder, and back in its controller."""
+    shift = torch.zeros(len(matrix), dtype=torch.float64) if shift is None else shift.double()
+    encoder, controller = copy.deepcopy(agent.encoder), copy.deepcopy(agent.controller)
+    assert isinstance(encoder, CNNEncoder)
+    first = controller.trunk[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        weight, bias = encoder.linear.weight.double(), encoder.linear.bias.double()
+        encoder.linear.weight.copy_(matrix.T @ weight)
+        encoder.linear.bias.copy_(bias @ matrix + shift)
+        back = torch.linalg.inv(matrix)
+        entry = first.weight.double() @ back.T
+        first.bias.copy_(first.bias.double() - entry @ shift)
+        first.weight.copy_(entry)
+    return Agent(encoder, controller, agent.card.model_copy(update={"name": name}))
+
+
+def unlike_weights(one: nn.Module, two: nn.Module) -> list[str]:
+    """Names of the tensors in which two modules differ, by a bit or more."""
+    first, second = one.state_dict(), two.state_dict()
+    return sorted(
+        name for name in first.keys() | second.keys()
+        if name not in first or name not in second or not torch.equal(first[name], second[name])
+    )  # fmt: skip
