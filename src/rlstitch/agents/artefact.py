@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import NAME_PATTERN, SCHEMA_VERSION, AgentCard
+from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.agents.specs import first_problem
@@ -34,6 +34,7 @@ from rlstitch.storage import (
     write_bytes,
     write_json,
 )
+from rlstitch.storage.workspace import NAME_PATTERN
 
 MANIFEST = "agent.json"
 PARTS = ("encoder", "controller")
