@@ -18,7 +18,7 @@ import pytest
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.modalities.audio import FSDD_FILE, read_fsdd
-from rlstitch.modalities.graph import CORA_FILES, read_cora
+from rlstitch.modalities.graph import PLANETOID, read_planetoid
 from rlstitch.modalities.image import read_fashion_mnist
 from rlstitch.modalities.parallel_text import read_multi30k
 from rlstitch.modalities.text import read_trec
@@ -146,8 +146,8 @@ def test_recordings_alone_are_kept_of_an_archive(workplace: Path) -> None:
 def test_the_published_cora_is_fetched_by_its_library() -> None:
     origin = Path(os.environ["RLSTITCH_DATA"]) / "planetoid"
     place = fetch("planetoid", origin.as_uri())
-    assert all((place / name).read_bytes() == (origin / name).read_bytes() for name in CORA_FILES)
-    assert len(read_cora(place)) == 2708
+    assert all((place / name).read_bytes() == (origin / name).read_bytes() for name in PLANETOID["cora"])
+    assert len(read_planetoid(place)) == 2708
 
 
 @pytest.mark.parametrize("kind", list(SOURCES))

@@ -7,7 +7,6 @@ All begin with a linear layer on the words of a node, then layers that pass mess
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
-from rlstitch.modalities.graph import LabelledGraph
+from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.modalities.graph import LabelledGraph, import_geometric
 
 ARCHITECTURES = ("gcn", "sage", "gat", "gin", "gcnii")
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -65,7 +64,7 @@ class NodeEncoder(nn.Module):
         self, arch: str, words: int, latent_dim: int, *, hidden: int, layers: int, dropout: float, activation: str
     ) -> None:
         super().__init__()
-        geometric = import_geometric()
+        geometric = import_geometric().nn
         first = latent_dim if arch == "gcnii" else hidden
         self.latent_dim, self.dropout, self.activation = latent_dim, dropout, ACTIVATIONS[activation]
         self.words = nn.Parameter(nn.init.xavier_uniform_(torch.empty(words, first)))
@@ -86,18 +85,6 @@ class NodeEncoder(nn.Module):
             messages = (inputs.loops, inputs.shares) if self.shares else (inputs.edges,)
             hidden = layer(*seen, *messages)
         return hidden
-
-
-def import_geometric() -> Any:
-    """`torch_geometric.nn`. Raises MissingExtraError where PyTorch Geometric is not installed."""
-    try:
-        with warnings.catch_warnings():
-            # It still scripts two of its classes, which torch warns of.
-            warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", category=DeprecationWarning)
-            import torch_geometric.nn
-    except ImportError:
-        raise MissingExtraError("Training on graphs", "graph") from None
-    return torch_geometric.nn
 
 
 def node_encoder(

@@ -1,7 +1,7 @@
 """Data of studies: where it lies, and how it is fetched where it does not lie here.
 
 What is fetched by the community's own libraries is kept as the files that the readers of `rlstitch.modalities` take, so
-there is one reader of each, and only what that reader reads is kept. No code of a data set is run, nothing unpickled.
+there is one reader of each, and only what that reader reads is kept. No code of a data set is run.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import numpy as np
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
 from rlstitch.modalities.audio import FSDD_FILE, read_fsdd
-from rlstitch.modalities.graph import CORA_FILES, read_cora
-from rlstitch.modalities.graph_encoders import import_geometric
+from rlstitch.modalities.graph import PLANETOID, import_geometric, read_planetoid
 from rlstitch.modalities.image import FASHION_FILES, read_fashion_mnist
 from rlstitch.modalities.parallel_text import MULTI30K_FILES, read_multi30k
 from rlstitch.modalities.text import read_trec
@@ -215,12 +214,10 @@ def _fetch_fsdd(origin: str, folder: Path, scratch: Path) -> None:
 
 
 def _fetch_cora(origin: str, folder: Path, scratch: Path) -> None:
-    # Not by `Planetoid` itself, which unpickles what it has downloaded.
-    import_geometric()
-    from torch_geometric.io import fs
-
-    for name in CORA_FILES:
-        fs.cp(f"{origin}/{name}", str(folder), log=False)
+    # Not by `Planetoid` itself, which unpickles what it has downloaded before anything can check it.
+    copy = import_geometric().io.fs.cp
+    for name in PLANETOID["cora"]:
+        copy(f"{origin}/{name}", str(folder), log=False)
 
 
 def _check_splits(read: Callable[[Path, str], Any], folder: Path) -> None:
@@ -259,7 +256,11 @@ SOURCES = {
         lambda folder: read_fsdd(folder / FSDD_FILE),
     ),
     "planetoid": Source(
-        "https://github.com/kimiyoung/planetoid/raw/master/data", "PyTorch Geometric", "graph", _fetch_cora, read_cora
+        "https://github.com/kimiyoung/planetoid/raw/master/data",
+        "PyTorch Geometric",
+        "graph",
+        _fetch_cora,
+        read_planetoid,
     ),
 }
 """By the name of their folder. Of words' vectors no published set has the form that is read."""

@@ -24,8 +24,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.modalities.graph import LabelledGraph
-from rlstitch.modalities.graph_encoders import import_geometric
+from rlstitch.modalities.graph import LabelledGraph, import_geometric
 from rlstitch.modalities.graph_training import train_node_classifier
 from rlstitch.storage.workspace import resolve_device, torch_threads
 from rlstitch.studies import graph_trainings

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from rlstitch.modalities.classifiers import accuracy
-from rlstitch.modalities.graph import CORA_FILES, LabelledGraph, block_model, read_cora
-from rlstitch.modalities.graph_encoders import import_geometric
+from rlstitch.modalities.graph import PLANETOID, LabelledGraph, block_model, import_geometric, read_planetoid
 from rlstitch.modalities.graph_training import encode_nodes, train_node_classifier, train_node_head
 from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.joining import (
@@ -68,7 +67,7 @@ def load_graph(dataset: str, options: StudyOptions, seed: int = 0) -> LabelledGr
     """
     if dataset == "block-model":
         return block_model(seed=seed)
-    return read_cora(find_data(options.data, "planetoid", CORA_FILES, _WHAT))
+    return read_planetoid(find_data(options.data, "planetoid", list(PLANETOID[dataset]), _WHAT), dataset)
 
 
 def run(config: Row, options: StudyOptions) -> Findings:
