@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.evaluation.row import Row
 from rlstitch.reporting.page import render
 from rlstitch.reporting.rows import number, percent, printable, shorten
 from rlstitch.reporting.svg import chart, nice_ticks
-from rlstitch.reporting.write import Cell, Report, table_markdown, table_text, write_report
+from rlstitch.reporting.write import Report, table_markdown, table_text, write_report
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import write_table
 
@@ -42,8 +43,8 @@ HOSTILE = "</title><script>alert('1')</script>\" onload=\"x &amp; $title \x00\u2
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 
 
-def cell(encoder: str, controller: str, method: str, mean: float, **changes: object) -> Cell:
-    plain = Cell(
+def cell(encoder: str, controller: str, method: str, mean: float, **changes: object) -> Row:
+    plain = Row(
         encoder=encoder,
         controller=controller,
         method=method,

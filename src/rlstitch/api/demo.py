@@ -20,7 +20,8 @@ from rlstitch.api.relativize import relativize
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.evaluation.cells import Measure
-from rlstitch.reporting.write import Cell, Report, table_text, write_report
+from rlstitch.evaluation.row import Row
+from rlstitch.reporting.write import Report, table_text, write_report
 from rlstitch.rollouts.films import film_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
@@ -46,8 +47,8 @@ class DemoOutcome:
     that insists may repeat one action for ever.
     """
 
-    cells: list[Cell]
-    greedy: list[Cell]
+    cells: list[Row]
+    greedy: list[Row]
     summary: str
     remarks: list[str]
     report: Path
@@ -117,7 +118,7 @@ def demo(
 
 def _measure_all(
     agents: list[Agent], measures: list[Measure], out: Path
-) -> tuple[list[list[Cell]], list[tuple[str, Path]]]:
+) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
     """Evaluate the baselines, relativize, and cross both ways: all rows of a table for each measure, and the films."""
     seed = measures[0].seed
     tables = [
@@ -225,7 +226,7 @@ def _train_one(config: TrainConfig, out: Path) -> Path:
     return train(config, force=True, agents=out / "agents", runs=out / "training", progress="lines").folder
 
 
-def _summary(cells: list[Cell]) -> str:
+def _summary(cells: list[Row]) -> str:
     means = _means(cells)
     if means is None:
         return "The native agents earn no more than random actions, so that there is nothing to keep."
@@ -236,12 +237,12 @@ def _summary(cells: list[Cell]) -> str:
     )
 
 
-def _shares(cells: list[Cell]) -> str:
+def _shares(cells: list[Row]) -> str:
     means = _means(cells)
     return "nothing to keep" if means is None else "{:.0f} %, {:.0f} % and {:.0f} %".format(*means)
 
 
-def _means(cells: list[Cell]) -> tuple[float, float, float] | None:
+def _means(cells: list[Row]) -> tuple[float, float, float] | None:
     """Mean recovery of translation, relative stitching and the naive combination; None where one has none."""
     found = []
     for method in ("affine", POST_HOC, "naive"):

@@ -10,7 +10,8 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.envs import get_variation
 from rlstitch.envs.world import Backend
-from rlstitch.evaluation.cells import Measure, describe
+from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.row import describe
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.evaluation import evaluate as play
 from rlstitch.rollouts.films import film_side_by_side

@@ -10,7 +10,8 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.cells import Measure
-from rlstitch.reporting.write import Cell, table_text
+from rlstitch.evaluation.row import Row
+from rlstitch.reporting.write import table_text
 from rlstitch.rollouts.films import film_side_by_side
 from rlstitch.stitching.diagnosis.held_out import StitchReport
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
@@ -30,7 +31,7 @@ class StitchOutcome:
 
     agent: Agent
     report: StitchReport
-    cells: list[Cell]
+    cells: list[Row]
     folder: Path | None
     table: Path
     videos: list[Path]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, make_vec
 from rlstitch.errors import IncompatibleError
-from rlstitch.reporting.write import Cell
+from rlstitch.evaluation.row import Row, describe
 from rlstitch.rollouts.actors import RandomAgent
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.rollouts.statistics import recovery
@@ -46,24 +46,24 @@ class Measure:
             )
         return self._known[name, world]
 
-    def native_cell(self, agent: Agent) -> Cell:
+    def native_cell(self, agent: Agent) -> Row:
         """Return the row of an agent in its own world."""
         return _cell(agent.card.name, agent.card.name, "native", self.native(agent))
 
-    def random_cell(self, world: World) -> Cell:
+    def random_cell(self, world: World) -> Row:
         """Return the row of random actions."""
         return _cell("–", "–", "random", self.random(world))
 
     def stitched_cell(
         self, encoder: Agent, policy: Agent, stitched: Agent, method: str, report: StitchReport | None
-    ) -> Cell:
+    ) -> Row:
         """Return the row of a stitched agent, with its recovery between random actions and the native controller."""
         world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
         outcome = evaluate(stitched, world, episodes=self.episodes, seed=self.seed, deterministic=self.deterministic)
         against = (self.random(world).returns, self.native(policy).returns)
         return _cell(encoder.card.name, policy.card.name, method, outcome, report=report, against=against)
 
-    def naive_cell(self, encoder: Agent, policy: Agent, pairs: LatentPairs) -> Cell | None:
+    def naive_cell(self, encoder: Agent, policy: Agent, pairs: LatentPairs) -> Row | None:
         """Return the row of the naive combination; None where the widths do not fit, so that there is none."""
         try:
             naive = stitch_agents(encoder, policy, pairs, method="naive")
@@ -71,7 +71,7 @@ class Measure:
             return None
         return self.stitched_cell(encoder, policy, naive.agent, "naive", naive.report)
 
-    def cells(self, encoder: Agent, policy: Agent, stitch: Stitch, pairs: LatentPairs) -> list[Cell]:
+    def cells(self, encoder: Agent, policy: Agent, stitch: Stitch, pairs: LatentPairs) -> list[Row]:
         """Return a stitched agent's row under those of its baselines: random, native, naive."""
         world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
         rows = [self.random_cell(world), self.native_cell(policy)]
@@ -90,14 +90,14 @@ def _cell(
     *,
     report: StitchReport | None = None,
     against: tuple[object, object] | None = None,
-) -> Cell:
+) -> Row:
     summary = outcome.summary()
     recovered = None
     if against is not None:
         random, native = against
         recovered = recovery(outcome.returns, random, native)  # type: ignore[arg-type]
     success = summary.success
-    return Cell(
+    return Row(
         encoder=encoder,
         controller=controller,
         method=method,
@@ -116,11 +116,3 @@ def _cell(
         policy="greedy" if outcome.deterministic else "sampled",
         diagnostics=None if report is None else report.to_dict(),
     )
-
-
-def describe(world: World) -> str:
-    """Return a world in words: environment, look, task where not standard."""
-    parts = [world.environment, world.variation]
-    if world.task != "standard":
-        parts.append(f"task {world.task}")
-    return ", ".join(parts)

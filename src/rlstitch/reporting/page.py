@@ -12,11 +12,9 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.evaluation.row import FAILED, RECOVERED, Row
 from rlstitch.reporting.rows import (
-    FAILED,
     MISSING,
-    RECOVERED,
-    Cell,
     conditions,
     number,
     percent,
@@ -102,7 +100,7 @@ def _table(caption: str, header: Sequence[tuple[str, str]], rows: Sequence[str])
     )
 
 
-def _cells_table(cells: Sequence[Cell]) -> str:
+def _cells_table(cells: Sequence[Row]) -> str:
     if not cells:
         return '<p class="note">No rows.</p>'
     environment = _shared_environment(cells)
@@ -120,13 +118,13 @@ def _cells_table(cells: Sequence[Cell]) -> str:
     return f'<p class="note">{_escape(note)}</p>\n{table}'
 
 
-def _shared_environment(cells: Sequence[Cell]) -> str:
+def _shared_environment(cells: Sequence[Row]) -> str:
     """Return what all worlds start with, up to the first comma; empty where they differ or say no more than that."""
     first = {cell.world.partition(", ")[0] for cell in cells}
     return first.pop() if len(first) == 1 and all(", " in cell.world for cell in cells) else ""
 
 
-def _cell_row(cell: Cell, world: str, mixed: bool) -> str:
+def _cell_row(cell: Row, world: str, mixed: bool) -> str:
     verdict = cell.verdict
     kind = {"failed": "failed-row", "native": "baseline-row", "random": "baseline-row"}.get(verdict, "")
     word = {"native": "reference", "random": "floor", "unknown": "no figure"}.get(verdict, verdict)
@@ -141,7 +139,7 @@ def _cell_row(cell: Cell, world: str, mixed: bool) -> str:
     return f'<tr class="{kind}">{"".join(parts)}</tr>' if kind else f"<tr>{''.join(parts)}</tr>"
 
 
-def _chart_figure(cells: Sequence[Cell]) -> str:
+def _chart_figure(cells: Sequence[Row]) -> str:
     drawing = chart(cells)
     note = (
         "Marks as in the table: mean return, its 95 % interval as a whisker. Dashed: random actions and native agents."
@@ -149,7 +147,7 @@ def _chart_figure(cells: Sequence[Cell]) -> str:
     return f"<figure>\n{drawing}\n<figcaption>{note}</figcaption>\n</figure>" if drawing else ""
 
 
-def _diagnostics(cells: Sequence[Cell]) -> str:
+def _diagnostics(cells: Sequence[Row]) -> str:
     fitted = [(cell, cell.diagnostics) for cell in cells if cell.diagnostics is not None]
     if not fitted:
         return ""

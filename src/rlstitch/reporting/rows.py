@@ -1,80 +1,18 @@
-"""The row of every report, how its numbers are written, and the table for the terminal and for Markdown."""
+"""How the numbers of a result row are written, and the table of rows for the terminal and for Markdown."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Sequence
 
-from rlstitch.errors import InvalidInputError
+from rlstitch.evaluation.row import Row
 
-Verdict = Literal["recovered", "partly", "failed", "native", "random", "unknown"]
-
-RECOVERED, FAILED = 90.0, 50.0
-"""Recovery in percent from which a stitch counts as recovered, and below which it counts as failed."""
 WIDTH = 110
 """The text table is at most so wide."""
 MISSING = "–"
 _NARROWEST = 7  # characters that a name keeps in the text table
 _NAMES = ("encoder", "controller", "method")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One encoder with one controller under one method, and what it came to. Intervals cover 95 %."""
-
-    encoder: str
-    controller: str
-    method: str
-    """native, random, naive, affine, relative (post-hoc), ..."""
-    world: str
-    """The world that was played in, in words."""
-    episodes: int
-    return_mean: float
-    return_low: float
-    return_high: float
-    recovery: float | None
-    """In percent: 0 is random actions, 100 the native controller; None for these two."""
-    recovery_low: float | None
-    recovery_high: float | None
-    success: float | None
-    """Share of the episodes in [0, 1]; None where the world has no success."""
-    success_low: float | None
-    success_high: float | None
-    length_mean: float
-    policy: str
-    """`sampled` or `greedy`"""
-    diagnostics: Mapping[str, Any] | None = None
-    """Figures of the stitch on held-out pairs, by name; None where nothing was stitched."""
-
-    def __post_init__(self) -> None:
-        if self.policy not in ("sampled", "greedy"):
-            raise InvalidInputError(f"policy: expected 'sampled' or 'greedy', found {self.policy!r}")
-        if self.episodes < 0:
-            raise InvalidInputError(f"episodes: expected 0 or more, found {self.episodes}")
-        if self.success is not None and not (0 <= self.success <= 1 or math.isnan(self.success)):
-            raise InvalidInputError(f"success: expected a share in [0, 1], found {self.success}")
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the row shows: a baseline, or a stitch that recovered, recovered partly, or failed."""
-        if self.method == "native":
-            return "native"
-        if self.method == "random":
-            return "random"
-        if self.recovery is None or not math.isfinite(self.recovery):
-            return "unknown"
-        if self.recovery >= RECOVERED:
-            return "recovered"
-        return "failed" if self.recovery < FAILED else "partly"
-
-    def to_row(self) -> dict[str, Any]:
-        """Return a flat row for `rlstitch.storage.write_table`; diagnostics stand under `fit_<name>`."""
-        row = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "diagnostics"}
-        row["verdict"] = self.verdict
-        return row | {f"fit_{name}": value for name, value in (self.diagnostics or {}).items()}
 
 
 def number(value: float | None, *, like: float | None = None) -> str:
@@ -102,7 +40,7 @@ def percent(value: float | None) -> str:
     return number(value, like=100.0)
 
 
-def return_parts(cell: Cell) -> tuple[str, str]:
+def return_parts(cell: Row) -> tuple[str, str]:
     """Return the mean return and its interval as text, with equal decimals: `0.96`, `[0.95, 0.97]`."""
     ends = [end for end in (cell.return_mean, cell.return_low, cell.return_high) if math.isfinite(end)]
     like = max(map(abs, ends), default=0.0)
@@ -110,12 +48,12 @@ def return_parts(cell: Cell) -> tuple[str, str]:
     return mean, _interval(mean, low, high)
 
 
-def recovery_parts(cell: Cell) -> tuple[str, str]:
+def recovery_parts(cell: Row) -> tuple[str, str]:
     """Return recovery and its interval in percent as text."""
     return _percents(cell.recovery, cell.recovery_low, cell.recovery_high)
 
 
-def success_parts(cell: Cell) -> tuple[str, str]:
+def success_parts(cell: Row) -> tuple[str, str]:
     """Return the success rate and its interval in percent as text."""
     return _percents(*(None if x is None else 100 * x for x in (cell.success, cell.success_low, cell.success_high)))
 
@@ -148,7 +86,7 @@ def shorten(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def conditions(cells: Sequence[Cell]) -> str:
+def conditions(cells: Sequence[Row]) -> str:
     """Say how the rows were measured: `100 episodes a row, sampled actions`."""
     low, high = (f(cell.episodes for cell in cells) for f in (min, max)) if cells else (0, 0)
     count = f"{low:,}" if low == high else f"{low:,} to {high:,}"
@@ -156,7 +94,7 @@ def conditions(cells: Sequence[Cell]) -> str:
     return f"{count} episodes a row, {kinds} actions" if cells else ""
 
 
-def table_text(cells: Sequence[Cell]) -> str:
+def table_text(cells: Sequence[Row]) -> str:
     """Return the table for the terminal: aligned columns, at most 110 characters wide, names cut to fit."""
     if not cells:
         return "no rows"
@@ -171,7 +109,7 @@ def table_text(cells: Sequence[Cell]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{conditions(cells)}; [95 % interval]"])
 
 
-def _text_rows(cells: Sequence[Cell]) -> list[list[str]]:
+def _text_rows(cells: Sequence[Row]) -> list[list[str]]:
     """Return the header and one row a cell; the ends of intervals are padded so that brackets align."""
     rows = [[*_NAMES, "return", "recovery %", "success %", "length"]]
     parts = [[pair(cell) for cell in cells] for pair in (return_parts, recovery_parts, success_parts)]
@@ -192,7 +130,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def table_markdown(cells: Sequence[Cell]) -> str:
+def table_markdown(cells: Sequence[Row]) -> str:
     """Return the table as Markdown (GitHub's kind), with the world of each row."""
     header = ("encoder", "controller", "method", "world", "return", "recovery %", "success %", "length")
     rows = [_markdown_row(header), "|" + "---|" * 4 + "---:|" * 4]

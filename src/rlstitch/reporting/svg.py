@@ -10,7 +10,8 @@ import html
 import math
 from collections.abc import Sequence
 
-from rlstitch.reporting.rows import Cell, Verdict, number, printable, return_parts, shorten
+from rlstitch.evaluation.row import Row, Verdict
+from rlstitch.reporting.rows import number, printable, return_parts, shorten
 
 _ROW, _TOP, _BOTTOM = 46, 44, 44  # heights in pixels: one row, the labels above, the axis below
 _LABEL = 46  # characters of a label: method and both names
@@ -69,7 +70,7 @@ def _head(x: float, y: float, degrees: float, kind: str) -> str:
     return f'<path class="head {kind}" transform="translate({x} {y}) rotate({degrees})" d="M4 0L-7-5V5z"/>'
 
 
-def chart(cells: Sequence[Cell]) -> str:
+def chart(cells: Sequence[Row]) -> str:
     """Return dots and whiskers: the mean return of each row with its interval, random and native as lines behind.
 
     Returns an empty text where no row has a finite return.
@@ -100,7 +101,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [step * index for index in range(first, last + 1)]
 
 
-def _interval(cell: Cell) -> tuple[float, float, float]:
+def _interval(cell: Row) -> tuple[float, float, float]:
     return cell.return_low, cell.return_mean, cell.return_high
 
 
@@ -119,7 +120,7 @@ def _axis(ticks: Sequence[float], height: int) -> str:
     return "".join(parts)
 
 
-def _references(cells: Sequence[Cell], ticks: Sequence[float], height: int) -> list[str]:
+def _references(cells: Sequence[Row], ticks: Sequence[float], height: int) -> list[str]:
     """Return the lines of random actions and native agents, each kind labelled on a line of its own."""
     parts = []
     for y, kind in ((14, "random"), (32, "native")):
@@ -147,7 +148,7 @@ def _clusters(values: Sequence[float], near: float) -> list[list[float]]:
     return groups
 
 
-def _whisker(cell: Cell, y: int, ticks: Sequence[float]) -> str:
+def _whisker(cell: Row, y: int, ticks: Sequence[float]) -> str:
     low, mean, high = (_x(value, ticks) for value in _interval(cell))
     y, verdict = y + 32, cell.verdict
     ends = "".join(f'<line x1="{x}" x2="{x}" y1="{y - 5}" y2="{y + 5}"/>' for x in (low, high))
@@ -158,7 +159,7 @@ def _whisker(cell: Cell, y: int, ticks: Sequence[float]) -> str:
     )
 
 
-def _label(cell: Cell, y: int) -> str:
+def _label(cell: Row, y: int) -> str:
     method = shorten(printable(cell.method), 24)
     room = (_LABEL - 3 - len(method)) // 2
     names = [shorten(printable(name), room) for name in (cell.encoder, cell.controller)]

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlstitch.evaluation.row import Row
 from rlstitch.reporting.page import render
-from rlstitch.reporting.rows import Cell, table_markdown, table_text
+from rlstitch.reporting.rows import table_markdown, table_text
 from rlstitch.storage import write_bytes
 
-__all__ = ["Cell", "Report", "table_markdown", "table_text", "write_report"]
+__all__ = ["Report", "table_markdown", "table_text", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Report:
     title: str
     summary: str
     """One plain sentence: what was shown, the result first."""
-    cells: Sequence[Cell]
+    cells: Sequence[Row]
     """The rows, shown in this order."""
     panels: Sequence[tuple[str, Path]] = ()
     """Captions and MP4 files; they are embedded."""

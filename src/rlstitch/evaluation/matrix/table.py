@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.evaluation.cells import describe
 from rlstitch.evaluation.comparison import aggregate, paired_test, performance_profile, probability_of_improvement
 from rlstitch.evaluation.matrix.plan import (
     NATIVE,
@@ -23,6 +22,7 @@ from rlstitch.evaluation.matrix.plan import (
 )
 from rlstitch.evaluation.matrix.tasks import read_cell
 from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.row import describe
 from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean, recovery, summarize
 
 Floats = npt.NDArray[np.float64]
