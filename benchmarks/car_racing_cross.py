@@ -30,7 +30,8 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.envs import World
 from rlstitch.rollouts.actors import Actor, RandomAgent
 from rlstitch.rollouts.evaluation import play_in_world
-from rlstitch.rollouts.recordings import Images, collect_paired_images
+from rlstitch.rollouts.image_pairs import collect_paired_images
+from rlstitch.rollouts.recording import Images
 from rlstitch.rollouts.statistics import recovery, summarize
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.relativize import relativize_agent, visited_states

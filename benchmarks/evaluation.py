@@ -1,6 +1,6 @@
-"""Evaluation beside Stable-Baselines3's `evaluate_policy`, which plays one environment in one process.
+"""Evaluation beside Stable-Baselines3's `evaluate_policy`, which plays one environment at a time.
 
-Both play the same agents in the same MiniGrid from pixels, with one torch thread a process:
+Both play the same agents in the same MiniGrid from pixels, with one torch thread:
 
     python benchmarks/evaluation.py                      # agents with random weights: short and long episodes
     python benchmarks/evaluation.py --agent NAME         # a trained one beside them
@@ -33,7 +33,8 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import World, make_vec
-from rlstitch.rollouts import EvaluationPool, episode_seed, evaluate
+from rlstitch.rollouts.episodes import episode_seed
+from rlstitch.rollouts.evaluation import evaluate
 
 SHORT, LONG = World("MiniGrid-Empty-Random-5x5-v0"), World("MiniGrid-DoorKey-6x6-v0")
 
@@ -78,23 +79,20 @@ def peer(agent: Agent, world: World, episodes: int, deterministic: bool) -> tupl
     return np.array(returns), time.perf_counter() - start
 
 
-def compare(agent: Agent, pool: EvaluationPool, episodes: int, deterministic: bool, repeats: int) -> dict[str, Any]:
-    """Time one cell three ways and check that the returns agree; the fastest of `repeats` counts, for all three."""
+def compare(agent: Agent, episodes: int, deterministic: bool, repeats: int) -> dict[str, Any]:
+    """Time one cell both ways and check that the returns agree; the fastest of `repeats` counts, for both."""
     # MiniGrid's own wrappers know the standard look alone; an agent of another look is compared in it all the same.
     world = replace(agent.card.world.to_world(), variation="standard")
     kwargs: dict[str, Any] = {"episodes": episodes, "deterministic": deterministic}
     theirs = [peer(agent, world, episodes, deterministic) for _ in range(repeats)]
     ours = [evaluate(agent, world, **kwargs) for _ in range(repeats)]
-    shared = [pool.evaluate(agent, world, **kwargs) for _ in range(repeats)]
     returns, alone = theirs[0][0], min(seconds for _, seconds in theirs)
     error = float(np.sqrt(returns.var() / episodes + ours[0].returns.var() / episodes))
     equal = bool(np.allclose(returns, ours[0].returns)) if deterministic else None
     gap = abs(float(returns.mean() - ours[0].returns.mean()))
-    if not np.array_equal(ours[0].returns, shared[0].returns):
-        raise SystemExit("two processes gave other returns than one")
     if equal is False or gap > 4 * error + 1e-9:
         raise SystemExit(f"returns differ from evaluate_policy: {returns.mean():.3f}, {ours[0].returns.mean():.3f}")
-    one, two = min(e.seconds for e in ours), min(e.seconds for e in shared)
+    seconds = min(e.seconds for e in ours)
     return {
         "cell": f"{agent.card.name} {world.environment}",
         "policy": "greedy" if deterministic else "sampled",
@@ -103,11 +101,9 @@ def compare(agent: Agent, pool: EvaluationPool, episodes: int, deterministic: bo
         "mean return": float(ours[0].returns.mean()),
         "their mean": float(returns.mean()),
         "sb3 s": alone,
-        "one process s": one,
-        "two processes s": two,
-        "ratio one": alone / one,
-        "ratio two": alone / two,
-        "steps/s one": float(ours[0].lengths.sum()) / one,
+        "our s": seconds,
+        "ratio": alone / seconds,
+        "steps/s": float(ours[0].lengths.sum()) / seconds,
     }
 
 
@@ -124,11 +120,7 @@ def main() -> None:
     short, long = random_weights("untrained", SHORT), random_weights("untrained", LONG)
     cells = [(load_agent(name), args.episodes, d) for name in args.agent for d in (False, True)]
     cells += [(short, args.episodes, False), (long, args.long_episodes, False), (long, args.long_episodes, True)]
-    start = time.perf_counter()
-    with EvaluationPool(2) as pool:
-        pool.evaluate(short, episodes=2)
-        print(f"starting two processes, until their first answer: {time.perf_counter() - start:.1f} s\n")
-        rows = [compare(agent, pool, episodes, deterministic, args.repeats) for agent, episodes, deterministic in cells]
+    rows = [compare(agent, episodes, deterministic, args.repeats) for agent, episodes, deterministic in cells]
     for row in rows:
         print("\n".join(f"{key:>16}  {value:.3f}" if isinstance(value, float) else f"{key:>16}  {value}"
                         for key, value in row.items()), "\n")  # fmt: skip

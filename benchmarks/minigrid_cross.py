@@ -33,9 +33,9 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, cell_world, render_views
 from rlstitch.evaluation.cells import Measure
-from rlstitch.rollouts.collection import collect_views
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.statistics import recovery
+from rlstitch.rollouts.views import collect_views
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import write_table

@@ -16,7 +16,7 @@ from rlstitch.agents.encoder import CNNEncoder, build_encoder
 from rlstitch.api.train import draft_card
 from rlstitch.config.training import load_config
 from rlstitch.envs import World
-from rlstitch.rollouts.collection import collect_views, own_images
+from rlstitch.rollouts.views import collect_views, own_images
 
 WIDTH = 12
 

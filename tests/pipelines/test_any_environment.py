@@ -16,7 +16,7 @@ from rlstitch.api.stitch import stitch
 from rlstitch.api.train import Trained, default_anchor_set, train
 from rlstitch.config.training import load_config
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.rollouts import record
+from rlstitch.rollouts.video import record
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.relativize import relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents

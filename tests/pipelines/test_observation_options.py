@@ -17,7 +17,10 @@ from rlstitch.api.train import Trained, train
 from rlstitch.config.training import load_config
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts import choose_replay_anchor_set, collect_paired_images, collect_recording, record
+from rlstitch.rollouts.anchors import choose_replay_anchor_set
+from rlstitch.rollouts.image_pairs import collect_paired_images
+from rlstitch.rollouts.recording import collect_recording
+from rlstitch.rollouts.video import record
 
 CONFIG = """
 environment: {environment}

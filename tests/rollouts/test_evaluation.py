@@ -10,8 +10,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts import RandomAgent, evaluate
-from rlstitch.rollouts.actors import Policy
+from rlstitch.rollouts.actors import Policy, RandomAgent
+from rlstitch.rollouts.evaluation import evaluate
 
 
 def same(a, b):
@@ -112,8 +112,6 @@ def test_bad_requests_are_named(agent, world):
         evaluate(agent, episodes=0)
     with pytest.raises(InvalidInputError, match="num_envs"):
         evaluate(agent, num_envs=0)
-    with pytest.raises(InvalidInputError, match="workers"):
-        evaluate(agent, workers=0)
     with pytest.raises(InvalidInputError, match=r"world: expected one \(a random agent carries none"):
         evaluate(RandomAgent(gymnasium.spaces.Discrete(7)))
     with pytest.raises(InvalidInputError, match="images of shape"):

@@ -11,7 +11,7 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent import Translation
-from rlstitch.rollouts import evaluate
+from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.shared_encoder import Head, _Scores, can_share, evaluate_together
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents

@@ -6,7 +6,7 @@ from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World
-from rlstitch.rollouts.collection import ViewCollection, collect_views, own_images
+from rlstitch.rollouts.views import ViewCollection, collect_views, own_images
 from rlstitch.stitching.pairs import LatentPairs
 
 FIT, HELD = 60, 24

@@ -11,7 +11,7 @@ from stitch_samples import WIDTH, mixing, moved, rotation, untrained
 
 from rlstitch.agents.controller import build_controller
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.collection import own_images
+from rlstitch.rollouts.views import own_images
 from rlstitch.stitching.diagnosis.held_out import action_change, action_changes
 from rlstitch.stitching.diagnosis.indicators import effective_rank, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states

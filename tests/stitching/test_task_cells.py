@@ -19,9 +19,9 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, action_map, make_vec
 from rlstitch.envs.tasks.families import MINIGRID
 from rlstitch.errors import IncompatibleError
-from rlstitch.rollouts import evaluate
-from rlstitch.rollouts.collection import collect_views, own_images
 from rlstitch.rollouts.drivers import Driver
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.views import collect_views, own_images
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 

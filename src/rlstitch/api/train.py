@@ -22,10 +22,10 @@ from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import World, drawn_from_tiles, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.rollouts.collection import collect_views
+from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.pairs import choose_anchor_set
-from rlstitch.rollouts.recordings import choose_replay_anchor_set, collect_frames
+from rlstitch.rollouts.recording import collect_frames
+from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import write_json, write_table
 from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
 from rlstitch.training.policy import actions_of

@@ -1,20 +1,59 @@
-"""Agents that play in a world whose actions are not theirs."""
+"""How actions are chosen while observations are collected: held random actions, and agents of any task."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.rollouts.actors import Policy, noise_width
+from rlstitch.errors import InvalidInputError
+from rlstitch.rollouts.actors import Policy, noise_width, spread
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from rlstitch.agents.agent import Agent
     from rlstitch.envs import World
+
+HOLD = 8
+"""Steps that a held action lasts on average. Held actions reach what a trembling random walk does not (2503.01881)."""
+DOMAIN = 0x636F6C6C
+"""Separates the random numbers of collections from those of training and evaluation."""
+
+
+class HeldActions:
+    """Random actions of a Discrete or a bounded Box, each held for a random number of steps, 1 to `longest`."""
+
+    def __init__(
+        self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int, *, longest: int = 2 * HOLD - 1
+    ) -> None:
+        self._rng, self._space, self._slots, self._longest = rng, space, slots, longest
+        self._actions = draw_actions(np.random.default_rng(0), space, slots)  # what they look like; never played
+        self._left = np.zeros(slots, dtype=np.int64)
+
+    def next(self) -> npt.NDArray[Any]:
+        """Return the actions, int64 `(slots,)` or float32 `(slots, A)`, of the next step."""
+        # Drawn for all slots, needed or not: what one slot draws does not shift another's.
+        actions = draw_actions(self._rng, self._space, self._slots)
+        lengths = self._rng.integers(1, self._longest + 1, self._slots)
+        over = self._left == 0
+        self._actions = np.where(over.reshape(-1, *[1] * (actions.ndim - 1)), actions, self._actions)
+        self._left = np.where(over, lengths, self._left) - 1
+        return self._actions
+
+
+def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: int) -> npt.NDArray[Any]:
+    """Draw actions evenly: int64 `(count,)` of a Discrete, float32 `(count, A)` of a bounded Box.
+
+    Raises:
+        InvalidInputError: for another space.
+    """
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return rng.integers(int(space.n), size=count)
+    if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+        return spread(rng.random((count, *space.shape)), space)
+    raise InvalidInputError(f"action_space: expected Discrete or a bounded Box, found {space}")
 
 
 class Driver:
@@ -51,3 +90,8 @@ class Driver:
         noise[:, self._missing] = -np.inf
         chosen = self._policy.act(observations, noise=noise, views=views)
         return chosen if self._table is None else self._table[chosen]
+
+
+def collection_seeds(seed: int, count: int) -> list[int]:
+    """Return environment seeds that neither training nor evaluation uses."""
+    return [int(word) >> 1 for word in np.random.SeedSequence((DOMAIN, seed)).generate_state(count)]

@@ -66,13 +66,12 @@ def evaluate(
     deterministic: bool = False,
     num_envs: int = 64,
     device: str | None = None,
-    workers: int = 1,
     max_episode_steps: int = MAX_EPISODE_STEPS,
 ) -> Evaluation:
     """Play `episodes` episodes of an agent in a world (None: the agent's own) and return what came of them.
 
     Every episode that is started is played to its end and counted, so short ones are not favoured. Episode i depends on
-    (seed, i) alone: not on `num_envs`, `workers`, or how many episodes there are. (The last bits of the network's
+    (seed, i) alone: not on `num_envs` or how many episodes there are. (The last bits of the network's
     output do change with the batch and the threads: two actions whose scores agree to seven digits may swap.)
 
     Args:
@@ -82,30 +81,16 @@ def evaluate(
         seed: first half of every key.
         deterministic: greedy actions instead of sampled ones. A greedy agent in a partially seen world can repeat one
             action for ever: look at both.
-        num_envs: environments at once, in each process.
+        num_envs: environments at once.
         device: where the network runs, for the length of the evaluation; None: where its weights are.
-        workers: processes. Starting them takes seconds: keep an `EvaluationPool` where there is more than one
-            evaluation. With more than one, a script needs the usual `if __name__ == "__main__":`.
         max_episode_steps: an episode that is longer is an error.
 
     Raises:
         InvalidInputError: for numbers below 1, no world, an endless episode, or non-finite weights or observations.
         IncompatibleError: where the agent's images or actions are not the world's.
     """
-    if workers > 1:
-        from rlstitch.rollouts.pool import EvaluationPool
-
-        with EvaluationPool(workers, num_envs=num_envs, device=device) as pool:
-            return pool.evaluate(
-                agent,
-                world,
-                episodes=episodes,
-                seed=seed,
-                deterministic=deterministic,
-                max_episode_steps=max_episode_steps,
-            )
     check_seed(seed)
-    check_counts(episodes=episodes, num_envs=num_envs, workers=workers, max_episode_steps=max_episode_steps)
+    check_counts(episodes=episodes, num_envs=num_envs, max_episode_steps=max_episode_steps)
     world, start = world_of(agent, world), time.perf_counter()
     played = play_in_world(
         agent,

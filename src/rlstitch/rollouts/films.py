@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlstitch.agents.agent import Agent
-from rlstitch.rollouts.frames import side_by_side
+from rlstitch.rollouts.panels import side_by_side
 from rlstitch.rollouts.video import record, write_gif, write_mp4
 
 _FPS = 6

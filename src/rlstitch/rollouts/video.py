@@ -18,7 +18,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.rollouts.actors import Actor
 from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Moment, Played, check_seed, episode_seed, play
 from rlstitch.rollouts.evaluation import check_counts, world_of
-from rlstitch.rollouts.frames import Frames, check_frames, enlarge, inset, pad_even
+from rlstitch.rollouts.panels import Frames, check_frames, enlarge, inset, pad_even
 from rlstitch.storage.files import write_bytes
 
 if TYPE_CHECKING:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, drawn_from_tiles
 from rlstitch.envs.actions import translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.collection import collect_views, own_images
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.pairs import Rows, split_rows
-from rlstitch.rollouts.recordings import Images, collect_paired_images, collect_recording, paired_images
+from rlstitch.rollouts.image_pairs import collect_paired_images
+from rlstitch.rollouts.recording import Images, collect_recording, paired_images
+from rlstitch.rollouts.views import collect_views, own_images
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
     check_counts(pairs=pairs, held=held)
     images = gather_images(encoder, policy, count=pairs + held, seed=seed)
     distinct = len(images[0])
-    rows = split_rows(distinct, *_shares(distinct, pairs, held), seed=seed)
+    rows = _split_rows(distinct, pairs, held, seed)
     (x, x_held), (y, y_held) = (
         [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in zip((encoder, policy), images, strict=True)
     )
@@ -100,7 +103,7 @@ def gather_episodes(
 ) -> tuple[Images, Images, Rows]:
     """Collect whole episodes of the cell's world, as each agent sees them: for pairs whose order matters.
 
-    Played as `rlstitch.rollouts.collect_recording` says, with equal views kept.
+    Played as `rlstitch.rollouts.recording.collect_recording` says, with equal views kept.
 
     Returns:
         uint8 `(n, H, W, C)` each, row by row the same state, and the number of each row's episode `(n,)`.
@@ -132,9 +135,12 @@ def _can_drive(agent: Agent, world: World) -> bool:
     return True
 
 
-def _shares(distinct: int, pairs: int, held: int) -> tuple[int, int]:
-    """How many of the distinct views to fit on and to hold out."""
-    if 1 < distinct < pairs + held:
+def _split_rows(distinct: int, pairs: int, held: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw the rows to fit on and, disjoint from them, those to judge on; of too few, at least a fifth is held out."""
+    if distinct < 2:
+        raise InvalidInputError(f"collection: expected at least 2 distinct views to split, found {distinct}")
+    if distinct < pairs + held:
         pairs = min(pairs, distinct - max(1, distinct // 5))
         held = min(held, distinct - pairs)
-    return pairs, held
+    order = np.random.default_rng(seed).permutation(distinct)
+    return order[:pairs], order[pairs : pairs + held]

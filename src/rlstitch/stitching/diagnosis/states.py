@@ -16,9 +16,9 @@ from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, drawn_from_tiles, make_vec
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.actors import Policy
-from rlstitch.rollouts.collection import own_images
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.recordings import Images, collect_recording, paired_images
+from rlstitch.rollouts.recording import Images, collect_recording, paired_images
+from rlstitch.rollouts.views import own_images
 
 if TYPE_CHECKING:
     from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv

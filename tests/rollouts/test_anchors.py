@@ -9,16 +9,10 @@ import pytest
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.envs import World, render_views
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.rollouts import (
-    choose_anchor_set,
-    choose_replay_anchor_set,
-    collect_paired_images,
-    collect_recording,
-    collect_views,
-    latent_pairs,
-    paired_images,
-    split_views,
-)
+from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
+from rlstitch.rollouts.image_pairs import collect_paired_images
+from rlstitch.rollouts.recording import collect_recording, paired_images
+from rlstitch.rollouts.views import collect_views
 
 DOORKEY = World("MiniGrid-DoorKey-5x5-v0")
 WALK = World("Walk-pairs-v0")
@@ -59,33 +53,6 @@ def test_farthest_anchors_lie_farther_apart_than_random_ones(collection):
         return (distances + np.diag(np.full(24, np.inf))).min()
 
     assert nearest("farthest") > nearest("random")
-
-
-def test_fitting_and_held_out_views_are_disjoint(collection):
-    split = split_views(collection, 40, 15, seed=1)
-    assert split.note is None
-    assert (len(split.fit), len(split.held)) == (40, 15)
-    assert not keys(split.fit) & keys(split.held)
-
-
-def test_too_few_views_are_shared_out_and_said(collection):
-    split = split_views(collection, 3000, 1000)
-    assert not keys(split.fit) & keys(split.held)
-    assert len(split.fit) + len(split.held) == len(collection)
-    assert len(split.fit) == pytest.approx(0.75 * len(collection), abs=1)
-    assert split.note.startswith(f"3000 + 1000 views were asked for; there are only {len(collection)} distinct views")
-    tiny = replace(collection, views=collection.views[:2])
-    assert len(split_views(tiny, 10_000, 1).held) == 1
-
-
-def test_latent_pairs_are_of_the_same_views_in_each_ones_look(collection, agent_maker):
-    red, green = (agent_maker(replace(DOORKEY, variation=v), seed=i) for i, v in enumerate(("red", "green")))
-    x, y = latent_pairs(red, green, collection.views[:9])
-    assert x.shape == y.shape == (9, 16)
-    images = render_views(collection.views[:9], variation="green")
-    np.testing.assert_array_equal(y.numpy(), green.encode(images).numpy())
-    x2, _ = latent_pairs(red, red, collection.views[:9])
-    np.testing.assert_array_equal(x.numpy(), x2.numpy())
 
 
 def test_paired_images_of_any_environment(walk):
@@ -155,8 +122,6 @@ def test_bad_requests_are_named(collection, world, walk):
         choose_anchor_set(collection, 100_000)
     with pytest.raises(UnknownNameError, match="farthest"):
         choose_anchor_set(collection, 4, method="farthes")
-    with pytest.raises(InvalidInputError, match="at least 2 distinct views"):
-        split_views(replace(collection, views=collection.views[:1]), 1, 1)
     with pytest.raises(InvalidInputError, match="count"):
         collect_paired_images(world, world, count=0)
     with pytest.raises(InvalidInputError, match="world: expected MiniGrid-Empty-Random-5x5-v0"):

@@ -8,9 +8,7 @@ import pytest
 
 from rlstitch.envs import World, render_views
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts import (
-    collect_views,
-)
+from rlstitch.rollouts.views import collect_views
 
 DOORKEY = World("MiniGrid-DoorKey-5x5-v0")
 

@@ -18,16 +18,13 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import World, make_vec, replay_episodes
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts import (
-    RandomAgent,
-    choose_replay_anchor_set,
-    collect_paired_images,
-    collect_recording,
-    evaluate,
-    record,
-)
-from rlstitch.rollouts.collection import HeldActions, draw_actions
-from rlstitch.rollouts.recordings import collect_frames
+from rlstitch.rollouts.actors import RandomAgent
+from rlstitch.rollouts.anchors import choose_replay_anchor_set
+from rlstitch.rollouts.drivers import HeldActions, draw_actions
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.image_pairs import collect_paired_images
+from rlstitch.rollouts.recording import collect_frames, collect_recording
+from rlstitch.rollouts.video import record
 from rlstitch.training.policy import actions_of
 
 KINDS = [DISCRETE, CONTINUOUS]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.actors import noise_width, spread
-from rlstitch.rollouts.drivers import Driver
+from rlstitch.rollouts.actors import noise_width
+from rlstitch.rollouts.drivers import DOMAIN, Driver, HeldActions, collection_seeds
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 Views = npt.NDArray[np.uint8]
 """Symbolic views `(n, h, w, 5)`: free of looks."""
-
-HOLD = 8
-"""Steps that a held action lasts on average. Held actions reach what a trembling random walk does not (2503.01881)."""
-DOMAIN = 0x636F6C6C
 
 
 @dataclass(frozen=True)
@@ -110,40 +106,6 @@ def collect_views(
     finally:
         env.close()
     return met.collection(world)
-
-
-class HeldActions:
-    """Random actions of a Discrete or a bounded Box, each held for a random number of steps, 1 to `longest`."""
-
-    def __init__(
-        self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int, *, longest: int = 2 * HOLD - 1
-    ) -> None:
-        self._rng, self._space, self._slots, self._longest = rng, space, slots, longest
-        self._actions = draw_actions(np.random.default_rng(0), space, slots)  # what they look like; never played
-        self._left = np.zeros(slots, dtype=np.int64)
-
-    def next(self) -> npt.NDArray[Any]:
-        """Return the actions, int64 `(slots,)` or float32 `(slots, A)`, of the next step."""
-        # Drawn for all slots, needed or not: what one slot draws does not shift another's.
-        actions = draw_actions(self._rng, self._space, self._slots)
-        lengths = self._rng.integers(1, self._longest + 1, self._slots)
-        over = self._left == 0
-        self._actions = np.where(over.reshape(-1, *[1] * (actions.ndim - 1)), actions, self._actions)
-        self._left = np.where(over, lengths, self._left) - 1
-        return self._actions
-
-
-def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: int) -> npt.NDArray[Any]:
-    """Draw actions evenly: int64 `(count,)` of a Discrete, float32 `(count, A)` of a bounded Box.
-
-    Raises:
-        InvalidInputError: for another space.
-    """
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return rng.integers(int(space.n), size=count)
-    if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
-        return spread(rng.random((count, *space.shape)), space)
-    raise InvalidInputError(f"action_space: expected Discrete or a bounded Box, found {space}")
 
 
 class _Walkers:
@@ -232,8 +194,3 @@ def own_images(agent: Agent, views: Views) -> npt.NDArray[np.uint8]:
 
     own = agent.card.world
     return render_views(views, variation=own.variation, tile_size=own.tile_size)
-
-
-def collection_seeds(seed: int, count: int) -> list[int]:
-    """Return environment seeds that neither training nor evaluation uses."""
-    return [int(word) >> 1 for word in np.random.SeedSequence((DOMAIN, seed)).generate_state(count)]

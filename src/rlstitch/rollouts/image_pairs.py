@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.rollouts.collection import DOMAIN, HeldActions, collection_seeds, draw_actions
-from rlstitch.rollouts.drivers import Driver
+from rlstitch.rollouts.drivers import DOMAIN, Driver, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
+from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
 
 if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rlstitch.envs.frames import Observer
     from rlstitch.envs.make import ImageVectorEnv
 
-Images = npt.NDArray[np.uint8]
+LONGEST = 400
+"""Steps after which an episode is left."""
 SLOTS = 16
 SPACING = 4
 """Of the steps of an environment one in so many is kept: neighbours show nearly the same."""
@@ -30,6 +31,59 @@ SPACING = 4
 def share_frames(world_x: World, world_y: World) -> bool:
     """Whether one picture serves both looks: the environment's backend draws the same one whatever the look."""
     return world_x.environment == world_y.environment == "CarRacing-v3" and world_x.backend == "envpool"
+
+
+def collect_paired_images(
+    world_x: World,
+    world_y: World,
+    *,
+    count: int,
+    seed: int = 0,
+    max_steps: int | None = None,
+    agents: Sequence[Agent] = (),
+) -> tuple[Images, Images]:
+    """Collect images of the same states in two worlds, for any deterministic environment; equal pairs are kept once.
+
+    The pairs come from many episodes. Where a backend draws one picture for every look, one rollout is seen under both
+    (see `collect_shared_images`); else the episodes are played again, and at most an eighth of the pairs is from one.
+
+    Args:
+        world_x: of the source; its task and actions are played in both.
+        world_y: of the target.
+        count: how many distinct pairs.
+        seed: of environments and actions.
+        max_steps: environment steps at most; None: 20 a pair.
+        agents: who plays beside random actions (see `collect_recording`).
+
+    Returns:
+        Two arrays uint8 `(n, H, W, C)`; n is below `count` where the steps show fewer distinct pairs.
+
+    Raises:
+        InvalidInputError: for numbers below 1, two environments, or one that is not deterministic.
+        IncompatibleError: as `collect_recording`.
+    """
+    check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
+    if share_frames(world_x, world_y):
+        return collect_shared_images(world_x, world_y, count=count, seed=seed, max_steps=max_steps, agents=agents)
+    left, first, before = 20 * count if max_steps is None else max_steps, 0, -1
+    share, rng = -(-count // ROUND), np.random.default_rng((DOMAIN, seed))
+    found: dict[bytes, tuple[Images, Images]] = {}
+    # A round that shows nothing new has seen the world.
+    while before < len(found) < count and left > 0:
+        before = len(found)
+        longest = min(LONGEST, max(1, left // ROUND))
+        recording = collect_recording(world_x, episodes=ROUND, seed=seed, max_steps=longest, first=first, agents=agents)
+        for x, y in paired_episodes(recording, world_x, world_y):
+            for row in np.sort(rng.permutation(len(x))[:share]).tolist():
+                found.setdefault(_digest(x[row], y[row]), (x[row].copy(), y[row].copy()))
+        left -= sum(len(episode.actions) for episode in recording.episodes)
+        first += ROUND
+    pairs = list(found.values())[:count]
+    return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
+
+
+def _digest(*images: Images) -> bytes:
+    return hashlib.sha256(b"".join(image.tobytes() for image in images)).digest()
 
 
 def collect_shared_images(
@@ -62,7 +116,6 @@ def collect_shared_images(
         IncompatibleError: where an agent has no action in common with the world.
     """
     from rlstitch.envs import make_vec
-    from rlstitch.rollouts.recordings import played_as
 
     check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
     slots = max(SLOTS, 2 + len(agents))
@@ -77,8 +130,7 @@ def collect_shared_images(
         for _ in range(-(-(20 * count if max_steps is None else max_steps) // slots)):
             x, y, *seen = eyes.seen
             for row in np.flatnonzero(rng.random(slots) < 1 / SPACING).tolist():
-                key = hashlib.sha256(x[row].tobytes() + y[row].tobytes()).digest()
-                found.setdefault(key, (x[row].copy(), y[row].copy()))
+                found.setdefault(_digest(x[row], y[row]), (x[row].copy(), y[row].copy()))
             if len(found) >= count:
                 break
             eyes.step(drivers.actions(seen))

@@ -13,7 +13,7 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import World, make_vec
-from rlstitch.rollouts.shared_frames import SLOTS, _Drivers
+from rlstitch.rollouts.image_pairs import SLOTS, _Drivers
 
 GREEN = World("CarRacing-v3", "green", backend="envpool", actions="discrete", action_repeat=8, crop=84, size=24)
 SHAPE = (24, 24, 3)

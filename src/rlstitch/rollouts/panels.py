@@ -100,11 +100,6 @@ def side_by_side(panels: Sequence[Frames], captions: Sequence[str] | None = None
     return canvas
 
 
-def caption_frames(frames: Frames, caption: str) -> Frames:
-    """Put one caption above a film."""
-    return side_by_side([frames], [caption], scale=1)
-
-
 def _caption(text: str, width: int, height: int) -> npt.NDArray[np.uint8]:
     """Draw light text on a dark bar `(height, width, 3)`."""
     from PIL import Image, ImageDraw

@@ -1,0 +1,102 @@
+"""Anchor sets, chosen from collected views or from the frames of a recording."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rlstitch.errors import InvalidInputError
+from rlstitch.rollouts.evaluation import check_counts
+from rlstitch.rollouts.views import ViewCollection
+
+if TYPE_CHECKING:
+    from rlstitch.agents.anchor_set import AnchorSet
+    from rlstitch.envs.replay import Recording
+
+_CHOOSING_TILE = 4
+_COARSE = 32
+"""Pixels a side, about, to which frames are reduced before they are compared."""
+
+
+def choose_anchor_set(collection: ViewCollection, k: int, *, method: str = "farthest", seed: int = 0) -> AnchorSet:
+    """Choose k of the distinct views as an anchor set by `random`, `farthest`, `kmedoids` (see `choose_anchors`).
+
+    All but `random` compare pixels of the standard look (small tiles), so that the choice is the same whatever the
+    collection's look.
+
+    Raises:
+        InvalidInputError: where k is below 1 or there are fewer distinct views.
+        UnknownNameError: for an unknown method.
+    """
+    from rlstitch.agents.anchor_set import AnchorSet
+    from rlstitch.latent import choose_anchors
+
+    check_counts(k=k)
+    if k > len(collection):
+        raise InvalidInputError(f"k: expected at most {len(collection)}, as there are {collection}; found {k}")
+    pixels = collection.render(tile_size=_CHOOSING_TILE).reshape(len(collection), -1)
+    points = pixels.astype(np.float32) / np.float32(255.0)
+    index = np.asarray(choose_anchors(method, points, k, seed))
+    world = collection.world
+    return AnchorSet.symbolic(world.environment, collection.views[index], view=world.view)
+
+
+def choose_replay_anchor_set(
+    recording: Recording, k: int, *, method: str = "farthest", seed: int = 0, fewer: bool = False
+) -> AnchorSet:
+    """Choose k distinct frames of a recording as an anchor set of kind `replay`; methods as in `choose_anchor_set`.
+
+    Frames are compared, shrunk to some 32 pixels a side, under the standard look, which the recording's variation does
+    not change. `fewer`: where there are fewer than k distinct frames, take them all.
+
+    Raises:
+        InvalidInputError: where k is below 1, there are fewer distinct frames, or the replay is not deterministic.
+        UnknownNameError: for an unknown method.
+    """
+    from rlstitch.agents.anchor_set import PLAYED, AnchorSet
+    from rlstitch.envs.replay import replay_episodes
+    from rlstitch.latent import choose_anchors
+
+    check_counts(k=k)
+    world, places = recording.world, dict[bytes, tuple[int, int]]()
+    points = []
+    for number, frames in enumerate(replay_episodes(recording, replace(world, variation="standard"))):
+        for step, frame in enumerate(frames):
+            digest = hashlib.sha256(frame.tobytes()).digest()
+            if digest not in places:
+                places[digest] = (number, step)
+                points.append(_coarse(frame))
+    if k > len(places) and not fewer:
+        raise InvalidInputError(f"k: expected at most {len(places)}, the distinct frames of the recording, found {k}")
+    chosen = np.asarray(choose_anchors(method, np.stack(points), min(k, len(places)), seed))
+    seeds = np.array([episode.seed for episode in recording.episodes], dtype=np.int64)
+    played = {name: getattr(world, name) for name in PLAYED}
+    frames_chosen = np.array(list(places.values()), dtype=np.int64)[chosen]
+    return AnchorSet.replay(
+        world.environment, seeds, _action_table(recording), frames_chosen, view=world.view, played=played
+    )
+
+
+def _action_table(recording: Recording) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+    """Actions `(e, t)` or `(e, t, A)`; zeros after an episode's end."""
+    rows = [np.asarray(episode.actions) for episode in recording.episodes]
+    shape = (len(rows), max(len(row) for row in rows), *rows[0].shape[1:])
+    table = np.zeros(shape, dtype=np.int64 if rows[0].ndim == 1 else np.float32)
+    for place, row in zip(table, rows, strict=True):
+        place[: len(row)] = row
+    return table
+
+
+def _coarse(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Means of square blocks of a frame `(H, W, C)`, flat, in [0, 1]."""
+    block = max(1, max(frame.shape[:2]) // _COARSE)
+    padding = [(0, -size % block) for size in frame.shape[:2]]
+    padded = np.pad(frame, [*padding, (0, 0)], mode="edge").astype(np.float32)
+    height, width, channels = padded.shape
+    blocks = padded.reshape(height // block, block, width // block, block, channels)
+    means: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3)).reshape(-1) / np.float32(255.0)
+    return means

@@ -1,0 +1,150 @@
+"""Recorded episodes of any environment, and their frames under two looks.
+
+A recording is played again under each look (see `rlstitch.envs.replay_episodes`), which also finds out an environment
+that is not deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rlstitch.errors import IncompatibleError
+from rlstitch.rollouts.drivers import DOMAIN, HOLD, Driver, HeldActions, collection_seeds
+from rlstitch.rollouts.episodes import check_seed
+from rlstitch.rollouts.evaluation import check_counts
+
+if TYPE_CHECKING:
+    from rlstitch.agents.agent import Agent
+    from rlstitch.envs import World
+    from rlstitch.envs.replay import Action, Episode, Player, Recording
+
+Images = npt.NDArray[np.uint8]
+
+ROUND = 8
+"""Episodes that are recorded at a time."""
+
+
+def collect_recording(
+    world: World,
+    *,
+    episodes: int = 4,
+    seed: int = 0,
+    max_steps: int = 200,
+    first: int = 0,
+    agents: Sequence[Agent] = (),
+) -> Recording:
+    """Record episodes of any environment, in turn of held random actions, of random actions, and of each agent.
+
+    An agent sees its own look and samples its actions. Episode i depends on (seed, i) and on who plays, not on how many
+    episodes there are.
+
+    Args:
+        world: where to play.
+        episodes: how many.
+        seed: of environments and actions.
+        max_steps: of an episode.
+        first: number of the first episode; the same seed and another first give other episodes.
+        agents: who else plays.
+
+    Raises:
+        InvalidInputError: for numbers out of range.
+        IncompatibleError: where an agent has no action in common with the world, or another view of a MiniGrid.
+    """
+    from rlstitch.envs.replay import Player, Recording
+
+    check_seed(seed)
+    check_counts(episodes=episodes, max_steps=max_steps, first=first + 1)
+    seeds = collection_seeds(seed, first + episodes)[first:]
+    with ExitStack() as stack:
+
+        def player(place: World) -> Player:
+            made = Player(place)
+            stack.enter_context(closing(made.environment))
+            return made
+
+        plain, others = player(world), []
+        for agent in agents:
+            own = played_as(agent.card.world.to_world(), world)
+            others.append((player(own), agent))
+            if others[-1][0].view != plain.view:
+                raise IncompatibleError(
+                    f"agent {agent.card.name!r} takes the {own.view} view, the world gives {world.view}"
+                )
+        played = []
+        for number, episode_seed in enumerate(seeds, start=first):
+            rng = np.random.default_rng((DOMAIN, seed, number))
+            played.append(_play_turn(number, plain, others, episode_seed, rng, max_steps))
+    return Recording(world, tuple(played))
+
+
+def _play_turn(
+    number: int,
+    plain: Player,
+    others: Sequence[tuple[Player, Agent]],
+    seed: int,
+    rng: np.random.Generator,
+    max_steps: int,
+) -> Episode:
+    """Play one episode by whose turn it is: 0 held actions, 1 random actions, then the agents."""
+    from rlstitch.envs.replay import first_action
+
+    turn, space = number % (2 + len(others)), plain.environment.single_action_space
+    if turn < 2:
+        held = HeldActions(rng, space, 1, longest=2 * HOLD - 1 if turn == 0 else 1)
+        return plain.play(seed, lambda _, step: None if step >= max_steps else first_action(held.next()))[0]
+    player, agent = others[turn - 2]
+    driver = Driver(agent, player.world, space)
+
+    def choose(observations: Images, step: int) -> Action | None:
+        if step >= max_steps:
+            return None
+        return first_action(driver.sample(observations, rng))
+
+    return player.play(seed, choose)[0]
+
+
+def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[Agent] = ()) -> Recording:
+    """Record episodes until they have `count` frames, distinct or not; who plays: see `collect_recording`."""
+    from rlstitch.envs.replay import Recording
+
+    check_counts(count=count)
+    episodes: list[Episode] = []
+    while sum(len(episode.actions) + 1 for episode in episodes) < count:
+        first = len(episodes)
+        episodes += collect_recording(world, episodes=2 * ROUND, seed=seed, first=first, agents=agents).episodes
+    return Recording(world, tuple(episodes))
+
+
+def played_as(world: World, other: World) -> World:
+    """A world's look and observations, with what is played in another: environment, backend, task and actions."""
+    names = ("environment", "backend", "task", "actions", "action_repeat")
+    return replace(world, **{name: getattr(other, name) for name in names})
+
+
+def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple[Images, Images]:
+    """Play a recording again under two looks: uint8 `(n, H, W, C)` each, row by row of the same state.
+
+    Task and actions are the recording's in both, since they decide what an action means.
+
+    Raises:
+        InvalidInputError: for another environment than the recording's, or one that is not deterministic.
+    """
+    x, y = zip(*paired_episodes(recording, world_x, world_y), strict=True)
+    return np.concatenate(x), np.concatenate(y)
+
+
+def paired_episodes(recording: Recording, world_x: World, world_y: World) -> Iterator[tuple[Images, Images]]:
+    """Yield what `paired_images` returns, an episode at a time."""
+    from rlstitch.envs.replay import replay_episodes
+
+    x, y = (
+        replay_episodes(recording, replace(played_as(world, recording.world), environment=world.environment))
+        for world in (world_x, world_y)
+    )
+    yield from zip(x, y, strict=True)
