@@ -19,13 +19,14 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import list_agents, load_agent
-from rlstitch.api.sweep.plan import duration, plan_grid
+from rlstitch.api.sweep.plan import plan_grid
 from rlstitch.api.sweep.progress import Reporter
 from rlstitch.api.sweep.run import RunState, grid_states, run_grid
 from rlstitch.api.train import train
 from rlstitch.cli.main import main
 from rlstitch.config.sweep import load_grid
 from rlstitch.jobs.local import Progress
+from rlstitch.jobs.progress import duration
 
 SETTINGS = """
 set:
@@ -223,10 +224,3 @@ def test_progress_counts_the_steps_of_now_only(workplace: Path, monkeypatch: pyt
         "empty-5x5-standard-s3: interrupted; it goes on from its newest checkpoint the next time",
         f"{keys[2]}: it is in the hands of another process; it is tried again later",
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min"), (90_000, "1 d 1 h")]
-)
-def test_spans_of_time(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

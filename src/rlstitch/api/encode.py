@@ -191,7 +191,7 @@ class ProgressLine:
 
     def line(self, now: float, done: int, total: int) -> str:
         """Return the one line."""
-        from rlstitch.api.sweep.plan import duration
+        from rlstitch.jobs.progress import duration
 
         first, before = self._history[0]
         rate = (done - before) / (now - first) if now > first else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import World, drawn_from_tiles, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.jobs.progress import Style
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames
@@ -30,7 +31,6 @@ from rlstitch.storage import write_json, write_table
 from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
 from rlstitch.training.policy import actions_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
-from rlstitch.training.progress import Style
 
 # The anchor set of an environment is the same for everybody who asks for as many anchors, whatever their look or seed.
 ANCHOR_SEED = 0
@@ -56,6 +56,7 @@ def train(
     agents: Path = AGENTS,
     runs: Path = RUNS,
     progress: Style = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train the agent that a config describes, evaluate it, and save it.
 
@@ -70,6 +71,7 @@ def train(
         agents: where the agent is saved.
         runs: where the run's folder is made.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
+        on_progress: called with the environment steps done and those wanted, once a rollout.
 
     Returns:
         The agent (after Ctrl-C: the best so far, saved in the run's folder, not among the agents).
@@ -98,7 +100,9 @@ def train(
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
         with _refusals(run_folder):
-            result = _train(card, run_folder, config, images, device, resume=resume, progress=progress)
+            result = _train(
+                card, run_folder, config, images, device, resume=resume, progress=progress, on_progress=on_progress
+            )
         write_table(result.history, run_folder / "curve") if result.history else None
         if result.ended == "interrupted":
             saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
@@ -219,6 +223,7 @@ def _train(
     *,
     resume: bool,
     progress: Style,
+    on_progress: Callable[[int, int], None] | None,
 ) -> TrainingResult:
     model = build_ppo(
         card,
@@ -243,6 +248,7 @@ def _train(
         alpha=config.relative.alpha,
         resume=resume,
         progress=progress,
+        on_progress=on_progress,
     )
 
 

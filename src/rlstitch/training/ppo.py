@@ -20,11 +20,12 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.envs import StableBaselinesVecEnv, make_vec
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import Style
 from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.callbacks import AnchorCallback, CheckpointCallback, EvaluationCallback
 from rlstitch.training.checkpoint import Progress, list_checkpoints, load_checkpoint, reseed
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
-from rlstitch.training.progress import ProgressCallback, Style
+from rlstitch.training.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def train_ppo(
     alpha: float = 0.999,
     resume: bool = False,
     progress: Style = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingResult:
     """Train the agent that a card describes.
 
@@ -146,6 +148,7 @@ def train_ppo(
         alpha: share of the anchors' embeddings that stays at each update (R3L: 0.999).
         resume: continue from the newest checkpoint in `folder`.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
+        on_progress: called with the environment steps done and those wanted, once a rollout.
 
     Raises:
         InvalidInputError: where a relative encoder comes without anchors.
@@ -173,8 +176,7 @@ def train_ppo(
     if isinstance(model.policy.encoder, RelativeEncoder):
         images = _anchor_tensor(anchor_images, model.device)
         callbacks.append(AnchorCallback(images, alpha, fresh=not checkpoints))
-    if progress != "none":
-        callbacks.append(ProgressCallback(total_steps, evaluation, progress))
+    callbacks.append(ProgressCallback(total_steps, evaluation, progress, on_progress))
     return _run(model, card, callbacks, counters, evaluation, total_steps)
 
 

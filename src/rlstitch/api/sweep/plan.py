@@ -13,6 +13,7 @@ from typing import Any
 from rlstitch.api.sweep.run import PENDING, RunState, State
 from rlstitch.config.training import TrainConfig
 from rlstitch.errors import RlstitchError
+from rlstitch.jobs.progress import duration
 from rlstitch.storage import data_roots, read_json
 from rlstitch.storage.workspace import AGENTS, RUNS
 
@@ -146,14 +147,3 @@ def _line(entry: RunState, width: int) -> str:
     if entry.state == "failed":
         text += f"  {entry.note}" + (f" ({entry.log})" if entry.log else "")
     return text.rstrip()
-
-
-def duration(seconds: float) -> str:
-    """Return a span of time in the two units that say most (`3 h 20 min`, `5 min 10 s`, `12 s`)."""
-    whole = round(seconds)
-    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

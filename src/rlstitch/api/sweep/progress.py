@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TextIO
 
-from rlstitch.api.sweep.plan import duration
 from rlstitch.api.sweep.run import GridResult, RunState
 from rlstitch.jobs.local import Progress
+from rlstitch.jobs.progress import duration
 
 _WINDOW = 60.0  # seconds over which the rate is taken
 _LOG_EVERY = 60.0

@@ -46,14 +46,20 @@ def train_one(config: dict[str, Any], agents: str, runs: str) -> dict[str, Any]:
         from rlstitch.api.train import train
         from rlstitch.jobs.worker import report
         from rlstitch.training.checkpoint import list_checkpoints
-        from rlstitch.training.progress import listening
 
         if presence == "other":
             keep_copy(folder, books / "replaced")
         # With no checkpoint yet there is nothing to go on from: whatever else lies there is of no use.
         resume = bool(list_checkpoints(runs_folder / f"{wanted.name}-{wanted.hash8}" / "checkpoints"))
-        with listening(report):
-            trained = train(wanted, resume=resume, force=True, agents=agents_folder, runs=runs_folder, progress="lines")
+        trained = train(
+            wanted,
+            resume=resume,
+            force=True,
+            agents=agents_folder,
+            runs=runs_folder,
+            progress="lines",
+            on_progress=report,
+        )
         if trained.ended == "interrupted":
             raise KeyboardInterrupt
         return {**summary(folder), "trained": True}

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rlstitch.api.sweep.plan import duration
 from rlstitch.evaluation.matrix.plan import Plan, left_out_text
 from rlstitch.evaluation.matrix.table import Figures, MethodSummary, Row
 from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.jobs.progress import duration
 
 _WHERE = "world"
 _HEADER = ("method", "cells", "mean", "95 % interval", "IQM", "95 % interval", "≥ 90 %", "success")
