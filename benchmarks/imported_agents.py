@@ -134,10 +134,10 @@ def imported(plan: Plan, name: str, look: str) -> Any:
 def cells(plan: Plan) -> None:
     """Stitch and evaluate every crossing that is missing: random, native, naive and affine, sampled and greedy."""
     from rlstitch.evaluation.cells import Measure
+    from rlstitch.jobs.resources import torch_threads
     from rlstitch.stitching.pairs import gather_pairs
     from rlstitch.stitching.stitch import stitch_agents
     from rlstitch.storage import write_json
-    from rlstitch.storage.workspace import torch_threads
 
     agents = {name: imported(plan, name, look) for name, look, _ in plan.names() if model_path(plan, name).exists()}
     measures = [Measure(episodes=plan.episodes, seed=7, deterministic=greedy) for greedy in (False, True)]

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlstitch.jobs.local import available_cores
+from rlstitch.jobs.resources import available_cores
 from rlstitch.storage import read_json, write_json
 
 RESULTS = Path("docs/results/ray-grid")

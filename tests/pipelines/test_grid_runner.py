@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
-from rlstitch.jobs.local import MAX_LOSSES, Outcome, Task, available_cores, run_tasks
+from rlstitch.jobs.local import MAX_LOSSES, Outcome, Task, run_tasks
+from rlstitch.jobs.resources import available_cores
 from rlstitch.jobs.worker import execute, find_callable, report
 from rlstitch.storage.locks import exclusive_lock
 

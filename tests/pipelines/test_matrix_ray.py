@@ -15,8 +15,8 @@ from rlstitch.evaluation.matrix.on_ray import portable
 from rlstitch.evaluation.matrix.run import open_work, run_matrix
 from rlstitch.evaluation.matrix.table import assemble
 from rlstitch.jobs.local import Task
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.storage import read_json
-from rlstitch.storage.workspace import torch_threads
 
 FAST = {"episodes": 6, "pairs": 24, "methods": ("naive", "affine")}
 

@@ -21,12 +21,13 @@ from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.evaluation.cells import Measure
 from rlstitch.evaluation.row import Row
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.write import Report, table_text, write_report
 from rlstitch.rollouts.films import film_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 from rlstitch.storage import write_table
-from rlstitch.storage.workspace import command_line, torch_threads
+from rlstitch.storage.workspace import command_line
 
 PRESET = "minigrid-lavagap-s7"
 """Trained in a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.storage.workspace import resolve_device
+from rlstitch.jobs.resources import resolve_device
 
 if TYPE_CHECKING:
     from rlstitch.modalities.items import ItemEncoder, Items

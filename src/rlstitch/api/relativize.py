@@ -13,10 +13,11 @@ from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import drawn_from_tiles
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.evaluation.cells import Measure
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Relativized, visited_states
 from rlstitch.stitching.relativize import relativize_agent as distil
-from rlstitch.storage.workspace import ANCHORS, command_line, new_agent_folder, torch_threads
+from rlstitch.storage.workspace import ANCHORS, command_line, new_agent_folder
 
 ANCHOR_COUNT = 512
 """Of worlds that show fewer distinct views, all of them."""

@@ -23,12 +23,13 @@ from rlstitch.config.training import TrainConfig
 from rlstitch.envs import World, drawn_from_tiles, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import Style
+from rlstitch.jobs.resources import resolve_device, torch_threads
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames
 from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import write_json, write_table
-from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line, resolve_device, torch_threads
+from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line
 from rlstitch.training.policy import actions_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
 

@@ -35,7 +35,7 @@ class Grid:
         from rlstitch.api.sweep.plan import plan_grid
         from rlstitch.api.sweep.progress import Reporter
         from rlstitch.api.sweep.run import PENDING, grid_states, run_grid
-        from rlstitch.jobs.local import available_cores
+        from rlstitch.jobs.resources import available_cores
 
         workers = self.workers or grid.config.workers or min(available_cores(), 8)
         states = grid_states(grid)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rlstitch.config.text import describe_problems, parse_yaml_file
 from rlstitch.config.training import Integer, NonNegative, TrainConfig, build_config, default_name, find_config
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
-from rlstitch.storage.locations import data_roots
+from rlstitch.storage.workspace import data_roots
 
 MAX_RUNS = 100_000
 PRESET = "preset"

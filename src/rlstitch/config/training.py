@@ -307,7 +307,7 @@ def parse_overrides(items: Iterable[str]) -> dict[str, object]:
 
 def list_presets() -> dict[str, Path]:
     """Return names and paths of the presets; one in the working folder hides the packaged one of the same name."""
-    from rlstitch.storage.locations import data_roots
+    from rlstitch.storage.workspace import data_roots
 
     presets: dict[str, Path] = {}
     for root in data_roots("configs"):

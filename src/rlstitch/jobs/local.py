@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.jobs.resources import available_cores
 
 Ending = Literal["done", "failed", "interrupted"]
 MAX_LOSSES = 3
@@ -75,11 +76,6 @@ class Progress:
     waiting: int
     busy: Mapping[str, str]
     """Key of each task that another process holds, to who holds it."""
-
-
-def available_cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_tasks(

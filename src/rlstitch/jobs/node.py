@@ -50,8 +50,8 @@ def execute_on_node(
     teller: Any,
 ) -> tuple[dict[str, Any], str, dict[str, bytes]]:
     """Run a task on a node: its answer, what it printed, and its files where the folder is its own."""
+    from rlstitch.jobs.resources import torch_threads
     from rlstitch.jobs.worker import execute, output_to, reporting_to
-    from rlstitch.storage.workspace import torch_threads
 
     # Ray sets this by a task's processors; here it is said, because sums depend on the number of threads.
     os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from rlstitch.storage.files import read_bytes, sha256_of, write_bytes
     from rlstitch.storage.folders import staged_folder
     from rlstitch.storage.json_files import canonical_json, read_json, write_json, write_table
-    from rlstitch.storage.locations import data_roots
     from rlstitch.storage.spaces import (
         load_space,
         load_translation,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
         space_to_dataset,
     )
     from rlstitch.storage.tensors import pack_tensors, read_tensors, unpack_tensors, write_tensors
+    from rlstitch.storage.workspace import data_roots
 
 __all__ = [
     "canonical_json",
@@ -46,7 +46,7 @@ _HOMES = {
     "files": ("read_bytes", "sha256_of", "write_bytes"),
     "folders": ("staged_folder",),
     "json_files": ("canonical_json", "read_json", "write_json", "write_table"),
-    "locations": ("data_roots",),
+    "workspace": ("data_roots",),
     "spaces": (
         "load_space",
         "load_translation",

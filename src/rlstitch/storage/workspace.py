@@ -1,18 +1,19 @@
-"""Where runs are read and written, and what every run records about itself."""
+"""Where agents, configs and results are read and written, and what is recorded of a run."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from rlstitch.errors import InvalidInputError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Names are folders: no separators, no leading dot."""
+Kind = Literal["agents", "configs"]
 AGENTS, ANCHORS, RUNS, VIDEOS = Path("agents"), Path("anchors"), Path("runs"), Path("videos")
 
 
@@ -42,36 +43,21 @@ def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -
     return folder
 
 
-def resolve_device(device: str) -> str:
-    """Turn `auto` into `cuda` where there is one, else `cpu`.
+def data_roots(kind: Kind, *, working_folder: Path | None = None, package: Path | None = None) -> list[Path]:
+    """Return the folders that exist among `./<kind>` and the package's own, in the order in which to look.
 
-    Raises:
-        InvalidInputError: where `cuda` is asked for and there is none.
+    In an installed wheel the package's own lie in `rlstitch/_data/<kind>`; in a clone, at the top of the repository.
+
+    Args:
+        kind: what is looked for.
+        working_folder: stands for the current folder.
+        package: stands for the folder of the `rlstitch` package.
     """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise InvalidInputError(f"device: {device!r} was asked for, torch finds no CUDA device (use auto or cpu)")
-        _, _, index = device.partition(":")
-        if index and int(index) >= torch.cuda.device_count():
-            raise InvalidInputError(
-                f"device: {device!r} was asked for, torch finds {torch.cuda.device_count()} of them"
-            )
-    return device
-
-
-@contextmanager
-def torch_threads(threads: int | None) -> Iterator[None]:
-    """Run a block with so many torch threads (None: as they are)."""
-    import torch
-
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    working_folder = working_folder or Path.cwd()
+    package = package or Path(str(files("rlstitch")))
+    candidates = [working_folder / kind, package / "_data" / kind]
+    clone = package.parent.parent
+    if package.parent.name == "src" and (clone / "pyproject.toml").is_file():
+        candidates.append(clone / kind)
+    unique = dict.fromkeys(path.resolve() for path in candidates)
+    return [path for path in unique if path.is_dir()]

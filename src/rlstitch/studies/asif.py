@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import couple, fit_affine, nearest
 from rlstitch.modalities.autoencoders import train_autoencoder
 from rlstitch.modalities.captions import attributes, captions, class_texts, mean_of_words
@@ -22,7 +23,6 @@ from rlstitch.modalities.class_means import nearest_class_mean
 from rlstitch.modalities.classifiers import accuracy, encode, to_pixels, train_classifier, train_head
 from rlstitch.modalities.image import LabelledImages
 from rlstitch.modalities.text import read_word_vectors, tfidf_space
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.figures import Point, curves_figure
 from rlstitch.studies.images import load_images
 from rlstitch.studies.study import Findings, Row, StudyOptions, find_data, mean_interval

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import LatentSpace
 from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, made_up_sounds, read_fsdd
 from rlstitch.modalities.audio_encoders import KINDS, train_audio_classifier
 from rlstitch.modalities.classifiers import accuracy, encode_inputs, train_head
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,
     TRANSLATIONS,

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import Chart, fit_affine, linear_cka, merge_charts, relative_projection
 from rlstitch.modalities.class_means import nearest_class_mean
 from rlstitch.modalities.classifiers import encode, to_pixels, train_classifier
 from rlstitch.modalities.image import LabelledImages
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.figures import curves_figure
 from rlstitch.studies.images import load_images
 from rlstitch.studies.study import Findings, Row, StudyOptions, mean_interval

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rlstitch.errors import ArtefactError
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import fit, fit_inverse_projection, nearest
 from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, made_up_sounds, read_fsdd
 from rlstitch.modalities.audio_encoders import train_audio_classifier
 from rlstitch.modalities.classifiers import accuracy, encode, encode_inputs, train_classifier, train_head
 from rlstitch.modalities.image import LabelledImages
 from rlstitch.modalities.text import read_word_vectors
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.audio import TEST_TAKES
 from rlstitch.studies.images import load_images
 from rlstitch.studies.joining import INVERSE, RELATIVE

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import MissingExtraError
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import LatentSpace, bootstrap_anchors, fit, match_gromov_wasserstein
 from rlstitch.modalities.classifiers import Classifier, accuracy, encode, train_classifier
 from rlstitch.modalities.image import LabelledImages
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.figures import curves_figure
 from rlstitch.studies.images import load_images
 from rlstitch.studies.joining import ALL_TRANSLATIONS

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.resources import resolve_device, torch_threads
 from rlstitch.modalities.graph import LabelledGraph, import_geometric
 from rlstitch.modalities.graph_training import train_node_classifier
-from rlstitch.storage.workspace import resolve_device, torch_threads
 from rlstitch.studies import graph_trainings
 from rlstitch.studies.figures import scatter_figure
 from rlstitch.studies.graph_likeness import FILTER, LIKENESS, Looks, correlated, kept

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.modalities.classifiers import accuracy
 from rlstitch.modalities.graph import PLANETOID, LabelledGraph, block_model, import_geometric, read_planetoid
 from rlstitch.modalities.graph_training import encode_nodes, train_node_classifier, train_node_head
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,
     TRANSLATIONS,

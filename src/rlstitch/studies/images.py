@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.modalities.classifiers import accuracy, encode, train_classifier, train_head
 from rlstitch.modalities.image import FASHION_FILES, LabelledImages, load_digits, read_fashion_mnist
 from rlstitch.modalities.image_encoders import ARCHITECTURES
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,
     TRANSLATIONS,

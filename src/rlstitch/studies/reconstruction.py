@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import fit
 from rlstitch.modalities.autoencoders import (
     KINDS,
@@ -27,7 +28,6 @@ from rlstitch.modalities.autoencoders import (
 )
 from rlstitch.modalities.classifiers import encode, to_pixels
 from rlstitch.modalities.image import LabelledImages
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.images import load_images
 from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from rlstitch.errors import ArtefactError
+from rlstitch.jobs.resources import resolve_device
 from rlstitch.modalities.classifiers import accuracy, encode_inputs, train_head
 from rlstitch.modalities.made_up_text import made_up_questions
 from rlstitch.modalities.text import LabelledTexts, read_trec
 from rlstitch.modalities.text_encoders import KINDS, text_inputs, train_text_classifier
-from rlstitch.storage.workspace import resolve_device
 from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,
     TRANSLATIONS,
