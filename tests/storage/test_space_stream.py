@@ -11,8 +11,7 @@ import torch
 
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.latent import LatentSpace
-from rlstitch.storage import load_space, save_space
-from rlstitch.storage import space_stream as module
+from rlstitch.storage import limits, load_space, save_space
 from rlstitch.storage.space_stream import SpaceStream, part_files, space_header
 
 KEYS = tuple(f'schlüssel "{row}"' for row in range(10))
@@ -138,7 +137,7 @@ def test_rows_that_do_not_fit(path: Path) -> None:
 def test_what_no_file_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInputError, match="1,000 vectors of width 10000000"):
         space_header([str(row) for row in range(1000)], 10_000_000)
-    monkeypatch.setattr(module, "_MAX_HEADER_BYTES", 100)
+    monkeypatch.setattr(limits, "TENSOR_HEADER_BYTES", 100)
     with pytest.raises(InvalidInputError, match="keys: take"):
         space_header(KEYS, 3)
 

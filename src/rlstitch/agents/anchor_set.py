@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, UnknownNameError
 from rlstitch.storage import (
     canonical_json,
+    limits,
     read_json,
     read_tensors,
     staged_folder,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 MANIFEST, CONTENT = "anchors.json", "anchors.safetensors"
-MAX_ANCHORS = 65_536
-MAX_BYTES = 2**30
 SHORT = 16
 """Digits of the identity that name a stored set's folder."""
 
@@ -104,9 +103,9 @@ class AnchorSet:
         _require(
             frames.dtype.kind in "iu" and frames.ndim == 2 and frames.shape[1:] == (2,), "frames", "(k, 2)", frames
         )
-        _require(0 < len(frames) <= MAX_ANCHORS, "frames", f"1 to {MAX_ANCHORS} anchors", frames)
-        limits = np.array([len(seeds), actions.shape[1] + 1])
-        _require(bool(((frames >= 0) & (frames < limits)).all()), "frames", f"entries below {limits.tolist()}", frames)
+        _require(0 < len(frames) <= limits.ANCHORS, "frames", f"1 to {limits.ANCHORS} anchors", frames)
+        ends = np.array([len(seeds), actions.shape[1] + 1])
+        _require(bool(((frames >= 0) & (frames < ends)).all()), "frames", f"entries below {ends.tolist()}", frames)
         _require(bool((seeds >= 0).all()), "seeds", "no negative number", seeds)
         self._own("seeds", seeds.astype(np.int64))
         self._own("actions", actions)
@@ -262,7 +261,7 @@ def _load(folder: Path) -> AnchorSet:
     expected = {"schema_version", "identity", "environment", "view", "kind", "count"}
     if set(manifest) - {"played"} != expected:
         raise ArtefactError(f"{folder / MANIFEST}: expected the keys {sorted(expected)}, found {sorted(manifest)[:10]}")
-    tensors, _ = read_tensors(folder / CONTENT, max_bytes=MAX_BYTES)
+    tensors, _ = read_tensors(folder / CONTENT, max_bytes=limits.ANCHORS_BYTES)
     if set(tensors) - {"views", "seeds", "actions", "frames"}:
         raise ArtefactError(f"{folder / CONTENT}: holds tensors that no anchor set has")
     try:
@@ -301,7 +300,7 @@ def _checked_views(views: object) -> NDArray[np.uint8]:
     array = np.asarray(views)
     fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[-1:] == (5,) and array.size > 0
     _require(fits, "views", "uint8 (k, h, w, 5)", array)
-    _require(len(array) <= MAX_ANCHORS, "views", f"at most {MAX_ANCHORS} anchors", array)
+    _require(len(array) <= limits.ANCHORS, "views", f"at most {limits.ANCHORS} anchors", array)
     encode_views(array)  # what cannot be drawn is no anchor
     return array
 

@@ -25,6 +25,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, Unk
 from rlstitch.storage import (
     canonical_json,
     data_roots,
+    limits,
     pack_tensors,
     read_bytes,
     read_json,
@@ -38,8 +39,6 @@ from rlstitch.storage.workspace import NAME_PATTERN
 
 MANIFEST = "agent.json"
 PARTS = ("encoder", "controller")
-MAX_MANIFEST_BYTES = 2**20
-MAX_WEIGHTS_BYTES = 2**30
 
 # What building a module from a wrong specification, or filling it with wrong tensors, may raise.
 _BUILD_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
@@ -191,7 +190,7 @@ def _checksum(manifest: dict[str, Any]) -> str:
 
 def _read_manifest(folder: Path) -> tuple[AgentCard, dict[str, str]]:
     path = folder / MANIFEST
-    raw = read_json(path, schema_version=SCHEMA_VERSION, max_bytes=MAX_MANIFEST_BYTES)
+    raw = read_json(path, schema_version=SCHEMA_VERSION, max_bytes=limits.MANIFEST_BYTES)
     checksum = raw.pop("checksum", None)
     if checksum != _checksum(raw):
         raise ArtefactError(f"{path}: its checksum does not fit its content; it was altered or damaged")
@@ -210,7 +209,7 @@ def _read_manifest(folder: Path) -> tuple[AgentCard, dict[str, str]]:
 
 def _load_part(folder: Path, part: str, card: AgentCard, files: dict[str, str], build: Callable[[], Module]) -> Module:
     path = folder / f"{part}.safetensors"
-    content = read_bytes(path, max_bytes=MAX_WEIGHTS_BYTES)
+    content = read_bytes(path, max_bytes=limits.WEIGHTS_BYTES)
     if hashlib.sha256(content).hexdigest() != files[path.name]:
         raise ArtefactError(f"{path}: its sha256 is not the one in {MANIFEST}; it was altered or damaged")
     tensors, _ = unpack_tensors(content, str(path))

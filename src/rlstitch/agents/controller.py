@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlstitch.agents.specs import MAX_PARAMETERS, BoxActions, ControllerSpec, DiscreteActions, parse_controller_spec
+from rlstitch.agents.specs import BoxActions, ControllerSpec, DiscreteActions, parse_controller_spec
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage import limits
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -102,7 +103,7 @@ def build_controller(spec: dict[str, Any]) -> Controller:
     """Make the controller that a specification describes, with fresh weights.
 
     Raises:
-        InvalidInputError: where the specification is not one, or describes more than `MAX_PARAMETERS` numbers.
+        InvalidInputError: where the specification is not one, or describes more than `limits.PARAMETERS` numbers.
     """
     parsed = parse_controller_spec(spec)
     if isinstance(parsed.actions, BoxActions) and len(parsed.actions.low) != len(parsed.actions.high):
@@ -117,8 +118,8 @@ def build_controller(spec: dict[str, Any]) -> Controller:
         for hidden in (parsed.hidden, parsed.value_hidden or ())
         for a, b in itertools.pairwise((parsed.latent_dim, *hidden, parsed.actions.width))
     )
-    if numbers > MAX_PARAMETERS:
+    if numbers > limits.PARAMETERS:
         raise InvalidInputError(
-            f"controller specification: {numbers:,} parameters, expected at most {MAX_PARAMETERS:,}"
+            f"controller specification: {numbers:,} parameters, expected at most {limits.PARAMETERS:,}"
         )
     return Controller(parsed)

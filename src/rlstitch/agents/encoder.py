@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from rlstitch.agents.extractors import ExtractorEncoder
 from rlstitch.agents.specs import (
-    MAX_PARAMETERS,
     AnyEncoderSpec,
     CNNSpec,
     ExtractorSpec,
@@ -31,6 +30,7 @@ from rlstitch.latent import (
     fit_normalization,
     project,
 )
+from rlstitch.storage import limits
 
 _MIXING = ("whiten", "pca_whiten")  # normalizations that mix dimensions: their weights are matrices
 
@@ -271,13 +271,15 @@ def build_encoder(spec: dict[str, Any]) -> Encoder:
     """Make the encoder that a specification describes, with fresh weights.
 
     Raises:
-        InvalidInputError: where the specification is not one, or describes more than `MAX_PARAMETERS` numbers.
+        InvalidInputError: where the specification is not one, or describes more than `limits.PARAMETERS` numbers.
         UnknownNameError: for an unknown architecture, similarity or normalization.
     """
     parsed = parse_encoder_spec(spec)
     numbers = _count(parsed)
-    if numbers > MAX_PARAMETERS:
-        raise InvalidInputError(f"encoder specification: {numbers:,} parameters, expected at most {MAX_PARAMETERS:,}")
+    if numbers > limits.PARAMETERS:
+        raise InvalidInputError(
+            f"encoder specification: {numbers:,} parameters, expected at most {limits.PARAMETERS:,}"
+        )
     return _build(parsed)
 
 
@@ -317,7 +319,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
         return spec.latent_dim
     if not isinstance(spec, CNNSpec):
         target = spec.translation.get("width_out")
-        return target if isinstance(target, int) and target > 0 else MAX_PARAMETERS
+        return target if isinstance(target, int) and target > 0 else limits.PARAMETERS
     if spec.arch not in ARCHITECTURES:
         raise UnknownNameError("encoder architecture", spec.arch, ARCHITECTURES)
     if spec.arch not in WITHOUT_LINEAR:

@@ -19,8 +19,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from rlstitch.agents.specs import MAX_PARAMETERS, ExtractorSpec
+from rlstitch.agents.specs import ExtractorSpec
 from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.storage import limits
 
 GROUP = "rlstitch.extractors"
 
@@ -49,8 +50,8 @@ class ExtractorEncoder(nn.Module):
         self._spec = spec
         self.module = _make(spec)
         numbers = sum(value.numel() for value in self.module.state_dict().values())
-        if numbers > MAX_PARAMETERS:
-            raise InvalidInputError(f"extractor {spec.name!r}: {numbers:,} parameters, at most {MAX_PARAMETERS:,}")
+        if numbers > limits.PARAMETERS:
+            raise InvalidInputError(f"extractor {spec.name!r}: {numbers:,} parameters, at most {limits.PARAMETERS:,}")
 
     @property
     def latent_dim(self) -> int:

@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rlstitch.errors import InvalidInputError
 
-MAX_PARAMETERS = 100_000_000  # a specification that asks for more is a mistake or an attack, not an agent
-
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 Pixels = Annotated[int, Field(ge=1, le=4_096)]
 

@@ -12,8 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rlstitch.errors import InvalidInputError
-
-_MAX_BYTES = 1_000_000
+from rlstitch.storage import limits
 
 
 class _Loader(yaml.SafeLoader):
@@ -67,8 +66,8 @@ def parse_yaml_file(path: Path) -> dict[str, Any]:
         InvalidInputError: unreadable, too large, not UTF-8, no YAML, or not a mapping.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise InvalidInputError(f"expected at most {_MAX_BYTES} bytes, found {path.stat().st_size}")
+        if path.stat().st_size > limits.CONFIG_BYTES:
+            raise InvalidInputError(f"expected at most {limits.CONFIG_BYTES} bytes, found {path.stat().st_size}")
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from None

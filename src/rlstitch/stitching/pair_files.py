@@ -21,12 +21,11 @@ from rlstitch.agents.agent import Agent
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.stitching.pairs import LatentPairs
-from rlstitch.storage import read_bytes, write_bytes
+from rlstitch.storage import limits, read_bytes, write_bytes
 
 Rows = npt.NDArray[Any]
 """Images uint8 `(n, H, W, C)` or latents, floats `(n, d)`."""
 
-MAX_BYTES = 4 * 2**30
 """Of a file, and of each of its arrays when unpacked."""
 
 
@@ -56,7 +55,7 @@ def read_pairs(path: str | Path) -> tuple[Rows, Rows]:
         InvalidInputError: where x or y is missing or not what this module's description says.
     """
     path = Path(path)
-    content = read_bytes(path, max_bytes=MAX_BYTES)
+    content = read_bytes(path, max_bytes=limits.PAIRS_BYTES)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
@@ -72,8 +71,8 @@ def read_pairs(path: str | Path) -> tuple[Rows, Rows]:
 
 
 def _array(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> Rows:
-    if size > MAX_BYTES:
-        raise ArtefactError(f"{path}: its array {name} is larger than {MAX_BYTES:,} bytes")
+    if size > limits.PAIRS_BYTES:
+        raise ArtefactError(f"{path}: its array {name} is larger than {limits.PAIRS_BYTES:,} bytes")
     content = io.BytesIO(archive.read(f"{name}.npy"))
     try:
         # Unlike np.load, this takes nothing but an array.

@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes, write_bytes
-
-MAX_JSON_BYTES = 16 * 2**20
-MAX_DEPTH = 32  # nesting of a JSON file; ours stay below ten
-MAX_INTEGER = 2**63  # beyond, a number fits no array and no counter of ours
 
 
 def canonical_json(value: Any) -> bytes:
@@ -57,7 +54,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
-def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int = MAX_JSON_BYTES) -> Any:
+def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int = limits.JSON_BYTES) -> Any:
     """Read a JSON file strictly: no NaN, no infinity, no key twice, no deep nesting.
 
     Args:
@@ -125,12 +122,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_tree(value: Any) -> None:
     """Refuse what parses but cannot be used: deep nesting, enormous integers, text that is no Unicode."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(limits.JSON_DEPTH):
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
                 item.encode()
-            elif isinstance(item, int) and not -MAX_INTEGER <= item < MAX_INTEGER:
+            elif isinstance(item, int) and not -limits.JSON_INTEGER <= item < limits.JSON_INTEGER:
                 raise ValueError("an integer is too large")
             elif isinstance(item, dict):
                 below.extend(item.keys())

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
+from rlstitch.storage import limits
 from rlstitch.storage.files import make_folder, read_bytes, sync_folder, translated_errors
-from rlstitch.storage.json_files import MAX_JSON_BYTES, canonical_json, parse_json
+from rlstitch.storage.json_files import canonical_json, parse_json
 from rlstitch.storage.spaces import SPACE_FORMAT
-from rlstitch.storage.tensors import MAX_TENSOR_BYTES
 
 JOURNAL_FORMAT = "rlstitch-space-journal-1"
 
 _METADATA_KEY = "rlstitch"  # where `write_tensors` keeps metadata
-_MAX_HEADER_BYTES = 100_000_000  # the format's library reads no longer one
 _SYNC_EVERY = 5.0  # seconds that a power cut may cost
 
 
@@ -41,11 +40,14 @@ def space_header(keys: Sequence[str], width: int, name: str = "") -> bytes:
     }
     content = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     content += b" " * (-len(content) % 8)
-    if len(content) > _MAX_HEADER_BYTES:
-        raise InvalidInputError(f"keys: take {len(content):,} bytes, at most {_MAX_HEADER_BYTES:,} fit into a file")
-    if size + len(content) + 8 > MAX_TENSOR_BYTES:
+    if len(content) > limits.TENSOR_HEADER_BYTES:
         raise InvalidInputError(
-            f"{len(keys):,} vectors of width {width} take {size:,} bytes, at most {MAX_TENSOR_BYTES:,} fit into a file"
+            f"keys: take {len(content):,} bytes, at most {limits.TENSOR_HEADER_BYTES:,} fit into a file"
+        )
+    if size + len(content) + 8 > limits.TENSOR_BYTES:
+        raise InvalidInputError(
+            f"{len(keys):,} vectors of width {width} take {size:,} bytes, "
+            f"at most {limits.TENSOR_BYTES:,} fit into a file"
         )
     return len(content).to_bytes(8, "little") + content
 
@@ -149,7 +151,7 @@ class SpaceStream:
         self._width = width
 
     def _resume(self) -> None:
-        lines = read_bytes(self._journal, max_bytes=16 * MAX_JSON_BYTES).split(b"\n")[:-1]  # the last may be half
+        lines = read_bytes(self._journal, max_bytes=limits.JOURNAL_BYTES).split(b"\n")[:-1]  # the last may be half
         if not lines:
             return
         self._width = self._checked_width(parse_json(lines[0], str(self._journal)))
@@ -209,7 +211,7 @@ def _write(handle: int, content: bytes) -> None:
 
 def _read(handle: int, size: int) -> bytes:
     """`size` bytes, or none where so many are not there."""
-    if not 0 < size <= MAX_TENSOR_BYTES:
+    if not 0 < size <= limits.TENSOR_BYTES:
         return b""
     parts = []
     while size and (part := os.read(handle, min(size, 1 << 24))):

@@ -14,9 +14,10 @@ import torch
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
 from rlstitch.latent import LatentSpace, Translation
+from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes, write_bytes
 from rlstitch.storage.json_files import canonical_json, parse_json
-from rlstitch.storage.tensors import MAX_TENSOR_BYTES, read_tensors, write_tensors
+from rlstitch.storage.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -183,7 +184,7 @@ def _float_kind(dataset: Any, column: str) -> type[np.floating[Any]]:
 
 
 def _read_npz(path: Path) -> tuple[Any, list[str], str]:
-    content = read_bytes(path, max_bytes=MAX_TENSOR_BYTES)
+    content = read_bytes(path, max_bytes=limits.TENSOR_BYTES)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             # Our own files are not compressed: what unpacks to more than it takes is not one of them.

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes, write_bytes
 
-MAX_TENSOR_BYTES = 8 * 2**30
 _METADATA_KEY = "rlstitch"
 
 
@@ -91,7 +91,7 @@ def write_tensors(
     write_bytes(path, pack_tensors(tensors, metadata=metadata))
 
 
-def read_tensors(path: Path, *, max_bytes: int = MAX_TENSOR_BYTES) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, *, max_bytes: int = limits.TENSOR_BYTES) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file: its tensors, on the CPU, and its metadata.
 
     Raises:

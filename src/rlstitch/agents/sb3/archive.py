@@ -22,14 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlstitch.agents.specs import MAX_PARAMETERS
 from rlstitch.errors import ArtefactError
+from rlstitch.storage import limits
 from rlstitch.storage.files import translated_errors
 
-MAX_DATA_BYTES = 64 * 2**20
-MAX_POLICY_BYTES = 2 * 2**30
-MAX_PICKLE_BYTES = 2**20  # names, shapes and strides of a few hundred tensors
-MAX_MEMBERS = 1_000
 _PICKLE_AT_FAULT = "Stable-Baselines3 models hold tensors only"
 
 _GLOBALS = {
@@ -72,13 +68,13 @@ def read_model(path: Path | str) -> ModelFile:
         try:
             with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
                 names = [info.filename for info in archive.infolist()]
-                if len(names) > MAX_MEMBERS or any(names.count(name) != 1 for name in ("data", "policy.pth")):
+                if len(names) > limits.SB3_MEMBERS or any(names.count(name) != 1 for name in ("data", "policy.pth")):
                     raise ArtefactError(
                         f"{path}: expected a Stable-Baselines3 model, a zip with 'data' and 'policy.pth'; "
                         f"found {len(names)} members: {printable(', '.join(names[:8]), 300)}"
                     )
-                data = _member(archive, "data", MAX_DATA_BYTES, path)
-                policy = _member(archive, "policy.pth", MAX_POLICY_BYTES, path)
+                data = _member(archive, "data", limits.SB3_DATA_BYTES, path)
+                policy = _member(archive, "policy.pth", limits.SB3_POLICY_BYTES, path)
         except _ZIP_ERRORS as error:
             raise ArtefactError(f"{path}: not a usable Stable-Baselines3 zip: {_line(error)}") from None
     return ModelFile(path, _plain_values(data, path), _tensors(policy, path))
@@ -123,8 +119,8 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
             raise ArtefactError(f"{path}: policy.pth: expected named tensors, found {printable(name)!r}")
         total += value.numel()
-    if total > 4 * MAX_PARAMETERS:  # a shared extractor stands three times in the file
-        raise ArtefactError(f"{path}: policy.pth: {total:,} numbers, expected at most {4 * MAX_PARAMETERS:,}")
+    if total > 4 * limits.PARAMETERS:  # a shared extractor stands three times in the file
+        raise ArtefactError(f"{path}: policy.pth: {total:,} numbers, expected at most {4 * limits.PARAMETERS:,}")
     for name, value in loaded.items():
         if not bool(torch.isfinite(value).all()):
             raise ArtefactError(f"{path}: policy.pth: tensor {printable(name)!r} holds NaN or infinity")
@@ -145,7 +141,7 @@ def _check_archive(content: bytes, path: Path) -> None:
         pickles = [info.filename for info in infos if info.filename.endswith(".pkl")]
         if len(pickles) != 1:
             raise ArtefactError(f"{path}: policy.pth: expected one list of tensors, found {len(pickles)}")
-        instructions = _member(archive, pickles[0], MAX_PICKLE_BYTES, path)
+        instructions = _member(archive, pickles[0], limits.SB3_PICKLE_BYTES, path)
     for code, argument, _ in pickletools.genops(instructions):
         unknown = code.name == "GLOBAL" and argument not in _GLOBALS
         if unknown or code.name in _REFUSED:

@@ -18,14 +18,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import MAX_WEIGHTS_BYTES, check_shapes
+from rlstitch.agents.artefact import check_shapes
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder
 from rlstitch.agents.specs import first_problem
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
-from rlstitch.storage import pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
+from rlstitch.storage import limits, pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
 
 Format: TypeAlias = Literal["torch-export", "safetensors"]
 Input: TypeAlias = Literal["uint8", "float32"]
@@ -153,7 +153,7 @@ def load_exported(path: Path | str) -> Agent:
         ArtefactError: where the file is missing, damaged, or no agent.
     """
     path = Path(path)
-    return _unpack(read_bytes(path, max_bytes=2 * MAX_WEIGHTS_BYTES), path)
+    return _unpack(read_bytes(path, max_bytes=2 * limits.WEIGHTS_BYTES), path)
 
 
 def _unpack(content: bytes, path: Path) -> Agent:

@@ -1,0 +1,43 @@
+"""How much is read, and from which size on a file is refused: as damaged, as a mistake, or as an attack."""
+
+MIB, GIB = 2**20, 2**30
+
+# JSON of any kind. Ours is nested less than ten deep, and larger integers fit no array.
+JSON_BYTES = 16 * MIB
+JSON_DEPTH = 32
+JSON_INTEGER = 2**63
+CONFIG_BYTES = 1_000_000
+MATRIX_BYTES = 512 * MIB  # matrix.json and cells.json
+CURVE_BYTES = 16 * MIB  # the table of a training
+
+# Latent spaces, translations, pairs.
+TENSOR_BYTES = 8 * GIB
+TENSOR_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
+JOURNAL_BYTES = 256 * MIB
+PAIRS_BYTES = 4 * GIB
+
+# Agents and anchor sets.
+MANIFEST_BYTES = MIB
+WEIGHTS_BYTES = GIB
+PARAMETERS = 100_000_000
+ANCHORS = 65_536
+ANCHORS_BYTES = GIB
+
+# Models of Stable-Baselines3: the members of their zip file.
+SB3_MEMBERS = 1_000
+SB3_DATA_BYTES = 64 * MIB
+SB3_POLICY_BYTES = 2 * GIB
+SB3_PICKLE_BYTES = MIB  # names, shapes and strides of a few hundred tensors
+
+# Data sets and items to encode.
+DATASET_BYTES = 256 * MIB  # one file, unpacked
+SOUND_FILES = 100_000
+SOUND_FILE_BYTES = MIB  # in a data set
+SOUND_BYTES = 256 * MIB  # a single sound
+LINE_BYTES = MIB
+IMAGE_VALUES = 1 << 28  # pixels × channels of one image
+
+# Media in reports.
+MEDIA_BYTES = 64 * MIB
+VIDEO_BYTES = 32 * MIB  # a video in the page of a matrix
+VIDEOS_BYTES = 128 * MIB  # all of them
