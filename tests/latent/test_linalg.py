@@ -1,9 +1,11 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
-from rlstitch.latent._linalg import cosines, distances, product, singular, solve_positive
+from rlstitch.latent._linalg import cosines, distances, one_torch_thread, product, singular, solve_positive
 from rlstitch.latent.projection.projection import bind
 
 DTYPES = [torch.float32, torch.float64]
@@ -115,3 +117,20 @@ def test_the_projections_can_be_exported(similarity: str) -> None:
     program = torch.export.export(Layer(), (x,), dynamic_shapes={"x": {0: batch}})
     for rows in (300, 7):
         torch.testing.assert_close(program.module()(x[:rows]), project(x[:rows], anchors, similarity))
+
+
+def test_the_number_of_threads_stays_where_another_thread_runs() -> None:
+    before, end = torch.get_num_threads(), threading.Event()
+    torch.set_num_threads(3)
+    try:
+        with one_torch_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+        other = threading.Thread(target=end.wait)
+        other.start()
+        with one_torch_thread():
+            assert torch.get_num_threads() == 3
+        end.set()
+        other.join()
+    finally:
+        torch.set_num_threads(before)
