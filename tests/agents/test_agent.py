@@ -256,3 +256,10 @@ def test_stable_baselines3_may_turn_the_images():
         means.append(evaluate_policy(agent, environment, n_eval_episodes=6)[0])
         environment.close()
     assert means[0] == means[1]
+
+
+def test_an_agent_introduces_itself_in_a_few_lines() -> None:
+    text = repr(make_agent())
+    assert "MiniGrid" in text
+    assert text.count("\n") < 4
+    assert max(map(len, text.splitlines())) < 120

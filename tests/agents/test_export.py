@@ -14,7 +14,7 @@ from sb3_samples import SHAPE
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
-from rlstitch.agents.sb3.export import export_agent, load_exported
+from rlstitch.agents.export import load_exported, write_exported
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.latent import SIMILARITIES
 from rlstitch.storage import read_tensors, write_tensors
@@ -47,7 +47,7 @@ def test_the_program_computes_what_the_agent_does(kind: str, given: str, tmp_pat
     shape = agent.encoder.image_shape
     images = np.random.default_rng(1).integers(0, 256, (9, *shape), dtype=np.uint8)
     path = tmp_path / "agent.pt2"
-    assert export_agent(agent, path, form="torch-export", images=images, observations=given) < 1e-5  # type: ignore[arg-type]
+    assert write_exported(agent, path, form="torch-export", images=images, observations=given) < 1e-5  # type: ignore[arg-type]
     program = torch.export.load(path).module()
     for count in (1, 2, 9):
         batch = torch.from_numpy(images[:count])
@@ -66,15 +66,15 @@ def test_every_similarity_is_exported_or_refused(similarity: str, tmp_path: Path
     path = tmp_path / "agent.pt2"
     if similarity == "geodesic":
         with pytest.raises(InvalidInputError, match=f"cannot hold '{similarity}'; use safetensors"):
-            export_agent(agent, path, form="torch-export", images=observations(4))
+            write_exported(agent, path, form="torch-export", images=observations(4))
         assert not path.exists()
         return
-    assert export_agent(agent, path, form="torch-export", images=observations(4)) < 1e-3
+    assert write_exported(agent, path, form="torch-export", images=observations(4)) < 1e-3
 
 
 def test_a_program_says_nothing_of_this_machine(tmp_path: Path) -> None:
     path = tmp_path / "agent.pt2"
-    export_agent(make_agent(), path, form="torch-export", images=observations(4))
+    write_exported(make_agent(), path, form="torch-export", images=observations(4))
     assert str(Path(__file__).resolve().parents[2]).encode() not in path.read_bytes()
 
 
@@ -82,7 +82,7 @@ def test_a_program_says_nothing_of_this_machine(tmp_path: Path) -> None:
 def test_one_file_of_weights_rebuilds_the_agent(kind: str, tmp_path: Path) -> None:
     agent = make_agent(kind)
     path = tmp_path / "agent.safetensors"
-    assert export_agent(agent, path, form="safetensors", images=observations(4)) == 0.0
+    assert write_exported(agent, path, form="safetensors", images=observations(4)) == 0.0
     again = load_exported(path)
     assert_equal_agents(agent, again)
     assert again.card.name == agent.card.name
@@ -90,7 +90,7 @@ def test_one_file_of_weights_rebuilds_the_agent(kind: str, tmp_path: Path) -> No
 
 def test_equal_agents_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        export_agent(make_agent(), tmp_path / name, form="safetensors", images=observations(4), force=True)
+        write_exported(make_agent(), tmp_path / name, form="safetensors", images=observations(4), force=True)
     first, second = (load_exported(tmp_path / name) for name in ("a", "b"))
     assert first.card.model_copy(update={"created": second.card.created}) == second.card
     assert (tmp_path / "a").stat().st_size == (tmp_path / "b").stat().st_size
@@ -101,9 +101,9 @@ def test_an_older_file_is_kept_unless_forced(form: str, tmp_path: Path) -> None:
     path = tmp_path / "agent"
     path.write_text("mine")
     with pytest.raises(InvalidInputError, match="is there already; --force"):
-        export_agent(make_agent(), path, form=form, images=observations(4))  # type: ignore[arg-type]
+        write_exported(make_agent(), path, form=form, images=observations(4))  # type: ignore[arg-type]
     assert path.read_text() == "mine"
-    export_agent(make_agent(), path, form=form, images=observations(4), force=True)  # type: ignore[arg-type]
+    write_exported(make_agent(), path, form=form, images=observations(4), force=True)  # type: ignore[arg-type]
     assert path.stat().st_size > 1000
     assert [entry.name for entry in tmp_path.iterdir()] == ["agent"]
 
@@ -114,7 +114,7 @@ def test_weights_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_path
         with torch.no_grad():
             agent.controller.action_head.bias[0] = torch.nan
         with pytest.raises((InvalidInputError, ArtefactError), match=r"NaN|differs from the agent by nan"):
-            export_agent(agent, tmp_path / "agent", form=form, images=observations(4), force=True)
+            write_exported(agent, tmp_path / "agent", form=form, images=observations(4), force=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,7 +138,7 @@ def test_weights_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_path
 )
 def test_a_file_that_is_no_agent_is_refused(change, message: str, tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
-    export_agent(make_agent(), path, form="safetensors", images=observations(4))
+    write_exported(make_agent(), path, form="safetensors", images=observations(4))
     tensors, metadata = read_tensors(path)
     change(tensors, metadata)
     write_tensors(path, tensors, metadata=metadata or {"x": "y"})
@@ -153,7 +153,7 @@ def _edit(metadata: dict[str, str], **changes: object) -> None:
 
 def test_a_cut_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
-    export_agent(make_agent(), path, form="safetensors", images=observations(4))
+    write_exported(make_agent(), path, form="safetensors", images=observations(4))
     content = path.read_bytes()
     for share in (0.0, 0.01, 0.5, 0.99):
         path.write_bytes(content[: int(share * len(content))])

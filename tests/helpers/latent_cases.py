@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 import rlstitch.latent as latent
-from rlstitch.latent.translation.translation import iterative as translation_iterative
-from rlstitch.latent.translation.translation import linear as translation_linear
-from rlstitch.latent.translation.translation import low_rank as translation_lowrank
-from rlstitch.latent.translation.translation import orthogonal as translation_orthogonal
+from rlstitch.latent.translation import iterative as translation_iterative
+from rlstitch.latent.translation import linear as translation_linear
+from rlstitch.latent.translation import low_rank as translation_lowrank
+from rlstitch.latent.translation import orthogonal as translation_orthogonal
 
 
 @dataclass(frozen=True)

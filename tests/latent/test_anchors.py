@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, parallel_anchors, project_cosine
+from rlstitch.latent.anchors import choice as module
 from rlstitch.latent.anchors.choice import (
     ANCHOR_METHODS,
     choose_anchors,
@@ -19,7 +20,6 @@ from rlstitch.latent.anchors.choice import (
     choose_random,
     choose_ranked,
 )
-from rlstitch.latent.anchors.choice import choice as module
 from rlstitch.latent.anchors.coverage import coverage
 
 

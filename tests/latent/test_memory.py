@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 
 import rlstitch.latent as latent
 from rlstitch.latent import asif, retrieval
-from rlstitch.latent.similarity.similarity import similarity
-from rlstitch.latent.translation.translation import screening as translation_screening
+from rlstitch.latent.similarity import similarity
+from rlstitch.latent.translation import screening as translation_screening
 
 N, K, D = 2000, 8, 4
 # Floats a sample that a method may hold beside its input: a handful of arrays as wide as the anchors or the space.

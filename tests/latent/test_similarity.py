@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import rlstitch.latent as latent
 from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent.similarity import cca as similarity_cca
+from rlstitch.latent.similarity import similarity
 from rlstitch.latent.similarity.cca import pwcca, svcca
-from rlstitch.latent.similarity.similarity import cca as similarity_cca
 from rlstitch.latent.similarity.similarity import (
     linear_cka,
     matched_cosine,
@@ -21,7 +22,6 @@ from rlstitch.latent.similarity.similarity import (
     procrustes_distance,
     rbf_cka,
     rsa,
-    similarity,
 )
 
 

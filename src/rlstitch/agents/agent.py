@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rlstitch.agents.card import AgentCard
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Agent:
-    """`controller(encoder(observation))`, native or stitched: both are used, evaluated, filmed and saved alike.
+    """`controller(encoder(observation))`; a stitched agent is used, evaluated, recorded and saved like a native one.
 
     `predict` follows Stable-Baselines3's `PolicyPredictor`: its `evaluate_policy` and the tools around it take an
     agent.
@@ -42,6 +42,16 @@ class Agent:
             )
         self.encoder.eval()
         self.controller.eval()
+
+    def __repr__(self) -> str:
+        world, image, actions = self.card.world, self.encoder.image_shape, self.controller.actions
+        encoder, controller = (sum(p.numel() for p in part.parameters()) for part in (self.encoder, self.controller))
+        return (
+            f"Agent({self.card.name!r}: {world.environment}, look {world.variation}, task {world.task}\n"
+            f"  encoder     image {image} -> {self.encoder.latent_dim} latents, {encoder:,} weights\n"
+            f"  controller  {self.controller.latent_dim} latents -> {actions.width} "
+            f"{'means' if isinstance(actions, BoxActions) else 'logits'}, {controller:,} weights)"
+        )
 
     @property
     def device(self) -> torch.device:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
-from rlstitch.agents.sb3.export import SUFFIXES, Format, Input, export_agent
+from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
 from rlstitch.envs import make_vec
 from rlstitch.errors import UnknownNameError
 
@@ -34,7 +34,7 @@ class ExportOutcome:
         )
 
 
-def export(
+def export_agent(
     agent: str | Path | Agent,
     *,
     form: Format = "torch-export",
@@ -46,7 +46,7 @@ def export(
 
     Args:
         agent: name, folder or value of an agent of any kind.
-        form: `torch-export` or `safetensors`; see `rlstitch.agents.sb3.export.export_agent`.
+        form: `torch-export` or `safetensors`; see `rlstitch.agents.export.write_exported`.
         output: the file; the agent's name in the working folder where it is not given.
         observations: what the exported program takes: uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1].
         force: replace a file.
@@ -61,7 +61,7 @@ def export(
     source = agent if isinstance(agent, Agent) else load_agent(agent)
     path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
     images = _observations(source)
-    difference = export_agent(source, path, form=form, images=images, observations=observations, force=force)
+    difference = write_exported(source, path, form=form, images=images, observations=observations, force=force)
     return ExportOutcome(path, difference, len(images))
 
 

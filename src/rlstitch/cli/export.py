@@ -28,7 +28,7 @@ class Export:
 
     def run(self) -> int:
         """Export, and print the file and how far it is from the agent."""
-        from rlstitch.api.export_agent import export
+        from rlstitch.api.export_agent import export_agent
 
-        say(export(self.agent, form=self.format, output=self.output, observations=self.input, force=self.force))
+        say(export_agent(self.agent, form=self.format, output=self.output, observations=self.input, force=self.force))
         return 0

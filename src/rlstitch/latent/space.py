@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.latent._arrays import A, require_count, to_tensor
+from rlstitch.latent._arrays import require_count, to_tensor
 from rlstitch.latent.anchors.choice import choose_anchors
+
+V = TypeVar("V", bound=torch.Tensor | NDArray[Any])
+W = TypeVar("W", bound=torch.Tensor | NDArray[Any])
 
 
 @dataclass(frozen=True, eq=False)
-class LatentSpace(Generic[A]):
+class LatentSpace(Generic[V]):
     """Vectors (n, d), finite, of torch or NumPy, and n different keys; equal keys in two spaces mean the same sample.
 
     Without keys the rows are called "0", "1", .... Raises InvalidInputError where keys repeat or their number is not n.
@@ -30,7 +35,7 @@ class LatentSpace(Generic[A]):
         (('cat', 'owl'), (2, 5))
     """
 
-    vectors: A
+    vectors: V
     keys: tuple[str, ...] = ()
     name: str = ""
 
@@ -55,16 +60,16 @@ class LatentSpace(Generic[A]):
         """d."""
         return int(self.vectors.shape[1])
 
-    def subset(self, rows: Sequence[int] | A) -> LatentSpace[A]:
+    def subset(self, rows: Sequence[int] | torch.Tensor | NDArray[Any]) -> LatentSpace[V]:
         """The rows with these numbers, in their order. Raises InvalidInputError for a number outside [0, n) or named
         twice.
         """
         numbers = [int(row) for row in rows]
         if outside := [row for row in numbers if not 0 <= row < len(self)]:
             raise InvalidInputError(f"rows must lie in [0, {len(self)}), found {outside[0]}")
-        return replace(self, vectors=self.vectors[numbers], keys=tuple(self.keys[row] for row in numbers))
+        return replace(self, vectors=cast("V", self.vectors[numbers]), keys=tuple(self.keys[row] for row in numbers))
 
-    def select(self, keys: Iterable[str]) -> LatentSpace[A]:
+    def select(self, keys: Iterable[str]) -> LatentSpace[V]:
         """The rows with these keys, in their order. Raises InvalidInputError for a key that is not here."""
         row_of = {key: row for row, key in enumerate(self.keys)}
         wanted = list(keys)
@@ -74,18 +79,18 @@ class LatentSpace(Generic[A]):
             )
         return self.subset([row_of[key] for key in wanted])
 
-    def sample(self, k: int, seed: int = 0) -> LatentSpace[A]:
+    def sample(self, k: int, seed: int = 0) -> LatentSpace[V]:
         """k rows drawn without replacement."""
         require_count(k, len(self), "k", "the number of vectors")
         return self.subset(np.random.default_rng(seed).permutation(len(self))[:k].tolist())
 
-    def map(self, function: Callable[[A], A]) -> LatentSpace[A]:
+    def map(self, function: Callable[[V], W]) -> LatentSpace[W]:
         """The same keys, the vectors through `function` (n, d) -> (n, d'): a normalisation, projection or
         translation.
         """
-        return replace(self, vectors=function(self.vectors))
+        return LatentSpace(function(self.vectors), self.keys, self.name)
 
-    def pair(self, other: LatentSpace[A]) -> tuple[LatentSpace[A], LatentSpace[A]]:
+    def pair(self, other: LatentSpace[W]) -> tuple[LatentSpace[V], LatentSpace[W]]:
         """Both spaces cut to their common keys, in this one's order: row i of one means row i of the other.
 
         Raises IncompatibleError where they have no key in common.
@@ -101,8 +106,8 @@ class LatentSpace(Generic[A]):
 
 
 def parallel_anchors(
-    spaces: Sequence[LatentSpace[A]], k: int, *, method: str = "random", seed: int = 0
-) -> list[LatentSpace[A]]:
+    spaces: Sequence[LatentSpace[V]], k: int, *, method: str = "random", seed: int = 0
+) -> list[LatentSpace[V]]:
     """k anchors with the same keys in the same order in every space, chosen by `method` in the first among the keys
     common to all.
 
@@ -122,5 +127,5 @@ def parallel_anchors(
     if len(common) < k:
         raise IncompatibleError(f"{k} parallel anchors need {k} keys common to all spaces, found {len(common)}")
     first = spaces[0].select([key for key in spaces[0].keys if key in common])
-    keys = first.subset(choose_anchors(method, first.vectors, k, seed)).keys
+    keys = first.subset(choose_anchors(method, to_tensor(first.vectors, "vectors"), k, seed)).keys
     return [space.select(keys) for space in spaces]

@@ -133,7 +133,7 @@ def join(x: Side, y: Side, pairs: int, data_seed: int) -> list[Row]:
     rng = np.random.default_rng([data_seed, *(side.seed or 0 for side in (x, y))])
     for pairing in PAIRINGS:
         source, target = paired(x, y, pairing, pairs, rng)
-        maps = {method: fit(method, source, target) for method in TRANSLATIONS}
+        maps: dict[str, nn.Module] = {method: fit(method, source, target) for method in TRANSLATIONS}
         maps[INVERSE] = fit_inverse_projection(source, target)
         cells += [cell(method, pairing, there(x.test), y.test, y.head) for method, there in maps.items()]
         for method, relate in RELATIVE.items():

@@ -145,6 +145,7 @@ def _pictures(
     the next seed.
     """
     x, y = parts[0], parts[len(settings.kinds)]
+    there: nn.Module
     if translation == INVERSE:
         from rlstitch.latent import fit_inverse_projection as fitted
 

@@ -96,7 +96,7 @@ def _traceable(encoder: Encoder) -> nn.Module:
     return encoder
 
 
-def export_agent(
+def write_exported(
     agent: Agent,
     path: Path,
     *,
@@ -147,7 +147,7 @@ def export_agent(
 
 
 def load_exported(path: Path | str) -> Agent:
-    """Read an agent from a file that `export_agent` wrote as safetensors.
+    """Read an agent from a file that `write_exported` wrote as safetensors.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or no agent.

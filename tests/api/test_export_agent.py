@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
-from rlstitch.agents.sb3.export import load_exported
-from rlstitch.api.export_agent import export
+from rlstitch.agents.export import load_exported
+from rlstitch.api.export_agent import export_agent
 from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import UnknownNameError
@@ -30,12 +30,12 @@ def test_the_command_writes_one_file_and_says_how_near_it_is(two, workplace: Pat
 
 def test_a_stitched_agent_is_exported_as_any_other(two, workplace: Path) -> None:
     joined = stitch("red", "green", name="both", pairs=24, episodes=2).agent
-    outcome = export("both", form="safetensors")
+    outcome = export_agent("both", form="safetensors")
     assert outcome.difference == 0.0
     again = load_exported(outcome.path)
     assert [parent.name for parent in again.card.parents] == ["red", "green"]
     assert (evaluate(again, episodes=4).returns == evaluate(joined, episodes=4).returns).all()
-    assert export(joined).difference < 1e-5
+    assert export_agent(joined).difference < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_what_cannot_be_written_is_one_line(line: str, part: str, two, capsys) -
 
 def test_an_unknown_format_is_refused(two) -> None:
     with pytest.raises(UnknownNameError, match="did you mean torch-export"):
-        export("red", form="torchexport")  # type: ignore[arg-type]
+        export_agent("red", form="torchexport")  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""Public names have real types for a user's type checker and editor, although they are imported lazily."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rlstitch
+import rlstitch.latent
+
+SOURCES = Path(__file__).resolve().parents[1] / "src"
+PUBLIC = [
+    *((rlstitch, name) for name in rlstitch.__all__),
+    *((rlstitch.latent, name) for name in rlstitch.latent.__all__),
+]
+MISUSES = (
+    "rlstitch.latent.fit_affine()",
+    "rlstitch.train()",
+    "answer: int = rlstitch.load_agent('red')",
+    "from rlstitch.latent import fit_afine",
+    "rlstitch.stich",
+)
+
+
+def script(folder: Path) -> Path:
+    """Write a user's script that reveals the type of every public name, then makes mistakes."""
+    lines = ["import rlstitch", "from rlstitch.latent import *  # as in a notebook"]
+    lines += [f"reveal_type({module.__name__}.{name})" for module, name in PUBLIC]
+    path = folder / "user.py"
+    path.write_text("\n".join([*lines, *MISUSES, ""]))
+    return path
+
+
+def check(path: Path, command: list[str], **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command, str(path)],
+        cwd=path.parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_mypy_knows_every_public_name(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    path = script(tmp_path)
+    cache = pytestconfig.cache.mkdir("mypy") if pytestconfig.cache else tmp_path
+    command = ["mypy", "--strict", "--follow-imports=silent", f"--cache-dir={cache}", "--no-error-summary"]
+    output = check(path, command, MYPYPATH=str(SOURCES))
+    types = re.findall(r'user\.py:(\d+): note: Revealed type is "(.*)"', output)
+    assert [int(line) for line, _ in types] == list(range(3, len(PUBLIC) + 3)), output
+    unknown = [name for (_, name), (_, text) in zip(PUBLIC, types, strict=True) if text == "Any"]
+    assert unknown == []
+    mistakes = {int(line) for line in re.findall(r"user\.py:(\d+): error", output)}
+    assert mistakes == set(range(len(PUBLIC) + 3, len(PUBLIC) + 3 + len(MISUSES))), output
+
+
+def test_pyright_knows_every_public_name(tmp_path: Path) -> None:
+    path = script(tmp_path)
+    settings = {"extraPaths": [str(SOURCES)], "typeCheckingMode": "basic"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    report = json.loads(check(path, ["basedpyright", "--outputjson"]))["generalDiagnostics"]
+    types = [entry["message"] for entry in report if entry["severity"] == "information"]
+    assert len(types) == len(PUBLIC)
+    assert not [text for text in types if re.search(r'is "(Any|Unknown)"', text)]
+    mistakes = {entry["range"]["start"]["line"] for entry in report if entry["severity"] == "error"}
+    assert mistakes == set(range(len(PUBLIC) + 2, len(PUBLIC) + 2 + len(MISUSES))), report
+
+
+@pytest.mark.parametrize("module", [rlstitch, rlstitch.latent], ids=lambda module: module.__name__)
+def test_dir_lists_public_names_only(module: object) -> None:
+    assert dir(module) == module.__all__  # type: ignore[attr-defined]
+    assert all(hasattr(module, name) for name in dir(module))
