@@ -117,7 +117,7 @@ class Plot:
             classes: CSS classes of the element.
         """
         lines = [line for axes in self.figure.axes for line in axes.lines]
-        if sum(len(line.get_xydata()) for line in lines if line.get_marker() != "None") > MAX_POINTS:
+        if sum(np.size(line.get_xdata()) for line in lines if line.get_linestyle() == "None") > MAX_POINTS:
             for line in lines:
                 line.set_rasterized(True)
         root = ElementTree.fromstring(self._save("svg", **{"svg.hashsalt": f"rlstitch {name}"}))
@@ -201,7 +201,6 @@ def interval_plot(
     x_label: str,
     *,
     references: Mapping[str, Sequence[float]] | None = None,
-    width: int = 720,
     narrow: bool = False,
 ) -> Plot | None:
     """Draw one row for each interval, top to bottom: a marker at the value, a line from `low` to `high`.
@@ -210,7 +209,6 @@ def interval_plot(
         intervals: rows; those with a value that is not finite are left out.
         x_label: of the axis.
         references: values drawn as dashed vertical lines behind the rows, by verdict (`native`, `random`).
-        width: of the plot in pixels.
         narrow: write labels above their rows instead of at the left, and no texts at the right, for a phone.
 
     Returns:
@@ -219,10 +217,12 @@ def interval_plot(
     rows = [row for row in intervals if all(map(math.isfinite, (row.low, row.value, row.high)))]
     if not rows or not math.isfinite(max(row.high for row in rows) - min(row.low for row in rows)):
         return None
-    figure, axes = _axes(width, (46 if narrow else 34) * len(rows) + 90, x_label)
+    labels = [shorten(printable(row.label), 52 if narrow else 90) for row in rows]
+    texts = ["" if narrow else shorten(printable(row.text), 40) for row in rows]
+    wide = 480 + 8 * (max(map(len, labels)) + max(map(len, texts)))
+    figure, axes = _axes(420 if narrow else wide, (46 if narrow else 34) * len(rows) + 90, x_label)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.04)
-    labels = [shorten(printable(row.label), 46) for row in rows]
     axes.set_yticks(range(len(rows)), [""] * len(rows) if narrow else labels, color=COLOURS["text"])
     axes.grid(visible=False, axis="y")
     for y, row in enumerate(rows):
@@ -232,11 +232,33 @@ def interval_plot(
         axes.plot([row.value], [y], color=COLOURS[name], marker=marker, markersize=11, markerfacecolor=face)
         if narrow:
             axes.text(0, y - 0.28, labels[y], transform=axes.get_yaxis_transform())
-        elif row.text:
-            axes.text(1.02, y, row.text, transform=axes.get_yaxis_transform(), va="center", color=COLOURS["soft"])
+        axes.text(1.02, y, texts[y], transform=axes.get_yaxis_transform(), va="center", color=COLOURS["soft"])
     for line, (verdict, values) in enumerate((references or {}).items()):
         _reference_lines(axes, _VERDICTS[verdict][0], verdict, values, 1.0 + 16 / (34 * len(rows)) * line)
     return _finished(figure)
+
+
+def table_plot(table: Sequence[Mapping[str, Any]]) -> Plot | None:
+    """Draw a table whose columns `low` and `high` bound the column before them, as `interval_plot` does.
+
+    A row is named by the columns before the value that hold no floats; rows without a finite value are left out, and
+    the value of a row named `no-stitch` is a dashed line behind all rows.
+
+    Returns:
+        The plot; None where the table has no such columns or no row is left.
+    """
+    columns = list(table[0]) if table else []
+    if "low" not in columns or "high" not in columns or columns.index("low") < 2:
+        return None
+    at = columns.index("low") - 1
+    names = [name for name in columns[:at] if not isinstance(table[0][name], float)]
+    rows = [row for row in table if all(isinstance(row.get(key), float) for key in (columns[at], "low", "high"))]
+    intervals, native = [], []
+    for row in rows if names else ():
+        label = ", ".join(str(row[name]) for name in names if row[name] not in ("", "–", None))
+        intervals.append(Interval(label, row[columns[at]], row["low"], row["high"]))
+        native += [row[columns[at]]] if "no-stitch" in (row[name] for name in names) else []
+    return interval_plot(intervals, columns[at], references={"native": native[:1]})
 
 
 def _reference_lines(axes: Axes, colour: str, name: str, values: Sequence[float], top: float) -> None:
@@ -282,13 +304,13 @@ def curves_plot(
     """
     figure, axes = _axes(480 if shares else 620, 320 if shares else 420, x_label, y_label)
     for index, points in enumerate(curves.values()):
-        style = {"color": SERIES[index % len(SERIES)], "linewidth": 2.0, "linestyle": DASHES[index % len(DASHES)]}
+        colour, marker = SERIES[index % len(SERIES)], "" if shares else MARKERS[index % len(MARKERS)]
         x, y, *ends = zip(*points, strict=True)
         if ends and shares:
-            axes.fill_between(x, *ends, color=style["color"], alpha=0.18, linewidth=0)
+            axes.fill_between(x, ends[0], ends[1], color=colour, alpha=0.18, linewidth=0)
         elif ends:
-            axes.vlines(x, *ends, color=style["color"], linewidth=1.0)
-        axes.plot(x, y, marker=None if shares else MARKERS[index % len(MARKERS)], markersize=5, **style)
+            axes.vlines(x, ends[0], ends[1], color=colour, linewidth=1.0)
+        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=2.0, linestyle=DASHES[index % len(DASHES)])
     for name, value in (levels or {}).items():
         axes.axhline(value, color=COLOURS["soft"], linestyle=(0, (4, 3)), linewidth=1.0)
         axes.annotate(
@@ -321,10 +343,9 @@ def scatter_plot(
     many = sum(map(len, groups.values())) > MAX_POINTS
     for index, points in enumerate(groups.values()):
         x, y = zip(*points, strict=True) if points else ((), ())
-        axes.plot(
-            x, y, linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=2.5 if many else 6, alpha=0.85, gid=f"{name}-{index}",
-            color=SERIES[index % len(SERIES)], markeredgecolor=COLOURS["page"], markeredgewidth=0.0 if many else 0.6,
-        )  # fmt: skip
+        (line,) = axes.plot(x, y, linestyle="", color=SERIES[index % len(SERIES)], alpha=0.85, gid=f"{name}-{index}")
+        line.set(marker=MARKERS[index % len(MARKERS)], markersize=2.5 if many else 6)
+        line.set(markeredgecolor=COLOURS["page"], markeredgewidth=0.0 if many else 0.6)
     _legend(figure, axes, list(groups))
     return _finished(figure)
 
@@ -369,7 +390,7 @@ def heat_plot(
     values = np.array([[math.nan if value is None else value for value in row] for row in table], dtype=float)
     numbered = max(values.shape) <= MAX_NUMBERED
     side = 34 if numbered else 7
-    figure, axes = _axes(*(side * count + 160 for count in reversed(values.shape)), label)
+    figure, axes = _axes(side * values.shape[1] + 160, side * values.shape[0] + 160, label)
     axes.grid(visible=False)
     image = axes.imshow(
         values, cmap=colormaps["cividis"].with_extremes(bad=COLOURS["panel"]), vmin=ends[0], vmax=ends[1]
@@ -390,7 +411,7 @@ def _axes(width: float, height: float, x_label: str, y_label: str = "") -> tuple
     """Return a figure of a size in pixels with one pair of axes."""
     figure = Figure(figsize=(width * _PIXEL, height * _PIXEL), layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xlabel=printable(x_label), ylabel=printable(y_label))
+    axes.set(xlabel=shorten(printable(x_label), 60), ylabel=shorten(printable(y_label), 60))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return figure, axes
 
