@@ -5,8 +5,8 @@
 
 Each round runs every piece of work once in each checkout, in an order that alternates, each in a process of its own, so
 that a machine whose speed drifts slows both. A ratio is the old checkout's time by the new one's: above 1 the new one
-is faster. Times are of the work alone, after imports; of commands, the processor time of the whole process. The work uses public
-names only, which both checkouts have.
+is faster. Times are of the work alone, after imports; of commands, the processor time of the whole process. The work
+uses public names only, which both checkouts have.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ WORK: dict[str, str | list[str]] = {
     "train, relative": _train(16_384, representation="relative"),
     "evaluate, sampled": _TIMED + f"timed(lambda: rlstitch.evaluate({AGENTS[0]!r}, episodes=600))",
     "evaluate, greedy": _TIMED + f"timed(lambda: rlstitch.evaluate({AGENTS[2]!r}, episodes=600, deterministic=True))",
-    "stitch": _TIMED + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, episodes=100, save=False), warm_up=False)",
+    "stitch": _TIMED
+    + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, episodes=100, save=False), warm_up=False)",
     "relativize": _TIMED + f"timed(lambda: rlstitch.relativize({AGENTS[2]!r}, episodes=20, save=False), warm_up=False)",
     "rlstitch matrix": ["matrix", *AGENTS, "--methods", "naive,affine,auto", "--episodes", "40"],
     "latent, cosine": _latent("latent.project_cosine(x, anchors)", 8, *_WIDE),
