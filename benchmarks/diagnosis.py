@@ -22,7 +22,7 @@ import torch
 from scipy import optimize, stats
 
 from rlstitch.agents.artefact import load_agent, weights_sha256
-from rlstitch.evaluation.matrix.run import run_matrix
+from rlstitch.api.matrix import matrix
 from rlstitch.stitching.diagnosis.indicators import examine
 from rlstitch.stitching.diagnosis.states import own_states
 from rlstitch.stitching.diagnosis.verdict import HELD_WEIGHTS, OWN_WEIGHTS, label_of, log_odds
@@ -74,8 +74,8 @@ def missing_rows(known: dict[tuple[Any, ...], Row]) -> Iterator[list[Row]]:
             if all(known.get((*cell, pairs), {}).get("version") == _version(versions, cell) for cell in cells):
                 continue
             folder = RUNS / "diagnosis" / environment
-            matrix = run_matrix(names, methods=methods, episodes=EPISODES, pairs=pairs, out=folder)
-            measured = {(row.encoder, row.controller, row.method): row for row in matrix.figures.rows}
+            results = matrix(names, methods=methods, episodes=EPISODES, pairs=pairs, out=folder).results
+            measured = {(cell.encoder, cell.controller, cell.method): cell.to_dict() for cell in results.cells}
             rows = []
             for x, y in permutations(names, 2):
                 found, states = gather_pairs(agents[x], agents[y], pairs=pairs), own_states(agents[x], agents[y])
@@ -84,8 +84,8 @@ def missing_rows(known: dict[tuple[Any, ...], Row]) -> Iterator[list[Row]]:
                     indicators = examine(agents[x], agents[y], stitch, found, states).to_dict()
                     cell = measured[x, y, method]
                     row = {"environment": environment, "encoder": x, "controller": y, "method": method, "pairs": pairs}
-                    row |= {"recovery": cell.recovery, "low": cell.recovery_low, "high": cell.recovery_high}
-                    row |= {"success": cell.success} | {name: indicators[name] for name in INDICATORS}
+                    row |= {"recovery": cell["recovery"], "low": cell["recovery_low"], "high": cell["recovery_high"]}
+                    row |= {"success": cell["success"]} | {name: indicators[name] for name in INDICATORS}
                     rows.append(_short(row) | {"version": _version(versions, (x, y, method))})
             print(f"{environment}, {pairs} pairs", flush=True)
             yield rows

@@ -21,11 +21,12 @@ import torch
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, weights_sha256
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.cell import measure_cell
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.stitching.corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
 from rlstitch.stitching.pair_files import Rows, given_pairs
 from rlstitch.stitching.pairs import gather_episodes, gather_images
-from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import read_json, write_table
 
 RESULTS = Path("docs/results/imperfect-pairs")
@@ -99,7 +100,7 @@ def missing_rows(known: dict[Key, dict[str, Any]]) -> Iterator[list[dict[str, An
             names = [f"{world}-{end}" for end in ends]
             encoder, policy = map(load_agent, names)
             version = weights_sha256(encoder.encoder)[:8] + weights_sha256(policy.controller)[:8]
-            material, measure = None, Measure(episodes=EPISODES)
+            material, baselines = None, Baselines()
             for kind, levels in LEVELS.items():
                 wanted = [(level, method) for level in levels for method in METHODS]
                 keys = {(*names, kind, float(level), method): (level, method) for level, method in wanted}
@@ -111,8 +112,8 @@ def missing_rows(known: dict[Key, dict[str, Any]]) -> Iterator[list[dict[str, An
                 for level in dict.fromkeys(level for level, _ in todo):
                     pairs = given_pairs(encoder, policy, *spoil(material, kind, level, number))
                     for method in (method for at, method in todo if at == level):
-                        made = stitch_agents(encoder, policy, pairs, method=method)
-                        cell = measure.stitched_cell(encoder, policy, made.agent, method, made.report)
+                        options = CellOptions(episodes=EPISODES)
+                        cell = measure_cell(encoder, policy, method, options, pairs=pairs, baselines=baselines)
                         place = {"damage": kind, "level": float(level), "version": version}
                         rows.append({"preset": world, **place, **short(cell.to_row())})
                 print(f"{' -> '.join(names)}: {kind}", flush=True)

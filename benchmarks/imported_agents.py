@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,17 @@ def imported(plan: Plan, name: str, look: str) -> Any:
 
 def cells(plan: Plan) -> None:
     """Stitch and evaluate every crossing that is missing: random, native, naive and affine, sampled and greedy."""
-    from rlstitch.evaluation.cells import Measure
+    from rlstitch.evaluation.baselines import Baselines
+    from rlstitch.evaluation.cell import measure_with_baselines
+    from rlstitch.evaluation.options import CellOptions
     from rlstitch.jobs.resources import torch_threads
     from rlstitch.stitching.pairs import gather_pairs
     from rlstitch.stitching.stitch import stitch_agents
     from rlstitch.storage import write_json
 
     agents = {name: imported(plan, name, look) for name, look, _ in plan.names() if model_path(plan, name).exists()}
-    measures = [Measure(episodes=plan.episodes, seed=7, deterministic=greedy) for greedy in (False, True)]
+    kinds = [CellOptions(episodes=plan.episodes, seed=7, greedy=greedy) for greedy in (False, True)]
+    baselines = Baselines()
     for x, y in plan.crossings():
         path = plan.folder / "cells" / f"{x}--{y}.json"
         if path.exists() or x not in agents or y not in agents:
@@ -148,9 +151,13 @@ def cells(plan: Plan) -> None:
         with torch_threads(1):
             pairs = gather_pairs(agents[x], agents[y], pairs=plan.pairs, seed=3)
             joined = stitch_agents(agents[x], agents[y], pairs, method="affine")
-            rows = [cell for measure in measures for cell in measure.cells(agents[x], agents[y], joined, pairs)]
+            rows = [
+                row
+                for kind in kinds
+                for row in measure_with_baselines(agents[x], agents[y], joined, pairs, kind, baselines)
+            ]
         # Diagnostics hold infinities (condition numbers of latents with dead dimensions), which JSON has not.
-        write_json(path, [{"source": x, "target": y, **asdict(replace(row, diagnostics=None))} for row in rows])
+        write_json(path, [{"source": x, "target": y, **replace(row, diagnostics=None).to_row()} for row in rows])
         print(path, flush=True)
 
 

@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from rlstitch.evaluation.matrix.run import SCHEMA_VERSION
-from rlstitch.evaluation.matrix.table import LEVELS, Comparison, MethodSummary, Row
+from rlstitch.evaluation.matrix.table import LEVELS, Comparison, MatrixCell, MethodSummary
+from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.row import Row
 from rlstitch.storage import write_json, write_table
 
 REPEATS = 5
@@ -52,7 +54,7 @@ def generate(folder: Path, agents: int, methods: Sequence[str], *, seed: int = 0
     summary = [_summary(method, [row for row in rows if row.method == method]) for method in methods]
     interval = {"estimate": 0.25, "low": 0.2, "high": 0.3}
     test = {"cells": len(rows) // len(methods), "median_difference": -12.5, "statistic": 10.0, "p_value": 0.001}
-    write_table([asdict(row) for row in rows], folder / "cells")
+    write_table([row.to_dict() for row in rows], folder / "cells")
     content = {
         "complete": all(row.state != "missing" for row in rows),
         "command": "rlstitch matrix '*' --episodes 100",
@@ -68,7 +70,7 @@ def generate(folder: Path, agents: int, methods: Sequence[str], *, seed: int = 0
     write_json(folder / "matrix.json", content, schema_version=SCHEMA_VERSION)
 
 
-def _rows(rng: np.random.Generator, names: Sequence[str], methods: Sequence[str]) -> Iterator[Row]:
+def _rows(rng: np.random.Generator, names: Sequence[str], methods: Sequence[str]) -> Iterator[MatrixCell]:
     natives = rng.uniform(0.85, 0.98, size=len(names))
     for i, encoder in enumerate(names):
         for j, controller in enumerate(names):
@@ -77,29 +79,32 @@ def _rows(rng: np.random.Generator, names: Sequence[str], methods: Sequence[str]
                     "encoder": encoder,
                     "controller": controller,
                     "method": method,
-                    "map": "ridge" if method == "auto" else method,
                     "world": f"MiniGrid-{controller.partition('-')[0]}-v0, {encoder.split('-')[1]}",
                     "encoder_seed": i % 5,
                     "controller_seed": j % 5,
                     "same_seed": i % 5 == j % 5,
+                    "place": CELL,
                 }
                 if (i + j) % 9 == 0 and method == "naive":
                     reason = "the encoder gives latents of width 64, the controller takes 128"
-                    yield Row(**known, counted=False, state="refused", reason=reason)
+                    yield MatrixCell(**known, state="refused", reason=reason)
                 elif (5 * i + 3 * j) % 19 == 18:
-                    yield Row(**known, counted=False, state="missing", reason="")
+                    yield MatrixCell(**known, state="missing")
                 else:
                     yield _done(rng, known, natives[j], place)
 
 
-def _done(rng: np.random.Generator, known: dict[str, Any], native: float, place: int) -> Row:
+def _done(rng: np.random.Generator, known: dict[str, Any], native: float, place: int) -> MatrixCell:
     share = float(np.clip(rng.normal((0.15, 0.9, 0.97)[place % 3], 0.12), -0.1, 1.1))
     mean, noise = share * native, float(rng.uniform(0.005, 0.03))
-    return Row(
-        **known,
-        counted=not known["same_seed"],
-        state="done",
-        reason="",
+    agreement = float(np.clip(share + rng.normal(0, 0.15), 0, 1))
+    kl = float(np.exp(-5 * share + rng.normal(0, 0.5)))
+    r2 = float(np.clip(share + rng.normal(0, 0.2), -1, 1))
+    row = Row(
+        encoder=known["encoder"],
+        controller=known["controller"],
+        method=known["method"],
+        world=known["world"],
         episodes=100,
         return_mean=mean,
         return_low=mean - noise,
@@ -110,14 +115,21 @@ def _done(rng: np.random.Generator, known: dict[str, Any], native: float, place:
         recovery_low=100 * (share - noise),
         recovery_high=100 * (share + noise),
         success=min(1.0, max(0.0, share)),
+        success_low=None,
+        success_high=None,
         length_mean=float(360 - 340 * min(1.0, max(0.0, share))),
-        action_agreement=float(np.clip(share + rng.normal(0, 0.15), 0, 1)),
-        kl=float(np.exp(-5 * share + rng.normal(0, 0.5))),
-        r2=float(np.clip(share + rng.normal(0, 0.2), -1, 1)),
+        policy="sampled",
+        diagnostics={
+            "method": "ridge" if known["method"] == "auto" else known["method"],
+            "action_agreement": agreement,
+            "kl": kl,
+            "r2": r2,
+        },
     )
+    return MatrixCell(**known, state="done", counted=not known["same_seed"], row=row)
 
 
-def _summary(method: str, rows: Sequence[Row]) -> MethodSummary:
+def _summary(method: str, rows: Sequence[MatrixCell]) -> MethodSummary:
     scores = np.array([row.recovery for row in rows if row.counted])
     interval = {"estimate": float(scores.mean()), "low": float(scores.mean()) - 1, "high": float(scores.mean()) + 1}
     share = [float((scores > level).mean()) for level in LEVELS]

@@ -28,9 +28,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.matrix import DEFAULT_METHODS, matrix
 from rlstitch.envs import World, cell_world, make_vec
 from rlstitch.envs.sb3 import StableBaselinesVecEnv
-from rlstitch.evaluation.matrix.run import DEFAULT_METHODS, run_matrix
 from rlstitch.rollouts.episodes import Moment, play
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.shared_encoder import Head, evaluate_together
@@ -70,11 +70,11 @@ def whole_matrix(names: Sequence[str], episodes: int, workers: int) -> tuple[dic
     """Run a matrix into an empty folder; return the number of cells that were played, by method."""
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, Any] = {"episodes": episodes, "workers": workers, "out": Path(folder)}
-        result, spent = timed(lambda: run_matrix(names, **options))
-        rows = [row for row in result.figures.rows if row.state == "done"]
+        result, spent = timed(lambda: matrix(names, **options))
+        cells = [cell for cell in result.results.cells if cell.state == "done"]
         if not result.complete:
             raise SystemExit("the matrix is not complete")
-    return {method: sum(row.method == method for row in rows) for method in DEFAULT_METHODS}, spent
+    return {method: sum(cell.method == method for cell in cells) for method in DEFAULT_METHODS}, spent
 
 
 def one_by_one(encoder: Agent, policy: Agent, method: str, episodes: int, peer_episodes: int) -> dict[str, Spent]:

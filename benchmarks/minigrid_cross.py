@@ -32,9 +32,9 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, cell_world, render_views
-from rlstitch.evaluation.cells import Measure
-from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.statistics import recovery
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.cell import measure_cell
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.rollouts.views import collect_views
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
@@ -130,11 +130,8 @@ def loaded(folder: str, name: str) -> Agent:
     return load_agent(Path(folder) / name)
 
 
-@cache
-def scale(folder: str, preset: str, name: str, episodes: int) -> tuple[Any, Any]:
-    """Return the returns of random actions and of the native agent."""
-    agent, measure = loaded(folder, name), Measure(episodes=episodes)
-    return measure.random(agent.card.world.to_world()).returns, measure.native(agent).returns
+BASELINES = Baselines()
+"""Of a process."""
 
 
 def cell(job: Job) -> list[dict[str, Any]]:
@@ -147,16 +144,15 @@ def cell(job: Job) -> list[dict[str, Any]]:
 
     def measured(agent: Agent, method: str, pairs: int, distinct: int | None) -> None:
         for episodes in (100, 400):
-            returns = evaluate(agent, world, episodes=episodes, seed=0).returns
-            found = recovery(returns, *scale(folder, preset, policy.card.name, episodes))
-            if found is None or not (method in TRANSLATED and BAR - 5 < found.high < BAR):
+            options = CellOptions(episodes=episodes)
+            found = measure_cell(encoder, policy, method, options, stitched=agent, baselines=BASELINES)
+            high = found.recovery_high
+            if high is None or not (method in TRANSLATED and BAR - 5 < high < BAR):
                 break
         row = {"preset": preset, "encoder": one, "controller": other, "method": method, "pairs": pairs}
-        row |= {"distinct_views": distinct, "episodes": episodes, "return": float(returns.mean())}
-        ends = (
-            {"recovery": None} if found is None else {"recovery": found.estimate, "low": found.low, "high": found.high}
-        )
-        rows.append(row | ends)
+        row |= {"distinct_views": distinct, "episodes": episodes, "return": found.return_mean}
+        ends = {"low": found.recovery_low, "high": high} if high is not None else {}
+        rows.append(row | {"recovery": found.recovery} | ends)
 
     every = gather_pairs(encoder, policy, pairs=ALL, seed=0)
     views = every.distinct_views

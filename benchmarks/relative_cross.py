@@ -34,11 +34,10 @@ from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import TranslatedEncoder
 from rlstitch.api.train import default_anchor_set
-from rlstitch.envs import cell_world
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.cell import measure_cell
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.latent import fit_affine
-from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.statistics import recovery
 from rlstitch.stitching.relativize import relativize_agent, visited_states
 from rlstitch.stitching.stitch import check_relative, check_widths
 from rlstitch.storage import read_json, write_table
@@ -176,11 +175,8 @@ def joined(folder: str, encoder_name: str, policy_name: str, way: Way) -> Agent:
     return Agent(TranslatedEncoder(encoder.encoder, fit_affine(x, y)), policy.controller, policy.card)
 
 
-@cache
-def scale(folder: str, name: str, *, greedy: bool) -> tuple[Any, Any]:
-    """Return the returns of random actions and of the absolute native agent."""
-    agent, measure = loaded(folder, name), Measure(deterministic=greedy)
-    return measure.random(agent.card.world.to_world()).returns, measure.native(agent).returns
+BASELINES = Baselines()
+"""Of a process: random actions and the absolute native agents."""
 
 
 def cells(job: Job) -> list[dict[str, Any]]:
@@ -189,17 +185,19 @@ def cells(job: Job) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     rows = []
     for encoder, policy in pairs:
-        world = cell_world(*(loaded(folder, name).card.world.to_world() for name in (encoder, policy)))
-        outcome = evaluate(joined(folder, encoder, policy, way), world, seed=0, deterministic=way.greedy)
-        random, native = scale(folder, policy, greedy=way.greedy)
-        result = recovery(outcome.returns, random, native)
+        result = measure_cell(
+            loaded(folder, encoder),
+            loaded(folder, policy),
+            way.method,
+            CellOptions(greedy=way.greedy),
+            stitched=joined(folder, encoder, policy, way),
+            baselines=BASELINES,
+        )
         row = {"preset": preset_of(policy), "encoder": encoder, "controller": policy} | way._asdict()
-        row |= {"anchors": found_anchors(folder, policy, way), "episodes": outcome.episodes}
-        row |= {"success": None if outcome.successes is None else float(outcome.successes.mean())}
-        row |= {"return": float(outcome.returns.mean())}
-        row |= {"random": float(random.mean()), "native": float(native.mean())}
-        ends = (None,) * 3 if result is None else (result.estimate, result.low, result.high)
-        rows.append(row | dict(zip(("recovery", "low", "high"), ends, strict=True)))
+        row |= {"anchors": found_anchors(folder, policy, way), "episodes": result.episodes}
+        row |= {"success": result.success, "return": result.return_mean}
+        row |= {"random": result.random_return, "native": result.native_return}
+        rows.append(row | {"recovery": result.recovery, "low": result.recovery_low, "high": result.recovery_high})
     return rows
 
 

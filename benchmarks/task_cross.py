@@ -21,9 +21,10 @@ import torch
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.cell import measure_cell
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import write_table
 
 PRESETS = ("doorkey", "lavagap", "simplecrossing")
@@ -50,13 +51,14 @@ def agents_of(folder: Path, preset: str) -> list[Agent]:
     return found
 
 
-def cell(measure: Measure, preset: str, encoder: Agent, policy: Agent) -> list[dict[str, Any]]:
+def cell(
+    options: CellOptions, baselines: Baselines, preset: str, encoder: Agent, policy: Agent
+) -> list[dict[str, Any]]:
     """Measure one encoder with one controller under every method."""
-    pairs = gather_pairs(encoder, policy, pairs=4096, seed=0)
+    pairs = gather_pairs(encoder, policy, pairs=options.pairs, seed=options.seed)
     rows = []
     for method in METHODS:
-        made = stitch_agents(encoder, policy, pairs, method=method)
-        row = measure.stitched_cell(encoder, policy, made.agent, method, made.report).to_row()
+        row = measure_cell(encoder, policy, method, options, pairs=pairs, baselines=baselines).to_row()
         tasks = f"{encoder.card.world.task} → {policy.card.world.task}"
         rows.append({"preset": preset, "tasks": tasks, **row})
     return rows
@@ -94,7 +96,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    measure = Measure(episodes=options.episodes)
+    how, baselines = CellOptions(episodes=options.episodes, pairs=4096), Baselines()
     stored = RESULTS.with_suffix(".json")
     rows: list[dict[str, Any]] = json.loads(stored.read_text()) if stored.is_file() else []
     known = {(row["encoder"], row["controller"]) for row in rows}
@@ -104,7 +106,7 @@ def main() -> None:
             same = one.seed == other.seed or one.world.task == other.world.task
             if same or (one.name, other.name) in known:
                 continue
-            rows += cell(measure, preset, encoder, policy)
+            rows += cell(how, baselines, preset, encoder, policy)
             print(*(f"{row['method']} {row['recovery']:.1f}" for row in rows[-len(METHODS) :]), flush=True)
             write_table(rows, RESULTS)
             RESULTS.with_suffix(".md").write_text(page(rows))

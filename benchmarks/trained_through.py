@@ -29,11 +29,10 @@ from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import RelativeEncoder, TranslatedEncoder
 from rlstitch.api.train import default_anchor_set
-from rlstitch.envs import World, cell_world
-from rlstitch.evaluation.cells import Measure
+from rlstitch.envs import World
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.cell import measure_cell
 from rlstitch.latent import fit_affine
-from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.statistics import recovery
 from rlstitch.stitching.diagnosis.indicators import effective_rank
 from rlstitch.stitching.relativize import relativize_agent, visited_states
 from rlstitch.storage import read_json, write_table
@@ -163,7 +162,7 @@ def prepared(variant: Variant, folder: Path, name: str) -> Agent:
 
 def cross(agents: dict[str, Agent], natives: dict[str, Agent], *, mapped: bool = False) -> Iterator[Row]:
     """Cross agents of different seeds, and each with itself; say what controllers are told of the same views."""
-    measure = Measure()
+    baselines = Baselines()
     seen = {end: agent.encode(images(agent)) for end, agent in agents.items()}
     for one, other in itertools.product(agents, repeat=2):
         encoder, policy, native = agents[one], agents[other], natives[other]
@@ -173,13 +172,10 @@ def cross(agents: dict[str, Agent], natives: dict[str, Agent], *, mapped: bool =
         if mapped:
             between = fit_affine(x, y)
             joined, x = TranslatedEncoder(joined, between), between(x)
-        world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
-        returns = evaluate(Agent(joined, policy.controller, policy.card), world, seed=0).returns
-        random = measure.random(native.card.world.to_world()).returns
-        found = recovery(returns, random, measure.native(native).returns)
-        row = {"encoder_of": one, "controller_of": other, "return": float(returns.mean())}
-        ends = (None,) * 3 if found is None else (found.estimate, found.low, found.high)
-        row |= dict(zip(("recovery", "low", "high"), ends, strict=True))
+        stitched = Agent(joined, policy.controller, policy.card)
+        cell = measure_cell(encoder, native, "relative", stitched=stitched, baselines=baselines)
+        row = {"encoder_of": one, "controller_of": other, "return": cell.return_mean}
+        row |= {"recovery": cell.recovery, "low": cell.recovery_low, "high": cell.recovery_high}
         yield row | likeness(x, y) | {"agreement": agreement(policy, x, y), "rank": base_rank(encoder)}
 
 

@@ -17,10 +17,10 @@ import torch
 
 import rlstitch
 from rlstitch.agents.anchor_set import load_anchor_set
+from rlstitch.api.matrix import matrix
 from rlstitch.api.sweep.run import grid_states, run_grid
 from rlstitch.config.sweep import load_grid
 from rlstitch.config.training import load_config
-from rlstitch.evaluation.matrix.run import run_matrix
 from rlstitch.latent import fit_affine
 from rlstitch.stitching.pair_files import read_pairs
 from rlstitch.storage.space_stream import SpaceStream
@@ -87,7 +87,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def test_a_whole_matrix_has_nothing_left_to_measure(workplace: Path) -> None:
     folder = workplace / "runs" / "matrix"
     before, table = cells(folder), rows(folder)
-    assert run_matrix(MEMBERS, out=folder, **MATRIX).complete
+    assert matrix(MEMBERS, out=folder, **MATRIX).complete
     assert cells(folder) == before
     assert rows(folder) == table
 
@@ -96,7 +96,7 @@ def test_an_unfinished_matrix_goes_on_with_no_cell_measured_again(workplace: Pat
     folder, whole = workplace / "runs" / "matrix-unfinished", workplace / "runs" / "matrix"
     before = cells(folder)
     assert 0 < len(before) < len(cells(whole))
-    assert run_matrix(MEMBERS, out=folder, **MATRIX).complete
+    assert matrix(MEMBERS, out=folder, **MATRIX).complete
     after = cells(folder)
     assert after.keys() == cells(whole).keys()
     assert {name: after[name] for name in before} == before

@@ -87,8 +87,7 @@ class Dim(Corridor):
 class Wide(Corridor):
     """As the corridor, drawn larger."""
 
-    def __init__(self, width=8):
-        self.observation_space = spaces.Box(0, 255, (5, width, 3), np.uint8)
+    observation_space = spaces.Box(0, 255, (5, 8, 3), np.uint8)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,9 +25,9 @@ from stitch_samples import untrained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlstitch.agents.artefact import save_agent
+from rlstitch.api.matrix import matrix as run_matrix
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.evaluation.matrix.run import run_matrix
 from rlstitch.reporting.matrix import write as pipeline
 from rlstitch.reporting.matrix.data import RAMP, correlations, payload, read_matrix, spread
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out

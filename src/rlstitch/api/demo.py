@@ -19,7 +19,9 @@ from rlstitch.agents.card import current_versions
 from rlstitch.api.relativize import relativize
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.errors import InvalidInputError, RlstitchError
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.cell import measure_cell
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.write import Report, table_text, write_report
@@ -96,8 +98,7 @@ def demo(
     agents, remarks = _train_two(preset, seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
     # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
     with torch_threads(1):
-        measures = [Measure(episodes=_EPISODES, seed=seed, deterministic=greedy) for greedy in (False, True)]
-        (cells, greedy), videos = _measure_all(agents, measures, out)
+        (cells, greedy), videos = _measure_all(agents, seed, out)
     write_table([cell.to_row() for cell in cells], out / "cells")
     write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
     summary = f"{_summary(cells)} With greedy actions: {_shares(greedy)}."
@@ -117,14 +118,12 @@ def demo(
     return DemoOutcome(cells, greedy, summary, remarks, page, seconds, next_commands)
 
 
-def _measure_all(
-    agents: list[Agent], measures: list[Measure], out: Path
-) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
-    """Evaluate the baselines, relativize, and cross both ways: all rows of a table for each measure, and the films."""
-    seed = measures[0].seed
+def _measure_all(agents: list[Agent], seed: int, out: Path) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
+    """Return the rows with sampled and with greedy actions, and the videos."""
+    baselines, world = Baselines(), agents[0].card.world.to_world()
+    kinds = [CellOptions(episodes=_EPISODES, seed=seed, greedy=greedy) for greedy in (False, True)]
     tables = [
-        [measure.random_cell(agents[0].card.world.to_world()), *map(measure.native_cell, agents)]
-        for measure in measures
+        [baselines.random_row(world, kind), *(baselines.native_row(agent, kind) for agent in agents)] for kind in kinds
     ]
     _say("relativizing both agents on one anchor set")
     relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
@@ -133,9 +132,9 @@ def _measure_all(
     videos = []
     for i, j in ((0, 1), (1, 0)):
         stitched, video = _cross((agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), seed, out)
-        for table, measure in zip(tables, measures, strict=True):
+        for table, kind in zip(tables, kinds, strict=True):
             table += [
-                measure.stitched_cell(agents[i], agents[j], made.agent, method, made.report)
+                measure_cell(agents[i], agents[j], method, kind, stitched=made, baselines=baselines)
                 for method, made in stitched.items()
             ]
         videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))

@@ -10,10 +10,10 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.envs import get_variation
 from rlstitch.envs.world import Backend
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.baselines import Baselines
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
 from rlstitch.rollouts.evaluation import Evaluation
-from rlstitch.rollouts.evaluation import evaluate as play
 from rlstitch.rollouts.films import film_side_by_side
 from rlstitch.storage import write_table
 from rlstitch.storage.workspace import RUNS, VIDEOS
@@ -75,8 +75,9 @@ def evaluate(
         world = replace(world, task=task)
     if backend is not None:
         world = replace(world, backend=backend)
-    outcome = play(player, world, episodes=episodes, seed=seed, deterministic=deterministic)
-    random = Measure(episodes=episodes, seed=seed).random(world)
+    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
+    outcome = options.evaluate(player, world)
+    random = Baselines().random(world, options)
     name = player.card.name
     # Tasks hold colons, which file names cannot hold everywhere.
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (variation, task, backend))]))

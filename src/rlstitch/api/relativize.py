@@ -12,7 +12,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import drawn_from_tiles
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Relativized, visited_states
@@ -110,8 +110,8 @@ def relativize(
         )
     made = relativized.agent
     made.card = made.card.model_copy(update={"command": command_line()})
-    measure = Measure(episodes=episodes, seed=seed)
-    outcome = RelativizeOutcome(relativized, anchor_set, measure.native(source), measure.native(made), folder)
+    options = CellOptions(episodes=episodes, seed=seed)
+    outcome = RelativizeOutcome(relativized, anchor_set, options.evaluate(source), options.evaluate(made), folder)
     if folder is not None:
         anchor_set.save(ANCHORS)
         save_agent(made, folder, force=force)

@@ -9,7 +9,8 @@ from pathlib import Path
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.errors import InvalidInputError
-from rlstitch.evaluation.cells import Measure
+from rlstitch.evaluation.cell import measure_with_baselines
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.reporting.write import table_text
 from rlstitch.rollouts.films import film_side_by_side
@@ -107,7 +108,8 @@ def stitch(
     found = find_pairs(source, target, pairs, seed)
     joined = stitch_agents(source, target, found, method=method, name=name)
     title = joined.agent.card.name
-    cells = Measure(episodes=episodes, seed=seed, deterministic=deterministic).cells(source, target, joined, found)
+    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
+    cells = measure_with_baselines(source, target, joined, found, options)
     run_folder = RUNS / f"stitch-{title}"
     table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
     if folder is not None:

@@ -49,30 +49,29 @@ class Matrix:
 
     def run(self) -> int:
         """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""
+        from rlstitch.api.matrix import matrix
         from rlstitch.config.sweep import build_resources
-        from rlstitch.evaluation.matrix.run import run_matrix
-        from rlstitch.evaluation.matrix.text import ProgressLine
+        from rlstitch.jobs.progress import ProgressReporter
 
         resources = build_resources(cpus=self.cpus, shared=self.shared) if self.ray else None
-        line = ProgressLine()
-        result = run_matrix(
-            self.agents,
-            methods=split_names(self.methods),
-            episodes=self.episodes,
-            pairs=self.pairs,
-            seed=self.seed,
-            deterministic=self.greedy,
-            workers=self.workers,
-            same_seed=self.same_seed,
-            without=split_names(self.without),
-            derived=self.derived,
-            worlds=split_names(self.worlds),
-            out=self.out,
-            ray=self.ray,
-            resources=resources,
-            on_progress=line,
-        )
-        line.close()
+        with ProgressReporter("results") as reporter:
+            result = matrix(
+                self.agents,
+                methods=split_names(self.methods),
+                episodes=self.episodes,
+                pairs=self.pairs,
+                seed=self.seed,
+                deterministic=self.greedy,
+                workers=self.workers,
+                same_seed=self.same_seed,
+                without=split_names(self.without),
+                derived=self.derived,
+                worlds=split_names(self.worlds),
+                out=self.out,
+                ray=self.ray,
+                resources=resources,
+                on_progress=reporter,
+            )
         say(str(result))
         for outcome in result.failed:
             complain(f"failed: {outcome.error}")

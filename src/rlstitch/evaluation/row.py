@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
+from rlstitch.rollouts.evaluation import Evaluation
+from rlstitch.rollouts.statistics import recovery
 
+Floats = npt.NDArray[np.float64]
 Verdict = Literal["recovered", "partly", "failed", "native", "random", "unknown"]
 
 RECOVERED, FAILED = 90.0, 50.0
@@ -49,7 +52,7 @@ class Row:
     random_return: float | None = None
     """Mean return of random actions, which recovery is relative to; None for a baseline."""
     native_return: float | None = None
-    returns: npt.NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    returns: Floats | None = field(default=None, repr=False, compare=False)
     """`(episodes,)`"""
 
     def __post_init__(self) -> None:
@@ -73,6 +76,13 @@ class Row:
             return "recovered"
         return "failed" if self.recovery < FAILED else "partly"
 
+    @property
+    def scores(self) -> Floats | None:
+        """Recovery of each episode in percent, `(episodes,)`; None for a baseline."""
+        if self.returns is None or self.random_return is None or self.native_return is None:
+            return None
+        return 100.0 * (self.returns - self.random_return) / (self.native_return - self.random_return)
+
     def to_row(self) -> dict[str, Any]:
         """Return a flat row for `rlstitch.storage.write_table`; diagnostics have the prefix `fit_`."""
         row = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NO_COLUMNS}
@@ -81,6 +91,52 @@ class Row:
 
 
 _NO_COLUMNS = ("diagnostics", "random_return", "native_return", "returns")
+
+
+def make_row(
+    encoder: str,
+    controller: str,
+    method: str,
+    result: Evaluation,
+    *,
+    baselines: tuple[Floats, Floats] | None = None,
+    diagnostics: Mapping[str, Any] | None = None,
+) -> Row:
+    """Summarize an evaluation as a row.
+
+    Args:
+        encoder, controller: names of the agents whose parts were used.
+        method: name of the stitching method; `native` or `random`.
+        result: the evaluation.
+        baselines: returns of random actions and of the native controller, one an episode, for the recovery.
+        diagnostics: metrics of the stitch on held-out pairs.
+    """
+    summary = result.summary()
+    mean, success = summary.mean, summary.success
+    recovered = None if baselines is None else recovery(result.returns, *baselines)
+    random, native = (None, None) if baselines is None else (float(returns.mean()) for returns in baselines)
+    return Row(
+        encoder=encoder,
+        controller=controller,
+        method=method,
+        world=describe(result.world),
+        episodes=result.episodes,
+        return_mean=mean.estimate,
+        return_low=mean.low,
+        return_high=mean.high,
+        recovery=None if recovered is None else recovered.estimate,
+        recovery_low=None if recovered is None else recovered.low,
+        recovery_high=None if recovered is None else recovered.high,
+        success=None if success is None else success.estimate,
+        success_low=None if success is None else success.low,
+        success_high=None if success is None else success.high,
+        length_mean=float(result.lengths.mean()),
+        policy="greedy" if result.deterministic else "sampled",
+        diagnostics=diagnostics,
+        random_return=random,
+        native_return=native,
+        returns=result.returns,
+    )
 
 
 def describe(world: World) -> str:

@@ -14,6 +14,7 @@ from rlstitch.agents.artefact import find_agent, list_agents
 from rlstitch.envs import World, cell_world
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.evaluation.matrix.worlds import CELL, Place, read_places, why_not
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.stitching.stitch import check_method
 from rlstitch.storage import canonical_json, read_json
 
@@ -22,23 +23,6 @@ NATIVE = "native"
 
 # What an agent's behaviour depends on; the rest of its manifest (command, versions, training) is history.
 _IDENTITY = ("files", "world", "observation_shape", "encoder", "controller")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How each cell is measured."""
-
-    episodes: int = 100
-    pairs: int = 1024
-    seed: int = 0
-    greedy: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("episodes", "pairs"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: expected at least 1, found {getattr(self, name)}")
-        if self.seed < 0:
-            raise InvalidInputError(f"seed: expected 0 or more, found {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ class Pairing:
         """Whether two agents began from the same weights: such pairs flatter every method."""
         return self.encoder.seed == self.controller.seed and not self.native
 
-    def identity(self, method: str, options: Options) -> str:
+    def identity(self, method: str, options: CellOptions) -> str:
         """Return the identity of the result under a method; a native's has none."""
         world = self.world if self.elsewhere else None
         if self.native:
@@ -92,7 +76,7 @@ class Plan:
 
     members: tuple[Member, ...]
     methods: tuple[str, ...]
-    options: Options
+    options: CellOptions
     pairings: tuple[Pairing, ...]
     left_out: tuple[str, ...] = ()
     """Stitched and relativized agents that a pattern fits: their parents are in the matrix, or could be."""
@@ -118,32 +102,27 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
-def cell_identity(encoder: str, controller: str, method: str, options: Options, world: World | None = None) -> str:
+def cell_identity(encoder: str, controller: str, method: str, options: CellOptions, world: World | None = None) -> str:
     """Return the identity of a cell: of both agents, the method, how it is measured, and where, if not at home."""
     where = () if world is None else (world.to_dict(),)
     return digest("cell", encoder, controller, method, asdict(options), *where)
 
 
-def native_identity(member: Member, options: Options, world: World | None = None) -> str:
+def native_identity(member: Member, options: CellOptions, world: World | None = None) -> str:
     """Return the identity of an agent's evaluation in its own world or another; how many pairs has no part in it."""
     where = () if world is None else (world.to_dict(),)
     return digest("native", member.identity, options.episodes, options.seed, options.greedy, *where)
 
 
-def random_identity(world: World, options: Options) -> str:
+def random_identity(world: World, options: CellOptions) -> str:
     """Return the identity of random actions in a world."""
     return digest("random", world.to_dict(), options.episodes, options.seed)
-
-
-def plain_world(world: World) -> World:
-    """Return a world under the standard look: random actions see nothing, so one evaluation serves every look."""
-    return replace(world, variation="standard")
 
 
 def plan_matrix(
     patterns: Sequence[str],
     methods: Sequence[str],
-    options: Options,
+    options: CellOptions,
     *,
     without: Sequence[str] = (),
     derived: bool = False,

@@ -1,4 +1,4 @@
-"""What the cells of a matrix come to: one row a cell, one line a method, one comparison for every two methods."""
+"""The results of a matrix: its cells, one summary a method, one comparison for every two methods."""
 
 from __future__ import annotations
 
@@ -6,68 +6,76 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.evaluation.baselines import plain_world
 from rlstitch.evaluation.comparison import aggregate, paired_test, performance_profile, probability_of_improvement
-from rlstitch.evaluation.matrix.plan import (
-    NATIVE,
-    Pairing,
-    Plan,
-    native_identity,
-    plain_world,
-    random_identity,
-)
-from rlstitch.evaluation.matrix.tasks import read_cell
+from rlstitch.evaluation.matrix.plan import NATIVE, Pairing, Plan, native_identity, random_identity
+from rlstitch.evaluation.matrix.tasks import read_cell, stored_evaluation
 from rlstitch.evaluation.matrix.worlds import CELL
-from rlstitch.evaluation.row import describe
-from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean, recovery, summarize
+from rlstitch.evaluation.row import RECOVERED, Row, describe, make_row
+from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean
 
 Floats = npt.NDArray[np.float64]
-RECOVERED = 90.0
-"""Percent of recovery from which a cell counts as recovered."""
 LEVELS = tuple(range(-20, 121, 10))
-"""Percents of recovery at which the profiles are taken."""
-_DRAWS = 200_000_000  # scores that one bootstrap may draw: seconds
+"""Recoveries in percent at which the performance profiles are evaluated."""
+_MAX_SAMPLES = 200_000_000  # scores that one bootstrap may sample: seconds
+_ROW_COLUMNS = (
+    "episodes", "return_mean", "return_low", "return_high", "random_return", "native_return",
+    "recovery", "recovery_low", "recovery_high", "success", "length_mean",
+)  # fmt: skip
+_DIAGNOSTIC_COLUMNS = ("action_agreement", "kl", "r2")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One cell: who, where, how, and what came of it. Numbers are None where there is no result."""
+class MatrixCell:
+    """One cell as it was planned, and its row where it was measured."""
 
     encoder: str
     controller: str
     method: str
-    map: str | None
-    """The map that stood between: that which `auto` chose, else the method; None where nothing was joined."""
+    place: str
+    """The world as the user named it: `cell`, a look, or a look with a task."""
     world: str
+    """The world of this cell, as `describe` writes it; empty where it cannot be made."""
     encoder_seed: int
     controller_seed: int
     same_seed: bool
-    counted: bool
-    """Whether the cell stands in the figures of its method."""
-    state: str
-    """done, refused or missing."""
-    reason: str
-    """Of a refused cell, or of one that is done and has no recovery."""
-    episodes: int | None = None
-    return_mean: float | None = None
-    return_low: float | None = None
-    return_high: float | None = None
-    random_return: float | None = None
-    native_return: float | None = None
-    recovery: float | None = None
-    recovery_low: float | None = None
-    recovery_high: float | None = None
-    success: float | None = None
-    length_mean: float | None = None
-    action_agreement: float | None = None
-    kl: float | None = None
-    r2: float | None = None
-    place: str = CELL
-    """The world as it was asked for: `cell`, a look, or a look with a task; `world` says what it is for this cell."""
+    state: Literal["done", "refused", "missing"]
+    reason: str = ""
+    """Why a cell was refused, or why one that is done has no recovery."""
+    counted: bool = False
+    """Whether the cell counts in the summary of its method."""
+    row: Row | None = None
+
+    @property
+    def recovery(self) -> float | None:
+        """In percent; None where the cell was not measured, or its native agent is no better than random."""
+        return None if self.row is None else self.row.recovery
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the columns of `cells.csv`; `map` is the map that `auto` chose, else the method."""
+        diagnostics = (self.row and self.row.diagnostics) or {}
+        joined = self.row is not None and self.method != NATIVE
+        return {
+            "encoder": self.encoder,
+            "controller": self.controller,
+            "method": self.method,
+            "map": diagnostics.get("method", self.method) if joined else None,
+            "world": self.world,
+            "encoder_seed": self.encoder_seed,
+            "controller_seed": self.controller_seed,
+            "same_seed": self.same_seed,
+            "counted": self.counted,
+            "state": self.state,
+            "reason": self.reason,
+            **{name: getattr(self.row, name, None) for name in _ROW_COLUMNS},
+            **{name: diagnostics.get(name) for name in _DIAGNOSTIC_COLUMNS},
+            "place": self.place,
+        }
 
 
 @dataclass(frozen=True)
@@ -103,45 +111,45 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """All rows and what they come to."""
+class MatrixResults:
+    """All cells, and their summaries."""
 
-    rows: tuple[Row, ...]
+    cells: tuple[MatrixCell, ...]
     methods: tuple[MethodSummary, ...]
     comparisons: tuple[Comparison, ...]
 
 
-def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> Figures:
-    """Read what is on the disk and return its figures.
+def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> MatrixResults:
+    """Read the measured cells of a matrix and summarize them.
 
     Args:
         plan: of the matrix.
         folder: of the matrix.
         same_seed: count pairs of agents of one seed, too.
     """
-    baselines = _Baselines(plan, folder)
-    rows: list[Row] = []
+    baselines = _StoredBaselines(plan, folder)
+    cells: list[MatrixCell] = []
     scores: dict[tuple[str, str], dict[tuple[str, str], Floats]] = {}
     for pairing in (*plan.pairings, *plan.natives):
         for method in (NATIVE,) if pairing.native else plan.methods:
-            row, score = _row(plan, folder, pairing, method, baselines, same_seed)
-            rows.append(row)
-            found = scores.setdefault((row.place, method), {})
-            if score is not None and row.counted:
-                found[row.encoder, row.controller] = score
+            cell = _cell(plan, folder, pairing, method, baselines, same_seed)
+            cells.append(cell)
+            of_method = scores.setdefault((cell.place, method), {})
+            if cell.counted and cell.row is not None and cell.row.scores is not None:
+                of_method[cell.encoder, cell.controller] = cell.row.scores
     methods, compared = [], []
     for place in plan.places:
         listed = (*plan.methods, NATIVE) if place != CELL else plan.methods
-        methods += [_summary(place, method, scores[place, method], rows) for method in listed]
+        methods += [_summary(place, method, scores[place, method], cells) for method in listed]
         compared += [
             _comparison(place, first, second, scores[place, first], scores[place, second])
             for first, second in combinations(plan.methods, 2)
         ]
-    return Figures(tuple(rows), tuple(methods), tuple(found for found in compared if found is not None))
+    return MatrixResults(tuple(cells), tuple(methods), tuple(entry for entry in compared if entry is not None))
 
 
-class _Baselines:
-    """The returns of native and random evaluations, each read once."""
+class _StoredBaselines:
+    """The returns of native and random evaluations on the disk, each read once."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._options, self._folder = plan.options, folder
@@ -156,77 +164,63 @@ class _Baselines:
 
     def _returns(self, identity: str) -> Floats | None:
         if identity not in self._known:
-            found = read_cell(self._folder, identity)
-            self._known[identity] = None if found is None else np.asarray(found["returns"], dtype=np.float64)
+            content = read_cell(self._folder, identity)
+            self._known[identity] = None if content is None else np.asarray(content["returns"], dtype=np.float64)
         return self._known[identity]
 
 
-def _row(
-    plan: Plan, folder: Path, pairing: Pairing, method: str, baselines: _Baselines, same_seed: bool
-) -> tuple[Row, Floats | None]:
-    """Return a cell's row and, where it has a recovery, the score of each episode in percent `(episodes,)`."""
+def _cell(
+    plan: Plan, folder: Path, pairing: Pairing, method: str, baselines: _StoredBaselines, same_seed: bool
+) -> MatrixCell:
     encoder, controller = pairing.encoder, pairing.controller
-    known: dict[str, Any] = {
+    planned: dict[str, Any] = {
         "encoder": encoder.name,
         "controller": controller.name,
         "method": method,
-        "map": None,
+        "place": pairing.place,
         "world": "" if pairing.world is None else describe(pairing.world),
         "encoder_seed": encoder.seed,
         "controller_seed": controller.seed,
         "same_seed": pairing.same_seed,
-        "counted": False,
-        "reason": "",
-        "place": pairing.place,
     }
-    refused: dict[str, Any] = {"refused": pairing.refused}
-    found = refused if pairing.world is None else read_cell(folder, pairing.identity(method, plan.options))
-    if found is None:
-        return Row(**known, state="missing"), None
-    if "refused" in found:
-        return Row(**known | {"reason": found["refused"]}, state="refused"), None
-    returns, summary = np.asarray(found["returns"]), summarize(found["returns"], found["successes"])
-    diagnostics = found.get("diagnostics") or {}
-    known |= {
-        "map": None if pairing.native else diagnostics.get("method", method),
-        "state": "done",
-        "episodes": summary.episodes,
-        "return_mean": summary.mean.estimate,
-        "return_low": summary.mean.low,
-        "return_high": summary.mean.high,
-        "success": None if summary.success is None else summary.success.estimate,
-        "length_mean": float(np.mean(found["lengths"])),
-        **{name: diagnostics.get(name) for name in ("action_agreement", "kl", "r2")},
-    }
-    against = baselines.of(pairing)
-    if against is None:
-        return Row(**known | {"reason": "its baselines are missing"}), None
-    random, native = against
-    known |= {"random_return": float(random.mean()), "native_return": float(native.mean())}
-    recovered = recovery(returns, random, native)
-    if recovered is None:
-        return Row(**known | {"reason": "the native agent cannot be told from random actions"}), None
-    known |= {f"recovery{end}": value for end, value in zip(("", "_low", "_high"), _ends(recovered), strict=True)}
-    known["counted"] = same_seed or not pairing.same_seed
-    score = 100.0 * (returns - random.mean()) / (native.mean() - random.mean())
-    return Row(**known), score
+    if pairing.world is None:
+        return MatrixCell(**planned, state="refused", reason=pairing.refused)
+    content = read_cell(folder, pairing.identity(method, plan.options))
+    if content is None:
+        return MatrixCell(**planned, state="missing")
+    if "refused" in content:
+        return MatrixCell(**planned, state="refused", reason=content["refused"])
+    returns = baselines.of(pairing)
+    row = make_row(
+        encoder.name,
+        controller.name,
+        method,
+        stored_evaluation(content, pairing.world, plan.options),
+        baselines=returns,
+        diagnostics=content.get("diagnostics"),
+    )
+    reason = ""
+    if row.recovery is None:
+        reason = (
+            "its baselines are missing" if returns is None else "the native agent cannot be told from random actions"
+        )
+    counted = not reason and (same_seed or not pairing.same_seed)
+    return MatrixCell(**planned, state="done", reason=reason, counted=counted, row=row)
 
 
-def _ends(interval: Any) -> tuple[float, float, float]:
-    return interval.estimate, interval.low, interval.high
-
-
-def _summary(place: str, method: str, scores: Mapping[tuple[str, str], Floats], rows: Sequence[Row]) -> MethodSummary:
-    own = [row for row in rows if row.method == method and row.place == place]
-    counted = [row for row in own if row.counted]
-    counts = {state: sum(row.state == state for row in own) for state in ("refused", "missing")}
+def _summary(
+    place: str, method: str, scores: Mapping[tuple[str, str], Floats], cells: Sequence[MatrixCell]
+) -> MethodSummary:
+    own = [cell for cell in cells if cell.method == method and cell.place == place]
+    counts = {state: sum(cell.state == state for cell in own) for state in ("refused", "missing")}
     if not scores:
         return MethodSummary(
             method, 0, **counts, mean=None, iqm=None, recovered=None, success=None, profile=None, place=place
         )
     matrix = np.stack(list(scores.values()))
-    resamples = min(RESAMPLES, max(200, _DRAWS // matrix.size))
+    resamples = min(RESAMPLES, max(200, _MAX_SAMPLES // matrix.size))
     profile = performance_profile(matrix, LEVELS, resamples=resamples)
+    counted = [cell.row for cell in own if cell.counted and cell.row is not None]
     successes = [row.success for row in counted if row.success is not None]
     return MethodSummary(
         method,

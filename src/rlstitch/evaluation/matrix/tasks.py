@@ -1,7 +1,6 @@
-"""The work of a matrix, as tasks for `run_tasks`; each result is one small file, written whole as soon as it is there.
+"""The tasks of a matrix: native and random evaluations, and the cells of one encoder; each result is one small file.
 
-A task is a native evaluation, random actions in a world, or one encoder in one world with several controllers. What is
-on the disk already is never done again.
+Results are written whole as soon as they are measured, and what is on the disk is never measured again.
 """
 
 from __future__ import annotations
@@ -14,26 +13,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
-from rlstitch.envs import World, make_vec
+from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
-from rlstitch.evaluation.matrix.plan import Options
+from rlstitch.evaluation.baselines import evaluate_random
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.worker import report
-from rlstitch.rollouts.actors import RandomAgent
-from rlstitch.rollouts.evaluation import Evaluation, evaluate
+from rlstitch.rollouts.episodes import Played
+from rlstitch.rollouts.evaluation import Evaluation, assemble
 from rlstitch.rollouts.shared_encoder import Head, can_share, evaluate_together
-from rlstitch.stitching.pairs import LatentPairs, gather_pairs
+from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 from rlstitch.storage import read_json, write_json
 
 SCHEMA_VERSION = 1
 MODULE = "rlstitch.evaluation.matrix.tasks"
-Tell = Callable[[int, int], None]
-_TOGETHER = 32
-"""Cells of one encoder that step one batch of environments; so many are made before the first of them is played."""
-_NUMBERS = 50_000_000
-"""Weights of such cells that may be in memory: 200 MB. Maps of wide latents have millions of them."""
+OnProgress = Callable[[int, int], None]
+Content = dict[str, Any]
+_MAX_CELLS = 32
+"""Cells of one encoder that are played in one batch of environments."""
+_MAX_WEIGHTS = 50_000_000
+"""Numbers that the stitched agents of such a batch may hold in memory: 200 MB. Maps of wide latents have millions."""
 
 
 def cell_path(folder: Path, identity: str) -> Path:
@@ -41,14 +44,25 @@ def cell_path(folder: Path, identity: str) -> Path:
     return folder / "cells" / f"{identity[:32]}.json"
 
 
-def read_cell(folder: Path, identity: str) -> dict[str, Any] | None:
-    """Return what a file of a cell says; None where it is not there, damaged, or another's."""
+def read_cell(folder: Path, identity: str) -> Content | None:
+    """Return the content of a cell's file; None where it is missing, damaged, or of another cell."""
     try:
-        found: dict[str, Any] = read_json(cell_path(folder, identity), schema_version=SCHEMA_VERSION)
+        content: Content = read_json(cell_path(folder, identity), schema_version=SCHEMA_VERSION)
     except ArtefactError:
         return None
-    whole = found.get("identity") == identity and ("refused" in found or "returns" in found)
-    return found if whole else None
+    valid = content.get("identity") == identity and ("refused" in content or "returns" in content)
+    return content if valid else None
+
+
+def stored_evaluation(content: Content, world: World, options: CellOptions) -> Evaluation:
+    """Return the evaluation that a cell's file holds."""
+    successes = content["successes"]
+    played = Played(
+        np.asarray(content["returns"], dtype=np.float64),
+        np.asarray(content["lengths"], dtype=np.int64),
+        None if successes is None else np.asarray(successes, dtype=np.bool_),
+    )
+    return assemble(world, options.seed, options.greedy, played, content["seconds"])
 
 
 def play_native(
@@ -57,33 +71,28 @@ def play_native(
     agent: str,
     options: Mapping[str, Any],
     world: Mapping[str, Any] | None = None,
-    tell: Tell = report,
+    on_progress: OnProgress = report,
 ) -> None:
-    """Evaluate an agent in its own world, or in another; there it may be refused, as a cell may."""
-    chosen, place = Options(**options), None if world is None else World.from_dict(world)
-    try:
-        content = _figures(
-            evaluate(_agent(agent), place, episodes=chosen.episodes, seed=chosen.seed, deterministic=chosen.greedy)
-        )
-    except (IncompatibleError, InvalidInputError) as error:
-        if place is None:
-            raise
-        content = {"refused": str(error)}
+    """Evaluate an agent in its own world, or in another, where it may be refused as a cell may."""
+    chosen = CellOptions(**options)
+    if world is None:
+        content = _result(chosen.evaluate(_agent(agent)))
+    else:
+        content = _played(_agent(agent), World.from_dict(world), chosen)
     _write(Path(folder), identity, content)
-    tell(1, 1)
+    on_progress(1, 1)
 
 
 def play_random(
-    folder: str, identity: str, world: Mapping[str, Any], options: Mapping[str, Any], tell: Tell = report
+    folder: str,
+    identity: str,
+    world: Mapping[str, Any],
+    options: Mapping[str, Any],
+    on_progress: OnProgress = report,
 ) -> None:
     """Evaluate random actions in a world."""
-    chosen, place = Options(**options), World.from_dict(world)
-    environments = make_vec(place, 1, seed=0)
-    actions = environments.single_action_space
-    environments.close()
-    outcome = evaluate(RandomAgent(actions), place, episodes=chosen.episodes, seed=chosen.seed)
-    _write(Path(folder), identity, _figures(outcome))
-    tell(1, 1)
+    _write(Path(folder), identity, _result(evaluate_random(World.from_dict(world), CellOptions(**options))))
+    on_progress(1, 1)
 
 
 def play_group(
@@ -92,84 +101,47 @@ def play_group(
     worlds: Sequence[Mapping[str, Any]],
     controllers: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
-    tell: Tell = report,
+    on_progress: OnProgress = report,
 ) -> None:
     """Measure one encoder with several controllers, under several methods each, in one world or several.
 
-    Pairs are gathered once for all methods of a pair of agents, and joined once for all worlds. Where states can be
-    told apart cheaply, all cells of a world step one batch of environments, and each distinct view is encoded once. A
-    combination that cannot be made (widths or
-    anchor sets that differ, too few views) is written down as refused, with the reason.
+    Pairs are gathered once for all methods of two agents, which are joined once for all worlds. In a world that allows
+    it, several cells share one batch of environments, and each distinct view is encoded once. A combination that cannot
+    be joined (other widths or anchor sets, too few views) is written as refused, with the reason.
 
     Args:
         folder: of the matrix.
         encoder: folder of the agent whose encoder is used.
         worlds: where all these cells are played.
         controllers: `{"agent": folder, "cells": {method: identities}}` each, an identity or None for each world.
-        options: fields of `Options`.
-        tell: told of cells done and wanted.
+        options: fields of `CellOptions`.
+        on_progress: called with the number of cells done and of all cells.
 
     Raises:
-        ArtefactError: where an agent cannot be read, or a result not be written.
+        ArtefactError: where an agent cannot be read, or a result cannot be written.
     """
-    chosen, target = Options(**options), Path(folder)
-    places = [World.from_dict(world) for world in worlds]
-    source, unreadable, waiting = _agent(encoder), [], list[_Made]()
     total = sum(len(_given(keys)) for entry in controllers for keys in entry["cells"].values())
-    done = 0
-
-    def write(identity: str, content: Mapping[str, Any]) -> None:
-        nonlocal done
-        _write(target, identity, content)
-        done += 1
-        tell(done, total)
-
-    def play(made: Sequence[_Made]) -> None:
-        for number, place in enumerate(places):
-            here = [(entry, key) for entry in made if (key := entry.identities.get(number)) is not None]
-            _play(source, here, place, chosen, write)
-
-    together = _TOGETHER if any(map(can_share, places)) else 1
+    group = _Group(Path(folder), _agent(encoder), [World.from_dict(world) for world in worlds], CellOptions(**options))
+    group.on_written = lambda: on_progress(group.written, total)
+    unreadable = []
     for entry in controllers:
-        missing = {method: _missing(target, keys) for method, keys in entry["cells"].items()}
-        wanted = {method: keys for method, keys in missing.items() if keys}
-        done += sum(len(_given(keys)) - len(missing[method]) for method, keys in entry["cells"].items())
+        missing = {method: group.missing(keys) for method, keys in entry["cells"].items()}
+        group.written += sum(len(_given(keys)) - len(missing[method]) for method, keys in entry["cells"].items())
         try:
-            policy = _agent(entry["agent"])
+            group.add(_agent(entry["agent"]), {method: keys for method, keys in missing.items() if keys})
         except ArtefactError as error:
-            unreadable.append(str(error))  # the other controllers are none the worse for it
-            continue
-        pairs = _gather(source, policy, chosen) if wanted else ""
-        for method, identities in wanted.items():
-            made = _make(source, policy, pairs, method)
-            if isinstance(made, str):
-                for identity in identities.values():
-                    write(identity, {"refused": made})
-                continue
-            waiting.append(_Made(identities, method, made))
-            if len(waiting) >= together or sum(entry.size for entry in waiting) > _NUMBERS:
-                play(waiting)
-                waiting = []
-    play(waiting)
+            unreadable.append(str(error))  # cells of the other controllers are measured nevertheless
+    group.play()
     if unreadable:
         raise ArtefactError("; ".join(unreadable))
 
 
-def _given(identities: Sequence[str | None]) -> list[str]:
-    return [identity for identity in identities if identity is not None]
-
-
-def _missing(folder: Path, identities: Sequence[str | None]) -> dict[int, str]:
-    """Return the identities whose results are not on the disk, by the place of their world."""
-    return {n: key for n, key in enumerate(identities) if key is not None and read_cell(folder, key) is None}
-
-
 @dataclass(frozen=True)
-class _Made:
+class _Joined:
     """An encoder joined to a controller, ready to be played."""
 
     identities: Mapping[int, str]
-    """Of its cells, by the place of the world."""
+    """Of its cells, by the index of the world."""
     method: str
     stitch: Stitch
 
@@ -179,42 +151,82 @@ class _Made:
         parts = (self.stitch.agent.encoder, self.stitch.agent.controller)
         return sum(tensor.numel() for part in parts for tensor in part.state_dict().values())
 
+    def head(self) -> Head:
+        """Return what follows the shared encoder."""
+        agent = self.stitch.agent
+        # Naive and relative stitching add nothing to a translation that the encoder had before.
+        between = None if self.method in ("naive", "relative") else getattr(agent.encoder, "translation", None)
+        return Head(between, agent.controller, agent.card.name)
 
-def _play(
-    source: Agent,
-    made: Sequence[tuple[_Made, str]],
-    world: World,
-    options: Options,
-    write: Callable[[str, Mapping[str, Any]], None],
-) -> None:
-    """Evaluate cells of one encoder in one world, each with its identity, and write each as soon as it is there."""
-    left = dict(enumerate(made))
-    try:
-        if len(made) > 1 and can_share(world):
-            heads = [_head(entry) for entry, _ in made]
-            for number, outcome in evaluate_together(
-                source, heads, world, episodes=options.episodes, seed=options.seed, deterministic=options.greedy
-            ):
-                entry, identity = left.pop(number)
-                write(identity, _content(entry, outcome))
-    except (IncompatibleError, InvalidInputError):
-        pass  # one of them cannot be played: which one, and why, is found out one by one
-    for entry, identity in left.values():
+
+class _Group:
+    """Joins one encoder to controllers, and plays them batch by batch."""
+
+    def __init__(self, folder: Path, encoder: Agent, worlds: Sequence[World], options: CellOptions) -> None:
+        self.folder, self.encoder, self.worlds, self.options = folder, encoder, worlds, options
+        self.written = 0
+        self.on_written: Callable[[], None] = lambda: None
+        self._waiting: list[_Joined] = []
+        self._max_cells = _MAX_CELLS if any(map(can_share, worlds)) else 1
+
+    def missing(self, identities: Sequence[str | None]) -> dict[int, str]:
+        """Return the identities whose results are not on the disk, by the index of their world."""
+        return {n: key for n, key in enumerate(identities) if key and read_cell(self.folder, key) is None}
+
+    def add(self, policy: Agent, cells: Mapping[str, Mapping[int, str]]) -> None:
+        """Join a controller by each method, and play when a batch is full."""
+        if not cells:
+            return
         try:
-            outcome = evaluate(
-                entry.stitch.agent, world, episodes=options.episodes, seed=options.seed, deterministic=options.greedy
-            )
+            pairs = gather_pairs(self.encoder, policy, pairs=self.options.pairs, seed=self.options.seed)
         except (IncompatibleError, InvalidInputError) as error:
-            write(identity, {"refused": str(error)})
-        else:
-            write(identity, _content(entry, outcome))
+            for identities in cells.values():
+                self._refuse(identities, error)
+            return
+        for method, identities in cells.items():
+            try:
+                stitch = stitch_agents(self.encoder, policy, pairs, method=method)
+            except (IncompatibleError, InvalidInputError) as error:
+                self._refuse(identities, error)
+                continue
+            self._waiting.append(_Joined(identities, method, stitch))
+            if len(self._waiting) >= self._max_cells or sum(cell.size for cell in self._waiting) > _MAX_WEIGHTS:
+                self.play()
 
+    def play(self) -> None:
+        """Evaluate all cells that wait, in each of their worlds."""
+        batch, self._waiting = self._waiting, []
+        for index, world in enumerate(self.worlds):
+            self._play_in(world, [(cell, key) for cell in batch if (key := cell.identities.get(index)) is not None])
 
-def _head(made: _Made) -> Head:
-    agent = made.stitch.agent
-    # Of a translation that the source had before, naive and relative stitching have nothing to add.
-    between = None if made.method in ("naive", "relative") else getattr(agent.encoder, "translation", None)
-    return Head(between, agent.controller, agent.card.name)
+    def _play_in(self, world: World, cells: Sequence[tuple[_Joined, str]]) -> None:
+        left, options = dict(enumerate(cells)), self.options
+        if len(cells) > 1 and can_share(world):
+            heads = [cell.head() for cell, _ in cells]
+            try:
+                for number, result in evaluate_together(
+                    self.encoder,
+                    heads,
+                    world,
+                    episodes=options.episodes,
+                    seed=options.seed,
+                    deterministic=options.greedy,
+                ):
+                    cell, identity = left.pop(number)
+                    self._write(identity, _result(result, cell.stitch))
+            except (IncompatibleError, InvalidInputError):
+                pass  # one of them cannot be played: playing them one by one shows which, and why
+        for cell, identity in left.values():
+            self._write(identity, _played(cell.stitch.agent, world, options, cell.stitch))
+
+    def _refuse(self, identities: Mapping[int, str], error: Exception) -> None:
+        for identity in identities.values():
+            self._write(identity, {"refused": str(error)})
+
+    def _write(self, identity: str, content: Content) -> None:
+        _write(self.folder, identity, content)
+        self.written += 1
+        self.on_written()
 
 
 # One process plays an encoder with many controllers, and most of these under the next encoder again.
@@ -224,46 +236,37 @@ def _agent(folder: str) -> Agent:
 
 
 def forget_agents() -> None:
-    """Let go of the agents that this process has read: their folders may be written anew."""
+    """Drop the agents that this process has read: other ones may be at the same paths now."""
     _agent.cache_clear()
 
 
-def _gather(encoder: Agent, policy: Agent, options: Options) -> LatentPairs | str:
+def _given(identities: Sequence[str | None]) -> list[str]:
+    return [identity for identity in identities if identity is not None]
+
+
+def _played(agent: Agent, world: World, options: CellOptions, stitch: Stitch | None = None) -> Content:
+    """Evaluate an agent; return the content of its file, a refusal where it cannot be played."""
     try:
-        return gather_pairs(encoder, policy, pairs=options.pairs, seed=options.seed)
+        return _result(options.evaluate(agent, world), stitch)
     except (IncompatibleError, InvalidInputError) as error:
-        return str(error)
+        return {"refused": str(error)}
 
 
-def _make(encoder: Agent, policy: Agent, pairs: LatentPairs | str, method: str) -> Stitch | str:
-    """Return the stitch, or the reason why there is none."""
-    if isinstance(pairs, str):
-        return pairs
-    try:
-        return stitch_agents(encoder, policy, pairs, method=method)
-    except (IncompatibleError, InvalidInputError) as error:
-        return str(error)
-
-
-def _content(made: _Made, outcome: Evaluation) -> dict[str, Any]:
-    diagnostics = made.stitch.report.to_dict()
-    return {**_figures(outcome), "diagnostics": {key: _finite(value) for key, value in diagnostics.items()}}
-
-
-def _figures(outcome: Evaluation) -> dict[str, Any]:
-    return {
-        "returns": outcome.returns,
-        "lengths": outcome.lengths,
-        "successes": outcome.successes,
-        "seconds": round(outcome.seconds, 3),
+def _result(result: Evaluation, stitch: Stitch | None = None) -> Content:
+    content = {
+        "returns": result.returns,
+        "lengths": result.lengths,
+        "successes": result.successes,
+        "seconds": round(result.seconds, 3),
     }
+    if stitch is None:
+        return content
+    diagnostics = stitch.report.to_dict().items()
+    finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in diagnostics}
+    return {**content, "diagnostics": finite}
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(folder: Path, identity: str, content: Mapping[str, Any]) -> None:
+def _write(folder: Path, identity: str, content: Content) -> None:
     written = int(time.time())
     path = cell_path(folder, identity)
     write_json(path, {"identity": identity, **content, "written": written}, schema_version=SCHEMA_VERSION)

@@ -1,38 +1,32 @@
-"""A matrix in words: the table by method for the terminal, `summary.md`, and the line that tells of progress."""
+"""The results of a matrix as text: the table by method for the terminal, and `summary.md`."""
 
 from __future__ import annotations
 
 import re
-import sys
-import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from rlstitch.evaluation.matrix.plan import Plan, left_out_text
-from rlstitch.evaluation.matrix.table import Figures, MethodSummary, Row
+from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
 from rlstitch.evaluation.matrix.worlds import CELL
-from rlstitch.jobs.progress import duration
 
 _WHERE = "world"
 _HEADER = ("method", "cells", "mean", "95 % interval", "IQM", "95 % interval", "≥ 90 %", "success")
 _MISSING = "–"
-_LOG_EVERY = 60.0  # seconds between two lines where no terminal shows them
 
 
-def terminal_text(plan: Plan, figures: Figures, folder: Path) -> str:
-    """Return the table by method, what was left out, how the methods compare, and where all of it lies."""
-    rows = _rows(plan, figures)
+def terminal_text(plan: Plan, results: MatrixResults, folder: Path) -> str:
+    """Return the table by method, what was left out, how the methods compare, and the paths of the files."""
+    rows = _rows(plan, results)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ["", *_notes(plan, figures), *_compared(figures), "", f"cells    {folder / 'cells.csv'}"]
+    lines += ["", *_notes(plan, results), *_compared(results), "", f"cells    {folder / 'cells.csv'}"]
     return "\n".join([*lines, f"summary  {folder / 'summary.md'}"])
 
 
-def markdown(plan: Plan, figures: Figures, *, complete: bool) -> str:
-    """Return `summary.md`: the same as one page."""
-    header, *rows = _rows(plan, figures)
+def markdown(plan: Plan, results: MatrixResults, *, complete: bool) -> str:
+    """Return `summary.md`: the same as Markdown."""
+    header, *rows = _rows(plan, results)
     table = [header, tuple("---" for _ in header), *rows]
     how = (
         f"{len(plan.members)} agents, {plan.options.episodes} episodes a cell, "
@@ -47,53 +41,57 @@ def markdown(plan: Plan, figures: Figures, *, complete: bool) -> str:
         "over the episodes of these cells (arXiv 2108.13264).",
         "",
     ]
-    lines += [f"- {line}" for line in (*_notes(plan, figures), *_compared(figures))]
+    lines += [f"- {line}" for line in (*_notes(plan, results), *_compared(results))]
     return "\n".join(lines) + "\n"
 
 
-def _rows(plan: Plan, figures: Figures) -> list[tuple[str, ...]]:
-    """Return the table by method; it names the world where that is not always the cell's own."""
-    rows = [_HEADER, *(_line(entry) for entry in figures.methods)]
+def _rows(plan: Plan, results: MatrixResults) -> list[tuple[str, ...]]:
+    """Return the table by method; it has a column for the world where there is more than the cell's own."""
+    rows = [_HEADER, *(_line(entry) for entry in results.methods)]
     if plan.places == (CELL,):
         return rows
-    return [(where, *row) for where, row in zip((_WHERE, *(e.place for e in figures.methods)), rows, strict=True)]
+    return [(where, *row) for where, row in zip((_WHERE, *(e.place for e in results.methods)), rows, strict=True)]
 
 
 def _line(entry: MethodSummary) -> tuple[str, ...]:
     if entry.mean is None or entry.iqm is None or entry.recovered is None:
         return (entry.method, "0", *[_MISSING] * 6)
     texts = [entry.method, str(entry.cells)]
-    for figure in (entry.mean, entry.iqm):
-        texts += [f"{figure['estimate']:.1f} %", f"[{figure['low']:.1f}, {figure['high']:.1f}]"]
+    for interval in (entry.mean, entry.iqm):
+        texts += [f"{interval['estimate']:.1f} %", f"[{interval['low']:.1f}, {interval['high']:.1f}]"]
     success = _MISSING if entry.success is None else f"{entry.success:.1%}"
     return (*texts, f"{entry.recovered:.0%}", success)
 
 
-def _notes(plan: Plan, figures: Figures) -> list[str]:
+def _notes(plan: Plan, results: MatrixResults) -> list[str]:
     notes = []
-    same = sum(row.same_seed and row.state == "done" and not row.counted for row in figures.rows)
+    same = sum(cell.same_seed and cell.state == "done" and not cell.counted for cell in results.cells)
     if same:
         notes.append(f"{same} cells join agents of one seed: not in the means (--same-seed counts them)")
     notes += [left_out_text(plan.left_out)] if plan.left_out else []
-    notes += _refusals(plan, figures)
+    notes += _refusals(plan, results)
     for state, text in (("missing", "missing; the same command goes on"), ("done", "left out: {}")):
-        found = Counter(row.reason for row in figures.rows if row.state == state and (state == "missing" or row.reason))
-        notes += [f"{count} cells {text.format(reason)}" for reason, count in found.items()]
+        reasons = Counter(
+            cell.reason for cell in results.cells if cell.state == state and (state == "missing" or cell.reason)
+        )
+        notes += [f"{count} cells {text.format(reason)}" for reason, count in reasons.items()]
     return notes
 
 
-def _refusals(plan: Plan, figures: Figures) -> list[str]:
+def _refusals(plan: Plan, results: MatrixResults) -> list[str]:
     """One line a reason: how many cells, under which methods, and one of them; all of them are in matrix.json."""
-    kinds: dict[str, list[Row]] = {}
-    for row in figures.rows:
-        if row.state == "refused":
-            kinds.setdefault(_kind(plan, row.reason), []).append(row)
+    kinds: dict[str, list[MatrixCell]] = {}
+    for cell in results.cells:
+        if cell.state == "refused":
+            kinds.setdefault(_kind(plan, cell.reason), []).append(cell)
     lines = []
-    for rows in sorted(kinds.values(), key=len, reverse=True):
-        counts = Counter(row.method for row in rows)
+    for cells in sorted(kinds.values(), key=len, reverse=True):
+        counts = Counter(cell.method for cell in cells)
         methods = ", ".join(f"{method} {count}" for method, count in counts.items())
-        first = rows[0]
-        lines.append(f"{len(rows)} cells refused ({methods}), as {first.encoder} -> {first.controller}: {first.reason}")
+        first = cells[0]
+        lines.append(
+            f"{len(cells)} cells refused ({methods}), as {first.encoder} -> {first.controller}: {first.reason}"
+        )
     return lines
 
 
@@ -105,9 +103,9 @@ def _kind(plan: Plan, reason: str) -> str:
     return re.sub(r"\b[0-9a-f]{8,64}\b|\d+", "#", reason)
 
 
-def _compared(figures: Figures) -> list[str]:
+def _compared(results: MatrixResults) -> list[str]:
     lines = []
-    for entry in figures.comparisons:
+    for entry in results.comparisons:
         better, test = entry.improvement, entry.test
         where = "" if entry.place == CELL else f"in {entry.place} "
         lines.append(
@@ -116,32 +114,3 @@ def _compared(figures: Figures) -> list[str]:
             f"{test['median_difference']:+.1f}, Wilcoxon p = {test['p_value']:.2g}"
         )
     return lines
-
-
-class ProgressLine:
-    """Draws results done, wanted and the time left: anew on a terminal, a line a minute elsewhere."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Begin; `stream` is standard error where it is None."""
-        self.stream = stream or sys.stderr
-        self._terminal = self.stream.isatty()
-        self._begun = self._told = time.monotonic()
-        self._shown: Sequence[int] = ()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Tell how far the matrix is, where it is time to."""
-        now = time.monotonic()
-        if (done, total) == self._shown or (
-            now - self._told < (0.5 if self._terminal else _LOG_EVERY) and done < total
-        ):
-            return
-        self._told, self._shown = now, (done, total)
-        left = f", {duration((now - self._begun) / done * (total - done))} left" if 0 < done < total else ""
-        line = f"{done} of {total} results{left}"
-        self.stream.write(f"\r\x1b[2K{line}" if self._terminal else f"{line}\n")
-        self.stream.flush()
-
-    def close(self) -> None:
-        """End the line."""
-        if self._terminal and self._shown:
-            self.stream.write("\n")

@@ -74,12 +74,13 @@ def scatter_cell(data: MatrixData, row: Row, *, points: int = POINTS) -> LatentS
         RlstitchError: where an agent is no longer there, was trained anew, or cannot be joined.
     """
     from rlstitch.agents.artefact import load_agent
-    from rlstitch.evaluation.matrix.plan import Options, plan_matrix
+    from rlstitch.evaluation.matrix.plan import plan_matrix
+    from rlstitch.evaluation.options import CellOptions
     from rlstitch.stitching.pairs import gather_pairs
     from rlstitch.stitching.stitch import stitch_agents
 
     names = (row["encoder"], row["controller"])
-    members = {member.name: member for member in plan_matrix(names, [row["method"]], Options()).members}
+    members = {member.name: member for member in plan_matrix(names, [row["method"]], CellOptions()).members}
     for name in names:
         if name not in members or members[name].identity != data.members.get(name, {}).get("identity"):
             raise ArtefactError(f"agent {name!r} is another than it was when the matrix was measured")

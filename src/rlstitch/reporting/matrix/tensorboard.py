@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.reporting.event_files import EventFile
 from rlstitch.reporting.matrix.data import MatrixData
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.matrix.pictures import heat_picture, latents_picture, scatter_picture
-from rlstitch.reporting.tensorboard import write_events
 from rlstitch.storage import read_bytes
 
 if TYPE_CHECKING:
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 _GIF_BYTES = 32 * 2**20
 
 
-def write_matrix_events(
+def write_events(
     data: MatrixData, folder: Path, *, films: Sequence[Film] = (), latents: Sequence[LatentScatter] = ()
 ) -> Path:
     """Write one events file; those of an earlier report in this folder go.
@@ -37,41 +34,43 @@ def write_matrix_events(
     Raises:
         ArtefactError: where the folder cannot be written.
     """
-    images: dict[str, bytes | npt.NDArray[np.uint8]] = {}
+    events = EventFile(folder)
+    _scalars(data, events)
     for figure in data.figures:
         if figure.key in ("recovery", "return_mean", "success"):
             for place, method in product(data.places, data.methods):
-                name = f"{figure.key.removesuffix('_mean')}/{_named(method, place)}"
-                images[name] = heat_picture(data, method, figure, place)
+                picture = heat_picture(data, method, figure, place)
+                events.image(f"{figure.key.removesuffix('_mean')}/{_named(method, place)}", picture)
     outcomes = [figure for figure in data.figures if figure.key == "recovery"]
     for outcome in outcomes:
         for fit in (figure for figure in data.figures if figure.fit):
             drawn = scatter_picture(data, fit, outcome)
             if drawn is not None:
-                images[f"diagnostics/{fit.key}"] = drawn
+                events.image(f"diagnostics/{fit.key}", drawn)
     for scatter in latents:
-        images[f"latents/{scatter.encoder}--{scatter.controller}--{scatter.method}"] = latents_picture(scatter)
+        events.image(f"latents/{scatter.encoder}--{scatter.controller}--{scatter.method}", latents_picture(scatter))
     for film in films:
         animation = film.path.with_suffix(".gif")
         if animation.is_file():
-            images[f"films/{film.path.stem}"] = read_bytes(animation, max_bytes=_GIF_BYTES)
-    return write_events(folder, scalars=_scalars(data), images=images)
+            events.encoded(f"films/{film.path.stem}", read_bytes(animation, max_bytes=_GIF_BYTES), 0, 0)
+    events.close()
+    return folder
 
 
 def _named(method: str, place: str) -> str:
     return method if place == CELL else f"{method}/{place}"
 
 
-def _scalars(data: MatrixData) -> Iterator[tuple[str, float, int]]:
+def _scalars(data: MatrixData, events: EventFile) -> None:
     for entry in data.summary:
         method = _named(entry["method"], entry.get("place", CELL))
         for name in ("mean", "iqm"):
             for end, value in (entry.get(name) or {}).items():
-                yield f"matrix/recovery-{name}-{end}/{method}", value, 0
+                events.scalar(f"matrix/recovery-{name}-{end}/{method}", value)
         for name in ("recovered", "success", "cells"):
             if entry.get(name) is not None:
-                yield f"matrix/{name}/{method}", entry[name], 0
+                events.scalar(f"matrix/{name}/{method}", entry[name])
         profile = entry.get("profile") or {"levels": (), "share": ()}
         for level, share in zip(profile["levels"], profile["share"], strict=True):
             if level >= 0:
-                yield f"profile/{method}", share, round(level)
+                events.scalar(f"profile/{method}", share, step=round(level))

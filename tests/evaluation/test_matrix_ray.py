@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from rlstitch.api import matrix as api_matrix
+from rlstitch.api.matrix import matrix
 from rlstitch.cli.main import main
 from rlstitch.config.sweep import Resources, build_resources
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.evaluation.matrix import run as matrix
 from rlstitch.evaluation.matrix.on_ray import portable
-from rlstitch.evaluation.matrix.run import open_work, run_matrix
+from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
 from rlstitch.jobs.local import Task
 from rlstitch.jobs.resources import torch_threads
@@ -48,7 +49,7 @@ def test_a_lost_node_loses_no_cell(
             killed.append(nodes[0])
             whole_cluster.remove_node(nodes[0], allow_graceful=False)
 
-    sent = run_matrix(three, out=Path("sent"), ray="auto", on_progress=kill_a_node, **FAST)
+    sent = matrix(three, out=Path("sent"), ray="auto", on_progress=kill_a_node, **FAST)
     assert killed
     assert list(scratch.glob("rlstitch-*/work")), "the lost task left its folder behind"
     assert (sent.failed, sent.interrupted, sent.complete) == ((), False, True)
@@ -57,12 +58,12 @@ def test_a_lost_node_loses_no_cell(
     assert Path("sent/log.txt").read_text().count("== ") == 7
 
     with torch_threads(1):
-        here = run_matrix(three, out=Path("here"), **FAST)
-    assert sent.figures == here.figures
+        here = matrix(three, out=Path("here"), **FAST)
+    assert sent.results == here.results
     assert returns(Path("sent")) == returns(Path("here"))
 
     # What is there is left alone; in a folder that all nodes see nothing is sent.
-    assert run_matrix(three, out=Path("sent"), ray="auto", **FAST).figures == here.figures
+    assert matrix(three, out=Path("sent"), ray="auto", **FAST).results == here.results
     lost = sorted(Path("sent/cells").iterdir())[:5]
     for path in lost:
         path.unlink()
@@ -73,18 +74,18 @@ def test_a_lost_node_loses_no_cell(
 
     # An agent that is damaged meanwhile costs its own cells only.
     plan = here.plan
-    monkeypatch.setattr(matrix, "plan_matrix", lambda *args, **options: plan)
+    monkeypatch.setattr(api_matrix, "plan_matrix", lambda *args, **options: plan)
     weights = Path("agents/blue/encoder.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1])
-    broken = run_matrix(three, out=Path("broken"), ray="auto", **FAST)
+    broken = matrix(three, out=Path("broken"), ray="auto", **FAST)
     assert all("encoder.safetensors" in outcome.error for outcome in broken.failed)
-    assert {row.state for row in broken.figures.rows if "blue" in (row.encoder, row.controller)} == {"missing"}
-    assert {row.state for row in broken.figures.rows if "blue" not in (row.encoder, row.controller)} == {"done"}
+    assert {row.state for row in broken.results.cells if "blue" in (row.encoder, row.controller)} == {"missing"}
+    assert {row.state for row in broken.results.cells if "blue" not in (row.encoder, row.controller)} == {"done"}
 
 
 def test_a_task_takes_its_agents_with_it(three, workplace: Path) -> None:
     with torch_threads(1):
-        result = run_matrix(three, out=Path("here"), **FAST)
+        result = matrix(three, out=Path("here"), **FAST)
     for path in Path("here/cells").iterdir():
         path.unlink()
     for entry in open_work(result.plan, Path("here")):
@@ -97,13 +98,13 @@ def test_a_task_takes_its_agents_with_it(three, workplace: Path) -> None:
     )
     assert group.inputs == {"agents/red": Path("/x/red"), "agents/blue": Path("/y/blue")}
     assert group.arguments["controllers"] == [{"agent": "agents/blue", "cells": {"naive": "1"}}]
-    assert assemble(result.plan, Path("here")).rows[0].state == "missing"
+    assert assemble(result.plan, Path("here")).cells[0].state == "missing"
 
 
 def test_without_ray_the_extra_is_named(three, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"rlstitch\[ray\]"):
-        run_matrix(three, ray="auto", **FAST)
+        matrix(three, ray="auto", **FAST)
 
 
 def test_resources_out_of_range_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,15 @@ import pytest
 from stitch_samples import untrained
 
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.api.matrix import matrix
 from rlstitch.cli.main import main
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.evaluation.matrix import tasks as matrix_cells
-from rlstitch.evaluation.matrix.plan import Options, plan_matrix
-from rlstitch.evaluation.matrix.run import open_work, run_matrix
+from rlstitch.evaluation.matrix import tasks
+from rlstitch.evaluation.matrix.plan import plan_matrix
+from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.worlds import Place, read_places, why_not
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
@@ -30,7 +32,7 @@ HERE = Path("here")
 
 
 def rows_of(result, place: str):
-    return {(row.encoder, row.controller, row.method): row for row in result.figures.rows if row.place == place}
+    return {(row.encoder, row.controller, row.method): row for row in result.results.cells if row.place == place}
 
 
 def test_texts_name_places_once():
@@ -85,12 +87,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory):
         patch.chdir(tmp_path_factory.mktemp("worlds"))
         for name, options in (("red", {}), ("green", {"seed": 2, "variation": "green"})):
             save_agent(untrained(name, environment=SMALL, **options), Path("agents") / name)
-        plain = run_matrix(AGENTS, out=HERE, **FAST)
+        plain = matrix(AGENTS, out=HERE, **FAST)
         before = stamps()
-        patch.setattr(matrix_cells, "gather_pairs", counted)
-        plan = plan_matrix(AGENTS, FAST["methods"], Options(4, 24), worlds=WORLDS)
+        patch.setattr(tasks, "gather_pairs", counted)
+        plan = plan_matrix(AGENTS, FAST["methods"], CellOptions(4, 24), worlds=WORLDS)
         wanted = sum(entry.results for entry in open_work(plan, HERE))
-        result = run_matrix(AGENTS, out=HERE, worlds=WORLDS, **FAST)
+        result = matrix(AGENTS, out=HERE, worlds=WORLDS, **FAST)
         assert open_work(plan, HERE) == []
         yield plain, result, before, stamps(), wanted, calls
 
@@ -109,12 +111,12 @@ def test_each_cell_is_played_in_each_world(measured):
     for place, world in worlds.items():
         row = rows_of(result, place)["red", "green", "affine"]
         assert row.state == "done"
-        assert row.return_mean == pytest.approx(evaluate(joined, world, episodes=4).returns.mean())
+        assert row.row.return_mean == pytest.approx(evaluate(joined, world, episodes=4).returns.mean())
         assert row.world.startswith(f"{world.environment}, {world.variation}")
         native = rows_of(result, place).get(("green", "green", "native"))
         assert (native is None) == (place == "cell")
         if native is not None:
-            assert native.return_mean == pytest.approx(evaluate(target, world, episodes=4).returns.mean())
+            assert native.row.return_mean == pytest.approx(evaluate(target, world, episodes=4).returns.mean())
             assert not native.same_seed
     # The encoder's own look is the cell's own world: one file serves both.
     assert {k: replace(r, place="cell") for k, r in rows_of(result, "red").items() if k[:2] == ("red", "green")} == {
@@ -125,25 +127,26 @@ def test_each_cell_is_played_in_each_world(measured):
 def test_a_matrix_without_other_worlds_is_what_it_was_and_worlds_join_it(measured):
     plain, result, before, after, wanted, calls = measured
     assert plain.plan.hash8 == result.plan.hash8
-    assert {row.place for row in plain.figures.rows} == {"cell"}
+    assert {row.place for row in plain.results.cells} == {"cell"}
     assert "world" not in str(plain).splitlines()[0]
     assert {name: after[name] for name in before} == before
     # In red: two cells of the green encoder, the green native. Scrambled: four cells, two natives, random actions.
     assert len(after) - len(before) == wanted == 3 + 7
-    assert rows_of(result, "cell") == {(r.encoder, r.controller, r.method): r for r in plain.figures.rows}
+    assert rows_of(result, "cell") == {(r.encoder, r.controller, r.method): r for r in plain.results.cells}
     assert len(calls) == 2  # pairs are gathered once for all worlds
 
 
 def test_recovery_is_between_random_there_and_the_native_at_home(measured):
     result = measured[1]
     for row in rows_of(result, "inverted/scrambled").values():
-        assert row.native_return == rows_of(result, "cell")["red" if row.controller == "green" else "green",
-                                                            row.controller, "affine"].native_return  # fmt: skip
+        encoder = "red" if row.controller == "green" else "green"
+        native = rows_of(result, "cell")[encoder, row.controller, "affine"].row.native_return
+        assert row.row.native_return == native
         if row.recovery is not None:
-            between = (row.return_mean - row.random_return) / (row.native_return - row.random_return)
+            between = (row.row.return_mean - row.row.random_return) / (native - row.row.random_return)
             assert row.recovery == pytest.approx(100 * between)
             assert row.counted
-    lines = [(entry.place, entry.method) for entry in result.figures.methods]
+    lines = [(entry.place, entry.method) for entry in result.results.methods]
     three = ["naive", "affine", "native"]
     assert lines == [(place, method) for place in WORLDS for method in (three if place != "cell" else three[:2])]
     assert str(result).splitlines()[0].startswith("world               method")
@@ -151,15 +154,15 @@ def test_recovery_is_between_random_there_and_the_native_at_home(measured):
 
 
 def test_an_environment_without_the_task_is_refused_and_others_are_not(two, stored):
-    members = plan_matrix(AGENTS, ["affine"], Options(), worlds=["cell/scrambled"]).members
+    members = plan_matrix(AGENTS, ["affine"], CellOptions(), worlds=["cell/scrambled"]).members
     assert [member.name for member in members] == ["green", "red"]
     stored("empty", seed=3, environment="MiniGrid-Empty-6x6-v0", view="full")
-    plan = plan_matrix([*AGENTS, "empty"], ["affine"], Options(), worlds=["cell", "red"])
+    plan = plan_matrix([*AGENTS, "empty"], ["affine"], CellOptions(), worlds=["cell", "red"])
     refused = {(p.encoder.name, p.controller.name, p.place) for p in plan.pairings if p.world is None}
     assert refused == {("empty", other, place) for other in AGENTS for place in ("cell", "red")}
     assert all(pairing.world is not None for pairing in plan.natives)
     with pytest.raises(InvalidInputError, match=r"worlds: 'cell/slow' cannot be made for any .*unknown MiniGrid task"):
-        plan_matrix(AGENTS, ["affine"], Options(), worlds=["cell", "cell/slow"])
+        plan_matrix(AGENTS, ["affine"], CellOptions(), worlds=["cell", "cell/slow"])
 
 
 def test_the_command_takes_worlds_and_names_the_nearest_look(two, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from pathlib import Path
@@ -14,15 +13,17 @@ from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.api import matrix as api_matrix
+from rlstitch.api.matrix import matrix
 from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
-from rlstitch.evaluation.matrix import run as pipeline
-from rlstitch.evaluation.matrix import tasks as matrix_cells
-from rlstitch.evaluation.matrix.plan import Options, cell_identity, native_identity, plan_matrix
-from rlstitch.evaluation.matrix.run import open_work, run_matrix
+from rlstitch.evaluation.matrix import tasks
+from rlstitch.evaluation.matrix.plan import cell_identity, native_identity, plan_matrix
+from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
-from rlstitch.evaluation.matrix.text import ProgressLine, terminal_text
+from rlstitch.evaluation.matrix.text import terminal_text
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.rollouts.shared_encoder import evaluate_together
 from rlstitch.rollouts.statistics import iqm
 from rlstitch.storage import read_json, write_json
@@ -50,7 +51,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(place)
         for name, options in (("red", {}), ("green", {"seed": 2, "variation": "green"})):
             save_agent(untrained(name, environment=SMALL, **options), Path("agents") / name)
-        run_matrix(["red", "green"], out=HERE, **FAST)
+        matrix(["red", "green"], out=HERE, **FAST)
     return place
 
 
@@ -59,7 +60,7 @@ def finished(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A copy of it, as the working folder; what it holds is read anew."""
     shutil.copytree(finished_once, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    plan = plan_matrix(["red", "green"], FAST["methods"], Options(4, 24))
+    plan = plan_matrix(["red", "green"], FAST["methods"], CellOptions(4, 24))
     assert open_work(plan, HERE) == []
     return plan
 
@@ -70,11 +71,11 @@ def written(folder: Path) -> dict[str, int]:
 
 
 def rows_of(result):
-    return {(row.encoder, row.controller, row.method): row for row in result.figures.rows}
+    return {(row.encoder, row.controller, row.method): row for row in result.results.cells}
 
 
 def test_every_ordered_pair_has_a_row_under_every_method_and_equals_stitch(two):
-    result = run_matrix(["red", "green"], **FAST)
+    result = matrix(["red", "green"], **FAST)
     rows = rows_of(result)
     assert sorted(rows) == sorted(
         (x, y, method) for x, y in (("red", "green"), ("green", "red")) for method in FAST["methods"]
@@ -82,12 +83,11 @@ def test_every_ordered_pair_has_a_row_under_every_method_and_equals_stitch(two):
     assert result.complete
     cells = stitch("red", "green", method="affine", episodes=4, pairs=24, save=False).cells
     row = rows["red", "green", "affine"]
-    assert (row.state, row.map, row.episodes) == ("done", "affine", 4)
-    assert row.return_mean == pytest.approx(cells[-1].return_mean)
-    assert row.action_agreement == pytest.approx(cells[-1].diagnostics["action_agreement"])
-    assert row.random_return == pytest.approx(cells[0].return_mean)
-    assert row.native_return == pytest.approx(cells[1].return_mean)
-    assert rows["red", "green", "naive"].return_mean == pytest.approx(cells[2].return_mean)
+    assert (row.state, row.to_dict()["map"]) == ("done", "affine")
+    assert row.row == cells[-1]
+    assert row.row.random_return == pytest.approx(cells[0].return_mean)
+    assert row.row.native_return == pytest.approx(cells[1].return_mean)
+    assert rows["red", "green", "naive"].row == cells[2]
 
 
 def test_the_folder_tells_what_was_found(finished):
@@ -103,29 +103,29 @@ def test_the_folder_tells_what_was_found(finished):
 
 def test_what_is_there_is_not_measured_again(finished):
     before, tables = written(HERE), (HERE / "matrix.json").read_bytes()
-    again = run_matrix(["red", "green"], out=HERE, **FAST)
+    again = matrix(["red", "green"], out=HERE, **FAST)
     assert again.complete
     assert (written(HERE), (HERE / "matrix.json").read_bytes()) == (before, tables)
-    run_matrix(["red", "green"], out=HERE, **{**FAST, "methods": ("naive", "affine", "orthogonal")})
+    matrix(["red", "green"], out=HERE, **{**FAST, "methods": ("naive", "affine", "orthogonal")})
     after = written(HERE)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 2
 
 
 def test_a_cell_that_is_lost_damaged_or_anothers_is_made_again(finished):
-    figures = assemble(finished, HERE)
+    results = assemble(finished, HERE)
     lost, damaged, other, *_ = sorted((HERE / "cells").iterdir())
     lost.unlink()
     damaged.write_bytes(damaged.read_bytes()[:-30])
     write_json(other, read_json(other) | {"identity": "0" * 64})
     kept = {name: stamp for name, stamp in written(HERE).items() if name not in (damaged.name, other.name)}
-    again = run_matrix(["red", "green"], out=HERE, **FAST)
-    assert again.figures == figures
+    again = matrix(["red", "green"], out=HERE, **FAST)
+    assert again.results == results
     assert {name: stamp for name, stamp in written(HERE).items() if name in kept} == kept
 
 
 def test_other_weights_options_or_methods_are_other_cells(two, stored):
-    options = Options(4, 24)
+    options = CellOptions(4, 24)
     before = plan_matrix(["red", "green"], ["affine"], options)
     stored("red", seed=7)
     after = plan_matrix(["red", "green"], ["affine"], options)
@@ -137,7 +137,7 @@ def test_other_weights_options_or_methods_are_other_cells(two, stored):
         (red.identity, green.identity, "affine", options),
         (green.identity, red.identity, "affine", options),
         (red.identity, green.identity, "linear", options),
-        *((red.identity, green.identity, "affine", Options(**{**vars(options), k: v})) for k, v in
+        *((red.identity, green.identity, "affine", CellOptions(**{**vars(options), k: v})) for k, v in
           {"episodes": 5, "pairs": 25, "seed": 1, "greedy": True}.items()),
     ]  # fmt: skip
     assert len({cell_identity(*each) for each in args}) == len(args)
@@ -146,27 +146,27 @@ def test_other_weights_options_or_methods_are_other_cells(two, stored):
 def test_an_agent_under_another_name_is_the_same_agent(finished):
     before = written(HERE)
     Path("agents/red").rename("agents/crimson")
-    again = run_matrix(["crimson", "green"], out=HERE, **FAST)
+    again = matrix(["crimson", "green"], out=HERE, **FAST)
     assert written(HERE) == before
-    assert {row.encoder for row in again.figures.rows} == {"crimson", "green"}
+    assert {row.encoder for row in again.results.cells} == {"crimson", "green"}
 
 
 def test_pairs_of_one_seed_are_marked_and_not_counted(three):
-    result = run_matrix(["a-*"], **FAST)
+    result = matrix(["a-*"], **FAST)
     rows = rows_of(result)
     alike = {key[:2] for key, row in rows.items() if row.same_seed}
     assert alike == {("a-red", "a-blue"), ("a-blue", "a-red")}
     assert not any(row.counted for row in rows.values() if row.same_seed)
     assert all(row.state == "done" for row in rows.values())
     both = assemble(result.plan, result.folder, same_seed=True)
-    told = [row for row in both.rows if row.recovery is not None]
-    assert all(row.counted for row in told)
-    assert both.methods[0].cells == sum(row.method == "naive" for row in told)
+    recovered = [cell for cell in both.cells if cell.recovery is not None]
+    assert all(cell.counted for cell in recovered)
+    assert both.methods[0].cells == sum(cell.method == "naive" for cell in recovered)
 
 
 def test_a_pair_without_a_common_world_is_refused_with_the_reason(two, stored):
     stored("full", seed=3, environment="MiniGrid-Empty-6x6-v0", view="full")
-    result = run_matrix(["red", "full"], **FAST)
+    result = matrix(["red", "full"], **FAST)
     rows = rows_of(result)
     assert result.complete
     assert {row.state for row in rows.values()} == {"refused"}
@@ -180,7 +180,7 @@ def test_a_pair_without_a_common_world_is_refused_with_the_reason(two, stored):
 def test_a_method_that_cannot_join_two_agents_is_refused_once_and_others_are_not(stored):
     stored("wide", encoder__latent_dim=20)
     stored("green", seed=2, variation="green")
-    result = run_matrix(["wide", "green"], **FAST)
+    result = matrix(["wide", "green"], **FAST)
     rows = rows_of(result)
     assert rows["wide", "green", "naive"].state == "refused"
     assert "width 20" in rows["wide", "green", "naive"].reason
@@ -191,7 +191,7 @@ def test_a_method_that_cannot_join_two_agents_is_refused_once_and_others_are_not
 def test_refusals_of_one_kind_are_one_line_and_all_of_them_are_on_the_disk(stored):
     for width in (20, 21, 22):
         stored(f"wide-{width}", seed=width, encoder__latent_dim=width)
-    result = run_matrix(["wide-*"], episodes=2, pairs=24, methods=("naive", "relative"))
+    result = matrix(["wide-*"], episodes=2, pairs=24, methods=("naive", "relative"))
     lines = [line for line in str(result).splitlines() if "refused" in line]
     assert len(lines) == 2
     assert "6 cells refused (naive 6), as wide-20 -> wide-21: the encoder of 'wide-20' gives latents" in "".join(lines)
@@ -207,14 +207,14 @@ def test_a_pattern_stands_for_trained_agents_unless_others_are_named_or_asked_fo
     save_agent(Agent(made.encoder, made.controller, card), Path("agents/red-relativized"))
 
     def names(*patterns, **options):
-        return [member.name for member in plan_matrix(patterns, ["affine"], Options(), **options).members]
+        return [member.name for member in plan_matrix(patterns, ["affine"], CellOptions(), **options).members]
 
     assert names(BOTH) == ["green", "red"]
     assert names(BOTH, "red-stitched") == ["green", "red", "red-stitched"]
     assert names(BOTH, derived=True) == ["green", "red", "red-relativized", "red-stitched"]
     assert names(BOTH, derived=True, without=["*-stitched"]) == ["green", "red", "red-relativized"]
     assert names(BOTH, "red-stitched", without=["red-*"]) == ["green", "red", "red-stitched"]
-    plan = plan_matrix([BOTH], ["affine"], Options())
+    plan = plan_matrix([BOTH], ["affine"], CellOptions())
     assert plan.left_out == ("red-relativized", "red-stitched")
     assert "2 stitched or relativized agents left out, as red-relativized" in terminal_text(
         plan, assemble(plan, Path("nowhere")), Path("nowhere")
@@ -229,15 +229,15 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(two, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(matrix_cells, "evaluate_together", interrupted)
-        first = run_matrix(["red", "green"], **FAST)
+        patch.setattr(tasks, "evaluate_together", interrupted)
+        first = matrix(["red", "green"], **FAST)
     assert first.interrupted
     assert not first.complete
     assert read_json(first.folder / "matrix.json")["complete"] is False
     assert "missing; the same command goes on" in str(first)
     before = written(first.folder)
     assert len(before) == 4  # two natives, random actions, a cell
-    again = run_matrix(["red", "green"], **FAST)
+    again = matrix(["red", "green"], **FAST)
     assert again.complete
     assert {name: stamp for name, stamp in written(again.folder).items() if name in before} == before
 
@@ -245,12 +245,12 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(two, monkeypatch: p
 def test_cells_that_are_played_together_are_those_that_are_played_alone(finished, monkeypatch: pytest.MonkeyPatch):
     together = assemble(finished, HERE)
     with monkeypatch.context() as patch:
-        patch.setattr(matrix_cells, "can_share", lambda world: False)
-        assert run_matrix(["red", "green"], out=Path("alone"), **FAST).figures == together
-    for limit in ("_TOGETHER", "_NUMBERS"):
+        patch.setattr(tasks, "can_share", lambda world: False)
+        assert matrix(["red", "green"], out=Path("alone"), **FAST).results == together
+    for limit in ("_MAX_CELLS", "_MAX_WEIGHTS"):
         with monkeypatch.context() as patch:
-            patch.setattr(matrix_cells, limit, 1)
-            assert run_matrix(["red", "green"], out=Path(limit), **FAST).figures == together
+            patch.setattr(tasks, limit, 1)
+            assert matrix(["red", "green"], out=Path(limit), **FAST).results == together
 
 
 def test_one_cell_that_cannot_be_played_does_not_spoil_those_beside_it(two, stored):
@@ -258,7 +258,7 @@ def test_one_cell_that_cannot_be_played_does_not_spoil_those_beside_it(two, stor
     with torch.no_grad():
         blue.controller.action_head.weight.fill_(3e38)  # finite, but its scores are not
     save_agent(blue, Path("agents/blue"), force=True)
-    rows = rows_of(run_matrix(["red", "green", "blue"], **FAST))
+    rows = rows_of(matrix(["red", "green", "blue"], **FAST))
     assert {row.state for (_, policy, _), row in rows.items() if policy == "blue"} <= {"refused", "missing"}
     assert rows["red", "green", "affine"].state == rows["green", "red", "naive"].state == "done"
 
@@ -266,25 +266,25 @@ def test_one_cell_that_cannot_be_played_does_not_spoil_those_beside_it(two, stor
 def test_a_second_run_on_one_folder_is_told_who_holds_it(two):
     with (
         exclusive_lock(Path("here/lock"), "x"),
-        pytest.raises(BusyError, match=r"the matrix in here is locked by another process \(process \d+"),
+        pytest.raises(BusyError, match=r"the matrix in here is in the hands of another process \(process \d+"),
     ):
-        run_matrix(["red", "green"], out=Path("here"), **FAST)
+        matrix(["red", "green"], out=Path("here"), **FAST)
 
 
-def test_workers_give_the_same_figures(finished):
+def test_workers_give_the_same_results(finished):
     told = []
-    pool = run_matrix(["red", "green"], out=Path("pool"), workers=2, on_progress=lambda *at: told.append(at), **FAST)
-    assert pool.figures == assemble(finished, HERE)
+    pool = matrix(["red", "green"], out=Path("pool"), workers=2, on_progress=lambda *at: told.append(at), **FAST)
+    assert pool.results == assemble(finished, HERE)
     assert told[-1] == (7, 7)  # two natives, random actions, four cells
 
 
 def test_an_agent_that_cannot_be_read_fails_its_tasks_only(two, stored, monkeypatch: pytest.MonkeyPatch):
     stored("blue", seed=3, variation="blue")
-    plan = plan_matrix(["red", "green", "blue"], FAST["methods"], Options(4, 24))
+    plan = plan_matrix(["red", "green", "blue"], FAST["methods"], CellOptions(4, 24))
     weights = Path("agents/blue/encoder.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1])
-    monkeypatch.setattr(pipeline, "plan_matrix", lambda *args, **options: plan)
-    result = run_matrix(["red", "green", "blue"], **FAST)
+    monkeypatch.setattr(api_matrix, "plan_matrix", lambda *args, **options: plan)
+    result = matrix(["red", "green", "blue"], **FAST)
     assert result.failed
     assert all("encoder.safetensors" in outcome.error for outcome in result.failed)
     assert rows_of(result)["red", "green", "naive"].state == "done"
@@ -308,8 +308,8 @@ def made_up(finished):
 
 def test_summaries_and_comparisons_of_known_returns(made_up):
     plan, folder, wanted = made_up
-    figures = assemble(plan, folder)
-    naive, affine = figures.methods
+    results = assemble(plan, folder)
+    naive, affine = results.methods
     assert naive.mean["estimate"] == pytest.approx(20.0)
     assert affine.mean["estimate"] == pytest.approx(100.0)
     assert affine.iqm["estimate"] == pytest.approx(100 * iqm(wanted["affine"] * 2))
@@ -317,7 +317,7 @@ def test_summaries_and_comparisons_of_known_returns(made_up):
     assert (naive.recovered, affine.recovered) == (0.0, 1.0)
     levels, share = (np.array(affine.profile[name]) for name in ("levels", "share"))
     assert share[levels == 70.0] == 1.0
-    (compared,) = figures.comparisons
+    (compared,) = results.comparisons
     assert (compared.first, compared.second) == ("naive", "affine")
     assert compared.improvement["estimate"] == 0.0
     assert compared.test["median_difference"] == pytest.approx(-80.0)
@@ -329,10 +329,10 @@ def test_a_native_no_better_than_random_leaves_no_recovery(made_up):
         content = read_json(path)
         if content["returns"] == [1.0] * 4:
             write_json(path, content | {"returns": [0.0] * 4})
-    figures = assemble(plan, folder)
-    assert {row.reason for row in figures.rows} == {"the native agent cannot be told from random actions"}
-    assert [entry.cells for entry in figures.methods] == [0, 0]
-    assert figures.comparisons == ()
+    results = assemble(plan, folder)
+    assert {cell.reason for cell in results.cells} == {"the native agent cannot be told from random actions"}
+    assert [entry.cells for entry in results.methods] == [0, 0]
+    assert results.comparisons == ()
 
 
 def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):
@@ -361,21 +361,10 @@ def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):
 )
 def test_refusals(two, patterns, options, error, named):
     with pytest.raises(error, match=named):
-        run_matrix(patterns, **options)
+        matrix(patterns, **options)
 
 
 def test_two_folders_of_one_name_are_refused(two, stored, workplace: Path):
     save_agent(stored("blue"), workplace / "elsewhere/red")
     with pytest.raises(InvalidInputError, match="'red' twice"):
-        run_matrix(["red", "./elsewhere/red"], **FAST)
-
-
-def test_progress_tells_what_is_left_and_ends_with_all():
-    stream = io.StringIO()
-    line = ProgressLine(stream)
-    line(1, 4)
-    assert stream.getvalue() == ""  # a log gets a line a minute
-    line(4, 4)
-    line(4, 4)
-    line.close()
-    assert stream.getvalue() == "4 of 4 results\n"
+        matrix(["red", "./elsewhere/red"], **FAST)

@@ -1,0 +1,74 @@
+"""The stitching matrix: every encoder with every other agent's controller, under several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlstitch.evaluation.matrix.plan import plan_matrix
+from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
+from rlstitch.evaluation.matrix.tasks import OnProgress
+from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.options import CellOptions
+from rlstitch.storage.workspace import RUNS
+
+if TYPE_CHECKING:
+    from rlstitch.config.sweep import Resources
+
+DEFAULT_METHODS = ("naive", "affine", "auto")
+
+
+def matrix(
+    agents: Sequence[str],
+    *,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    episodes: int = 100,
+    pairs: int = 1024,
+    seed: int = 0,
+    deterministic: bool = False,
+    workers: int = 1,
+    same_seed: bool = False,
+    without: Sequence[str] = (),
+    derived: bool = False,
+    worlds: Sequence[str] = (CELL,),
+    out: Path | None = None,
+    ray: str | None = None,
+    resources: Resources | None = None,
+    on_progress: OnProgress | None = None,
+) -> MatrixOutcome:
+    """Measure every encoder with every other agent's controller; results on the disk are not measured again.
+
+    Args:
+        agents: names of agents with `*`, `?` and `[...]`, or folders of agents.
+        methods: names of stitching methods.
+        episodes: of each evaluation.
+        pairs: paired observations that a translation is fitted on, at most.
+        seed: random seed of pairs and episodes.
+        deterministic: greedy actions instead of sampled ones.
+        workers: processes; 1: this one. Results are the same (but for the last bits, which depend on threads).
+        same_seed: count pairs of agents of one seed in the means; they are always measured and marked.
+        without: patterns of names to leave out.
+        derived: let patterns match stitched and relativized agents, too.
+        worlds: where every cell is played: `cell` (the encoder's look with the controller's task), `LOOK` or
+            `LOOK/TASK`. In each world but `cell`, agents are also played with their own parts.
+        out: folder of the matrix; None: `runs/matrix-<hash8>`.
+        ray: address of a Ray cluster (`auto`, `local`, ...), used instead of `workers`.
+        resources: what a task occupies there; None: one processor, and no folder that all nodes see.
+        on_progress: called with the number of results measured and to be measured.
+
+    Returns:
+        The results of all cells on the disk; the folder has them as `matrix.json`, `cells.csv`, `cells.json` and
+        `summary.md`.
+
+    Raises:
+        UnknownNameError: for an unknown method, look or task, or a pattern that matches no agent.
+        ArtefactError: where an agent cannot be read.
+        InvalidInputError: for fewer than two agents, no method, or an option out of range.
+        BusyError: another process is working on the same folder.
+    """
+    options = CellOptions(episodes, pairs, seed, deterministic)
+    plan = plan_matrix(agents, methods, options, without=without, derived=derived, worlds=worlds)
+    folder = RUNS / f"matrix-{plan.hash8}" if out is None else Path(out)
+    execution = Execution(workers, ray) if resources is None else Execution(workers, ray, resources)
+    return measure_matrix(plan, folder, execution=execution, same_seed=same_seed, on_progress=on_progress)
