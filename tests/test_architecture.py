@@ -96,3 +96,22 @@ def test_house_rules(path: Path) -> None:
             if path == SB3_ZIP and "weights_only=True" in map(ast.unparse, node.keywords):
                 continue
             assert ast.unparse(node.func) not in {"torch.load", "torch.save"}, f"{where}: pickle"
+
+
+ENVIRONMENT_ID = re.compile(r"(MiniGrid|BabyAI|CarRacing|LunarLander|ALE)[-/]")
+FAMILIES = ROOT / "src" / "rlstitch" / "envs" / "families"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if not path.is_relative_to(FAMILIES)],
+    ids=lambda path: str(path.relative_to(ROOT / "src")),
+)
+def test_environments_are_named_in_their_family_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    docstrings = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    named = [node.value for node in texts if id(node) not in docstrings and ENVIRONMENT_ID.search(node.value)]
+    assert named == []

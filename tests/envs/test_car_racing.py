@@ -9,8 +9,8 @@ import pytest
 from gymnasium import spaces
 
 from rlstitch.envs import World, make_vec, record_actions, replay_episodes
+from rlstitch.envs.families.car_racing.car_racing import CAR_RACING
 from rlstitch.envs.families.car_racing.cars import ACTIONS, GROUND_ROWS, PALETTES, make_car, recolour, split_look
-from rlstitch.envs.registry import observation_kind
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
 
 pytest.importorskip("Box2D")
@@ -125,8 +125,8 @@ def test_tasks_say_what_the_actions_mean():
 
 def test_observations_are_told_by_their_shape():
     world = World(CAR, actions="discrete", frame_stack=2, size=48)
-    assert observation_kind(world)[1] == (48, 48, 6)
-    assert observation_kind(World(CAR, crop=84, backend="envpool"))[1] == (84, 96, 3)
+    assert CAR_RACING.observation_kind(world)[1] == (48, 48, 6)
+    assert CAR_RACING.observation_kind(World(CAR, crop=84, backend="envpool"))[1] == (84, 96, 3)
 
 
 def test_a_missing_package_is_one_line(monkeypatch):

@@ -15,7 +15,7 @@ from rlstitch.envs import (
     Recording,
     StableBaselinesVecEnv,
     World,
-    drawn_from_tiles,
+    family_of,
     make_vec,
     record_actions,
     record_episodes,
@@ -160,7 +160,7 @@ def test_stable_baselines_trains_on_it():
 
 
 def test_who_is_drawn_from_tiles():
-    assert drawn_from_tiles("MiniGrid-Empty-5x5-v0")
-    assert not drawn_from_tiles(DISCRETE)
+    assert family_of("MiniGrid-Empty-5x5-v0").symbolic
+    assert not family_of(DISCRETE).symbolic
     with pytest.raises(UnknownNameError, match="DotRoom"):
-        drawn_from_tiles("DotRom-v0")
+        family_of("DotRom-v0")

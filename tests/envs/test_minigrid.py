@@ -281,8 +281,6 @@ def test_environments_that_cannot_be_drawn_from_tiles_are_refused():
         MiniGridVectorEnv(World("Corridor-v0"), 1)
     with pytest.raises(InvalidInputError, match="autoreset_mode: expected SAME_STEP or DISABLED"):
         MiniGridVectorEnv(World(DOOR), 1, autoreset_mode=AutoresetMode.NEXT_STEP)
-    with pytest.raises(InvalidInputError, match="num_envs: expected at least 1, found 0"):
-        MiniGridVectorEnv(World(DOOR), 0)
 
 
 def test_a_grid_that_changes_its_size_is_refused():

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlstitch.envs import TASKS, World, get_task
-from rlstitch.envs.actions import map_of, translate_actions
-from rlstitch.envs.tasks.families import CAR_RACING, FAMILIES, MINIGRID, OTHER, family_of
-from rlstitch.envs.tasks.task import action_map, check_task
+from rlstitch.envs import World, action_map, get_task, task_words, translate_actions
+from rlstitch.envs.families.car_racing.car_racing import CAR_RACING
+from rlstitch.envs.families.generic import OTHER
+from rlstitch.envs.families.minigrid.minigrid import MINIGRID
+from rlstitch.envs.registry import all_families, check_task, named_family
 from rlstitch.errors import IncompatibleError, InvalidInputError, RlstitchError, UnknownNameError
 
 DOOR, CAR = "MiniGrid-DoorKey-5x5-v0", "CarRacing-v3"
-NAMES = MINIGRID.actions
+NAMES = MINIGRID.tasks.actions
+FAMILIES = all_families()
 
 rules = st.lists(
     st.sampled_from(["standard", "scrambled", "scrambled:seed=1", "scrambled:seed=7"])
@@ -59,13 +60,13 @@ def test_maps_of_known_tasks():
         "scrambled+without:0": [1, 2, 3, 4, 5, 6],
         "length:200+time-cost:0.01": [0, 1, 2, 3, 4, 5, 6],
     }
-    assert {task: action_map(task, 7, MINIGRID).tolist() for task in golden} == golden
-    assert action_map("no-idle", 5, CAR_RACING).tolist() == [1, 2, 3, 4]
+    assert {task: action_map(task, 7, MINIGRID.tasks).tolist() for task in golden} == golden
+    assert action_map("no-idle", 5, CAR_RACING.tasks).tolist() == [1, 2, 3, 4]
 
 
 def test_parts_are_kept_and_a_later_number_replaces_an_earlier_one():
-    task = get_task("length:9+slippery:0.25+time-cost:1e-3+length:12+no-time-cost", MINIGRID)
-    assert (task.max_steps, task.slip, task.step_cost, task.rules) == (12, 0.25, 0.001, ())
+    task = get_task("length:9+slippery:0.25+time-cost:1e-3+length:12+no-time-cost", MINIGRID.tasks)
+    assert (task.max_steps, list(task.filters), task.step_cost, task.rules) == (12, ["slippery"], 0.001, ())
     assert task.name == "length:9+slippery:0.25+time-cost:1e-3+length:12+no-time-cost"
     assert len(task.alterations) == 1
     assert task.changes_steps
@@ -110,25 +111,25 @@ def test_each_family_says_which_tasks_it_has():
         World(CAR, task="no-time-cost")
     with pytest.raises(UnknownNameError, match="unknown task ''"):
         World(DOOR.replace("MiniGrid", "Grid"), task="scrambled+")
-    assert [family_of(name) for name in (DOOR, "BabyAI-GoToObj-v0", CAR, "ALE/Pong-v5")] == [
+    assert [named_family(name) for name in (DOOR, "BabyAI-GoToObj-v0", CAR, "ALE/Pong-v5")] == [
         MINIGRID,
         MINIGRID,
         CAR_RACING,
         OTHER,
     ]
     common = {"standard", "scrambled", "length", "time-cost", "slippery", "without"}
-    assert set(OTHER.words) == common
-    assert set(MINIGRID.words) == {*common, "no-idle", "no-time-cost"}
-    assert {*common, "no-idle"} <= set(CAR_RACING.words)
-    assert set(TASKS) == {name for family in FAMILIES for name in family.words}
-    for name, word in itertools.chain(*(family.words.items() for family in FAMILIES)):
+    assert set(OTHER.tasks.words) == common
+    assert set(MINIGRID.tasks.words) == {*common, "no-idle", "no-time-cost"}
+    assert {*common, "no-idle"} <= set(CAR_RACING.tasks.words)
+    assert set(task_words()) == {name for family in FAMILIES for name in family.tasks.words}
+    for name, word in itertools.chain(*(family.tasks.words.items() for family in FAMILIES)):
         assert re.match(rf"{name}(:[A-Z]+)?$", word.usage)
 
 
 def test_the_page_on_tasks_has_every_word_and_action():
     page = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
-    missing = [word.usage for word in TASKS.values() if f"| `{word.usage}` |" not in page]
-    names = [name for family in FAMILIES for name in family.actions]
+    missing = [word.usage for word in task_words().values() if f"| `{word.usage}` |" not in page]
+    names = [name for family in FAMILIES for name in family.tasks.actions]
     assert missing + [name for name in names if f"`{name}`" not in page] == []
 
 
@@ -137,7 +138,7 @@ def test_a_family_that_the_id_does_not_tell_is_found_out_later():
     with pytest.raises(RlstitchError, match="unknown task 'no-time-csot'"):
         check_task("no-time-csot", "MyOwnGrid-v0")
     with pytest.raises(UnknownNameError, match="unknown task 'no-time-cost'"):
-        map_of("no-time-cost", spaces.Discrete(3), "MyOwnRoom-v0")
+        OTHER.task(World("MyOwnRoom-v0", task="no-time-cost"))
 
 
 @pytest.mark.parametrize(

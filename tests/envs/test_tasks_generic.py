@@ -8,8 +8,8 @@ import pytest
 from gymnasium import spaces
 
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, record_episodes, replay_episodes
-from rlstitch.envs.tasks.effects import with_task
-from rlstitch.envs.tasks.words import Task
+from rlstitch.envs.tasks.task import Task
+from rlstitch.envs.tasks.wrappers import with_task
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 ON, WAIT, BACK = 1, 0, 2

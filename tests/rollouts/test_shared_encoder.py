@@ -114,5 +114,5 @@ def test_refusals(red, stitched):
         play([Head(broken, stitched[0].controller, "broken")], world)
     car = World("CarRacing-v3")
     assert not can_share(car)
-    with pytest.raises(InvalidInputError, match="expected a MiniGrid"):
+    with pytest.raises(InvalidInputError, match="expected an environment with symbolic views, found CarRacing-v3"):
         play(heads, car)

@@ -17,7 +17,7 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.card import WorldCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, action_map, make_vec
-from rlstitch.envs.tasks.families import MINIGRID
+from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
 from rlstitch.errors import IncompatibleError
 from rlstitch.rollouts.drivers import Driver
 from rlstitch.rollouts.evaluation import evaluate
@@ -31,7 +31,7 @@ SCRAMBLED, FEWER = "scrambled", "without:drop+scrambled:seed=2"
 def fitted(agent: Agent, task: str) -> Agent:
     """The same agent with the action head that a task asks for: action i is what was the task's action of it."""
     world = agent.card.world.to_world()
-    mapping = torch.from_numpy(action_map(task, 7, MINIGRID).copy())
+    mapping = torch.from_numpy(action_map(task, 7, GRID_TASKS).copy())
     spec = {**agent.controller.spec(), "actions": {"kind": "discrete", "n": len(mapping)}}
     controller = build_controller(spec)
     weights = agent.controller.state_dict()
@@ -100,7 +100,7 @@ def test_a_driver_leaves_out_what_the_task_has_not(red):
     images = own_images(red, collect_views(red.card.world.to_world(), count=60).views)
     world = World(red.card.world.environment, task="without:forward+scrambled:seed=5")
     driver = Driver(red, world, make_vec(world, 1, seed=0).single_action_space)
-    rng, mapping = np.random.default_rng(0), action_map(world.task, 7, MINIGRID)
+    rng, mapping = np.random.default_rng(0), action_map(world.task, 7, GRID_TASKS)
     chosen = np.concatenate([driver.sample(images, rng) for _ in range(20)])
     logits = red.action_parameters(images).double().numpy()
     logits[:, 2] = -np.inf

@@ -176,9 +176,9 @@ class AnchorSet:
             InvalidInputError: where an episode cannot be played again, or comes out differently each time.
         """
         if self.views is not None:
-            from rlstitch.envs import render_views
+            from rlstitch.envs import family_of
 
-            return render_views(self.views, variation=world.variation, tile_size=world.tile_size)
+            return family_of(self.environment).render_views(self.views, world)
         from rlstitch.agents.anchor_replay import replay_frames
 
         how: Any = {name: self.played.get(name, default) for name, default in PLAYED.items()}

@@ -18,6 +18,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import current_versions
 from rlstitch.api.relativize import relativize
 from rlstitch.config.training import TrainConfig, load_config
+from rlstitch.envs.registry import named_family
 from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
@@ -185,7 +186,8 @@ def _train_two(
         configs = [_config(preset, look, seed, attempt, settings) for look in missing]
         if not configs:
             break
-        environment, steps = configs[0].environment.removeprefix("MiniGrid-"), configs[0].total_steps
+        environment, steps = configs[0].environment, configs[0].total_steps
+        environment = named_family(environment).short_name(environment)
         _say(f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)")
         for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):
             success = agent.card.training.success_rate if agent.card.training is not None else None

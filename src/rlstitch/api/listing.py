@@ -9,7 +9,7 @@ from pathlib import Path
 from rlstitch.agents.artefact import AgentEntry, find_agent, list_agents, load_agent
 from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
 from rlstitch.config.training import list_presets
-from rlstitch.envs.tasks.families import MINIGRID, family_of
+from rlstitch.envs.registry import named_family
 
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
 
@@ -69,8 +69,7 @@ def _drawn(world: WorldCard) -> str:
         f"each action {world.action_repeat} times" * (world.action_repeat > 1),
         f"by {world.backend}" * (world.backend != "gymnasium"),
     ]
-    if family_of(world.environment) is MINIGRID:
-        parts.insert(0, f"{world.view} view, tiles of {world.tile_size} pixels")
+    parts.insert(0, named_family(world.environment).describe(world))
     text = ", ".join(part for part in parts if part)
     return f" ({text})" if text else ""
 

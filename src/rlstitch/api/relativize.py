@@ -10,7 +10,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.api.train import default_anchor_set
-from rlstitch.envs import drawn_from_tiles
+from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.resources import torch_threads
@@ -126,7 +126,7 @@ def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path |
     if drivers:
         raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")
     found = load_anchor_set(anchors)
-    other_view = found.view != world.view and drawn_from_tiles(world.environment)
+    other_view = found.view != world.view and family_of(world).symbolic
     if found.environment != world.environment or other_view:
         raise IncompatibleError(
             f"anchor set {found.identity[:16]} belongs to {found.environment} (view {found.view}), "

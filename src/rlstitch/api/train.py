@@ -20,7 +20,7 @@ from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard, WorldCard
 from rlstitch.agents.encoder import encoder_width
 from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
 from rlstitch.config.training import TrainConfig
-from rlstitch.envs import World, drawn_from_tiles, make_vec
+from rlstitch.envs import World, family_of, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import Style
 from rlstitch.jobs.resources import resolve_device, torch_threads
@@ -202,7 +202,7 @@ def default_anchor_set(
         InvalidInputError: where the environment is no MiniGrid and not deterministic.
         IncompatibleError: where a driver has another view, or no action in common with the environment.
     """
-    if not drawn_from_tiles(world.environment):
+    if not family_of(world).symbolic:
         # View and tile size mean nothing here, so they must not tell two sets apart.
         plain = World(
             world.environment, backend=world.backend, actions=world.actions, action_repeat=world.action_repeat

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rlstitch.config.text import describe_problems, parse_yaml_file
 from rlstitch.config.training import Integer, NonNegative, TrainConfig, build_config, default_name, find_config
+from rlstitch.envs.registry import named_family
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 from rlstitch.storage.workspace import data_roots
 
@@ -224,7 +225,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     merged = {**base, **given}
     preset = axes.get(PRESET)
-    stem = re.sub(r"^MiniGrid-|-v\d+$", "", str(merged.get("environment", ""))).lower() if preset is None else preset
+    environment = str(merged.get("environment", ""))
+    stem = named_family(environment).stem(environment) if preset is None else preset
     stem = stem.removeprefix("minigrid-")
     if template is None:
         told = _IN_NAME if preset is not None else _IN_NAME | {"environment"}

@@ -27,7 +27,7 @@ from pydantic import (
 
 from rlstitch.config.text import describe_problems, parse_yaml, parse_yaml_file, set_dotted
 from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.tasks.task import check_task
+from rlstitch.envs.registry import check_task, named_family
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
@@ -189,7 +189,7 @@ class TrainConfig(_Section):
     def _fill_name(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and values.get("name") is None:
             environment = str(values.get("environment", ""))
-            stem = re.sub(r"^MiniGrid-|-v\d+$", "", environment).lower()
+            stem = named_family(environment).stem(environment)
             return {**values, "name": default_name(stem, values)}
         return values
 

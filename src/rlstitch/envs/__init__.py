@@ -9,9 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlstitch.envs.cell import cell_world as cell_world
+    from rlstitch.envs.cell import translate_actions as translate_actions
     from rlstitch.envs.families.minigrid.tiles import TileAtlas as TileAtlas
     from rlstitch.envs.families.minigrid.tiles import render_views as render_views
     from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv as MiniGridVectorEnv
+    from rlstitch.envs.family import Family as Family
+    from rlstitch.envs.family import family_of as family_of
     from rlstitch.envs.looks.look import LOOKS as LOOKS
     from rlstitch.envs.looks.look import VARIATIONS as VARIATIONS
     from rlstitch.envs.looks.look import Variation as Variation
@@ -21,29 +25,30 @@ if TYPE_CHECKING:
     from rlstitch.envs.looks.wrappers import LookWrapper as LookWrapper
     from rlstitch.envs.looks.wrappers import VectorLookWrapper as VectorLookWrapper
     from rlstitch.envs.make import make_vec as make_vec
-    from rlstitch.envs.registry import drawn_from_tiles as drawn_from_tiles
+    from rlstitch.envs.make import symbolic_views as symbolic_views
+    from rlstitch.envs.registry import task_words as task_words
     from rlstitch.envs.replay import Recording as Recording
     from rlstitch.envs.replay import record_actions as record_actions
     from rlstitch.envs.replay import record_episodes as record_episodes
     from rlstitch.envs.replay import replay_episodes as replay_episodes
     from rlstitch.envs.sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
-    from rlstitch.envs.tasks.task import TASKS as TASKS
-    from rlstitch.envs.tasks.task import action_map as action_map
-    from rlstitch.envs.tasks.task import get_task as get_task
+    from rlstitch.envs.tasks.words import action_map as action_map
+    from rlstitch.envs.tasks.words import get_task as get_task
     from rlstitch.envs.world import World as World
-    from rlstitch.envs.world import cell_world as cell_world
 
 _MODULES = {
     "looks.tensors": ("apply_torch",),
-    "make": ("make_vec",),
+    "make": ("make_vec", "symbolic_views"),
     "families.minigrid.vector": ("MiniGridVectorEnv",),
-    "registry": ("drawn_from_tiles",),
+    "registry": ("task_words",),
     "replay": ("Recording", "record_actions", "record_episodes", "replay_episodes"),
     "sb3": ("StableBaselinesVecEnv",),
-    "tasks.task": ("TASKS", "action_map", "get_task"),
+    "tasks.words": ("action_map", "get_task"),
     "families.minigrid.tiles": ("TileAtlas", "render_views"),
     "looks.look": ("LOOKS", "VARIATIONS", "Variation", "get_variation", "pixel_part"),
-    "world": ("World", "cell_world"),
+    "world": ("World",),
+    "cell": ("cell_world", "translate_actions"),
+    "family": ("Family", "family_of"),
     "looks.wrappers": ("LookWrapper", "VectorLookWrapper"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -7,19 +7,17 @@ function of the drawn images alone: one rollout, seen by two observers, gives ex
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
-Images = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.intp]
-Look = Callable[[Images], Images]
 
 
 def shrink(images: Images, side: int) -> Images:
@@ -68,7 +66,7 @@ class Observer:
     Raises as `seen_shape`.
     """
 
-    def __init__(self, world: World, look: Look, image_shape: tuple[int, int, int], num_envs: int) -> None:
+    def __init__(self, world: World, look: PixelFunction, image_shape: tuple[int, int, int], num_envs: int) -> None:
         self.world, self._look, self._channels = world, look, image_shape[2]
         self.shape = seen_shape(world, image_shape)
         self.observations: Images = np.zeros((num_envs, *self.shape), dtype=np.uint8)

@@ -1,115 +1,151 @@
-"""Making single environments by their Gymnasium id, and saying what images they give."""
+"""Which families of environments there are: the built-in ones, and those of installed packages.
+
+A package adds a family by the entry point group `rlstitch.families`, whose value is an instance of
+`rlstitch.envs.family.Family`. Here a family is looked up by the id of an environment alone: nothing is made.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Protocol
 
-import gymnasium
-import numpy as np
-from gymnasium import spaces
+from rlstitch.envs.tasks.task import Word
+from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords, get_task
+from rlstitch.errors import InvalidInputError, RlstitchError
 
-from rlstitch.envs.families.car_racing.cars import SIDE, is_car_racing
-from rlstitch.envs.frames import seen_shape
-from rlstitch.envs.world import World
-from rlstitch.errors import InvalidInputError, UnknownNameError
-
-
-def _registered(environment: str) -> gymnasium.envs.registration.EnvSpec:
-    # MiniGrid registers its environments when it is imported.
-    import minigrid  # noqa: F401
-
-    if environment in gymnasium.registry:
-        return gymnasium.registry[environment]
-    raise UnknownNameError("environment", environment, gymnasium.registry)
-
-
-def is_minigrid(environment: gymnasium.Env[Any, Any]) -> bool:
-    """Whether it is a MiniGrid under any wrappers."""
-    from minigrid.minigrid_env import MiniGridEnv
-
-    return isinstance(environment.unwrapped, MiniGridEnv)
-
-
-def make_single(environment: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
-    """One environment with Gymnasium's own wrappers, without its checker.
-
-    Raises UnknownNameError, with the nearest ids, where none is registered under that name.
-    """
-    return gymnasium.make(_registered(environment), disable_env_checker=True, **kwargs)
-
-
-def image_space(environment: gymnasium.Env[Any, Any], name: str) -> spaces.Box:
-    """The environment's space of images, uint8 `(H, W, C)` in 0..255.
-
-    Raises InvalidInputError where it observes anything else.
-    """
-    space = environment.observation_space
-    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
-        if int(space.low.min()) == 0 and int(space.high.max()) == 255:
-            return space
-        raise InvalidInputError(f"{name}: expected images of 0 to 255, found {space.low.min()} to {space.high.max()}")
-    raise InvalidInputError(f"{name}: expected images, a uint8 Box (H, W, C), found {space}")
-
-
-def num_actions(environment: gymnasium.Env[Any, Any], name: str) -> int:
-    """The number of actions. Raises InvalidInputError where they are not discrete and counted from 0."""
-    space = environment.action_space
-    if isinstance(space, spaces.Discrete) and int(space.start) == 0:
-        return int(space.n)
-    raise InvalidInputError(f"{name}: expected discrete actions 0..n-1, found {space}")
-
-
-def action_space(environment: gymnasium.Env[Any, Any], name: str) -> spaces.Discrete | spaces.Box:
-    """The environment's space of actions: discrete ones, counted from 0, or a float32 Box `(A,)` within bounds.
-
-    Raises InvalidInputError where it takes anything else.
-    """
-    space = environment.action_space
-    if isinstance(space, spaces.Discrete) and int(space.start) == 0:
-        return space
-    fits = isinstance(space, spaces.Box) and space.dtype == np.float32 and len(space.shape) == 1 and space.shape[0] > 0
-    if isinstance(space, spaces.Box) and fits and space.is_bounded() and bool((space.low < space.high).all()):
-        return space
-    raise InvalidInputError(
-        f"{name}: expected discrete actions 0..n-1, or continuous ones, a bounded float32 Box (A,); found {space}"
+GROUP = "rlstitch.families"
+_BUILT_IN = tuple(
+    EntryPoint(name, f"rlstitch.envs.families.{value}", GROUP)
+    for name, value in (
+        ("minigrid", "minigrid.minigrid:MINIGRID"),
+        ("car-racing", "car_racing.car_racing:CAR_RACING"),
+        ("other", "generic:OTHER"),
     )
+)
 
 
-@functools.lru_cache(maxsize=256)
-def drawn_from_tiles(environment: str) -> bool:
-    """Whether it is a MiniGrid, which has symbolic views; any other environment draws itself.
+class NamedFamily(Protocol):
+    """What is known of a family without making an environment."""
 
-    Raises UnknownNameError where none is registered under that name.
+    name: str
+    tasks: TaskWords
+    sensors: tuple[str, ...]
+    modules: tuple[str, ...]
+    defaults: Mapping[str, Any]
+
+    def claims(self, environment: str) -> bool:
+        """Return whether an environment's id belongs to this family."""
+        ...
+
+    def short_name(self, environment: str) -> str:
+        """Return an environment's id without what all ids of the family have in common."""
+        ...
+
+    def stem(self, environment: str) -> str:
+        """Return the beginning of default names of agents."""
+        ...
+
+    def describe(self, world: Any) -> str:
+        """Return in words how a world is drawn, as far as it is particular to this family; empty for nothing."""
+        ...
+
+
+@functools.cache
+def built_in_families() -> tuple[NamedFamily, ...]:
+    """Return the families of rlstitch; the last takes every environment."""
+    return tuple(entry.load() for entry in _BUILT_IN)
+
+
+@functools.cache
+def installed_families() -> Mapping[str, NamedFamily]:
+    """Return the families of other packages by their providers, `distribution:entry point`.
+
+    Raises:
+        InvalidInputError: where one cannot be imported.
     """
-    if is_car_racing(environment):
+    families = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        distribution = entry.dist.name if entry.dist is not None else "unknown"
+        try:
+            families[f"{distribution}:{entry.name}"] = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidInputError(
+                f"entry point {GROUP} {entry.name!r} of the package {distribution}: cannot load {entry.value}: {error}"
+            ) from error
+    return MappingProxyType(families)
+
+
+def all_families() -> tuple[NamedFamily, ...]:
+    """Return every family in the order in which they are asked; the last takes every environment."""
+    *own, other = built_in_families()
+    return (*own, *installed_families().values(), other)
+
+
+def provider_of(environment: str) -> str:
+    """Return which package provides an environment's family, `distribution:entry point`; empty: rlstitch."""
+    if any(family.claims(environment) for family in built_in_families()[:-1]):
+        return ""
+    return next((name for name, family in installed_families().items() if family.claims(environment)), "")
+
+
+def named_family(environment: str, provider: str = "") -> NamedFamily:
+    """Return the family of an environment's id.
+
+    Args:
+        environment: a Gymnasium id.
+        provider: the package that is known to provide it (see `provider_of`).
+
+    Raises:
+        InvalidInputError: where that package is not installed.
+    """
+    if provider:
+        if provider not in installed_families():
+            package, _, entry = provider.partition(":")
+            raise InvalidInputError(
+                f"environment: {environment} needs the package {package}, which is not installed "
+                f"(entry point {GROUP} {entry!r})"
+            )
+        return installed_families()[provider]
+    *_, other = families = built_in_families()
+    known = next(family for family in families if family.claims(environment))
+    if known is not other:
+        return known
+    return next((family for family in installed_families().values() if family.claims(environment)), other)
+
+
+def check_task(task: str, environment: str = "", provider: str = "") -> None:
+    """Check that an environment has a task.
+
+    Where the id belongs to no family in particular (a MiniGrid can be registered under any id), a task that some family
+    has passes, and is checked again when the environment is made. So does any task of a family that is not installed.
+
+    Raises:
+        UnknownNameError, InvalidInputError: as `rlstitch.envs.tasks.words.get_task`.
+    """
+    if provider and provider not in installed_families():
+        return
+    family = named_family(environment, provider)
+    try:
+        get_task(task, family.tasks)
+    except RlstitchError:
+        if family.tasks is not COMMON_WORDS or not any(_has_task(other, task) for other in all_families()):
+            raise
+
+
+def _has_task(family: NamedFamily, task: str) -> bool:
+    try:
+        get_task(task, family.tasks)
+    except RlstitchError:
         return False
-    made = make_single(environment)
-    made.close()
-    return is_minigrid(made)
+    return True
 
 
-@functools.lru_cache(maxsize=256)
-def _kind(environment: str, view: str, tile_size: int) -> tuple[str, tuple[int, int, int]]:
-    made = make_single(environment)
-    inner: Any = made.unwrapped
-    shape: tuple[int, int, int]
-    if is_minigrid(made):
-        size = (inner.agent_view_size,) * 2 if view == "agent" else (inner.height, inner.width)
-        kind, shape = f"MiniGrid {view}-view", (size[0] * tile_size, size[1] * tile_size, 3)
-    else:
-        kind, shape = type(inner).__name__, cast("tuple[int, int, int]", image_space(made, environment).shape)
-    made.close()
-    return kind, shape
-
-
-def observation_kind(world: World) -> tuple[str, tuple[int, int, int]]:
-    """What images a world gives: their kind in words, and their shape `(H, W, C)`.
-
-    MiniGrids draw alike; of any other environment only variants of the same class do.
-    Raises UnknownNameError or InvalidInputError where the environment cannot be used.
-    """
-    if is_car_racing(world.environment):
-        return "CarRacing", seen_shape(world, (SIDE, SIDE, 3))
-    kind, shape = _kind(world.environment, world.view, world.tile_size)
-    return kind, seen_shape(world, shape)
+def task_words() -> Mapping[str, Word]:
+    """Return every word of every family, by name."""
+    words: dict[str, Word] = {}
+    for family in reversed(all_families()):
+        words.update(family.tasks.words)
+    return MappingProxyType(words)

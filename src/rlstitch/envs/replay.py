@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.families.minigrid.tiles import Images
-from rlstitch.envs.make import ImageVectorEnv, drawn_as, make_vec
+from rlstitch.envs.family import family_of
+from rlstitch.envs.images import ImageVectorEnv
+from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.make import make_vec
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -110,9 +112,9 @@ class Player:
 
     def _state(self) -> bytes:
         """What the environment shows now, before any look."""
-        if isinstance(self.environment, ImageVectorEnv):
-            return self.environment.underlying.tobytes()
-        return self.environment.symbolic().tobytes()
+        environment: Any = self.environment
+        shown = environment.underlying if isinstance(environment, ImageVectorEnv) else environment.symbolic()
+        return bytes(shown.tobytes())
 
     def play(self, seed: int, choose: Callable[[Images, int], Action | None]) -> tuple[Episode, Images]:
         """Plays until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
@@ -197,11 +199,13 @@ def replay_episodes(recording: Recording, world: World | None = None) -> Iterato
             raise InvalidInputError(
                 f"world: expected {_played(recording.world, name)}, as recorded; found {_played(world, name)}"
             )
+    family = family_of(world)
+    drawn_alike = family.drawn_as(world) == family.drawn_as(recording.world)
     player = Player(world)
     try:
         for recorded in recording.episodes:
             repeated, frames = player.play(recorded.seed, _given(recorded.actions))
-            _check_same(recorded, repeated, world, same_view=drawn_as(world) == drawn_as(recording.world))
+            _check_same(recorded, repeated, world, same_view=drawn_alike)
             yield frames
     finally:
         player.environment.close()

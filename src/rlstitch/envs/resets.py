@@ -44,6 +44,14 @@ def read_reset(
     return rows, [seeds[row] for row in rows]
 
 
+def final_observations(observations: npt.NDArray[Any], done: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return infos with the last observations `(N, ...)` of the episodes that ended, bool `(N,)`, as copies."""
+    final = np.full(len(done), None, dtype=object)
+    for row in np.flatnonzero(done).tolist():
+        final[row] = observations[row].copy()
+    return {"final_obs": final, "_final_obs": done}
+
+
 class Waiting:
     """Which environments are not in an episode: none has begun, or it ended and nobody started the next."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast, get_args
 
 from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.tasks.task import check_task
-from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.envs.registry import check_task
+from rlstitch.errors import InvalidInputError
 
 View = Literal["agent", "full"]
 Backend = Literal["gymnasium", "envpool"]
@@ -32,7 +32,7 @@ class World:
     `crop` rows, shrunk to a square of side `size` by area averaging, and the last `frame_stack` images are channels of
     one observation, oldest first. See `rlstitch.envs.frames`.
 
-    `task` is a text of words, see `rlstitch.envs.tasks.task`.
+    `task` is a text of words, see `rlstitch.envs.tasks.words`.
 
     Raises InvalidInputError for a value that cannot be used, UnknownNameError for an unknown variation or task.
     """
@@ -88,42 +88,3 @@ class World:
         if "environment" not in values:
             raise InvalidInputError(f"world: the field 'environment' is missing, found {', '.join(values) or 'none'}")
         return cls(**cast("dict[str, Any]", dict(values)))
-
-
-def cell_world(encoder_world: World, controller_world: World) -> World:
-    """The world where one agent's encoder drives another's controller: what the encoder sees, what the controller does.
-
-    The variation and all that shapes an observation are the encoder's; the environment, the task and its actions, and
-    how often a decision is repeated are the controller's. Where the backends differ it is Gymnasium, which has every
-    look and task.
-
-    Raises IncompatibleError where the two environments have no observations in common: their images differ in shape
-    or in kind. UnknownNameError where an environment is not registered.
-    """
-    same_backend = encoder_world.backend == controller_world.backend
-    cell = replace(
-        encoder_world,
-        environment=controller_world.environment,
-        task=controller_world.task,
-        backend=controller_world.backend if same_backend else "gymnasium",
-        actions=controller_world.actions,
-        action_repeat=controller_world.action_repeat,
-    )
-    if encoder_world.environment == controller_world.environment:
-        return cell
-    from rlstitch.envs.registry import observation_kind
-
-    encoder_kind, encoder_shape = observation_kind(encoder_world)
-    try:
-        controller_kind, controller_shape = observation_kind(cell)
-    except InvalidInputError as error:  # what shapes the encoder's observations is none for the other environment
-        raise IncompatibleError(
-            f"{encoder_world.environment} and {controller_world.environment} have no common observations: {error}"
-        ) from error
-    if (encoder_kind, encoder_shape) != (controller_kind, controller_shape):
-        raise IncompatibleError(
-            f"{encoder_world.environment} and {controller_world.environment} have no common observations: the encoder "
-            f"sees {encoder_kind} images {encoder_shape}, the controller's environment gives {controller_kind} images "
-            f"{controller_shape}"
-        )
-    return cell

@@ -73,7 +73,7 @@ class Driver:
     """
 
     def __init__(self, agent: Agent, world: World, space: gymnasium.Space[Any]) -> None:
-        from rlstitch.envs.actions import translate_actions
+        from rlstitch.envs import translate_actions
 
         self._table = translate_actions(agent.card.world.to_world(), world)
         own = space if self._table is None else spaces.Discrete(len(self._table))

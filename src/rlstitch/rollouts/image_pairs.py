@@ -19,18 +19,13 @@ if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
     from rlstitch.envs import World
     from rlstitch.envs.frames import Observer
-    from rlstitch.envs.make import ImageVectorEnv
+    from rlstitch.envs.images import ImageVectorEnv
 
 LONGEST = 400
 """Steps after which an episode is left."""
 SLOTS = 16
 SPACING = 4
 """Of the steps of an environment one in so many is kept: neighbours show nearly the same."""
-
-
-def share_frames(world_x: World, world_y: World) -> bool:
-    """Whether one picture serves both looks: the environment's backend draws the same one whatever the look."""
-    return world_x.environment == world_y.environment == "CarRacing-v3" and world_x.backend == "envpool"
 
 
 def collect_paired_images(
@@ -62,8 +57,10 @@ def collect_paired_images(
         InvalidInputError: for numbers below 1, two environments, or one that is not deterministic.
         IncompatibleError: as `collect_recording`.
     """
+    from rlstitch.envs import family_of
+
     check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
-    if share_frames(world_x, world_y):
+    if family_of(world_x).shares_frames(world_x, world_y):
         return collect_shared_images(world_x, world_y, count=count, seed=seed, max_steps=max_steps, agents=agents)
     left, first, before = 20 * count if max_steps is None else max_steps, 0, -1
     share, rng = -(-count // ROUND), np.random.default_rng((DOMAIN, seed))
@@ -142,12 +139,15 @@ class _Eyes:
     """Several observers of one batch of environments."""
 
     def __init__(self, env: ImageVectorEnv, worlds: Sequence[World]) -> None:
+        from rlstitch.envs import family_of
         from rlstitch.envs.frames import Observer
-        from rlstitch.envs.make import look_of
 
         shape = cast("tuple[int, int, int]", env.env.single_observation_space.shape)
         self._env = env
-        self._observers: list[Observer] = [Observer(world, look_of(world), shape, env.num_envs) for world in worlds]
+        looks = [family_of(world).pixel_look(world) for world in worlds]
+        self._observers: list[Observer] = [
+            Observer(world, look, shape, env.num_envs) for world, look in zip(worlds, looks, strict=True)
+        ]
 
     @property
     def seen(self) -> list[Images]:

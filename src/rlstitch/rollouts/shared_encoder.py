@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from rlstitch.rollouts.evaluation import Evaluation, assemble, check_counts
 
 if TYPE_CHECKING:
     from rlstitch.envs import World
-    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 
 _MEMORY = 2_000_000
 """Views times heads that are remembered: some 60 MB of scores."""
@@ -58,10 +57,10 @@ class Head:
 
 
 def can_share(world: World) -> bool:
-    """Return whether a world tells its states apart by symbolic views, so that each is encoded once: a MiniGrid."""
-    from rlstitch.envs import drawn_from_tiles
+    """Return whether a world has symbolic views, so that each distinct state is encoded once."""
+    from rlstitch.envs import family_of
 
-    return drawn_from_tiles(world.environment)
+    return family_of(world).symbolic
 
 
 def evaluate_together(
@@ -86,16 +85,16 @@ def evaluate_together(
         max_episode_steps: an episode that is longer is an error.
 
     Raises:
-        InvalidInputError: for numbers below 1, an endless episode, a world that is no MiniGrid, or weights that are not
-            finite.
+        InvalidInputError: for numbers below 1, an endless episode, a world without symbolic views, or weights that are
+            not finite.
         IncompatibleError: where images or actions are not the world's.
     """
-    from rlstitch.envs import make_vec
+    from rlstitch.envs import make_vec, symbolic_views
 
     check_seed(seed)
     check_counts(episodes=episodes, num_envs=num_envs, max_episode_steps=max_episode_steps, heads=len(heads))
     if not can_share(world):
-        raise InvalidInputError(f"world: expected a MiniGrid, found {world.environment}")
+        raise InvalidInputError(f"world: expected an environment with symbolic views, found {world.environment}")
     total, begun = episodes * len(heads), time.perf_counter()
     rounds = -(-total // num_envs)
     env = make_vec(world, -(-total // rounds), seed=seed, autoreset="disabled")
@@ -106,7 +105,7 @@ def evaluate_together(
         slots = Slots(env, [*range(episodes)] * len(heads), seed, noise)
         actions, told = np.zeros(env.num_envs, dtype=np.int64), np.zeros(len(heads), dtype=np.bool_)
         while (live := slots.live()).size:
-            views = cast("MiniGridVectorEnv", env).symbolic()[live]
+            views = symbolic_views(env)[live]
             scores = scores_of(slots.observations[live], views, slots.running[live] // episodes)
             actions[live] = (scores if deterministic else scores + noise.take(live)).argmax(axis=1)
             slots.step(actions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium
@@ -19,7 +19,6 @@ from rlstitch.rollouts.evaluation import check_counts
 if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
     from rlstitch.envs import World
-    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 
 Views = npt.NDArray[np.uint8]
 """Symbolic views `(n, h, w, 5)`: free of looks."""
@@ -47,9 +46,10 @@ class ViewCollection:
 
     def render(self, variation: str = "standard", tile_size: int = 8) -> npt.NDArray[np.uint8]:
         """Draw all views under a look: uint8 `(n, H, W, 3)`."""
-        from rlstitch.envs import render_views
+        from rlstitch.envs import family_of
 
-        return render_views(self.views, variation=variation, tile_size=tile_size)
+        world = replace(self.world, variation=variation, tile_size=tile_size)
+        return family_of(world).render_views(self.views, world)
 
 
 def collect_views(
@@ -76,10 +76,10 @@ def collect_views(
         num_envs: environments at once; at least two more than there are agents, so that each way of playing has one.
 
     Raises:
-        InvalidInputError: for numbers below 1, or a world that is no MiniGrid.
+        InvalidInputError: for numbers below 1, or a world without symbolic views.
         IncompatibleError: where an agent has another view than the world, or no action in common with it.
     """
-    from rlstitch.envs import make_vec
+    from rlstitch.envs import family_of, make_vec, symbolic_views
 
     check_seed(seed)
     check_counts(count=1 if count is None else count, max_steps=max_steps, num_envs=num_envs)
@@ -87,20 +87,19 @@ def collect_views(
         raise InvalidInputError(
             f"num_envs: expected at least {2 + len(agents)}, one a way of playing, found {num_envs}"
         )
+    if not family_of(world).symbolic:
+        raise InvalidInputError(f"world: expected an environment with symbolic views, found {world.environment}")
     env = make_vec(world, num_envs, seed=seed)
     try:
-        if not hasattr(env, "symbolic"):
-            raise InvalidInputError(f"world: expected a MiniGrid, found {world.environment}")
-        minigrid = cast("MiniGridVectorEnv", env)
         walkers = _Walkers(world, env.single_action_space, agents, num_envs, seed)
         met = _Met(count)
         env.reset(seed=cast("Any", collection_seeds(seed, num_envs)))
-        views = minigrid.symbolic()
+        views = symbolic_views(env)
         met.add(views)
         taken = 0
         while not met.enough and taken < max_steps:
             env.step(walkers.actions(views))
-            views = minigrid.symbolic()
+            views = symbolic_views(env)
             met.add(views)
             taken += num_envs
     finally:
@@ -190,7 +189,7 @@ class _Met:
 
 def own_images(agent: Agent, views: Views) -> npt.NDArray[np.uint8]:
     """Draw views `(n, h, w, 5)` in an agent's own look: uint8 `(n, H, W, 3)`."""
-    from rlstitch.envs import render_views
+    from rlstitch.envs import family_of
 
-    own = agent.card.world
-    return render_views(views, variation=own.variation, tile_size=own.tile_size)
+    own = agent.card.world.to_world()
+    return family_of(own).render_views(views, own)

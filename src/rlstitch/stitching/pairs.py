@@ -9,8 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World, cell_world, drawn_from_tiles
-from rlstitch.envs.actions import translate_actions
+from rlstitch.envs import World, cell_world, family_of, translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.image_pairs import collect_paired_images
@@ -91,7 +90,7 @@ def gather_images(encoder: Agent, policy: Agent, *, count: int, seed: int = 0) -
     check_counts(count=count)
     world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
     drivers = cell_drivers(encoder, policy, world)
-    if not drawn_from_tiles(world.environment):
+    if not family_of(world).symbolic:
         return collect_paired_images(world, policy.card.world.to_world(), count=count, seed=seed, agents=drivers)
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
     views = collect_views(plain, count=count, seed=seed, agents=drivers).views

@@ -15,23 +15,19 @@ first (the last floor named is drawn), pixel functions follow from left to right
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
 from rlstitch.envs.looks.catalogue import LOOKS, NAMES
 from rlstitch.envs.looks.palette import Palette, merge_palettes
-from rlstitch.envs.looks.pixels import Chain, FunctionStep, PointFunctionStep
+from rlstitch.envs.looks.pixels import Chain, FunctionStep, Images, PixelFunction, PointFunctionStep
 from rlstitch.envs.looks.text import Colour, LookKind, Values, parse_looks
 from rlstitch.errors import InvalidInputError
 
 __all__ = ["CAMERAS", "LOOKS", "VARIATIONS", "Variation", "canonical_name", "get_variation", "pixel_part"]
 
-Images = npt.NDArray[np.uint8]
-PixelFunction = Callable[[Images], Images]
 _STANDARD = "standard"
 MAX_LENGTH = 200
 """Characters of a look's text: what the card of an agent holds."""

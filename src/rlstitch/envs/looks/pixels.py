@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
+PixelFunction = Callable[[Images], Images]
+"""From images uint8 `(..., H, W, C)` to images of the same shape."""
 Row = tuple[int, int, int]
 
 UNIT = 1 << 16

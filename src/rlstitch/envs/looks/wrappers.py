@@ -15,7 +15,8 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from rlstitch.envs.looks.look import Images, Variation, get_variation
+from rlstitch.envs.looks.look import Variation, get_variation
+from rlstitch.envs.looks.pixels import Images
 from rlstitch.errors import InvalidInputError
 
 

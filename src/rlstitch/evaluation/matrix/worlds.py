@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rlstitch.envs import World, make_vec
 from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.tasks.task import TASKS, check_task
+from rlstitch.envs.registry import check_task, task_words
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 
 CELL = "cell"
@@ -63,8 +63,8 @@ def _read(text: str) -> Place:
     if not task:
         return Place(look or CELL, look)
     for word in (part.partition(":")[0] for part in task.split("+")):
-        if word not in TASKS:
-            raise UnknownNameError("task", word, TASKS)
+        if word not in task_words():
+            raise UnknownNameError("task", word, task_words())
     check_task(task)
     return Place(f"{look or CELL}/{task}", look, task)
 

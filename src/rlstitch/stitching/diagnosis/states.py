@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World, cell_world, drawn_from_tiles, make_vec
+from rlstitch.envs import World, cell_world, family_of, make_vec, symbolic_views
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.actors import Policy
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import Images, collect_recording, paired_images
 from rlstitch.rollouts.views import own_images
-
-if TYPE_CHECKING:
-    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 
 _DOMAIN = 0x6F776E73
 _ROUNDS = 3  # of a recording: held actions, random actions, the agent's own, in turn
@@ -67,7 +64,7 @@ def own_states(encoder: Agent, policy: Agent, *, steps: int = 6_400, seed: int =
     check_counts(steps=steps)
     own = policy.card.world.to_world()
     cell = cell_world(encoder.card.world.to_world(), own)
-    if drawn_from_tiles(own.environment):
+    if family_of(own).symbolic:
         return _of_tiles(encoder, policy, own, steps, seed)
     return _of_recording(policy, own, cell, steps, seed)
 
@@ -87,7 +84,7 @@ def _walk(
     slots = min(_SLOTS, steps)
     env = make_vec(own, slots, seed=seed)
     try:
-        minigrid, space = cast("MiniGridVectorEnv", env), env.single_action_space
+        space = env.single_action_space
         actor = Policy(policy, space)
         rng = np.random.default_rng((_DOMAIN, seed))
         # Even slots play alone; in the odd ones random actions are more and more frequent.
@@ -95,7 +92,7 @@ def _walk(
         seeds: Any = [int(word) >> 1 for word in np.random.SeedSequence((_DOMAIN, seed)).generate_state(slots)]
         observations, _ = env.reset(seed=seeds)
         for _ in range(-(-steps // slots)):
-            views = minigrid.symbolic()
+            views = symbolic_views(env)
             yield views, chance > 0
             noise = rng.gumbel(size=(slots, policy.controller.actions.width))
             actions = actor.act(observations, noise=noise, views=views)

@@ -8,7 +8,6 @@ The colours are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from types import FunctionType, MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.frames import Images
 from rlstitch.envs.looks.look import Variation, get_variation, pixel_part
+from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.errors import InvalidInputError, MissingExtraError
 
 ENVIRONMENT = "CarRacing-v3"
@@ -45,11 +44,6 @@ ACTIONS: npt.NDArray[np.float32] = np.array(
 """Steering, gas and brake of the five discrete actions: idle, steer one way and the other, gas, brake."""
 ACTIONS.flags.writeable = False
 STEERING = spaces.Box(np.array([-1, 0, 0], dtype=np.float32), np.ones(3, dtype=np.float32))
-
-
-def is_car_racing(environment: str) -> bool:
-    """Whether the id is that of the environment that this module knows."""
-    return environment == ENVIRONMENT
 
 
 class CarLook(NamedTuple):
@@ -110,7 +104,7 @@ def _shares(ground: str) -> npt.NDArray[np.int16]:
     return np.rint(table).astype(np.int16)
 
 
-def pixel_look(name: str) -> Callable[[Images], Images]:
+def pixel_look(name: str) -> PixelFunction:
     """The whole look as a function of pictures under the environment's own colours.
 
     Raises InvalidInputError where it moves the camera.

@@ -12,8 +12,8 @@ from gymnasium.vector.utils import batch_space
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch, Rows
 from rlstitch.envs.families.car_racing.cars import ACTIONS, ENVIRONMENT, MAX_STEPS, SIDE, STEERING
-from rlstitch.envs.frames import Images
-from rlstitch.envs.resets import Seeds, read_reset
+from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.resets import Seeds, final_observations, read_reset
 
 
 class EnvpoolCars(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
@@ -75,12 +75,10 @@ class EnvpoolCars(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
         """In SAME_STEP mode the next episodes begin at once; the last images go into the infos."""
         if not self._same_step or not done.any():
             return {}
+        infos = {**final_observations(self._images, done), "final_info": {}, "_final_info": done}
         rows = np.flatnonzero(done)
-        final = np.full(self.num_envs, None, dtype=object)
-        for row in rows.tolist():
-            final[row] = self._images[row].copy()
         self._images[rows] = self._batch.reset(rows, [None] * len(rows))
-        return {"final_obs": final, "_final_obs": done, "final_info": {}, "_final_info": done}
+        return infos
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the environments."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rlstitch.envs.looks.look import Variation, get_variation
 from rlstitch.envs.looks.palette import Palette, agent_colour, draw_object
+from rlstitch.envs.looks.pixels import Images
 from rlstitch.envs.looks.text import Colour
 from rlstitch.errors import InvalidInputError
 
@@ -29,7 +30,7 @@ EMPTY_CODE = 1 * COLOURS * STATES  # object 1 is MiniGrid's "empty"
 
 Index = npt.NDArray[np.intp]
 Views = npt.NDArray[np.uint8]
-Images = npt.NDArray[np.uint8]
+
 
 _LIMITS = np.array([OBJECTS, COLOURS, STATES, DIRECTIONS, 2])
 _STRIDES = np.array([COLOURS * STATES * CELL_STRIDE, STATES * CELL_STRIDE, CELL_STRIDE, AGENT_STRIDE, 1], dtype=np.intp)

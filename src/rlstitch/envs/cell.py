@@ -1,0 +1,77 @@
+"""Where one agent's encoder meets another's controller: the world of both, and the actions that two worlds share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from gymnasium import spaces
+
+from rlstitch.envs.family import family_of
+from rlstitch.envs.tasks.task import ActionMap
+from rlstitch.envs.world import World
+from rlstitch.errors import IncompatibleError, InvalidInputError
+
+
+def cell_world(encoder_world: World, controller_world: World) -> World:
+    """Return the world where one agent's encoder drives another's controller: what one sees, what the other does.
+
+    The look and all that shapes an observation are the encoder's; the environment, the task and its actions, and
+    how often a decision is repeated are the controller's. Where the backends differ it is Gymnasium, which has every
+    look and task.
+
+    Raises:
+        IncompatibleError: where the two environments have no observations in common: their images differ in shape or in
+            kind.
+        UnknownNameError: where an environment is not registered.
+    """
+    same_backend = encoder_world.backend == controller_world.backend
+    cell = replace(
+        encoder_world,
+        environment=controller_world.environment,
+        task=controller_world.task,
+        backend=controller_world.backend if same_backend else "gymnasium",
+        actions=controller_world.actions,
+        action_repeat=controller_world.action_repeat,
+    )
+    if encoder_world.environment == controller_world.environment:
+        return cell
+    encoder_kind, encoder_shape = family_of(encoder_world).observation_kind(encoder_world)
+    try:
+        controller_kind, controller_shape = family_of(cell).observation_kind(cell)
+    except InvalidInputError as error:  # what shapes the encoder's observations is none for the other environment
+        raise IncompatibleError(
+            f"{encoder_world.environment} and {controller_world.environment} have no common observations: {error}"
+        ) from error
+    if (encoder_kind, encoder_shape) != (controller_kind, controller_shape):
+        raise IncompatibleError(
+            f"{encoder_world.environment} and {controller_world.environment} have no common observations: the encoder "
+            f"sees {encoder_kind} images {encoder_shape}, the controller's environment gives {controller_kind} images "
+            f"{controller_shape}"
+        )
+    return cell
+
+
+def translate_actions(own: World, world: World) -> ActionMap | None:
+    """Return the action of a world that does what each action of another world does, `(n,)`; -1 where none does.
+
+    Environments say by number what an action does, so that both must have equally many. None where both are continuous:
+    they mean the same as they are.
+
+    Raises:
+        IncompatibleError: where the two have no action in common.
+        UnknownNameError, InvalidInputError: where one cannot be made.
+    """
+    space, target = (family_of(one).action_space(one) for one in (own, world))
+    if space != target:
+        raise IncompatibleError(
+            f"{own.environment} takes the actions {space}, {world.environment} takes {target}: none is the same"
+        )
+    if not isinstance(space, spaces.Discrete):
+        return None
+    mine, theirs = (family_of(one).task(one).action_map(int(space.n)) for one in (own, world))
+    places = np.full(int(space.n), -1, dtype=np.intp)
+    places[theirs] = np.arange(len(theirs))
+    if (places[mine] < 0).all():
+        raise IncompatibleError(f"the tasks {own.task!r} and {world.task!r} have no action in common")
+    return np.asarray(places[mine])

@@ -1,0 +1,128 @@
+"""The family of CarRacing: the palette of its ground, its camera, and discrete or continuous actions.
+
+Looks are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881), and so is the task `slow`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rlstitch.envs.family import Family, Maker
+from rlstitch.envs.looks.pixels import PixelFunction
+from rlstitch.envs.tasks.task import Task, plain_word
+from rlstitch.envs.tasks.words import TaskWords
+from rlstitch.envs.world import World
+from rlstitch.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from gymnasium.vector import AutoresetMode
+
+    from rlstitch.envs.images import ImageVectorEnv
+    from rlstitch.envs.single import ActionSpace
+
+
+def _slow_driving(environment: Any) -> Any:
+    from rlstitch.envs.families.car_racing.cars import SlowDriving
+
+    return SlowDriving(environment)
+
+
+class CarRacing(Family):
+    """Gymnasium's CarRacing, stepped by Gymnasium or by envpool."""
+
+    name = "CarRacing"
+    look_free_backends = ("envpool",)
+    tasks = TaskWords(
+        "CarRacing",
+        actions=("idle", "right", "left", "gas", "brake"),
+        idle="idle",
+        own=(
+            plain_word(
+                "slow",
+                "no time cost, 3,000 steps; a speed above 35 ends the episode with -100",
+                Task(alterations=(_slow_driving,), max_steps=3000),
+            ),
+        ),
+    )
+
+    @property
+    def makers(self) -> Mapping[str, Maker]:
+        """Gymnasium draws every look, envpool those that are functions of pixels."""
+        return {"gymnasium": self._make_gymnasium, "envpool": self._make_envpool}
+
+    def claims(self, environment: str) -> bool:
+        """Return whether it is the one version of the environment that is known here."""
+        return environment == "CarRacing-v3"
+
+    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
+        """Return the shape of the images as they are seen."""
+        from rlstitch.envs.families.car_racing.cars import SIDE
+        from rlstitch.envs.frames import seen_shape
+
+        return self.name, seen_shape(world, (SIDE, SIDE, 3))
+
+    def action_space(self, world: World) -> ActionSpace:
+        """Return five discrete actions, or steering, gas and brake."""
+        from gymnasium import spaces
+
+        from rlstitch.envs.families.car_racing.cars import ACTIONS, STEERING
+
+        return spaces.Discrete(len(ACTIONS)) if world.actions == "discrete" else STEERING
+
+    def pixel_look(self, world: World) -> PixelFunction:
+        """Return what is left of a look where the environment has its palette and camera; with envpool all of it."""
+        from rlstitch.envs.families.car_racing.cars import pixel_look, split_look
+
+        return pixel_look(world.variation) if world.backend == "envpool" else split_look(world.variation).pixels.apply
+
+    def drawn_as(self, world: World) -> tuple[str, ...]:
+        """Return the ground and whether the camera is far."""
+        from rlstitch.envs.families.car_racing.cars import split_look
+
+        look = split_look(world.variation)
+        return ("green",) if world.backend == "envpool" else (look.ground, "far" * look.far)
+
+    def _checked_task(self, world: World) -> Task:
+        from rlstitch.envs.actions import map_of
+
+        task = self.task(world)
+        map_of(task, self.action_space(world), world.environment)
+        return task
+
+    def _make_gymnasium(
+        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
+    ) -> ImageVectorEnv:
+        from rlstitch.envs.families.car_racing.cars import make_car, split_look
+        from rlstitch.envs.images import ImageVectorEnv, gather
+
+        look, task = split_look(world.variation), self._checked_task(world)
+        maker = functools.partial(make_car, look.ground, discrete=world.actions == "discrete", far=look.far)
+        batch = gather(maker, num_envs, task, action_repeat=world.action_repeat, mode=mode, workers=workers)
+        return ImageVectorEnv(batch, world, look.pixels.apply, task, seed)
+
+    def _make_envpool(
+        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
+    ) -> ImageVectorEnv:
+        from rlstitch.envs.families.car_racing.cars import MAX_STEPS
+        from rlstitch.envs.families.car_racing.envpool_backend import EnvpoolCars
+        from rlstitch.envs.images import ImageVectorEnv
+
+        look, task = self.pixel_look(world), self._checked_task(world)
+        if task.alterations or task.filters:
+            raise InvalidInputError(
+                f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
+            )
+        batch = EnvpoolCars(
+            num_envs,
+            discrete=world.actions == "discrete",
+            action_repeat=world.action_repeat,
+            max_steps=task.max_steps or MAX_STEPS,
+            step_cost=task.step_cost,
+            autoreset_mode=mode,
+        )
+        return ImageVectorEnv(batch, world, look, task, seed)
+
+
+CAR_RACING = CarRacing()

@@ -1,0 +1,121 @@
+"""The family of MiniGrid and BabyAI: symbolic views, drawn from tiles, seen by the agent or as a whole."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
+from rlstitch.envs.family import Family, Maker
+from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.world import World
+from rlstitch.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import gymnasium
+    from gymnasium.vector import AutoresetMode
+
+    from rlstitch.envs.families.minigrid.vector import TileVectorEnv
+    from rlstitch.envs.single import ActionSpace
+
+_NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop")
+
+
+class MiniGrid(Family):
+    """MiniGrids, stepped by MiniGrid itself or by envpool."""
+
+    name = "MiniGrid"
+    symbolic = True
+    modules = ("minigrid",)
+    tasks = GRID_TASKS
+
+    @property
+    def makers(self) -> Mapping[str, Maker]:
+        """The dynamics of MiniGrid itself or of envpool; both are drawn from the same tiles."""
+        return {"gymnasium": self._make_gymnasium, "envpool": self._make_envpool}
+
+    def claims(self, environment: str) -> bool:
+        """Return whether it is an id of MiniGrid or BabyAI."""
+        return environment.startswith(("MiniGrid-", "BabyAI-"))
+
+    def recognises(self, made: gymnasium.Env[Any, Any]) -> bool:
+        """Return whether it is a MiniGrid under any wrappers."""
+        from minigrid.minigrid_env import MiniGridEnv
+
+        return isinstance(made.unwrapped, MiniGridEnv)
+
+    def short_name(self, environment: str) -> str:
+        """Return the id without `MiniGrid-`."""
+        return environment.removeprefix("MiniGrid-")
+
+    def describe(self, world: World) -> str:
+        """Return the view and the size of its tiles."""
+        return f"{world.view} view, tiles of {world.tile_size} pixels"
+
+    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
+        """Return the view and the shape of its images: all MiniGrids are drawn alike."""
+        from rlstitch.envs.frames import seen_shape
+
+        view, grid, _ = _facts(world.environment)
+        rows, columns = view if world.view == "agent" else grid
+        shape = (rows * world.tile_size, columns * world.tile_size, 3)
+        return f"MiniGrid {world.view}-view", seen_shape(world, shape)
+
+    def action_space(self, world: World) -> ActionSpace:
+        """Return the environment's own actions."""
+        return _facts(world.environment)[2]
+
+    def drawn_as(self, world: World) -> tuple[str, ...]:
+        """Return the view."""
+        return (world.view,)
+
+    def render_views(self, views: Images, world: World) -> Images:
+        """Return symbolic views uint8 `(N, h, w, 5)` as images; see `rlstitch.envs.families.minigrid.tiles`."""
+        from rlstitch.envs.families.minigrid.tiles import render_views
+
+        return render_views(views, variation=world.variation, tile_size=world.tile_size)
+
+    def _make_gymnasium(
+        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
+    ) -> TileVectorEnv:
+        from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
+
+        _check_observations(world)
+        return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
+
+    def _make_envpool(
+        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
+    ) -> TileVectorEnv:
+        from rlstitch.envs.families.minigrid.envpool_backend import EnvpoolMiniGrid
+
+        _check_observations(world)
+        if self.task(world).changes_steps:
+            raise InvalidInputError(
+                f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
+            )
+        return EnvpoolMiniGrid(world, num_envs, seed=seed, autoreset_mode=mode)
+
+
+def _check_observations(world: World) -> None:
+    plain = World(world.environment)
+    for name in _NOT_OF_TILES:
+        if getattr(world, name) != getattr(plain, name):
+            raise InvalidInputError(
+                f"{name}: a MiniGrid is drawn from its tiles, one for each step; expected {getattr(plain, name)!r}, "
+                f"found {getattr(world, name)!r} (see tile_size and view)"
+            )
+
+
+@functools.lru_cache(maxsize=256)
+def _facts(environment: str) -> tuple[tuple[int, int], tuple[int, int], ActionSpace]:
+    """Rows and columns of the agent's view and of the grid, and the actions."""
+    from rlstitch.envs.single import action_space, make_single
+
+    made = make_single(environment, MiniGrid.modules)
+    inner: Any = made.unwrapped
+    made.close()
+    return (inner.agent_view_size,) * 2, (inner.height, inner.width), action_space(made, environment)
+
+
+MINIGRID = MiniGrid()

@@ -1,0 +1,145 @@
+"""A family: everything that is specific to one kind of environment.
+
+Code above `rlstitch.envs` asks the family of an environment and never its id. A package adds a family of its own by the
+entry point group `rlstitch.families` (see `rlstitch.envs.registry`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rlstitch.envs.looks.look import get_variation
+from rlstitch.envs.looks.pixels import Images, PixelFunction
+from rlstitch.envs.registry import all_families, named_family
+from rlstitch.envs.tasks.task import Task
+from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords, get_task
+from rlstitch.envs.world import World
+from rlstitch.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import gymnasium
+    from gymnasium.vector import AutoresetMode, VectorEnv
+
+    from rlstitch.envs.single import ActionSpace
+
+Maker: TypeAlias = "Callable[[World, int, int | None, AutoresetMode, int], VectorEnv[Any, Any, Any]]"
+"""From world, number of environments, seed, autoreset mode and number of workers to a batch of environments."""
+
+
+class Family(ABC):
+    """One kind of environment. A subclass fills in what it has; methods that are not abstract have a usual answer."""
+
+    name: str
+    tasks: TaskWords = COMMON_WORDS
+    """The words of tasks, and the names of discrete actions."""
+    sensors: tuple[str, ...] = ("pixels",)
+    """What can be observed."""
+    symbolic: bool = False
+    """Whether batches have symbolic views `symbolic()`, one for each state, which `render_views` draws in any look."""
+    modules: tuple[str, ...] = ()
+    """Modules to import before an environment is made, because they register it."""
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`."""
+    look_free_backends: tuple[str, ...] = ()
+    """Backends whose images are the same under every look, which is then a function of pixels alone."""
+
+    @property
+    @abstractmethod
+    def makers(self) -> Mapping[str, Maker]:
+        """How batches are made, by backend."""
+
+    @abstractmethod
+    def claims(self, environment: str) -> bool:
+        """Return whether an environment's id belongs to this family."""
+
+    @abstractmethod
+    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
+        """Return what a world's images show, in words, and the shape `(H, W, C)` of its observations.
+
+        Raises:
+            UnknownNameError, InvalidInputError: where the environment cannot be used.
+        """
+
+    @abstractmethod
+    def action_space(self, world: World) -> ActionSpace:
+        """Return the actions of a world's environment before any task.
+
+        Raises:
+            UnknownNameError, InvalidInputError: where the environment cannot be used.
+        """
+
+    def recognises(self, made: gymnasium.Env[Any, Any]) -> bool:
+        """Return whether an environment belongs to this family though its id does not say so."""
+        return False
+
+    def short_name(self, environment: str) -> str:
+        """Return an environment's id without what all ids of the family have in common."""
+        return environment
+
+    def stem(self, environment: str) -> str:
+        """Return the beginning of default names of agents: the short id in small letters, without its version."""
+        return re.sub(r"-v\d+$", "", self.short_name(environment)).lower()
+
+    def describe(self, world: World) -> str:
+        """Return in words how a world is drawn, as far as it is particular to this family; empty for nothing."""
+        return ""
+
+    def pixel_look(self, world: World) -> PixelFunction:
+        """Return the part of a world's look that is a function of the images that its environment gives.
+
+        Raises:
+            InvalidInputError: where the look has parts that neither the environment draws nor finished images can have.
+        """
+        return get_variation(world.variation).apply
+
+    def drawn_as(self, world: World) -> tuple[str, ...]:
+        """Return what decides, besides the backend, how states are drawn before any function of pixels."""
+        return ()
+
+    def render_views(self, views: Images, world: World) -> Images:
+        """Return symbolic views as images uint8 `(N, H, W, C)` in a world's look.
+
+        Raises:
+            InvalidInputError: where the family has no symbolic views, or these cannot be drawn.
+        """
+        raise InvalidInputError(f"environment: {world.environment} has no symbolic views")
+
+    def task(self, world: World) -> Task:
+        """Return the task of a world. Raises as `rlstitch.envs.tasks.words.get_task`."""
+        return get_task(world.task, self.tasks)
+
+    def shares_frames(self, world: World, other: World) -> bool:
+        """Return whether one image of a state serves the looks of both worlds."""
+        return world.environment == other.environment and world.backend in self.look_free_backends
+
+
+def family_of(world: World | str) -> Family:
+    """Return the family of a world, or of an environment by its Gymnasium id.
+
+    Where the id belongs to no family in particular, one environment is made, and each family is asked once.
+
+    Raises:
+        UnknownNameError: where no environment is registered under that id.
+        InvalidInputError: where a package that provides the family is missing or provides something else.
+    """
+    environment = world if isinstance(world, str) else world.environment
+    provider = "" if isinstance(world, str) else getattr(world, "family", "")
+    family = named_family(environment, provider)
+    if not isinstance(family, Family):
+        raise InvalidInputError(f"environment: the family of {environment} is no Family, found {type(family).__name__}")
+    return _recognised(environment) if family is all_families()[-1] else family
+
+
+@functools.lru_cache(maxsize=256)
+def _recognised(environment: str) -> Family:
+    from rlstitch.envs.single import make_single
+
+    made = make_single(environment)
+    made.close()
+    families = [family for family in all_families() if isinstance(family, Family)]
+    return next((family for family in families if family.recognises(made)), families[-1])

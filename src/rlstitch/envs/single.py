@@ -1,0 +1,69 @@
+"""Single environments by their Gymnasium id, and their spaces."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from rlstitch.envs.registry import all_families
+from rlstitch.errors import InvalidInputError, UnknownNameError
+
+ActionSpace = spaces.Discrete | spaces.Box
+
+
+def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Return one environment with Gymnasium's own wrappers, without its checker.
+
+    Args:
+        environment: its id.
+        modules: imported before, because they register environments.
+        kwargs: of its constructor.
+
+    Raises:
+        UnknownNameError: where none is registered under that name, with the nearest ids.
+    """
+    for module in modules:
+        importlib.import_module(module)
+    if environment not in gymnasium.registry:
+        for family in all_families():
+            for module in family.modules:
+                importlib.import_module(module)
+    if environment not in gymnasium.registry:
+        raise UnknownNameError("environment", environment, gymnasium.registry)
+    return gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs)
+
+
+def image_space(environment: gymnasium.Env[Any, Any], name: str) -> spaces.Box:
+    """Return the environment's space of images, uint8 `(H, W, C)` in 0..255.
+
+    Raises:
+        InvalidInputError: where it observes anything else.
+    """
+    space = environment.observation_space
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
+        if int(space.low.min()) == 0 and int(space.high.max()) == 255:
+            return space
+        raise InvalidInputError(f"{name}: expected images of 0 to 255, found {space.low.min()} to {space.high.max()}")
+    raise InvalidInputError(f"{name}: expected images, a uint8 Box (H, W, C), found {space}")
+
+
+def action_space(environment: gymnasium.Env[Any, Any], name: str) -> ActionSpace:
+    """Return the environment's space of actions: discrete ones, counted from 0, or a bounded float32 Box `(A,)`.
+
+    Raises:
+        InvalidInputError: where it takes anything else.
+    """
+    space = environment.action_space
+    if isinstance(space, spaces.Discrete) and int(space.start) == 0:
+        return space
+    fits = isinstance(space, spaces.Box) and space.dtype == np.float32 and len(space.shape) == 1 and space.shape[0] > 0
+    if isinstance(space, spaces.Box) and fits and space.is_bounded() and bool((space.low < space.high).all()):
+        return space
+    raise InvalidInputError(
+        f"{name}: expected discrete actions 0..n-1, or continuous ones, a bounded float32 Box (A,); found {space}"
+    )
