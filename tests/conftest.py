@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     scratch = Path(tempfile.mkdtemp(prefix="r"))  # pytest's own folder is too long a path for Ray's sockets
     monkeypatch.setenv("TMPDIR", str(scratch))  # where tasks make their folders
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "helpers"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "helpers"), prepend=os.pathsep)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     store = 80 * 2**20
     head = {"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}

@@ -87,7 +87,8 @@ class Dim(Corridor):
 class Wide(Corridor):
     """As the corridor, drawn larger."""
 
-    observation_space = spaces.Box(0, 255, (5, 8, 3), np.uint8)
+    def __init__(self, width=8):
+        self.observation_space = spaces.Box(0, 255, (5, width, 3), np.uint8)
 
 
 @pytest.fixture(scope="session", autouse=True)

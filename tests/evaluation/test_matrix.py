@@ -266,7 +266,7 @@ def test_one_cell_that_cannot_be_played_does_not_spoil_those_beside_it(two, stor
 def test_a_second_run_on_one_folder_is_told_who_holds_it(two):
     with (
         exclusive_lock(Path("here/lock"), "x"),
-        pytest.raises(BusyError, match=r"the matrix in here is in the hands of another process \(process \d+"),
+        pytest.raises(BusyError, match=r"the matrix in here is locked by another process \(process \d+"),
     ):
         matrix(["red", "green"], out=Path("here"), **FAST)
 

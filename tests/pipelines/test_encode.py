@@ -215,7 +215,7 @@ def test_a_file_that_is_there_is_replaced_by_force_alone(workplace: Path, capsys
 
 def test_one_process_at_a_time(workplace: Path) -> None:
     lock = exclusive_lock(workplace / ".space.safetensors.lock", "it")
-    with lock, pytest.raises(BusyError, match=r"space\.safetensors is in the hands of another process"):
+    with lock, pytest.raises(BusyError, match=r"space\.safetensors is locked by another process"):
         encode("text", "hashing", "lines.txt", "space.safetensors", device="cpu")
 
 

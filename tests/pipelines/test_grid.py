@@ -217,10 +217,10 @@ def test_progress_counts_the_steps_of_now_only(workplace: Path, monkeypatch: pyt
     reporter.ended_run(RunState(entries[0].run, "done", result={"steps": 1024, "return": 0.5, "success": 0.25}))
     reporter.ended_run(RunState(entries[1].run, "failed", "no luck", Path("a.txt")))
     reporter.ended_run(entries[2])
-    reporter.progress(Progress({}, 0, {keys[2]: "it is in the hands of another process"}))
+    reporter.progress(Progress({}, 0, {keys[2]: "it is locked by another process"}))
     assert stream.getvalue().splitlines() == [
         "empty-5x5-standard-s1: done, 1,024 steps, success 25%, return 0.500",
         "empty-5x5-standard-s2: failed: no luck; see a.txt",
         "empty-5x5-standard-s3: interrupted; it goes on from its newest checkpoint the next time",
-        f"{keys[2]}: it is in the hands of another process; it is tried again later",
+        f"{keys[2]}: it is locked by another process; it is tried again later",
     ]

@@ -24,7 +24,7 @@ HERE = Path(__file__).parents[1] / "helpers"
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     monkeypatch.syspath_prepend(HERE)
 
 
@@ -108,7 +108,7 @@ def test_a_task_that_another_holds_is_tried_again_while_others_go_on(tmp_path: P
     outcomes = run_tasks(tasks, on_done=let_go, on_progress=lambda progress: seen.append(progress.busy.get("held")))
     holder.join()
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
-    assert any(text and "the thing is in the hands of another process" in text for text in seen)
+    assert any(text and "the thing is locked by another process" in text for text in seen)
 
 
 def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path: Path) -> None:
     code = f"import grid_tasks; grid_tasks.locked({str(lock)!r}, {str(started)!r}, 'never')"
     with subprocess.Popen([sys.executable, "-c", code]) as holder:
         until(started)
-        with pytest.raises(BusyError, match=rf"the run is in the hands of another process \(process {holder.pid}, on "):
+        with pytest.raises(BusyError, match=rf"the run is locked by another process \(process {holder.pid}, on "):
             exclusive_lock(lock, "the run").__enter__()
         holder.kill()
     with exclusive_lock(lock, "the run"), pytest.raises(BusyError), exclusive_lock(lock, "the run"):

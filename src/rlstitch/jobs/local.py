@@ -3,7 +3,7 @@
 A task is a function by its path and JSON arguments, so that trainings, cells of a matrix or anything else share one
 pool. Each worker is a fresh Python process (never a fork: torch and CUDA survive none) that runs tasks one after the
 other. A task that fails does not stop the others; one whose process is lost (killed, out of memory) is begun again;
-one that is in the hands of another process is tried again later. After Ctrl-C or SIGTERM every running task is
+one that is locked by another process is tried again later. After Ctrl-C or SIGTERM every running task is
 interrupted, ends as it thinks right, and the rest is not begun.
 """
 

@@ -23,7 +23,7 @@ from rlstitch.modalities.class_means import nearest_class_mean
 from rlstitch.modalities.classifiers import accuracy, encode, to_pixels, train_classifier, train_head
 from rlstitch.modalities.image import LabelledImages
 from rlstitch.modalities.text import read_word_vectors, tfidf_space
-from rlstitch.studies.figures import Point, curves_figure
+from rlstitch.reporting.plots import Point, curves_plot
 from rlstitch.studies.images import load_images
 from rlstitch.studies.study import Findings, Row, StudyOptions, find_data, mean_interval
 
@@ -101,7 +101,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
             cells += [{"seed": seed} | cell for cell in part(world, images)]
             options.on_progress(f"seed {seed}: {cells[-1]['setting']} done")
     table = _table(cells)
-    return Findings(cells, table, _facts(table, settings, test), {"table.png": _figure(table)})
+    return Findings(cells, table, _facts(table, settings, test), {"table.png": _plot(table)})
 
 
 def _text_encoders(settings: AsifConfig, texts: Sequence[str], options: StudyOptions) -> dict[str, TextEncoder]:
@@ -307,7 +307,7 @@ def _table(cells: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def _figure(table: Sequence[Row]) -> bytes:
+def _plot(table: Sequence[Row]) -> bytes:
     """Accuracy over the number of pairs, where classes are among them."""
     curves: dict[str, list[Point]] = {}
     levels: dict[str, float] = {}
@@ -319,7 +319,7 @@ def _figure(table: Sequence[Row]) -> bytes:
         elif row["setting"] == WEAK and row["k"] in (None, min(KEPT, row["pairs"])) and row["power"] in (None, POWER):
             name = f"{row['method']}, {row['texts'] or row['images']}"
             curves.setdefault(name, []).append((row["pairs"], row["score"], row["low"], row["high"]))
-    return curves_figure(curves, "pairs", "accuracy", levels=levels)
+    return curves_plot(curves, "pairs", "accuracy", levels=levels, log=True).png()
 
 
 def _facts(table: Sequence[Row], settings: AsifConfig, test: LabelledImages) -> list[str]:

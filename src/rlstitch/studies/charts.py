@@ -21,7 +21,7 @@ from rlstitch.latent import Chart, fit_affine, linear_cka, merge_charts, relativ
 from rlstitch.modalities.class_means import nearest_class_mean
 from rlstitch.modalities.classifiers import encode, to_pixels, train_classifier
 from rlstitch.modalities.image import LabelledImages
-from rlstitch.studies.figures import curves_figure
+from rlstitch.reporting.plots import curves_plot
 from rlstitch.studies.images import load_images
 from rlstitch.studies.study import Findings, Row, StudyOptions, mean_interval
 
@@ -88,7 +88,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
                     f"merged {found['merged']['accuracy']:.3f}, concatenated {found['concatenated']['accuracy']:.3f}"
                 )
     table = _table(cells)
-    return Findings(cells, table, _facts(cells, settings, len(test)), {"table.png": _figure(table, settings)})
+    return Findings(cells, table, _facts(cells, settings, len(test)), {"table.png": _plot(table, settings)})
 
 
 def split_rows(labels: Rows, classes: int, models: int, shared: float, rng: np.random.Generator) -> list[Rows]:
@@ -235,7 +235,7 @@ def _kind(row: Row) -> tuple[int, float, str]:
     return row["models"], row["shared"], row["method"]
 
 
-def _figure(table: Sequence[Row], settings: ChartsConfig) -> bytes:
+def _plot(table: Sequence[Row], settings: ChartsConfig) -> bytes:
     """Accuracy over the share of classes that all models learn, for the most models."""
     by: dict[str, list[Row]] = {}
     for row in table:
@@ -250,7 +250,7 @@ def _figure(table: Sequence[Row], settings: ChartsConfig) -> bytes:
         for method in shown
     }
     levels = {method: by[method][0]["accuracy"] for method in ("joint", "pixels")}
-    return curves_figure(curves, "share of the classes that all models learn", "accuracy", levels=levels, log=False)
+    return curves_plot(curves, "share of the classes that all models learn", "accuracy", levels=levels).png()
 
 
 def advantage(cells: Sequence[Row], shared: float, before: str = "") -> tuple[float, float, float]:

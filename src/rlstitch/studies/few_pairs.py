@@ -19,7 +19,7 @@ from rlstitch.jobs.resources import resolve_device
 from rlstitch.latent import LatentSpace, bootstrap_anchors, fit, match_gromov_wasserstein
 from rlstitch.modalities.classifiers import Classifier, accuracy, encode, train_classifier
 from rlstitch.modalities.image import LabelledImages
-from rlstitch.studies.figures import curves_figure
+from rlstitch.reporting.plots import curves_plot
 from rlstitch.studies.images import load_images
 from rlstitch.studies.joining import ALL_TRANSLATIONS
 from rlstitch.studies.study import Findings, Row, StudyOptions, mean_interval
@@ -87,7 +87,7 @@ def run(config: Row, options: StudyOptions) -> Findings:
                 cells += _cells(x, y, settings, train, test)
                 options.on_progress(f"{x.model.name} joined to {y.model.name}")
     table = _table(cells)
-    return Findings(cells, table, _facts(table, settings, len(test)), {"table.png": _picture(table)})
+    return Findings(cells, table, _facts(table, settings, len(test)), {"table.png": _plot(table)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +183,7 @@ def _kind(row: Row) -> tuple[str, int, str]:
     return row["pairs"], row["number"], row["method"]
 
 
-def _picture(table: Sequence[Row]) -> bytes:
+def _plot(table: Sequence[Row]) -> bytes:
     """Accuracy over the number of pairs given, with no-stitch, absolute and what has no pairs as lines."""
     curves = {
         f"{pairs}, {method}": [
@@ -198,7 +198,7 @@ def _picture(table: Sequence[Row]) -> bytes:
     for row in table:
         if not row["number"]:
             levels[row["pairs"]] = max(row["accuracy"], levels.get(row["pairs"], 0.0))
-    return curves_figure(curves, "pairs", "accuracy", levels=levels)
+    return curves_plot(curves, "pairs", "accuracy", levels=levels, log=True).png()
 
 
 def _facts(table: Sequence[Row], settings: FewPairsConfig, images: int) -> list[str]:

@@ -27,8 +27,8 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.resources import resolve_device, torch_threads
 from rlstitch.modalities.graph import LabelledGraph, import_geometric
 from rlstitch.modalities.graph_training import train_node_classifier
+from rlstitch.reporting.plots import scatter_plot
 from rlstitch.studies import graph_trainings
-from rlstitch.studies.figures import scatter_figure
 from rlstitch.studies.graph_likeness import FILTER, LIKENESS, Looks, correlated, kept
 from rlstitch.studies.graphs import load_graph
 from rlstitch.studies.study import Findings, Row, StudyOptions, mean_interval, study_folder
@@ -128,10 +128,10 @@ def run(config: Row, options: StudyOptions) -> Findings:
     table = [_line(cells, name, group) for group in _GROUPS for name in LIKENESS]
     table += [_line_along(followed, name) for name in LIKENESS]
     files = {
-        "models.png": _picture(cells, "as they are"),
-        "decisions.png": _picture(cells, "decisions"),
-        "training.png": _picture(followed, "as they are"),
-        "second.png": _picture([row for row in second.cells if row["epochs"] == max(graph_trainings.LENGTHS)]),
+        "models.png": _plot(cells, "as they are"),
+        "decisions.png": _plot(cells, "decisions"),
+        "training.png": _plot(followed, "as they are"),
+        "second.png": _plot([row for row in second.cells if row["epochs"] == max(graph_trainings.LENGTHS)]),
     }
     facts = [*_facts(table, good, graph, len(cells)), *second.facts]
     return Findings([*cells, *followed, *second.cells], [*table, *second.table], facts, files)
@@ -223,13 +223,13 @@ def _line_along(followed: Sequence[Row], likeness: str) -> Row:
     return line
 
 
-def _picture(rows: Sequence[Row], likeness: str = "as they are") -> bytes:
+def _plot(rows: Sequence[Row], likeness: str = "as they are") -> bytes:
     """Likeness against accuracy: a dot for each model, or each stop of a training."""
     groups = {
         arch: [(row[f"likeness, {likeness}"], row["accuracy"]) for row in rows if row["arch"] == arch]
         for arch in dict.fromkeys(row["arch"] for row in rows)
     }
-    return scatter_figure(groups, f"likeness to the reference, {likeness}", "accuracy")
+    return scatter_plot(groups, f"likeness to the reference, {likeness}", "accuracy").png()
 
 
 def _facts(table: Sequence[Row], good: float, graph: LabelledGraph, models: int) -> list[str]:

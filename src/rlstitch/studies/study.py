@@ -279,17 +279,18 @@ def _text(value: object) -> str:
 
 def _write(config: Mapping[str, Any], findings: Findings, seconds: float, origins: Mapping[str, str]) -> Path:
     from rlstitch.agents.card import current_versions
+    from rlstitch.reporting.plots import table_plot
+    from rlstitch.reporting.tensorboard import write_study_events
     from rlstitch.storage import write_bytes, write_json, write_table
     from rlstitch.storage.workspace import command_line
-    from rlstitch.studies.figures import interval_figure, write_study_events
 
     folder = study_folder(config)
     write_table(list(findings.cells), folder / "cells")
     write_table(list(findings.table), folder / "table")
     page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
     write_bytes(folder / "table.md", "\n".join(page).encode())
-    drawn = interval_figure(findings.table)
-    files = {**({} if drawn is None else {"table.png": drawn}), **findings.files}
+    plot = table_plot(findings.table)
+    files = {**({} if plot is None else {"table.png": plot.png()}), **findings.files}
     for name, content in files.items():
         write_bytes(folder / name, content)
     write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files)

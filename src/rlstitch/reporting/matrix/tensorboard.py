@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from rlstitch.evaluation.matrix.worlds import CELL
-from rlstitch.reporting.event_files import EventFile
 from rlstitch.reporting.matrix.data import MatrixData
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.matrix.pictures import heat_picture, latents_picture, scatter_picture
+from rlstitch.reporting.tensorboard import write_events
 from rlstitch.storage import read_bytes
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 _GIF_BYTES = 32 * 2**20
 
 
-def write_events(
+def write_matrix_events(
     data: MatrixData, folder: Path, *, films: Sequence[Film] = (), latents: Sequence[LatentScatter] = ()
 ) -> Path:
     """Write one events file; those of an earlier report in this folder go.
@@ -34,43 +37,41 @@ def write_events(
     Raises:
         ArtefactError: where the folder cannot be written.
     """
-    events = EventFile(folder)
-    _scalars(data, events)
+    images: dict[str, bytes | npt.NDArray[np.uint8]] = {}
     for figure in data.figures:
         if figure.key in ("recovery", "return_mean", "success"):
             for place, method in product(data.places, data.methods):
-                picture = heat_picture(data, method, figure, place)
-                events.image(f"{figure.key.removesuffix('_mean')}/{_named(method, place)}", picture)
+                name = f"{figure.key.removesuffix('_mean')}/{_named(method, place)}"
+                images[name] = heat_picture(data, method, figure, place)
     outcomes = [figure for figure in data.figures if figure.key == "recovery"]
     for outcome in outcomes:
         for fit in (figure for figure in data.figures if figure.fit):
             drawn = scatter_picture(data, fit, outcome)
             if drawn is not None:
-                events.image(f"diagnostics/{fit.key}", drawn)
+                images[f"diagnostics/{fit.key}"] = drawn
     for scatter in latents:
-        events.image(f"latents/{scatter.encoder}--{scatter.controller}--{scatter.method}", latents_picture(scatter))
+        images[f"latents/{scatter.encoder}--{scatter.controller}--{scatter.method}"] = latents_picture(scatter)
     for film in films:
         animation = film.path.with_suffix(".gif")
         if animation.is_file():
-            events.encoded(f"films/{film.path.stem}", read_bytes(animation, max_bytes=_GIF_BYTES), 0, 0)
-    events.close()
-    return folder
+            images[f"films/{film.path.stem}"] = read_bytes(animation, max_bytes=_GIF_BYTES)
+    return write_events(folder, scalars=_scalars(data), images=images)
 
 
 def _named(method: str, place: str) -> str:
     return method if place == CELL else f"{method}/{place}"
 
 
-def _scalars(data: MatrixData, events: EventFile) -> None:
+def _scalars(data: MatrixData) -> Iterator[tuple[str, float, int]]:
     for entry in data.summary:
         method = _named(entry["method"], entry.get("place", CELL))
         for name in ("mean", "iqm"):
             for end, value in (entry.get(name) or {}).items():
-                events.scalar(f"matrix/recovery-{name}-{end}/{method}", value)
+                yield f"matrix/recovery-{name}-{end}/{method}", value, 0
         for name in ("recovered", "success", "cells"):
             if entry.get(name) is not None:
-                events.scalar(f"matrix/{name}/{method}", entry[name])
+                yield f"matrix/{name}/{method}", entry[name], 0
         profile = entry.get("profile") or {"levels": (), "share": ()}
         for level, share in zip(profile["levels"], profile["share"], strict=True):
             if level >= 0:
-                events.scalar(f"profile/{method}", share, step=round(level))
+                yield f"profile/{method}", share, round(level)

@@ -12,7 +12,7 @@ from rlstitch.reporting.matrix.data import MatrixData, Row, place_of, read_matri
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells
 from rlstitch.reporting.matrix.page import MAX_FILM_BYTES, Film, render
 from rlstitch.reporting.matrix.tables import headline, write_tables
-from rlstitch.reporting.matrix.tensorboard import write_events
+from rlstitch.reporting.matrix.tensorboard import write_matrix_events
 from rlstitch.storage import write_bytes
 from rlstitch.storage.workspace import RUNS, VIDEOS
 
@@ -72,7 +72,7 @@ def report_matrix(
     page = data.folder / "report.html"
     write_bytes(page, render(data, films=found, latents=shown).encode())
     tables = write_tables(data, data.folder)
-    events = write_events(data, data.folder / "tensorboard", films=found, latents=shown) if tensorboard else None
+    events = write_matrix_events(data, data.folder / "tensorboard", films=found, latents=shown) if tensorboard else None
     return MatrixReport(data, page, tuple(tables), events, tuple(found), tuple(shown), (*notes, *left))
 
 

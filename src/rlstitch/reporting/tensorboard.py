@@ -1,0 +1,110 @@
+"""TensorBoard event files of results that are complete, as opposed to those of a training in progress."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlstitch.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+
+def write_events(
+    folder: Path,
+    *,
+    scalars: Iterable[tuple[str, float, int]] = (),
+    images: Mapping[str, bytes | npt.NDArray[np.uint8]] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write one events file in place of those that the folder holds; return the folder.
+
+    Args:
+        folder: made where it is missing.
+        scalars: tag, value and step of each. In every tag, characters that TensorBoard does not group by become `_`.
+        images: by tag; PNG or GIF files as bytes, or pixels as uint8 `(H, W, 3)`.
+        texts: Markdown by tag.
+
+    Raises:
+        ArtefactError: if the folder cannot be written.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.text.summary_v2 import text_pb
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    try:
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        writer = EventFileWriter(str(folder))
+    except OSError as error:
+        raise ArtefactError(f"cannot write {folder}: {error.strerror or error}") from error
+    summaries = [(Summary(value=[Summary.Value(tag=_tag(tag), simple_value=x)]), step) for tag, x, step in scalars]
+    for tag, image in (images or {}).items():
+        summaries.append((Summary(value=[Summary.Value(tag=_tag(tag), image=_image(image))]), 0))
+    summaries += [(text_pb(_tag(tag), text), 0) for tag, text in (texts or {}).items()]
+    for summary, step in summaries:
+        writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+    writer.close()
+    return folder
+
+
+def write_study_events(
+    folder: Path,
+    config: Mapping[str, Any],
+    facts: Sequence[str],
+    table: Sequence[Mapping[str, Any]],
+    files: Mapping[str, bytes],
+) -> None:
+    """Write the results of a study as one events file, in place of those of an earlier run in this folder.
+
+    Texts: `facts` and the resolved config. Images: the PNG files among `files`, under their stems. Scalars: each column
+    of floats as `<column>/<row>`; the name of a row is made of its texts, and rows of one name differ by their step,
+    which is their first integer.
+
+    Raises:
+        ArtefactError: if the folder cannot be written.
+    """
+    names = ["/".join(value for value in row.values() if isinstance(value, str) and value != "–") for row in table]
+    scalars = []
+    for name, row in zip(names, table, strict=True):
+        integers = [value for value in row.values() if type(value) is int]
+        step = integers[0] if integers and names.count(name) > 1 else 0
+        finite = {key: value for key, value in row.items() if isinstance(value, float) and math.isfinite(value)}
+        scalars += [(f"{column}/{name}", value, step) for column, value in finite.items()]
+    write_events(
+        folder,
+        scalars=scalars,
+        images={Path(name).stem: content for name, content in files.items() if name.endswith(".png")},
+        texts={
+            "facts": "\n\n".join(facts),
+            "config": "\n".join(f"    {line}" for line in json.dumps(dict(config), indent=2).splitlines()),
+        },
+    )
+
+
+def _image(image: bytes | npt.NDArray[np.uint8]) -> Summary.Image:
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    if not isinstance(image, bytes):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+        image = buffer.getvalue()
+    with Image.open(io.BytesIO(image)) as file:
+        width, height = file.size
+    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=image)
+
+
+def _tag(text: str) -> str:
+    return re.sub(r"[^\w./-]", "_", text, flags=re.ASCII)
