@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents.artefact import list_agents
+from rlstitch.agents.manifest import list_agents
 from rlstitch.storage import write_table
 
 PRESETS = ("doorkey", "simplecrossing", "lavagap", "lavagap-s7", "unlock", "doorkey-6x6", "empty-random-6x6")

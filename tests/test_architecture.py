@@ -40,6 +40,7 @@ def test_imports_go_down_only() -> None:
         ("from rlstitch.latent import *", {"gymnasium", "stable_baselines3", "minigrid"}),
         ("import rlstitch.cli.main", HEAVY),
         ("import rlstitch.config.training", HEAVY - {"pydantic", "numpy"}),
+        ("from rlstitch.cli.main import main; main(['list'])", HEAVY - {"pydantic", "numpy"}),
     ],
 )
 def test_what_an_import_loads(code: str, unwanted: set[str]) -> None:

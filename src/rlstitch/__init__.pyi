@@ -1,8 +1,8 @@
 from . import latent as latent
 from .agents.agent import Agent as Agent
-from .agents.artefact import list_agents as list_agents
 from .agents.artefact import load_agent as load_agent
 from .agents.artefact import save_agent as save_agent
+from .agents.manifest import list_agents as list_agents
 from .api.diagnose import diagnose as diagnose
 from .api.encode import encode as encode
 from .api.evaluate import evaluate as evaluate

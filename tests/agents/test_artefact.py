@@ -10,8 +10,9 @@ import torch
 from artefact_samples import IMAGE, assert_equal_agents, make_agent, make_encoder
 from pydantic import ValidationError
 
-from rlstitch.agents.artefact import list_agents, load_agent, save_agent, weights_sha256
+from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
 from rlstitch.agents.card import AgentCard, WorldCard
+from rlstitch.agents.manifest import list_agents
 from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
 
 KINDS = ["cnn", "relative", "translated"]

@@ -16,7 +16,8 @@ import torch
 from artefact_samples import assert_equal_agents, make_agent
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import list_agents, load_agent, save_agent
+from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.manifest import list_agents
 from rlstitch.errors import ArtefactError
 from rlstitch.storage import canonical_json
 

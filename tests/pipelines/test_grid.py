@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlstitch.agents.artefact import list_agents, load_agent
+from rlstitch.agents.artefact import load_agent
+from rlstitch.agents.manifest import list_agents
 from rlstitch.api.sweep.plan import plan_grid
 from rlstitch.api.sweep.progress import Reporter
 from rlstitch.api.sweep.run import RunState, grid_states, run_grid

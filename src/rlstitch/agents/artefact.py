@@ -1,15 +1,10 @@
-"""Agents as folders: `agent.json`, `encoder.safetensors`, `controller.safetensors`; checked when read, no pickle.
-
-The manifest is written last. It holds the sha256 of its siblings and a checksum of itself, so that a folder that was
-cut short, damaged or mixed from two agents is refused in one line.
-"""
+"""Saving and loading agents as folders: `agent.json` (see `manifest`) and the weights of both parts, no pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,49 +12,19 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
+from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
+from rlstitch.agents.manifest import MANIFEST, PARTS, find_agent, manifest_checksum, one_line, read_manifest
 from rlstitch.agents.specs import first_problem
-from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, UnknownNameError
-from rlstitch.storage import (
-    canonical_json,
-    data_roots,
-    limits,
-    pack_tensors,
-    read_bytes,
-    read_json,
-    sha256_of,
-    staged_folder,
-    unpack_tensors,
-    write_bytes,
-    write_json,
-)
+from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
+from rlstitch.storage import limits, pack_tensors, read_bytes, staged_folder, unpack_tensors, write_bytes, write_json
 from rlstitch.storage.workspace import NAME_PATTERN
-
-MANIFEST = "agent.json"
-PARTS = ("encoder", "controller")
 
 # What building a module from a wrong specification, or filling it with wrong tensors, may raise.
 _BUILD_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class AgentEntry:
-    """One line of a list of agents: a card, or the reason why there is none."""
-
-    name: str
-    path: Path
-    card: AgentCard | None
-    reason: str = ""
-    """Why the agent cannot be used; empty where it can."""
-
-    @property
-    def broken(self) -> bool:
-        """Whether the agent cannot be loaded."""
-        return self.card is None
 
 
 def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path:
@@ -88,7 +53,7 @@ def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path
             write_bytes(stage / f"{part}.safetensors", content)
             files[f"{part}.safetensors"] = hashlib.sha256(content).hexdigest()
         manifest = {**card.model_dump(mode="json"), "files": files}
-        write_json(stage / MANIFEST, {**manifest, "checksum": _checksum(manifest)})
+        write_json(stage / MANIFEST, {**manifest, "checksum": manifest_checksum(manifest)})
     return path
 
 
@@ -104,7 +69,7 @@ def load_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
         ArtefactError: where the folder is not a whole, unaltered agent; the message says in one line what is wrong.
     """
     folder = find_agent(name_or_folder, roots=roots)
-    card, files = _read_manifest(folder)
+    card, files = read_manifest(folder)
     encoder = _load_part(folder, "encoder", card, files, lambda: build_encoder(card.encoder))
     controller = _load_part(folder, "controller", card, files, lambda: build_controller(card.controller))
     if tuple(encoder.image_shape) != card.observation_shape:
@@ -115,45 +80,7 @@ def load_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
     try:
         return Agent(encoder, controller, card)
     except RlstitchError as error:
-        raise ArtefactError(f"{folder}: {_one_line(error)}") from None
-
-
-def list_agents(*, roots: Iterable[Path] | None = None) -> list[AgentEntry]:
-    """Return every agent that can be found by name, sorted; a broken one stands there with its reason.
-
-    Args:
-        roots: look in these folders instead of `./agents` and those that came with the package.
-    """
-    entries: dict[str, AgentEntry] = {}
-    for root in _roots(roots):
-        for path in _agent_folders(root):
-            entries.setdefault(path.name, _entry(path))
-    return [entries[name] for name in sorted(entries)]
-
-
-def find_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = None) -> Path:
-    """Return the folder of an agent, by its name or its folder; it is not checked yet.
-
-    Raises:
-        UnknownNameError: where no agent has this name.
-        ArtefactError: where a folder is given that does not exist.
-    """
-    places = _roots(roots)
-    text = str(name_or_folder)
-    if isinstance(name_or_folder, str) and re.fullmatch(NAME_PATTERN, text):
-        for root in places:
-            if (root / text).is_dir():
-                return root / text
-        if not (Path(text) / MANIFEST).is_file():
-            raise UnknownNameError("agent", text, {path.name for root in places for path in _agent_folders(root)})
-    folder = Path(text)
-    try:
-        found = folder.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
-        found = False
-    if not found:
-        raise ArtefactError(f"there is no agent in {text[:300]!r}: no such folder")
-    return folder.resolve()
+        raise ArtefactError(f"{folder}: {one_line(error)}") from None
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -184,29 +111,6 @@ def _final_card(agent: Agent, name: str) -> AgentCard:
         raise InvalidInputError(f"card of agent {name!r}: {first_problem(error)}") from None
 
 
-def _checksum(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(manifest)).hexdigest()
-
-
-def _read_manifest(folder: Path) -> tuple[AgentCard, dict[str, str]]:
-    path = folder / MANIFEST
-    raw = read_json(path, schema_version=SCHEMA_VERSION, max_bytes=limits.MANIFEST_BYTES)
-    checksum = raw.pop("checksum", None)
-    if checksum != _checksum(raw):
-        raise ArtefactError(f"{path}: its checksum does not fit its content; it was altered or damaged")
-    files = raw.pop("files", None)
-    expected = {f"{part}.safetensors" for part in PARTS}
-    if not isinstance(files, dict) or set(files) != expected:
-        raise ArtefactError(f"{path}: files: expected the sha256 of {' and '.join(sorted(expected))}")
-    try:
-        card = AgentCard.model_validate(raw)
-    except ValidationError as error:
-        raise ArtefactError(f"{path}: {_one_line(first_problem(error))}") from None
-    if re.fullmatch(NAME_PATTERN, folder.name):
-        card = card.model_copy(update={"name": folder.name})  # a folder that was renamed takes the agent with it
-    return card, files
-
-
 def _load_part(folder: Path, part: str, card: AgentCard, files: dict[str, str], build: Callable[[], Module]) -> Module:
     path = folder / f"{part}.safetensors"
     content = read_bytes(path, max_bytes=limits.WEIGHTS_BYTES)
@@ -217,7 +121,7 @@ def _load_part(folder: Path, part: str, card: AgentCard, files: dict[str, str], 
     try:
         module = build()
     except (RlstitchError, *_BUILD_ERRORS) as error:
-        raise ArtefactError(f"{folder / MANIFEST}: {part}: {_one_line(error)}") from None
+        raise ArtefactError(f"{folder / MANIFEST}: {part}: {one_line(error)}") from None
     check_shapes(module.state_dict(), tensors, path)
     module.load_state_dict(tensors)
     return module
@@ -245,31 +149,3 @@ def check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Pa
 
 def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
-
-
-def _entry(path: Path) -> AgentEntry:
-    try:
-        card, files = _read_manifest(path)
-        for name, digest in files.items():
-            if sha256_of(path / name) != digest:
-                raise ArtefactError(f"{path / name}: its sha256 is not the one in {MANIFEST}")
-    except RlstitchError as error:
-        return AgentEntry(path.name, path, None, _one_line(error))
-    return AgentEntry(path.name, path, card)
-
-
-def _roots(roots: Iterable[Path] | None) -> list[Path]:
-    return data_roots("agents") if roots is None else [Path(root) for root in roots]
-
-
-def _agent_folders(root: Path) -> list[Path]:
-    try:
-        return sorted(path for path in root.iterdir() if re.fullmatch(NAME_PATTERN, path.name) and path.is_dir())
-    except OSError:  # no such root, or not ours to read: there are no agents to list in it
-        return []
-
-
-def _one_line(error: object) -> str:
-    """Return a message without line breaks, cut where it quotes a file at length."""
-    line = " ".join(str(error).split())
-    return line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.agents.artefact import AgentEntry, find_agent, list_agents, load_agent
 from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
+from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
 from rlstitch.config.training import list_presets
 from rlstitch.envs.registry import named_family
 
@@ -84,20 +84,14 @@ def list_everything(*, roots: Iterable[Path] | None = None) -> Listing:
 
 
 def show_agent(name_or_folder: str | Path, *, roots: Iterable[Path] | None = None) -> AgentDetails:
-    """Return what an agent is; its weights are read too, so that a damaged agent does not look whole.
+    """Return what an agent is; its weight files are checked too, so that a damaged agent does not look whole.
 
     Raises:
         UnknownNameError: where no agent has this name.
         ArtefactError: where the folder is not a whole, unaltered agent.
     """
-    places = None if roots is None else list(roots)
-    agent = load_agent(name_or_folder, roots=places)
-    parts = {"encoder": agent.encoder, "controller": agent.controller}
-    return AgentDetails(
-        path=find_agent(name_or_folder, roots=places),
-        card=agent.card,
-        parameters={part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
-    )
+    folder = find_agent(name_or_folder, roots=roots)
+    return AgentDetails(folder, read_card(folder), {part: count_parameters(folder, part) for part in PARTS})
 
 
 def _row(card: AgentCard) -> tuple[str, ...]:

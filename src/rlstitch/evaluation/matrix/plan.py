@@ -10,7 +10,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents.artefact import find_agent, list_agents
+from rlstitch.agents.manifest import find_agent, list_agents
 from rlstitch.envs import World, cell_world
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.evaluation.matrix.worlds import CELL, Place, read_places, why_not

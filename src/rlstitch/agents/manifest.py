@@ -1,0 +1,168 @@
+"""Finding agents and reading what their `agent.json` says, without their weights: no torch is loaded.
+
+The manifest holds the sha256 of its siblings and a checksum of itself, so that a folder that was cut short, damaged
+or mixed from two agents is refused in one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
+from rlstitch.agents.specs import first_problem
+from rlstitch.errors import ArtefactError, RlstitchError, UnknownNameError
+from rlstitch.storage import canonical_json, data_roots, limits, read_json, sha256_of
+from rlstitch.storage.workspace import NAME_PATTERN
+
+MANIFEST = "agent.json"
+PARTS = ("encoder", "controller")
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """One line of a list of agents: a card, or the reason why there is none."""
+
+    name: str
+    path: Path
+    card: AgentCard | None
+    reason: str = ""
+    """Why the agent cannot be used; empty where it can."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the agent cannot be loaded."""
+        return self.card is None
+
+
+def list_agents(*, roots: Iterable[Path] | None = None) -> list[AgentEntry]:
+    """Return every agent that can be found by name, sorted; a broken one stands there with its reason.
+
+    Args:
+        roots: look in these folders instead of `./agents` and those that came with the package.
+    """
+    entries: dict[str, AgentEntry] = {}
+    for root in _roots(roots):
+        for path in _agent_folders(root):
+            entries.setdefault(path.name, _entry(path))
+    return [entries[name] for name in sorted(entries)]
+
+
+def find_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = None) -> Path:
+    """Return the folder of an agent, by its name or its folder; it is not checked yet.
+
+    Raises:
+        UnknownNameError: where no agent has this name.
+        ArtefactError: where a folder is given that does not exist.
+    """
+    places = _roots(roots)
+    text = str(name_or_folder)
+    if isinstance(name_or_folder, str) and re.fullmatch(NAME_PATTERN, text):
+        for root in places:
+            if (root / text).is_dir():
+                return root / text
+        if not (Path(text) / MANIFEST).is_file():
+            raise UnknownNameError("agent", text, {path.name for root in places for path in _agent_folders(root)})
+    folder = Path(text)
+    with contextlib.suppress(OSError, ValueError):  # a name that is too long, or holds a zero byte
+        if folder.is_dir():
+            return folder.resolve()
+    raise ArtefactError(f"there is no agent in {text[:300]!r}: no such folder")
+
+
+def read_manifest(folder: Path) -> tuple[AgentCard, dict[str, str]]:
+    """Return the card of an agent and the sha256 of its weight files by name; the files are not read.
+
+    Raises:
+        ArtefactError: where the manifest is missing, altered or not one.
+    """
+    path = folder / MANIFEST
+    raw = read_json(path, schema_version=SCHEMA_VERSION, max_bytes=limits.MANIFEST_BYTES)
+    checksum = raw.pop("checksum", None)
+    if checksum != manifest_checksum(raw):
+        raise ArtefactError(f"{path}: its checksum does not fit its content; it was altered or damaged")
+    files = raw.pop("files", None)
+    expected = {f"{part}.safetensors" for part in PARTS}
+    if not isinstance(files, dict) or set(files) != expected:
+        raise ArtefactError(f"{path}: files: expected the sha256 of {' and '.join(sorted(expected))}")
+    try:
+        card = AgentCard.model_validate(raw)
+    except ValidationError as error:
+        raise ArtefactError(f"{path}: {one_line(first_problem(error))}") from None
+    if re.fullmatch(NAME_PATTERN, folder.name):
+        card = card.model_copy(update={"name": folder.name})  # a folder that was renamed takes the agent with it
+    return card, files
+
+
+def read_card(folder: Path) -> AgentCard:
+    """Return the card of an agent whose weight files have the sha256 that the manifest states.
+
+    Raises:
+        ArtefactError: where the manifest or a weight file is missing or altered.
+    """
+    card, files = read_manifest(folder)
+    for name, digest in files.items():
+        if sha256_of(folder / name) != digest:
+            raise ArtefactError(f"{folder / name}: its sha256 is not the one in {MANIFEST}; it was altered or damaged")
+    return card
+
+
+def count_parameters(folder: Path, part: str) -> int:
+    """Return the number of trained weights of an agent's encoder or controller.
+
+    Anchors, normalizations and translations are no trained weights.
+
+    Raises:
+        ArtefactError: where the file is no safetensors file, or a tensor holds NaN or infinity.
+    """
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    path = folder / f"{part}.safetensors"
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, KeyError, TypeError) as error:  # the last two: types that NumPy does not know
+        raise ArtefactError(f"{path}: not readable as safetensors: {one_line(error)}") from None
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ArtefactError(f"{path}: tensor {name!r} holds NaN or infinity")
+    # A relative or translated encoder holds its absolute encoder under this prefix, and buffers beside it.
+    depth = max((name.count("base.") for name in tensors), default=0)
+    return sum(tensor.size for name, tensor in tensors.items() if name.startswith("base." * depth))
+
+
+def _entry(path: Path) -> AgentEntry:
+    try:
+        return AgentEntry(path.name, path, read_card(path))
+    except RlstitchError as error:
+        return AgentEntry(path.name, path, None, one_line(error))
+
+
+def manifest_checksum(manifest: dict[str, Any]) -> str:
+    """Return the checksum that a manifest without its `checksum` holds."""
+    return hashlib.sha256(canonical_json(manifest)).hexdigest()
+
+
+def _roots(roots: Iterable[Path] | None) -> list[Path]:
+    return data_roots("agents") if roots is None else [Path(root) for root in roots]
+
+
+def _agent_folders(root: Path) -> list[Path]:
+    try:
+        return sorted(path for path in root.iterdir() if re.fullmatch(NAME_PATTERN, path.name) and path.is_dir())
+    except OSError:  # no such root, or not ours to read: there are no agents to list in it
+        return []
+
+
+def one_line(error: object) -> str:
+    """Return a message without line breaks, cut where it quotes a file at length."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"
