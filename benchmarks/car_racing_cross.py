@@ -29,7 +29,8 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.envs import World
 from rlstitch.rollouts.actors import Actor, RandomAgent
-from rlstitch.rollouts.evaluation import play_in_world
+from rlstitch.rollouts.episodes import play
+from rlstitch.rollouts.evaluation import environments
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.recording import Images
 from rlstitch.rollouts.statistics import recovery, summarize
@@ -104,7 +105,8 @@ class Cells:
         if missing:
             agent, said = make()
             world = agent.card.world.to_world() if isinstance(agent, Agent) else WORLD
-            played = play_in_world(agent, world, missing, seed=0, deterministic=False, num_envs=64)
+            with environments(world, len(missing), num_envs=64, seed=0) as env:
+                played = play(agent, env, missing, seed=0)
             found = {**said, "returns": [*found["returns"], *played.returns.tolist()]}
             write_json(path, found)
         return {**found, "returns": found["returns"][: self.episodes]}

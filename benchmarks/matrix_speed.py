@@ -31,9 +31,8 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.api.matrix import DEFAULT_METHODS, matrix
 from rlstitch.envs import World, cell_world, make_vec
 from rlstitch.envs.sb3 import StableBaselinesVecEnv
-from rlstitch.rollouts.episodes import Moment, play
-from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.shared_encoder import Head, evaluate_together
+from rlstitch.rollouts.episodes import Step, play
+from rlstitch.rollouts.evaluation import Head, evaluate, evaluate_together
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 
@@ -125,8 +124,8 @@ def smallest_gap(agent: Agent, world: World, episode: int) -> float:
     """Return the smallest gap between the two best logits that an agent meets in a greedy episode."""
     gaps: list[float] = []
 
-    def look(moment: Moment) -> None:
-        best = agent.action_parameters(moment.observations).topk(2, dim=1).values
+    def look(step: Step, _: Any) -> None:
+        best = agent.action_parameters(step.observations).topk(2, dim=1).values
         gaps.append(float((best[:, 0] - best[:, 1]).min()))
 
     env = make_vec(world, 1, seed=0, autoreset="disabled")

@@ -13,7 +13,7 @@ from stitch_samples import untrained
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
 from rlstitch.api import relativize as pipeline
-from rlstitch.rollouts import films, video
+from rlstitch.rollouts import video
 
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
 """Hundreds of views, quickly found, and episodes that soon end in the lava."""
@@ -55,8 +55,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_films(monkeypatch: pytest.MonkeyPatch) -> None:
     """Films of a few small frames."""
-    monkeypatch.setattr(films, "_FRAMES", 6)
-    monkeypatch.setattr(video, "_FILM_TILE", 8)
+    monkeypatch.setattr(video, "_FRAMES", 6)
+    monkeypatch.setattr(video, "_TILE", 8)
 
 
 @pytest.fixture

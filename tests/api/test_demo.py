@@ -21,7 +21,7 @@ from rlstitch.cli.main import main, parse
 from rlstitch.cli.train import Train
 from rlstitch.config.training import find_config
 from rlstitch.errors import InvalidInputError, RlstitchError
-from rlstitch.rollouts import films, video
+from rlstitch.rollouts import video
 
 # A world where episodes soon end in the lava, and a training of a few steps: what the agents can do is no matter here.
 TINY = {
@@ -45,8 +45,8 @@ def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_EPISODES", 12)
         patch.setattr(training, "FINAL_EPISODES", 4)
-        patch.setattr(films, "_FRAMES", 6)
-        patch.setattr(video, "_FILM_TILE", 8)
+        patch.setattr(video, "_FRAMES", 6)
+        patch.setattr(video, "_TILE", 8)
         yield
 
 

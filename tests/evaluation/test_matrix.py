@@ -24,7 +24,7 @@ from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
 from rlstitch.evaluation.matrix.text import terminal_text
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.rollouts.shared_encoder import evaluate_together
+from rlstitch.rollouts.evaluation import evaluate_together
 from rlstitch.rollouts.statistics import iqm
 from rlstitch.storage import read_json, write_json
 from rlstitch.storage.locks import exclusive_lock

@@ -142,11 +142,11 @@ def test_an_agent_is_trained_relative(trained, environment):
 
 def test_a_film_shows_what_the_agent_did(trained):
     agent = trained(CONTINUOUS, "seed=1").agent
-    film = record(agent, scale=40, hold=1)
-    assert film.frames.shape == (film.played.lengths[0] + 1, 40, 40, 3)
-    grey = record(trained(GREY, "seed=1").agent, scale=40, hold=1)
-    assert grey.frames.shape[3] == 3
-    assert (grey.frames[..., 0] == grey.frames[..., 2]).all()
+    video = record(agent, scale=40, hold=1)
+    assert np.stack(list(video.frames)).shape == (video.outcomes.lengths[0] + 1, 40, 40, 3)
+    grey = next(record(trained(GREY, "seed=1").agent, scale=40, hold=1).frames)
+    assert grey.shape[2] == 3
+    assert (grey[..., 0] == grey[..., 2]).all()
 
 
 def test_chance_in_an_environment_is_refused_where_it_matters(trained):
@@ -158,7 +158,7 @@ def test_chance_in_an_environment_is_refused_where_it_matters(trained):
         lambda: stitch(agent, agent, episodes=1),
         lambda: default_anchor_set(world, 8),
         lambda: relativize(agent, anchors=8),
-        lambda: record(agent),
+        lambda: list(record(agent).frames),
     ):
         with pytest.raises(InvalidInputError, match=f"{RESTLESS} is not deterministic"):
             attempt()

@@ -86,14 +86,14 @@ def test_any_environment_is_seen_as_a_config_says():
     outcome = stitch(inverted.agent, plain.agent, method="affine", pairs=40, episodes=4)
     assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
     assert evaluate(plain.agent, episodes=4).evaluation.lengths.max() <= 13  # 25 steps, two at a time
-    assert record(plain.agent, scale=40).frames.shape[1:] == (40, 40, 3)  # for people: as it is drawn
+    assert next(record(plain.agent, scale=40).frames).shape == (40, 40, 3)  # for people: as it is drawn
     assert "32x32x6 (2 images, each action 2 times)" in str(show_agent(plain.folder))
 
 
 def test_stacked_grey_images_are_trained_on():
     grey = trained(CONFIG.format(environment=GREY), "seed=1")
     assert grey.agent.card.observation_shape == (32, 32, 2)
-    assert record(grey.agent, scale=40).frames.shape[3] == 3
+    assert next(record(grey.agent, scale=40).frames).shape[2] == 3
 
 
 def test_an_encoder_of_separate_frames_needs_channels_of_their_own():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.actors import NoiseStreams, Policy, RandomAgent
-from rlstitch.rollouts.episodes import episode_seed, play
+from rlstitch.rollouts.actors import Policy, RandomAgent
+from rlstitch.rollouts.episodes import NoiseStreams, episode_seed, play
 
 
 def naive(env, actor, episodes, seed, deterministic):
@@ -55,11 +55,11 @@ def test_only_running_episodes_go_through_the_network(walks, table):
 
 
 def test_watch_sees_every_step_of_every_episode_in_order(walks, table):
-    moments = []
-    played = play(table, walks(4), range(9), seed=2, watch=moments.append)
-    steps = np.concatenate([m.episodes for m in moments])
-    np.testing.assert_array_equal(np.bincount(steps, minlength=9), played.lengths)
-    assert all(len(m.slots) == len(m.observations) == len(m.actions) for m in moments)
+    steps = []
+    played = play(table, walks(4), range(9), seed=2, watch=lambda *step: steps.append(step))
+    episodes = np.concatenate([step.episodes for step, _ in steps])
+    np.testing.assert_array_equal(np.bincount(episodes, minlength=9), played.lengths)
+    assert all(len(step.slots) == len(step.observations) == len(actions) for step, actions in steps)
 
 
 def test_seeds_of_episodes_differ_and_are_free_of_the_number_of_episodes():
@@ -93,8 +93,8 @@ def test_sampling_with_gumbel_noise_follows_the_softmax():
 def test_random_agent_is_uniform_even_where_asked_to_be_greedy(walks):
     counts = np.zeros(3)
 
-    def watch(moment):
-        counts[:] += np.bincount(moment.actions, minlength=3)
+    def watch(step, actions):
+        counts[:] += np.bincount(actions, minlength=3)
 
     play(RandomAgent(gymnasium.spaces.Discrete(3)), walks(8), range(200), seed=0, deterministic=True, watch=watch)
     np.testing.assert_allclose(counts / counts.sum(), 1 / 3, atol=0.03)

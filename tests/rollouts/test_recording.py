@@ -82,8 +82,8 @@ def test_an_episode_of_continuous_actions_depends_on_its_number_alone(determinis
     few, many = (evaluate(agent, episodes=7, num_envs=n, deterministic=deterministic) for n in (2, 7))
     np.testing.assert_array_equal(few.lengths, many.lengths)
     np.testing.assert_allclose(few.returns, many.returns)
-    film = record(agent, episodes=2, deterministic=deterministic)
-    np.testing.assert_array_equal(film.played.lengths, few.lengths[:2])
+    video = record(agent, episodes=2, deterministic=deterministic)
+    np.testing.assert_array_equal(video.outcomes.lengths, few.lengths[:2])
     random = evaluate(RandomAgent(make_vec(World(CONTINUOUS), 1, seed=0).single_action_space), World(CONTINUOUS))
     assert 0 < random.successes.mean() < 1
 

@@ -11,8 +11,8 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent import Translation
-from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.shared_encoder import Head, _Scores, can_share, evaluate_together
+from rlstitch.rollouts.actors import ScoreTable
+from rlstitch.rollouts.evaluation import Head, can_share, evaluate, evaluate_together
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 
@@ -81,15 +81,17 @@ def test_scores_that_are_forgotten_are_worked_out_again(red, stitched, monkeypat
     views = rng.integers(0, 3, (300, 7, 7, 5), dtype=np.uint8)
     images = rng.integers(0, 255, (300, 56, 56, 3), dtype=np.uint8)
     which = rng.integers(0, len(heads), 300)
-    wanted = _Scores(red, heads, 7)(images, views, which)
-    for limit in (1, 100 * len(heads)):
-        monkeypatch.setattr("rlstitch.rollouts.shared_encoder._MEMORY", limit)
-        table = _Scores(red, heads, 7)
+
+    def scores(observations):
+        return np.stack([head.scores(red.encode(observations)) for head in heads], axis=1)
+
+    wanted = ScoreTable(scores, len(heads), 7)(images, views, which)
+    for limit in (1, 100):
+        monkeypatch.setattr("rlstitch.rollouts.actors._MAX_VIEWS", limit)
+        table = ScoreTable(scores, len(heads), 7)
         for _ in range(2):
-            found = np.concatenate(
-                [table(images[i : i + 60], views[i : i + 60], which[i : i + 60]) for i in range(0, 300, 60)]
-            )
-            assert np.allclose(found, wanted, atol=1e-4)
+            parts = [table(images[i : i + 60], views[i : i + 60], which[i : i + 60]) for i in range(0, 300, 60)]
+            assert np.allclose(np.concatenate(parts), wanted, atol=1e-4)
     alone = np.stack([stitched[k].action_parameters(images[i : i + 1])[0].numpy() for i, k in enumerate(which[:20])])
     assert np.allclose(wanted[:20], alone, atol=1e-3)
 

@@ -26,7 +26,7 @@ from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.write import Report, table_text, write_report
-from rlstitch.rollouts.films import film_side_by_side
+from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 from rlstitch.storage import write_table
@@ -162,7 +162,7 @@ def _cross(
         (POST_HOC, crossed.agent),
     ]
     path = out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller"
-    video, _ = film_side_by_side(shown, path, seed=seed)
+    video, _ = video_side_by_side(shown, path, seed=seed)
     return {"naive": naive, "affine": affine, POST_HOC: crossed}, video
 
 

@@ -14,7 +14,7 @@ from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
 from rlstitch.rollouts.evaluation import Evaluation
-from rlstitch.rollouts.films import film_side_by_side
+from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.storage import write_table
 from rlstitch.storage.workspace import RUNS, VIDEOS
 
@@ -89,7 +89,7 @@ def evaluate(
             player.controller,
             player.card.model_copy(update={"world": type(player.card.world)(**world.to_dict())}),
         )
-        videos = film_side_by_side([(name, moved)], VIDEOS / stem, seed=seed, deterministic=deterministic)
+        videos = video_side_by_side([(name, moved)], VIDEOS / stem, seed=seed, deterministic=deterministic)
     return EvaluationOutcome(name, outcome, random, table, videos)
 
 

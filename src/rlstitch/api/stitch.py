@@ -13,7 +13,7 @@ from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.reporting.write import table_text
-from rlstitch.rollouts.films import film_side_by_side
+from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.diagnosis.held_out import StitchReport
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
@@ -119,7 +119,7 @@ def stitch(
         shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
         if joined.report.method != "naive" and any(cell.method == "naive" for cell in cells):
             shown.insert(1, ("naive", stitch_agents(source, target, found, method="naive").agent))
-        videos = film_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
+        videos = video_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)
 
 

@@ -1,8 +1,9 @@
-"""Who acts in a rollout, with which noise, and how few forward passes that takes."""
+"""Actors: agents and random play, with the scores of observations that they have met before."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -13,10 +14,12 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 
 Observations = npt.NDArray[Any]
 Noise = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
-# Remembered states are bounded: some 60 MB at the 7x7 view of MiniGrid.
-_MEMORY = 100_000
-_BLOCK = 32
+# Views are forgotten above this number: some 60 MB at the 7x7 view of MiniGrid, and as much again of scores.
+_MAX_VIEWS = 100_000
+_MAX_SCORES = 2_000_000
 
 
 class Actor(Protocol):
@@ -28,12 +31,6 @@ class Actor(Protocol):
 
     def act(self, observations: Observations, *, noise: Noise | None = None) -> npt.NDArray[Any]:
         """Choose actions for a batch; `noise` `(N, A)` samples the policy, None is greedy."""
-
-
-@runtime_checkable
-class _Parametric(Protocol):
-    def action_parameters(self, observations: Observations) -> Any:
-        """Return logits `(N, A)` as a tensor."""
 
 
 class RandomAgent:
@@ -63,20 +60,23 @@ class RandomAgent:
         if noise is None:
             raise InvalidInputError("noise: a random agent needs it, found None")
         if self._box is None:
-            chosen: npt.NDArray[Any] = noise.argmax(axis=1) + int(getattr(self.action_space, "start", 0))
-            return chosen
-        uniform = special.ndtr(noise).reshape(-1, *self._box.shape)
-        return spread(uniform, self._box)
+            actions: npt.NDArray[Any] = noise.argmax(axis=1) + int(getattr(self.action_space, "start", 0))
+            return actions
+        return scale_to_box(special.ndtr(noise).reshape(-1, *self._box.shape), self._box)
 
 
-def spread(uniform: npt.NDArray[np.float64], box: gymnasium.spaces.Box) -> npt.NDArray[Any]:
-    """Spread numbers in [0, 1], `(N, ...)`, over a bounded Box: rounding never leaves its bounds."""
+def scale_to_box(uniform: npt.NDArray[np.float64], box: gymnasium.spaces.Box) -> npt.NDArray[Any]:
+    """Scale numbers in [0, 1], `(N, ...)`, to the range of a bounded Box; rounding never leaves its bounds."""
     actions: npt.NDArray[Any] = (box.low + uniform * (box.high - box.low)).astype(box.dtype)
     return actions.clip(box.low, box.high)
 
 
 def noise_width(space: gymnasium.Space[Any]) -> int:
-    """Return how many numbers of noise one action takes: the number of discrete actions, or of continuous ones."""
+    """Return how many numbers of noise one action takes: the number of discrete actions, or of continuous ones.
+
+    Raises:
+        InvalidInputError: for another space than Discrete and Box.
+    """
     if isinstance(space, gymnasium.spaces.Discrete):
         return int(space.n)
     if isinstance(space, gymnasium.spaces.Box):
@@ -84,104 +84,74 @@ def noise_width(space: gymnasium.Space[Any]) -> int:
     raise InvalidInputError(f"action_space: expected Discrete or Box, found {space}")
 
 
-class NoiseStreams:
-    """One stream of noise for each running episode, keyed by (seed, episode).
+class ScoreTable:
+    """Action scores by symbolic view, each computed when the view is first met.
 
-    An episode meets the same numbers in whichever slot, batch or process it runs: Philox is counter-based, and its key
-    is the episode. Numbers are drawn in blocks.
+    Agents are functions of one observation, and where the environment has symbolic views (MiniGrid), equal views have
+    equal observations; small worlds have some hundred of them.
+
+    Args:
+        scores: maps observations `(N, ...)` to scores `(N, heads, width)`.
+        heads: number of controllers that share the table.
+        width: number of actions.
     """
 
-    def __init__(self, seed: int, slots: int, width: int, kind: str) -> None:
-        self._seed, self._kind = seed, kind
-        self._streams: list[np.random.Generator | None] = [None] * slots
-        self._blocks = np.zeros((slots, _BLOCK, width))
-        self._cursor = np.full(slots, _BLOCK)
+    def __init__(self, scores: Callable[[Observations], Scores], heads: int, width: int) -> None:
+        self._scores = scores
+        self._rows: dict[bytes, int] = {}
+        self._table = np.empty((256, heads, width), dtype=np.float32)
+        self._limit = min(_MAX_VIEWS, _MAX_SCORES // heads)
 
-    def start(self, slot: int, episode: int) -> None:
-        """Give a slot the stream of an episode, from its beginning."""
-        key = np.array([self._seed, episode], dtype=np.uint64)
-        self._streams[slot] = np.random.Generator(np.random.Philox(key=key))
-        self._cursor[slot] = _BLOCK
-
-    def take(self, slots: npt.NDArray[np.int64]) -> Noise:
-        """Return the next noise `(len(slots), width)` of some started slots."""
-        for slot in slots[self._cursor[slots] == _BLOCK]:
-            stream = self._streams[slot]
-            if stream is None:
-                raise InvalidInputError(f"slots: expected started ones, found {slot}")
-            shape = self._blocks.shape[1:]
-            self._blocks[slot] = stream.gumbel(size=shape) if self._kind == "gumbel" else stream.normal(size=shape)
-            self._cursor[slot] = 0
-        noise: Noise = self._blocks[slots, self._cursor[slots]]
-        self._cursor[slots] += 1
-        return noise
+    def __call__(self, observations: Observations, views: npt.NDArray[np.uint8], heads: Indices | int = 0) -> Scores:
+        """Return the scores `(N, width)` of one head for each view `(N, h, w, 5)`."""
+        flat = np.ascontiguousarray(views).reshape(len(views), -1)
+        keys: list[Any] = flat.view(np.dtype((np.void, flat.shape[1]))).ravel().tolist()
+        new = {key: i for i, key in enumerate(keys) if key not in self._rows}
+        if len(self._rows) + len(new) > self._limit:
+            self._rows.clear()
+            new = {key: i for i, key in enumerate(keys)}
+        if new:
+            first = len(self._rows)
+            while first + len(new) > len(self._table):
+                self._table = np.concatenate([self._table, np.empty_like(self._table)])
+            self._table[first : first + len(new)] = self._scores(observations[list(new.values())])
+            self._rows.update({key: first + i for i, key in enumerate(new)})
+        return self._table[[self._rows[key] for key in keys], heads]
 
 
 class Policy:
-    """An actor in an action space, with a memory of the states that it has met.
+    """An actor in an action space. It remembers the scores of discrete actions by symbolic view.
 
-    Agents here are functions of one observation. Where the environment tells states apart cheaply (the symbolic views
-    of MiniGrid), action parameters are computed once a distinct view: small worlds have some hundred of them.
+    Raises:
+        IncompatibleError: where the actor's actions are not those of the space.
     """
 
-    def __init__(self, actor: Actor, space: gymnasium.Space[Any], *, remember: bool = True) -> None:
+    def __init__(self, actor: Actor, space: gymnasium.Space[Any]) -> None:
         self.actor, self.space = actor, space
-        width, needed = _action_width(actor), noise_width(space)
-        if width is not None and width != needed:
-            raise IncompatibleError(f"the agent gives {width} actions, the environment takes {needed}")
+        width, controller = noise_width(space), getattr(actor, "controller", None)
+        if controller is not None and controller.actions.width != width:
+            raise IncompatibleError(
+                f"the agent gives {controller.actions.width} actions, the environment takes {width}"
+            )
         discrete = isinstance(space, gymnasium.spaces.Discrete)
-        expected = "gumbel" if discrete else "normal"
-        if actor.noise_kind != expected:
+        if actor.noise_kind != ("gumbel" if discrete else "normal"):
             raise IncompatibleError(f"the agent's actions need {actor.noise_kind} noise, the environment takes {space}")
         self._start = int(space.start) if discrete else 0  # type: ignore[attr-defined]
-        self._parametric = actor if discrete and isinstance(actor, _Parametric) else None
-        self._remember = remember
-        self._rows: dict[bytes, int] = {}
-        self._table = np.empty((256, needed), dtype=np.float32)
-        self.forward_rows = 0
-        """Rows that went through the network."""
+        self._parameters = getattr(actor, "action_parameters", None) if discrete else None
+        self._table = ScoreTable(lambda observations: self._scores(observations)[:, None], 1, width)
 
     def act(
         self, observations: Observations, *, noise: Noise | None, views: npt.NDArray[np.uint8] | None = None
     ) -> npt.NDArray[Any]:
-        """Choose actions for a batch `(N, ...)`; `views` `(N, h, w, 5)` tell its states apart."""
+        """Choose actions for a batch `(N, ...)` whose symbolic views, where it has them, are `(N, h, w, 5)`."""
         if np.issubdtype(observations.dtype, np.floating) and not np.isfinite(observations).all():
             raise InvalidInputError("observations: expected finite values, found NaN or infinity")
-        if self._parametric is None:
-            self.forward_rows += len(observations)
+        if self._parameters is None:
             return self.actor.act(observations, noise=noise)
-        if views is None or not self._remember:
-            logits = self._forward(observations)
-        else:
-            logits = self._recall(observations, views)
-        chosen: npt.NDArray[Any] = (logits if noise is None else logits + noise).argmax(axis=1) + self._start
-        return chosen
+        scores = self._scores(observations) if views is None else self._table(observations, views)
+        actions: npt.NDArray[Any] = (scores if noise is None else scores + noise).argmax(axis=1) + self._start
+        return actions
 
-    def _recall(self, observations: Observations, views: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        flat = np.ascontiguousarray(views).reshape(len(views), -1)
-        keys: list[Any] = flat.view(np.dtype((np.void, flat.shape[1]))).ravel().tolist()
-        new: dict[bytes, int] = {key: i for i, key in enumerate(keys) if key not in self._rows}
-        if not new:
-            return self._table[[self._rows[key] for key in keys]]
-        if len(self._rows) + len(new) > _MEMORY:
-            self._rows.clear()
-            new = {key: i for i, key in enumerate(keys)}
-        logits = self._forward(observations[list(new.values())])
-        start = len(self._rows)
-        while start + len(new) > len(self._table):
-            self._table = np.concatenate([self._table, np.empty_like(self._table)])
-        self._table[start : start + len(new)] = logits
-        self._rows.update({key: start + i for i, key in enumerate(new)})
-        return self._table[[self._rows[key] for key in keys]]
-
-    def _forward(self, observations: Observations) -> npt.NDArray[np.float32]:
-        if self._parametric is None:
-            raise InvalidInputError("agent: expected one that gives action parameters")
-        self.forward_rows += len(observations)
-        logits: npt.NDArray[np.float32] = self._parametric.action_parameters(observations).cpu().numpy()
-        return logits
-
-
-def _action_width(actor: Actor) -> int | None:
-    controller = getattr(actor, "controller", None)
-    return None if controller is None else int(controller.actions.width)
+    def _scores(self, observations: Observations) -> Scores:
+        scores: Scores = self._parameters(observations).cpu().numpy()  # type: ignore[misc]
+        return scores

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.actors import Policy, noise_width, spread
+from rlstitch.rollouts.actors import Policy, noise_width, scale_to_box
 
 if TYPE_CHECKING:
     from rlstitch.agents.agent import Agent
@@ -52,7 +52,7 @@ def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: i
     if isinstance(space, gymnasium.spaces.Discrete):
         return rng.integers(int(space.n), size=count)
     if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
-        return spread(rng.random((count, *space.shape)), space)
+        return scale_to_box(rng.random((count, *space.shape)), space)
     raise InvalidInputError(f"action_space: expected Discrete or a bounded Box, found {space}")
 
 

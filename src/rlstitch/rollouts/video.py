@@ -1,40 +1,42 @@
-"""Films of rollouts: recorded as arrays, written as MP4 (H.264, 4:2:0, plays in browsers) or GIF."""
+"""Videos of rollouts, one frame in memory at a time: MP4 (H.264, 4:2:0, plays in browsers) and GIF."""
 
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium.vector import VectorEnv
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.rollouts.actors import Actor
-from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Moment, Played, check_seed, episode_seed, play
+from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Outcomes, Step, check_seed, episode_seed, play
 from rlstitch.rollouts.evaluation import check_counts, world_of
-from rlstitch.rollouts.panels import Frames, check_frames, enlarge, inset, pad_even
-from rlstitch.storage.files import write_bytes
+from rlstitch.rollouts.panels import Frame, check_frames, enlarge, inset, pad_even, side_by_side
+from rlstitch.storage.files import staged_file
 
 if TYPE_CHECKING:
+    from rlstitch.agents.agent import Agent
     from rlstitch.envs import World
 
-
-_FILM_TILE = 32
+_TILE = 32
+"""Pixels of a tile of MiniGrid seen from above, as in its own window."""
+_FPS = 6
+_FRAMES = 180  # half a minute: an agent that never arrives would be shown for ever
 
 
 @dataclass(frozen=True)
-class Film:
-    """Frames of some episodes, one after the other, and what the episodes came to."""
+class Video:
+    """Frames of some episodes, one after the other, and the results of the episodes."""
 
-    frames: Frames
-    """uint8 `(T, H, W, 3)`"""
-    played: Played
+    frames: Iterator[Frame]
+    """uint8 `(H, W, 3)` each; drawn as they are asked for, once."""
+    outcomes: Outcomes
 
 
 def record(
@@ -47,10 +49,10 @@ def record(
     scale: int = 256,
     hold: int = 4,
     max_episode_steps: int = MAX_EPISODE_STEPS,
-) -> Film:
-    """Film the first episodes of an evaluation: the same seeds and noise, so the same returns.
+) -> Video:
+    """Record the first episodes of an evaluation: the same seeds and noise, so the same returns.
 
-    A MiniGrid agent that sees its own view only is filmed from above, in its look, with its own view beside.
+    A MiniGrid agent that sees its own view only is shown from above, in its look, with its own view beside.
 
     Args:
         agent: an Agent, or `RandomAgent`.
@@ -63,8 +65,8 @@ def record(
         max_episode_steps: an episode that is longer is an error.
 
     Raises:
-        InvalidInputError: for numbers below 1, no world, an endless episode, or an environment that is not
-            deterministic: a film is made by playing the episodes again.
+        InvalidInputError: for numbers below 1, no world, or an endless episode; and, as the frames are drawn, for an
+            environment that is not deterministic: they are drawn by playing the episodes again.
         IncompatibleError: where the agent's images or actions are not the world's.
     """
     from rlstitch.envs import make_vec
@@ -72,88 +74,114 @@ def record(
     check_seed(seed)
     check_counts(episodes=episodes, scale=scale, hold=hold)
     world = world_of(agent, world)
-    env = make_vec(world, 1, seed=seed, autoreset="disabled")
-    try:
-        camera = _Camera(env, world)
-        played = play(
+    actions: list[npt.NDArray[Any]] = []
+    observed: list[bytes] = []
+
+    def watch(step: Step, chosen: npt.NDArray[Any]) -> None:
+        actions.append(chosen)
+        observed.append(_digest(step.observations[0]))
+
+    with closing(make_vec(world, 1, seed=seed, autoreset="disabled")) as env:
+        from_above = hasattr(env, "symbolic") and world.view == "agent" and world.backend == "gymnasium"
+        outcomes = play(
             agent,
             env,
             range(episodes),
             seed=seed,
             deterministic=deterministic,
             max_episode_steps=max_episode_steps,
-            watch=camera.look,
+            watch=watch,
         )
-        return Film(camera.film(seed, played.lengths, scale, hold), played)
-    finally:
-        env.close()
+    taken = _Taken(seed, outcomes.lengths.tolist(), actions, observed, hold)
+    return Video(_frames(world, taken, scale, from_above=from_above), outcomes)
 
 
-class _Camera:
-    """Notes what an agent saw and did; the same episodes are then played again and seen from above."""
+@dataclass(frozen=True)
+class _Taken:
+    """The actions of some episodes, one after the other, and digests of what was observed before each."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], world: World) -> None:
-        self._world = world
-        self._above = hasattr(env, "symbolic") and world.view == "agent" and world.backend == "gymnasium"
-        # For people: one image at a time, as large as it is drawn, whatever the agent sees of it.
-        self._plain = replace(world, frame_stack=1, size=None, crop=None)
-        self._actions: list[Any] = []
-        self._seen: list[str] = []
+    seed: int
+    lengths: list[int]
+    actions: list[npt.NDArray[Any]]
+    observed: list[bytes]
+    hold: int
 
-    def look(self, moment: Moment) -> None:
-        """Take down one step of the only environment."""
-        self._actions.append(np.array(moment.actions[:1]))
-        self._seen.append(_digest(moment.observations[0]))
+    def replay(self, world: World, *, check: bool = False) -> Iterator[npt.NDArray[np.uint8]]:
+        """Play the episodes again in a world and yield its images `(H, W, C)`, the last of each repeated.
 
-    def film(self, seed: int, lengths: npt.NDArray[np.int64], scale: int, hold: int) -> Frames:
-        """Return all episodes, from the first frame to the one after the last action, `(T, H, W, 3)`."""
-        frames = self._replay(self._world, seed, lengths, hold, checked=True)
-        if not self._above:
-            if self._plain != self._world:
-                frames = self._replay(self._plain, seed, lengths, hold)
-            return enlarge(frames, scale)
-        # For people: tiles as large as MiniGrid draws them for its own window, whatever the agent sees.
-        tile_size = max(_FILM_TILE, self._world.tile_size)
-        above = self._replay(replace(self._world, view="full", tile_size=tile_size), seed, lengths, hold)
-        return inset(enlarge(above, scale), frames)
-
-    def _replay(
-        self, world: World, seed: int, lengths: npt.NDArray[np.int64], hold: int, *, checked: bool = False
-    ) -> Frames:
+        Raises:
+            InvalidInputError: where an episode ends at another step, or (`check`) something else is observed.
+        """
         from rlstitch.envs import make_vec
 
-        env = make_vec(world, 1, seed=seed, autoreset="disabled")
-        actions, seen, frames = iter(self._actions), iter(self._seen), list[Any]()
-        try:
-            for episode, length in enumerate(lengths):
-                observation, _ = env.reset(seed=cast("Any", [episode_seed(seed, episode)]))
-                frames.append(np.array(observation[0]))
+        number = 0
+        with closing(make_vec(world, 1, seed=self.seed, autoreset="disabled")) as env:
+            for episode, length in enumerate(self.lengths):
+                observation, _ = env.reset(seed=cast("Any", [episode_seed(self.seed, episode)]))
+                yield observation[0].copy()
                 for step in range(length):
-                    same = not checked or next(seen) == _digest(observation[0])
-                    observation, _, ended, cut, _ = env.step(next(actions))
-                    if not same or bool(ended[0] | cut[0]) != (step == length - 1):
+                    same = not check or self.observed[number] == _digest(observation[0])
+                    observation, _, terminated, truncated, _ = env.step(self.actions[number])
+                    if not same or bool(terminated[0] | truncated[0]) != (step == length - 1):
                         raise InvalidInputError(
                             f"{world.environment} is not deterministic: an episode that was played again with the same "
-                            "seed and actions came out differently, so that it cannot be filmed"
+                            "seed and actions came out differently, so that it cannot be shown"
                         )
-                    frames.append(np.array(observation[0]))
-                frames += [frames[-1]] * (hold - 1)
-        finally:
-            env.close()
-        # Grey images become colours that are equal.
-        film = np.stack(frames)
-        return film.repeat(3, axis=3) if film.shape[3] == 1 else film
+                    number += 1
+                    yield observation[0].copy()
+                for _ in range(self.hold - 1):
+                    yield observation[0].copy()
 
 
-def _digest(observation: npt.NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(observation).tobytes()).hexdigest()
+def _frames(world: World, taken: _Taken, scale: int, *, from_above: bool) -> Iterator[Frame]:
+    # For people: one image at a time, as large as it is drawn, whatever the agent sees of it.
+    plain = replace(world, frame_stack=1, size=None, crop=None)
+    replays = [taken.replay(world, check=True)]
+    if plain != world:
+        replays.append(taken.replay(plain))
+    if from_above:
+        tile_size = max(_TILE, world.tile_size)
+        replays.append(taken.replay(replace(plain, view="full", tile_size=tile_size)))
+    for images in zip(*replays, strict=True):
+        frame, *before = [_coloured(image) for image in reversed(images[-2 if from_above else -1 :])]
+        yield inset(enlarge(frame, scale), before[0]) if from_above else enlarge(frame, scale)
 
 
-def write_mp4(frames: Frames, path: str | Path, *, fps: int = 10, quality: int = 18) -> Path:
+def _coloured(image: npt.NDArray[np.uint8]) -> Frame:
+    """Turn a grey image into one of equal colours."""
+    return image.repeat(3, axis=2) if image.shape[2] == 1 else image
+
+
+def _digest(observation: npt.NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(observation).tobytes()).digest()
+
+
+def video_side_by_side(
+    shown: Sequence[tuple[str, Agent]], path: Path, *, episodes: int = 3, seed: int = 0, deterministic: bool = False
+) -> list[Path]:
+    """Show agents on the same episodes, one panel each, and write `<path>.mp4` and `<path>.gif`.
+
+    Args:
+        shown: captions and agents; each plays in its own world.
+        path: without suffix.
+        episodes: how many, one after the other.
+        seed: of the episodes.
+        deterministic: greedy actions instead of sampled ones.
+    """
+    videos = [record(agent, episodes=episodes, seed=seed, deterministic=deterministic) for _, agent in shown]
+    panels = [islice(video.frames, _FRAMES) for video in videos]
+    frames = side_by_side(panels, [caption for caption, _ in shown])
+    paths = [path.with_name(path.name + suffix) for suffix in (".mp4", ".gif")]
+    with staged_file(paths[0]) as mp4, staged_file(paths[1]) as gif, gif.open("wb") as stream:
+        encode_gif(_encode_mp4(frames, mp4, _FPS), stream, _FPS)
+    return paths
+
+
+def write_mp4(frames: Iterable[Frame], path: str | Path, *, fps: int = 10, quality: int = 18) -> Path:
     """Write frames as H.264, 4:2:0, so that browsers play it; the file appears whole or not at all.
 
     Args:
-        frames: uint8 `(T, H, W, 3)`; odd sizes get one more row or column.
+        frames: uint8 `(H, W, 3)` each; odd sizes get one more row or column.
         path: ends in `.mp4`; its folder is made.
         fps: frames a second.
         quality: x264's constant rate factor, 0 (lossless) to 51.
@@ -162,53 +190,60 @@ def write_mp4(frames: Frames, path: str | Path, *, fps: int = 10, quality: int =
         InvalidInputError: for something else than frames, another suffix, or numbers out of range.
         ArtefactError: where the file cannot be written.
     """
-    frames = pad_even(frames)
+    path = _checked(path, ".mp4", fps)
     if not 0 <= quality <= 51:
         raise InvalidInputError(f"quality: expected 0 to 51, found {quality}")
-    return _write(path, ".mp4", fps, lambda beside: _encode(frames, beside, fps, quality))
+    with staged_file(path) as beside:
+        for _ in _encode_mp4(frames, beside, fps, quality):
+            pass
+    return path
 
 
-def write_gif(frames: Frames, path: str | Path, *, fps: int = 10) -> Path:
+def write_gif(frames: Iterable[Frame], path: str | Path, *, fps: int = 10) -> Path:
     """Write frames as a GIF that loops for ever; see `write_mp4`. GIF counts in hundredths of a second, 2 at least."""
-    from PIL import Image
-
-    images = [Image.fromarray(frame) for frame in check_frames(frames)]
-    pause = max(20, round(100 / fps) * 10) if fps > 0 else 0
-
-    def save(beside: Path) -> None:
-        # Frames that are equal to the one before stay: a film's length is what it says.
-        images[0].save(beside, format="GIF", save_all=True, append_images=images[1:], duration=pause, loop=0)
-
-    return _write(path, ".gif", fps, save)
+    path = _checked(path, ".gif", fps)
+    with staged_file(path) as beside, beside.open("wb") as stream:
+        encode_gif(frames, stream, fps)
+    return path
 
 
-def _write(path: str | Path, suffix: str, fps: int, encode: Callable[[Path], None]) -> Path:
+def _checked(path: str | Path, suffix: str, fps: int) -> Path:
     path = Path(path)
     check_counts(fps=fps)
     if path.suffix != suffix:
         raise InvalidInputError(f"path: expected a name that ends in {suffix}, found {path.name!r}")
-    try:
-        with tempfile.TemporaryDirectory(prefix="rlstitch-") as folder:
-            beside = Path(folder) / f"film{suffix}"
-            encode(beside)
-            content = beside.read_bytes()
-    except OSError as error:
-        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
-    write_bytes(path, content)
     return path
 
 
-def _encode(frames: Frames, path: Path, fps: int, quality: int) -> None:
-    import imageio_ffmpeg  # type: ignore[import-untyped]
+def encode_gif(frames: Iterable[Frame], stream: IO[bytes], fps: int) -> None:
+    """Write frames uint8 `(H, W, 3)` into a stream as a GIF that loops for ever."""
+    from PIL import Image
 
-    height, width = frames.shape[1:3]
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
-    codec = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(quality)]
+    images = (Image.fromarray(frame) for frame in check_frames(frames))
+    # Frames that are equal to the one before stay: the length of a video is the number of its frames.
+    next(images).save(
+        stream, format="GIF", save_all=True, append_images=images, duration=max(20, round(100 / fps) * 10), loop=0
+    )
+
+
+def _encode_mp4(frames: Iterable[Frame], path: Path, fps: int, quality: int = 18) -> Iterator[Frame]:
+    """Yield the frames once they are encoded; the file is whole after the last."""
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
+
+    checked = check_frames(frames)
+    first = next(checked)
+    height, width = pad_even(first).shape[:2]
     # The index goes to the front of the file, so that a browser starts before it has all of it.
-    target = ["-movflags", "+faststart", str(path)]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, *codec, *target]
-    pixels = np.ascontiguousarray(frames).data.cast("B")
-    done = subprocess.run(command, input=pixels, capture_output=True, check=False)
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ArtefactError(f"cannot encode a film: {reason[-1] if reason else f'ffmpeg gave {done.returncode}'}")
+    options = ["-crf", str(quality), "-movflags", "+faststart", "-f", "mp4"]
+    with FFMPEG_VideoWriter(str(path), (width, height), fps, codec="libx264", ffmpeg_params=options) as writer:
+        process = writer.proc
+        try:
+            for frame in chain([first], checked):
+                writer.write_frame(pad_even(frame))
+                yield frame
+            reason = process.communicate()[1].decode(errors="replace")
+        except OSError as error:
+            reason = str(error)
+    if process.returncode != 0:
+        lines = reason.strip().splitlines()
+        raise ArtefactError(f"cannot encode a video: {lines[-1] if lines else f'ffmpeg gave {process.returncode}'}")

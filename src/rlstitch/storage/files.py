@@ -45,7 +45,16 @@ def make_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all; an older one stays until the new one is complete.
+    """Write a file so that it appears whole or not at all; see `staged_file`."""
+    with staged_file(path) as beside, beside.open("wb") as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield an empty file beside `path` that takes its place when the block ends; after an error it is removed.
+
+    An older file stays until the new one is complete.
 
     Raises:
         InvalidInputError: where `path` is a folder, or a file stands where its folder should be.
@@ -57,17 +66,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise InvalidInputError(f"cannot write {path}: it is a folder")
         beside = path.parent / f".tmp-{secrets.token_hex(8)}~"
         # Opened anew, never an older file; the system applies the user's mask to the permissions.
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        yield beside
+        with translated_errors("write", path):
+            with beside.open("r+b") as stream:
                 os.fsync(stream.fileno())
             beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+            sync_folder(path.parent)
+    except OSError as error:
+        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
@@ -21,6 +21,8 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import RelativeEncoder, build_encoder
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.rollouts.panels import Frame
+from rlstitch.rollouts.video import encode_gif, record
 from rlstitch.training.checkpoint import Progress, reseed, save_checkpoint
 
 _EVALUATION_SEED = 1_000_003  # never a training seed's own stream
@@ -122,13 +124,10 @@ class EvaluationCallback(BaseCallback):
         return Agent(encoder, controller, self.card)
 
     def _film(self, agent: Agent) -> None:
-        # Imported here: filming pulls in the video libraries, and trainings without it are common in tests and grids.
-        from rlstitch.rollouts.video import record
-
         writer = _writer(self)
         if writer is not None:
-            film = record(agent, episodes=1, seed=_EVALUATION_SEED)
-            add_gif(writer, "evaluation/video", film.frames, step=int(self.num_timesteps))
+            video = record(agent, episodes=1, seed=_EVALUATION_SEED)
+            add_gif(writer, "evaluation/video", video.frames, step=int(self.num_timesteps))
 
 
 class CheckpointCallback(BaseCallback):
@@ -209,17 +208,16 @@ def _writer(callback: BaseCallback) -> SummaryWriter | None:
     return None
 
 
-def add_gif(writer: SummaryWriter, tag: str, frames: NDArray[np.uint8], *, step: int, fps: int = 8) -> None:
-    """Write frames uint8 `(T, H, W, 3)` to TensorBoard as an animated image.
+def add_gif(writer: SummaryWriter, tag: str, frames: Iterable[Frame], *, step: int, fps: int = 8) -> None:
+    """Write frames uint8 `(H, W, 3)` to TensorBoard as an animated image.
 
     torch's `add_video` needs a moviepy that no longer exists and then writes nothing, in silence.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     buffer = io.BytesIO()
-    images = [Image.fromarray(frame) for frame in frames]
-    images[0].save(buffer, format="GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
-    image = Summary.Image(
-        height=frames.shape[1], width=frames.shape[2], colorspace=3, encoded_image_string=buffer.getvalue()
-    )
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    encode_gif(frames, buffer, fps)
+    with Image.open(buffer) as image:
+        width, height = image.size
+    picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)

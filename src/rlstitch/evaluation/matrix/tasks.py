@@ -22,9 +22,8 @@ from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.worker import report
-from rlstitch.rollouts.episodes import Played
-from rlstitch.rollouts.evaluation import Evaluation, assemble
-from rlstitch.rollouts.shared_encoder import Head, can_share, evaluate_together
+from rlstitch.rollouts.episodes import Outcomes
+from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 from rlstitch.storage import read_json, write_json
@@ -57,12 +56,12 @@ def read_cell(folder: Path, identity: str) -> Content | None:
 def stored_evaluation(content: Content, world: World, options: CellOptions) -> Evaluation:
     """Return the evaluation that a cell's file holds."""
     successes = content["successes"]
-    played = Played(
+    outcomes = Outcomes(
         np.asarray(content["returns"], dtype=np.float64),
         np.asarray(content["lengths"], dtype=np.int64),
         None if successes is None else np.asarray(successes, dtype=np.bool_),
     )
-    return assemble(world, options.seed, options.greedy, played, content["seconds"])
+    return Evaluation.from_outcomes(world, options.seed, options.greedy, outcomes, content["seconds"])
 
 
 def play_native(
