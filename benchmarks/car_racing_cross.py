@@ -59,7 +59,7 @@ class Cells:
         """Images `(pairs + HELD, 48, 48, 6)` of the same states under `green` and `red`, in one order."""
         path = self.out / f"images-{self.pairs}.safetensors"
         if not path.exists():
-            one, other = (self.agents[names[0]].card.world.to_world() for names in (GREEN, RED))
+            one, other = (self.agents[names[0]].card.world for names in (GREEN, RED))
             both = collect_paired_images(one, other, count=self.pairs + HELD, agents=list(self.agents.values()))
             order = np.random.default_rng(0).permutation(len(both[0]))
             self.out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class Cells:
         missing = range(len(found["returns"]), self.episodes)
         if missing:
             agent, said = make()
-            world = agent.card.world.to_world() if isinstance(agent, Agent) else WORLD
+            world = agent.card.world if isinstance(agent, Agent) else WORLD
             with environments(world, len(missing), num_envs=64, seed=0) as env:
                 played = play(agent, env, missing, seed=0)
             found = {**said, "returns": [*found["returns"], *played.returns.tolist()]}

@@ -82,7 +82,7 @@ def peer(agent: Agent, world: World, episodes: int, deterministic: bool) -> tupl
 def compare(agent: Agent, episodes: int, deterministic: bool, repeats: int) -> dict[str, Any]:
     """Time one cell both ways and check that the returns agree; the fastest of `repeats` counts, for both."""
     # MiniGrid's own wrappers know the standard look alone; an agent of another look is compared in it all the same.
-    world = replace(agent.card.world.to_world(), variation="standard")
+    world = replace(agent.card.world, look="standard")
     kwargs: dict[str, Any] = {"episodes": episodes, "deterministic": deterministic}
     theirs = [peer(agent, world, episodes, deterministic) for _ in range(repeats)]
     ours = [evaluate(agent, world, **kwargs) for _ in range(repeats)]

@@ -78,7 +78,7 @@ def whole_matrix(names: Sequence[str], episodes: int, workers: int) -> tuple[dic
 
 def one_by_one(encoder: Agent, policy: Agent, method: str, episodes: int, peer_episodes: int) -> dict[str, Spent]:
     """Make and measure one cell from nothing; `evaluate_policy` is scaled up from its first episodes."""
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     pairs, gathered = timed(lambda: gather_pairs(encoder, policy))
     stitch, fitted = timed(lambda: stitch_agents(encoder, policy, pairs, method=method))
     _, played = timed(lambda: evaluate(stitch.agent, world, episodes=episodes))
@@ -106,7 +106,7 @@ def greedy_agreement(agents: Sequence[Agent], episodes: int) -> tuple[int, int, 
     for policy in others:
         pairs = gather_pairs(source, policy)
         made += [(policy, method, stitch_agents(source, policy, pairs, method=method)) for method in DEFAULT_METHODS]
-    world = cell_world(source.card.world.to_world(), others[0].card.world.to_world())
+    world = cell_world(source.card.world, others[0].card.world)
     heads = [
         Head(None if method == "naive" else s.agent.encoder.translation, s.agent.controller) for _, method, s in made
     ]

@@ -139,7 +139,7 @@ def cell(job: Job) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     folder, preset, one, other, methods = job
     encoder, policy = loaded(folder, one), loaded(folder, other)
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     rows = []
 
     def measured(agent: Agent, method: str, pairs: int, distinct: int | None) -> None:

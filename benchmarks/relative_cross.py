@@ -136,7 +136,7 @@ def states_of(folder: str, name: str) -> npt.NDArray[np.uint8]:
 def anchors_of(folder: str, name: str, count: int, *, driven: bool) -> AnchorSet:
     """Return the default anchor set of an agent's world, once a process."""
     drivers = [loaded(folder, f"{preset_of(name)}-{end}") for end in DRIVERS] if driven else []
-    return default_anchor_set(loaded(folder, name).card.world.to_world(), count, drivers=drivers)
+    return default_anchor_set(loaded(folder, name).card.world, count, drivers=drivers)
 
 
 @cache
@@ -145,7 +145,7 @@ def relativized(folder: str, name: str, way: Way) -> Agent:
     agent, anchors = loaded(folder, name), anchors_of(folder, name, way.asked, driven=way.driven)
     return relativize_agent(
         agent,
-        anchors.render_in(agent.card.world.to_world()),
+        anchors.render_in(agent.card.world),
         states_of(folder, name),
         anchor_set=anchors.identity,
         similarity=way.similarity,
@@ -171,7 +171,7 @@ def joined(folder: str, encoder_name: str, policy_name: str, way: Way) -> Agent:
         check_widths(encoder, policy)
         return Agent(encoder.encoder, policy.controller, policy.card)
     anchors = anchors_of(folder, policy_name, way.asked, driven=way.driven)
-    x, y = (agent.encode(anchors.render_in(agent.card.world.to_world())) for agent in (encoder, policy))
+    x, y = (agent.encode(anchors.render_in(agent.card.world)) for agent in (encoder, policy))
     return Agent(TranslatedEncoder(encoder.encoder, fit_affine(x, y)), policy.controller, policy.card)
 
 

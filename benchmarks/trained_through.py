@@ -130,7 +130,7 @@ def anchors() -> AnchorSet:
 
 def images(agent: Agent) -> Any:
     """Return the anchors under an agent's look, uint8 `(n, H, W, C)`."""
-    return anchors().render_in(agent.card.world.to_world())
+    return anchors().render_in(agent.card.world)
 
 
 def prepared(variant: Variant, folder: Path, name: str) -> Agent:

@@ -76,7 +76,7 @@ def test_every_direct_dependency_is_pinned() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
 def test_house_rules(path: Path) -> None:
     text = path.read_text()
-    assert text.count("\n") <= 350
+    assert text.count("\n") <= 600
     for node in ast.walk(ast.parse(text)):
         where = f"line {getattr(node, 'lineno', 0)}"
         assert not isinstance(node, ast.Assert), f"{where}: assert outside of tests"

@@ -11,8 +11,9 @@ from artefact_samples import IMAGE, assert_equal_agents, make_agent, make_encode
 from pydantic import ValidationError
 
 from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
-from rlstitch.agents.card import AgentCard, WorldCard
+from rlstitch.agents.card import AgentCard
 from rlstitch.agents.manifest import list_agents
+from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
 
 KINDS = ["cnn", "relative", "translated"]
@@ -186,7 +187,7 @@ def test_paths_that_are_no_agent_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_card_takes_worlds_and_refuses_unknown_keys() -> None:
     agent = make_agent()
-    assert agent.card.world == WorldCard(environment="MiniGrid-DoorKey-5x5-v0", variation="red")
+    assert agent.card.world == World(environment="MiniGrid-DoorKey-5x5-v0", variation="red")
     assert agent.card.model_copy(update={"name": "other"}).name == "other"
     fields = agent.card.model_dump()
     with pytest.raises(ValidationError, match="colour"):

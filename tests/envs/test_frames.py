@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from stable_baselines3.common.vec_env import VecFrameStack
 
-from rlstitch.envs import World, cell_world, make_vec
+from rlstitch.envs import StableBaselinesVecEnv, World, cell_world, make_vec
 from rlstitch.envs.frames import Observer, shrink
 from rlstitch.errors import InvalidInputError
 
@@ -77,6 +78,28 @@ def test_a_stack_holds_the_last_images_of_its_own_episode():
     assert before.reshape(2, 3).tolist() == [[1, 2, 3], [50, 51, 52]]  # what was handed out stays as it was
 
 
+def test_zeros_pad_a_stack_at_the_start_of_an_episode_only():
+    observer = Observer(World("E", frame_stack=3, padding="zeros"), lambda x: x, (1, 1, 1), 2)
+    first = observer.start(np.array([0, 1]), np.array([7, 8], dtype=np.uint8).reshape(2, 1, 1, 1))
+    assert first.reshape(2, 3).tolist() == [[0, 0, 7], [0, 0, 8]]
+    assert observer.step(first[..., -1:] + 1).reshape(2, 3).tolist() == [[0, 7, 8], [0, 8, 9]]
+
+
+def test_zero_padding_is_that_of_stable_baselines():
+    world = World(SHORT, frame_stack=3, padding="zeros")
+    ours = StableBaselinesVecEnv(make_vec(world, 2, seed=3))
+    theirs = VecFrameStack(StableBaselinesVecEnv(make_vec(World(SHORT), 2, seed=3)), 3)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    for step in range(8):  # beyond the end of an episode
+        (seen, *_, infos), (expected, *_, expected_infos) = (
+            env.step(np.array([1, step % 3])) for env in (ours, theirs)
+        )
+        np.testing.assert_array_equal(seen, expected)
+        for mine, other in zip(infos, expected_infos, strict=True):
+            if "terminal_observation" in other:
+                np.testing.assert_array_equal(mine["terminal_observation"], other["terminal_observation"])
+
+
 @pytest.mark.parametrize("autoreset", ["same_step", "disabled"])
 def test_repeated_actions_end_with_the_episode(autoreset):
     """The third cell ends it: two steps at a time from the first one arrive at once, and then no step is wasted."""
@@ -123,13 +146,13 @@ def test_too_few_rows_and_the_wrong_kind_of_actions_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"action_repeat": 0}, "action_repeat: expected 1 to 100, found 0"),
-        ({"frame_stack": 33}, "frame_stack: expected 1 to 32, found 33"),
+        ({"action_repeat": 0}, "action_repeat: expected at least 1, found 0"),
+        ({"frame_stack": 33}, "frame_stack: expected at most 32, found 33"),
         ({"size": 1.5}, "size: expected a whole number, found 1.5"),
         ({"crop": True}, "crop: expected a whole number, found True"),
-        ({"backend": "box2d"}, "backend: expected one of gymnasium, envpool, found 'box2d'"),
-        ({"actions": "both"}, "actions: expected one of own, discrete, continuous, found 'both'"),
-        ({"frame_stack": None}, "frame_stack: expected a whole number, found None"),
+        ({"backend": "box2d"}, "backend: expected 'gymnasium' or 'envpool', found 'box2d'"),
+        ({"actions": "both"}, "actions: expected 'own', 'discrete' or 'continuous', found 'both'"),
+        ({"frame_stack": None}, "frame_stack: expected a whole number, found nothing"),
     ],
 )
 def test_worlds_refuse_what_cannot_be_seen(fields, message):

@@ -35,7 +35,7 @@ def test_replay_gives_paired_frames_under_any_look(door_recording):
     plain = list(replay_episodes(door_recording))
     assert [len(frames) for frames in plain] == [len(one.actions) + 1 for one in door_recording.episodes]
     for look in ("inverted", "red"):
-        for frames, others in zip(plain, replay_episodes(door_recording, replace(DOOR, variation=look)), strict=True):
+        for frames, others in zip(plain, replay_episodes(door_recording, replace(DOOR, look=look)), strict=True):
             assert frames.shape == others.shape
             if look == "inverted":
                 np.testing.assert_array_equal(others, 255 - frames)
@@ -125,5 +125,5 @@ def test_symbolic_views_and_replay_agree(door_recording):
     for action in episode.actions:
         env.step(np.array([action]))
         views.append(env.symbolic()[0])
-    played = next(replay_episodes(door_recording, replace(DOOR, variation="green")))
+    played = next(replay_episodes(door_recording, replace(DOOR, look="green")))
     np.testing.assert_array_equal(played, render_views(np.stack(views), variation="green", tile_size=3))

@@ -1,10 +1,14 @@
 import json
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
+import gymnasium
 import pytest
 
-from rlstitch.envs import VARIATIONS, World, action_map, cell_world, task_words
+from rlstitch.envs import VARIATIONS, World, action_map, cell_world, make_vec, task_words
+from rlstitch.envs.single import import_modules
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 
 DOOR, GAP = "MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaGapS7-v0"
@@ -19,16 +23,78 @@ def test_fields_that_are_left_out_take_their_defaults():
     assert World.from_dict({"environment": DOOR}) == World(DOOR, "standard", "standard", "agent", 8)
 
 
+def test_variation_is_an_alias_of_look():
+    assert (
+        World(DOOR, variation="red") == World(DOOR, look="red") == World.from_dict({"environment": DOOR, "look": "red"})
+    )
+    assert replace(World(DOOR, "red"), variation="blue").variation == replace(World(DOOR), look="blue").look == "blue"
+    with pytest.raises(InvalidInputError, match="look: expected one value"):
+        World.from_dict({"environment": DOOR, "look": "red", "variation": "red"})
+    with pytest.raises(TypeError, match="colour"):
+        World(DOOR, colour="red")
+
+
+def test_what_is_written_is_what_older_versions_read_unless_something_new_is_used():
+    assert World(DOOR, "red").to_dict() == {
+        "environment": DOOR, "variation": "red", "task": "standard", "view": "agent", "tile_size": 8,
+        "backend": "gymnasium", "actions": "own", "action_repeat": 1, "frame_stack": 1, "size": None, "crop": None,
+    }  # fmt: skip
+    new = {"sensor": "ram", "padding": "zeros", "make_kwargs": {"mode": [1, None]}, "modules": ["one.two"]}
+    world = World.from_dict({"environment": "E", **new})
+    assert world.to_dict() == {**World("E").to_dict(), **new}
+    assert World.from_dict(json.loads(json.dumps(world.to_dict()))) == world
+    assert hash(world) != hash(World("E"))
+    assert pickle.loads(pickle.dumps(world)) == world
+
+
+def test_a_stored_world_may_hold_names_of_a_package_that_is_missing():
+    stored = World.from_dict({"environment": "X", "variation": "plaid", "task": "upside-down"}, check_names=False)
+    assert (stored.look, stored.task) == ("plaid", "upside-down")
+    with pytest.raises(UnknownNameError, match="variation 'plaid'"):
+        stored.parsed_look  # noqa: B018
+    with pytest.raises(UnknownNameError, match="task 'upside-down'"):
+        replace(stored, look="red")
+
+
+def test_arguments_of_make_reach_the_environment():
+    nine = World("CorridorWide-v0", make_kwargs={"width": 9})
+    assert make_vec(nine, 1, seed=0).single_observation_space.shape == (5, 9, 3)
+    with pytest.raises(InvalidInputError, match=r"make_kwargs: CorridorWide-v0 does not take them: .*'height'"):
+        make_vec(World("CorridorWide-v0", make_kwargs={"height": 9}), 1, seed=0)
+    with pytest.raises(InvalidInputError, match=r"make_kwargs: .*expected {}, found {'size': 6}"):
+        make_vec(World(DOOR, make_kwargs={"size": 6}), 1, seed=0)
+    with pytest.raises(IncompatibleError, match=r"\(5, 9, 3\).*\(5, 8, 3\)"):
+        cell_world(nine, World("CorridorWide-v0", make_kwargs={"width": 8}))
+
+
+def test_modules_are_imported_by_those_who_name_them_only(tmp_path, monkeypatch):
+    (tmp_path / "my_rooms.py").write_text("import gymnasium; gymnasium.register('MyRoom-v0', 'my_rooms:Room')")
+    monkeypatch.syspath_prepend(tmp_path)
+    world = World("MyRoom-v0", modules=("my_rooms",))
+    with pytest.raises(InvalidInputError, match=r"modules: MyRoom-v0 needs 'my_rooms'.*import it first"):
+        make_vec(world, 1, seed=0)
+    import_modules(world.modules)
+    assert "MyRoom-v0" in gymnasium.registry
+    del gymnasium.registry["MyRoom-v0"], sys.modules["my_rooms"]
+    with pytest.raises(InvalidInputError, match="modules: 'no_rooms' cannot be imported"):
+        import_modules(["no_rooms"])
+
+
+def test_other_sensors_than_pixels_are_refused_so_far():
+    with pytest.raises(InvalidInputError, match=r"sensor: .*found 'ram'"):
+        make_vec(World(DOOR, sensor="ram"), 1, seed=0)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "'environment' is missing"),
-        ({"environment": DOOR, "colour": "red"}, "expected the fields .* found colour"),
-        ({"environment": 3}, "environment: expected a name, found 3"),
-        ({"environment": ""}, "environment: expected a name"),
-        ({"environment": DOOR, "view": "bird"}, "view: expected one of agent, full, found 'bird'"),
-        ({"environment": DOOR, "tile_size": 0}, "tile_size: expected 1 to 64, found 0"),
-        ({"environment": DOOR, "tile_size": 65}, "tile_size: expected 1 to 64, found 65"),
+        ({}, "environment: expected a value, found none"),
+        ({"environment": DOOR, "colour": "red"}, "colour: unknown key; known here: environment, look"),
+        ({"environment": 3}, "environment: expected text, found 3"),
+        ({"environment": ""}, "environment: expected text of at least 1 character"),
+        ({"environment": DOOR, "view": "bird"}, "view: expected 'agent' or 'full', found 'bird'"),
+        ({"environment": DOOR, "tile_size": 0}, "tile_size: expected at least 1, found 0"),
+        ({"environment": DOOR, "tile_size": 65}, "tile_size: expected at most 64, found 65"),
         ({"environment": DOOR, "tile_size": True}, "tile_size: expected a whole number, found True"),
         ({"environment": DOOR, "tile_size": 8.0}, "tile_size: expected a whole number, found 8.0"),
         ([DOOR], "world: expected a mapping of fields, found list"),

@@ -65,7 +65,7 @@ def test_a_place_changes_look_and_task_and_leaves_the_rest():
     assert Place("cell").world(own) is own
     assert Place("green", "green").world(own) is own
     assert Place("red/scrambled", "red", "scrambled").world(own) == replace(
-        own, variation="red", task="scrambled", backend="gymnasium"
+        own, look="red", task="scrambled", backend="gymnasium"
     )
 
 
@@ -106,8 +106,8 @@ def test_each_cell_is_played_in_each_world(measured):
     assert result.complete
     source, target = load_agent("red"), load_agent("green")
     joined = stitch_agents(source, target, gather_pairs(source, target, pairs=24, seed=0), method="affine").agent
-    own = replace(target.card.world.to_world(), variation="red")
-    worlds = {"cell": own, "red": own, "inverted/scrambled": replace(own, variation="inverted", task="scrambled")}
+    own = replace(target.card.world, look="red")
+    worlds = {"cell": own, "red": own, "inverted/scrambled": replace(own, look="inverted", task="scrambled")}
     for place, world in worlds.items():
         row = rows_of(result, place)["red", "green", "affine"]
         assert row.state == "done"

@@ -46,7 +46,7 @@ def untrained(name: str = "red", *, seed: int = 1, **overrides: Any) -> Agent:
         controller.action_head.bias.zero_()
         base = encoder if isinstance(encoder, CNNEncoder) else encoder.base
         assert isinstance(base, CNNEncoder)
-        latents = base(agent.images(own_images(agent, _some_views(card.world.to_world()))))
+        latents = base(agent.images(own_images(agent, _some_views(card.world))))
         deviation, mean = torch.std_mean(latents, dim=0)
         base.linear.weight.div_(deviation[:, None])
         base.linear.bias.sub_(mean).div_(deviation)

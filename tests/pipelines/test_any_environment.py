@@ -116,8 +116,8 @@ def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
     anchors, other = outcome.anchor_set, trained(CONTINUOUS, "seed=2", "variation=inverted").agent
     assert anchors.kind == "replay"
     assert load_anchor_set(anchors.identity) == anchors
-    assert anchors == default_anchor_set(other.card.world.to_world(), 24)
-    assert anchors != default_anchor_set(other.card.world.to_world(), 24, drivers=[other])
+    assert anchors == default_anchor_set(other.card.world, 24)
+    assert anchors != default_anchor_set(other.card.world, 24, drivers=[other])
     images, states = anchors.render("inverted"), visited_states(other, count=80, num_envs=8)
     made = relativize_agent(other, images, states, anchor_set=anchors.identity, steps=20).agent
     assert stitch(made, outcome.agent, method="relative", pairs=20, episodes=4).report.method == "relative"
@@ -126,7 +126,7 @@ def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
 def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained):
     """A view means nothing to an environment that draws itself."""
     agent = trained(DISCRETE, "seed=1").agent
-    anchors = default_anchor_set(agent.card.world.to_world(), 12)
+    anchors = default_anchor_set(agent.card.world, 12)
     other = agent.card.model_copy(update={"world": agent.card.world.model_copy(update={"view": "full"})})
     agent = type(agent)(agent.encoder, agent.controller, other)
     made = relativize(agent, anchors=str(anchors.save("elsewhere")), episodes=1, save=False)
@@ -137,7 +137,7 @@ def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained):
 def test_an_agent_is_trained_relative(trained, environment):
     result = trained(environment, "seed=1", "representation=relative")
     assert result.agent.card.anchors.count == 24
-    assert result.agent.encode(default_anchor_set(result.agent.card.world.to_world(), 24).render()).shape == (24, 24)
+    assert result.agent.encode(default_anchor_set(result.agent.card.world, 24).render()).shape == (24, 24)
 
 
 def test_a_film_shows_what_the_agent_did(trained):
@@ -152,7 +152,7 @@ def test_a_film_shows_what_the_agent_did(trained):
 def test_chance_in_an_environment_is_refused_where_it_matters(trained):
     agent = trained(RESTLESS, "seed=1").agent
     assert evaluate(agent, episodes=3).evaluation.episodes == 3  # nothing to be paired, nothing to refuse
-    world = agent.card.world.to_world()
+    world = agent.card.world
     for attempt in (
         lambda: gather_pairs(agent, agent, pairs=20, held=5),
         lambda: stitch(agent, agent, episodes=1),
@@ -194,7 +194,7 @@ def test_agents_of_unlike_actions_do_not_fit(trained):
     # One class of rooms, one kind of images: the encoder fits, and the controller keeps its own world.
     outcome = stitch(discrete, continuous, method="affine", pairs=30, episodes=2, save=False)
     assert outcome.agent.card.world.environment == CONTINUOUS
-    anchors = default_anchor_set(discrete.card.world.to_world(), 8)
+    anchors = default_anchor_set(discrete.card.world, 8)
     folder = anchors.save("anchors")
     with pytest.raises(IncompatibleError, match=f"belongs to {DISCRETE}"):
         relativize(continuous, anchors=str(folder))

@@ -78,7 +78,7 @@ def trained(text: str, *settings: str) -> Trained:
 def test_any_environment_is_seen_as_a_config_says():
     plain = trained(CONFIG.format(environment=DISCRETE), "seed=1")
     inverted = trained(CONFIG.format(environment=DISCRETE), "seed=2", "variation=inverted+greyscale")
-    world = plain.agent.card.world.to_world()
+    world = plain.agent.card.world
     assert world == World(DISCRETE, action_repeat=2, frame_stack=2, crop=36, size=32)
     assert plain.agent.card.observation_shape == (32, 32, 6)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 6), dtype=np.uint8)
@@ -127,7 +127,7 @@ def test_cars_are_trained_and_stitched_from_one_rollout(cars):
 
 
 def test_pairs_of_cars_are_one_state_under_two_looks(cars):
-    world = cars[0].agent.card.world.to_world()
+    world = cars[0].agent.card.world
     agents = [result.agent for result in cars]
     plain = World("CarRacing-v3", "green", "length:16", backend="envpool", actions="discrete", action_repeat=8)
     x, y = collect_paired_images(plain, World(**{**plain.to_dict(), "variation": "red"}), count=24, agents=agents)
@@ -142,7 +142,7 @@ def test_pairs_of_cars_are_one_state_under_two_looks(cars):
 
 
 def test_anchors_of_cars_are_the_same_whatever_their_look(cars):
-    green, red = (result.agent.card.world.to_world() for result in cars)
+    green, red = (result.agent.card.world for result in cars)
     plain = World("CarRacing-v3", backend="envpool", actions="discrete", action_repeat=8)
     anchors = choose_replay_anchor_set(collect_recording(plain, episodes=2, max_steps=6), 5)
     assert dict(anchors.played) == {"backend": "envpool", "actions": "discrete", "action_repeat": 8}

@@ -42,7 +42,7 @@ def test_anchor_sets_are_distinct_views_and_free_of_looks(collection, method):
     assert len(keys(chosen.views)) == 24
     assert keys(chosen.views) <= keys(collection.views)
     assert chosen == choose_anchor_set(collection, 24, method=method, seed=3)
-    inverted = replace(collection, world=replace(collection.world, variation="inverted"))
+    inverted = replace(collection, world=replace(collection.world, look="inverted"))
     assert chosen == choose_anchor_set(inverted, 24, method=method, seed=3)
 
 
@@ -56,14 +56,14 @@ def test_farthest_anchors_lie_farther_apart_than_random_ones(collection):
 
 
 def test_paired_images_of_any_environment(walk):
-    x, y = collect_paired_images(walk, replace(walk, variation="inverted"), count=25)
+    x, y = collect_paired_images(walk, replace(walk, look="inverted"), count=25)
     assert len(x) == 25
     np.testing.assert_array_equal(x, 255 - y)
     assert len(keys(x)) == 25
 
 
 def test_paired_images_of_minigrid_agree_with_symbolic_rendering(world):
-    x, y = collect_paired_images(world, replace(world, variation="red", task="scrambled"), count=12, seed=2)
+    x, y = collect_paired_images(world, replace(world, look="red", task="scrambled"), count=12, seed=2)
     views = collect_views(world, max_steps=3000).views
     table = dict(zip((v.tobytes() for v in render_views(views)), render_views(views, variation="red"), strict=True))
     checked = [
@@ -74,7 +74,7 @@ def test_paired_images_of_minigrid_agree_with_symbolic_rendering(world):
 
 
 def test_a_world_of_few_images_gives_what_it_has(world):
-    x, y = collect_paired_images(world, replace(world, variation="red"), count=5000, max_steps=300)
+    x, y = collect_paired_images(world, replace(world, look="red"), count=5000, max_steps=300)
     assert len(x) == len(y) < 200
 
 
@@ -95,7 +95,7 @@ def test_replay_anchors_are_distinct_frames_of_the_recording(walk):
     starts = np.cumsum([0] + [len(e.actions) + 1 for e in recording.episodes])
     images = [frames[starts[episode] + step] for episode, step in anchors.frames]
     assert len(keys(images)) == 8
-    inverted = collect_recording(replace(walk, variation="inverted"), episodes=3)
+    inverted = collect_recording(replace(walk, look="inverted"), episodes=3)
     assert anchors == choose_replay_anchor_set(inverted, 8, method="farthest")
     with pytest.raises(InvalidInputError, match="k: expected at most"):
         choose_replay_anchor_set(recording, 10_000)

@@ -86,7 +86,7 @@ def test_a_full_memory_starts_again(agent, world, monkeypatch):
 
 
 def test_another_world_than_its_own(agent, world):
-    there = evaluate(agent, replace(world, variation="red"), episodes=10)
+    there = evaluate(agent, replace(world, look="red"), episodes=10)
     assert there.world.variation == "red"
     np.testing.assert_array_equal(there.seeds, evaluate(agent, episodes=10).seeds)
 

@@ -116,7 +116,7 @@ def test_idle_slots_and_rare_reports_disturb_nothing():
 @pytest.mark.parametrize("environment", KINDS)
 def test_an_episode_of_a_recording_depends_on_its_number_alone(environment):
     world = World(environment)
-    agent = untrained(replace(world, variation="inverted"))
+    agent = untrained(replace(world, look="inverted"))
     whole = collect_recording(world, episodes=7, seed=1, agents=[agent])
     assert whole.episodes[3:5] == collect_recording(world, episodes=2, seed=1, first=3, agents=[agent]).episodes
     assert whole.episodes[:2] == collect_recording(world, episodes=2, seed=1).episodes
@@ -127,7 +127,7 @@ def test_an_episode_of_a_recording_depends_on_its_number_alone(environment):
 def test_agents_play_in_their_own_look():
     """Under its own look an agent's episode is what it does there; the turn of agents is after both random ones."""
     world = World(CONTINUOUS)
-    agent = untrained(replace(world, variation="inverted"))
+    agent = untrained(replace(world, look="inverted"))
     agent.controller.log_std.data.fill_(-30.0)  # as good as greedy
     recording = collect_recording(world, episodes=3, agents=[agent])
     [frames] = [frames for i, frames in enumerate(replay_episodes(recording)) if i == 2]
@@ -147,7 +147,7 @@ def test_agents_of_another_view_are_refused(agent_maker, world):
 def test_pairs_come_from_many_episodes_and_are_distinct(environment):
     world = World(environment)
     agent = untrained(world)
-    x, y = collect_paired_images(world, replace(world, variation="inverted"), count=64, agents=[agent])
+    x, y = collect_paired_images(world, replace(world, look="inverted"), count=64, agents=[agent])
     np.testing.assert_array_equal(x, 255 - y)
     assert len({image.tobytes() for image in x}) == len(x) == 64
     targets = {tuple(np.argwhere(image[..., 0] == 200).mean(axis=0)) for image in x}

@@ -43,7 +43,7 @@ def heads_of(agents):
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("num_envs", [5, 64])
 def test_the_episodes_are_those_of_each_agent_alone(red, stitched, deterministic, num_envs):
-    world = red.card.world.to_world()
+    world = red.card.world
     options = {"episodes": EPISODES, "seed": 3, "deterministic": deterministic}
     found = dict(evaluate_together(red, heads_of(stitched), world, num_envs=num_envs, **options))
     assert sorted(found) == list(range(len(stitched)))
@@ -56,7 +56,7 @@ def test_the_episodes_are_those_of_each_agent_alone(red, stitched, deterministic
 
 
 def test_an_agent_is_told_of_before_the_others_are_over(red, stitched):
-    told = evaluate_together(red, heads_of(stitched), red.card.world.to_world(), episodes=4, num_envs=4)
+    told = evaluate_together(red, heads_of(stitched), red.card.world, episodes=4, num_envs=4)
     first, _ = next(told)
     assert first == 0
     told.close()
@@ -71,7 +71,7 @@ def test_each_view_is_encoded_once_for_all_heads(red, stitched, monkeypatch: pyt
         return encode(agent, observations)
 
     monkeypatch.setattr(type(red), "encode", counting)
-    list(evaluate_together(red, heads_of(stitched), red.card.world.to_world(), episodes=3))
+    list(evaluate_together(red, heads_of(stitched), red.card.world, episodes=3))
     assert len(counted) == len(set(counted)) > 10
 
 
@@ -97,7 +97,7 @@ def test_scores_that_are_forgotten_are_worked_out_again(red, stitched, monkeypat
 
 
 def test_refusals(red, stitched):
-    world, heads = red.card.world.to_world(), heads_of(stitched)
+    world, heads = red.card.world, heads_of(stitched)
 
     def play(*args, **options):
         return list(evaluate_together(red, *args, **options))

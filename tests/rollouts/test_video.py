@@ -164,7 +164,7 @@ def test_an_agent_with_its_own_view_is_shown_from_above(agent, world):
     assert both.shape[1] == 160
     # Both begin in the same state of the same seed.
     np.testing.assert_array_equal(both[0, :160, :160], above[0])
-    red = next(record(agent, replace(world, variation="red"), episodes=1, scale=40).frames)
+    red = next(record(agent, replace(world, look="red"), episodes=1, scale=40).frames)
     assert not np.array_equal(red, both[0])
 
 

@@ -27,7 +27,7 @@ def test_views_are_distinct_counted_and_in_a_fixed_order(collection):
     assert collection.counts.sum() == collection.total == 4000 + 16
     assert (collection.counts >= 1).all()
     assert 60 < len(collection) < 400
-    again = collect_views(replace(DOORKEY, variation="red"), max_steps=4000)  # the look changes nothing
+    again = collect_views(replace(DOORKEY, look="red"), max_steps=4000)  # the look changes nothing
     np.testing.assert_array_equal(again.views, collection.views)
     other = collect_views(DOORKEY, max_steps=4000, seed=1)
     assert not np.array_equal(other.views[:20], collection.views[:20])
@@ -45,7 +45,7 @@ def test_collection_stops_at_the_count_or_says_that_it_could_not(collection, wor
 
 
 def test_agents_walk_too_each_in_its_own_look(agent_maker):
-    agents = [agent_maker(replace(DOORKEY, variation=v), seed=i) for i, v in enumerate(("red", "inverted"))]
+    agents = [agent_maker(replace(DOORKEY, look=v), seed=i) for i, v in enumerate(("red", "inverted"))]
     seen = [[], []]
     for i, agent in enumerate(agents):
         original = agent.encoder.forward

@@ -6,6 +6,7 @@ A controller whose action head is permuted as a task permutes actions is that ta
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
-from rlstitch.agents.card import WorldCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, action_map, make_vec
 from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
@@ -30,7 +30,7 @@ SCRAMBLED, FEWER = "scrambled", "without:drop+scrambled:seed=2"
 
 def fitted(agent: Agent, task: str) -> Agent:
     """The same agent with the action head that a task asks for: action i is what was the task's action of it."""
-    world = agent.card.world.to_world()
+    world = agent.card.world
     mapping = torch.from_numpy(action_map(task, 7, GRID_TASKS).copy())
     spec = {**agent.controller.spec(), "actions": {"kind": "discrete", "n": len(mapping)}}
     controller = build_controller(spec)
@@ -41,7 +41,7 @@ def fitted(agent: Agent, task: str) -> Agent:
     card = agent.card.model_copy(
         update={
             "name": f"{agent.card.name}-fitted",
-            "world": WorldCard(**{**world.to_dict(), "task": task}),
+            "world": replace(world, task=task),
             "controller": spec,
         }
     )
@@ -71,22 +71,22 @@ def test_an_encoder_drives_the_controller_of_another_task(red, green, task):
     policy = fitted(green, task)
     pairs = gather_pairs(red, policy, pairs=1024, held=64)
     stitched = stitch_agents(red, policy, pairs, method="affine").agent
-    assert stitched.card.world.to_world() == World(red.card.world.environment, "red", task)
+    assert stitched.card.world == World(red.card.world.environment, "red", task)
     success = evaluate(stitched, episodes=40).summary().success.estimate
     assert success >= 0.85
     naive = evaluate(stitch_agents(red, policy, pairs, method="naive").agent, episodes=40)
     assert naive.summary().success.estimate < success - 0.25
     # The controller that was not fitted to the task means other things by its actions.
     if task == SCRAMBLED:
-        assert evaluate(red, stitched.card.world.to_world(), episodes=40).summary().success.estimate < 0.5
+        assert evaluate(red, stitched.card.world, episodes=40).summary().success.estimate < 0.5
     else:
         with pytest.raises(IncompatibleError, match="gives 7 actions, the environment takes 6"):
-            evaluate(red, stitched.card.world.to_world(), episodes=1)
+            evaluate(red, stitched.card.world, episodes=1)
 
 
 def test_a_driver_plays_what_it_means(red):
     """In its own world and in a scrambled one: the same noise, the same moves."""
-    own, scrambled = red.card.world.to_world(), World(red.card.world.environment, "red", SCRAMBLED)
+    own, scrambled = red.card.world, World(red.card.world.environment, "red", SCRAMBLED)
     images = own_images(red, collect_views(own, count=30).views)
     space = make_vec(scrambled, 1, seed=0).single_action_space
     plain, moved = (Driver(red, world, space) for world in (own, scrambled))
@@ -97,7 +97,7 @@ def test_a_driver_plays_what_it_means(red):
 
 
 def test_a_driver_leaves_out_what_the_task_has_not(red):
-    images = own_images(red, collect_views(red.card.world.to_world(), count=60).views)
+    images = own_images(red, collect_views(red.card.world, count=60).views)
     world = World(red.card.world.environment, task="without:forward+scrambled:seed=5")
     driver = Driver(red, world, make_vec(world, 1, seed=0).single_action_space)
     rng, mapping = np.random.default_rng(0), action_map(world.task, 7, GRID_TASKS)
@@ -128,4 +128,4 @@ def test_tasks_with_no_action_in_common_make_a_cell_that_the_encoder_does_not_dr
     policy = untrained("going", task=going, seed=2, variation="green")
     assert gather_pairs(encoder, policy, pairs=8, held=2).distinct_views >= 3
     with pytest.raises(IncompatibleError, match="have no action in common"):
-        collect_views(policy.card.world.to_world(), count=4, agents=[encoder])
+        collect_views(policy.card.world, count=4, agents=[encoder])

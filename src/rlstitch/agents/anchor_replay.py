@@ -33,7 +33,7 @@ def replay_frames(
     # Played once under the world's own look and again under the other, so that chance in the environment is noticed.
     recording = record_actions(world, [int(seeds[episode]) for episode in last], given)
     images: dict[int, NDArray[np.uint8]] = {}
-    played = replay_episodes(recording, replace(world, variation=variation))
+    played = replay_episodes(recording, replace(world, look=variation))
     for (episode, steps), shown in zip(last.items(), played, strict=True):
         if steps >= len(shown):
             raise InvalidInputError(

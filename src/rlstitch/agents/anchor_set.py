@@ -40,7 +40,7 @@ SHORT = 16
 Kind = Literal["symbolic", "replay"]
 View = Literal["agent", "full"]
 
-PLAYED: dict[str, str | int] = {"backend": "gymnasium", "actions": "own", "action_repeat": 1}
+PLAYED: dict[str, Any] = {"backend": "gymnasium", "actions": "own", "action_repeat": 1, "make_kwargs": {}}
 """The fields of a `World`, beside its environment, that decide where seeds and actions lead; and their defaults."""
 _ARRAYS: dict[str, tuple[str, ...]] = {"symbolic": ("views",), "replay": ("seeds", "actions", "frames")}
 
@@ -68,7 +68,7 @@ class AnchorSet:
     those after its last frame are unused."""
     frames: NDArray[np.int64] | None = None
     """replay: `(k, 2)`, each anchor's episode and the number of actions before it (0: the observation after reset)."""
-    played: Mapping[str, str | int] = field(default_factory=dict)
+    played: Mapping[str, Any] = field(default_factory=dict)
     """replay: the fields of a `World` that decide what seeds and actions do (`PLAYED`), but for those at their default.
     """
 
@@ -125,7 +125,7 @@ class AnchorSet:
         frames: NDArray[np.int64],
         *,
         view: View = "full",
-        played: Mapping[str, str | int] | None = None,
+        played: Mapping[str, Any] | None = None,
     ) -> AnchorSet:
         """Make a set of frames `(k, 2)` (episode, actions before it) of episodes: seeds `(e,)`, and their actions.
 
@@ -181,9 +181,9 @@ class AnchorSet:
             return family_of(self.environment).render_views(self.views, world)
         from rlstitch.agents.anchor_replay import replay_frames
 
-        how: Any = {name: self.played.get(name, default) for name, default in PLAYED.items()}
+        how = {name: self.played.get(name, default) for name, default in PLAYED.items()}
         own = replace(world, environment=self.environment, task="standard", view=self.view, **how)
-        return replay_frames(replace(own, variation="standard"), own.variation, *self.arrays().values())
+        return replay_frames(replace(own, look="standard"), own.variation, *self.arrays().values())
 
     def save(self, root: Path | str = "anchors") -> Path:
         """Store the set as `<root>/<first 16 digits of the identity>`; one that is there already stays.
@@ -283,7 +283,7 @@ def _canonical_environment(name: object) -> str:
     return plain
 
 
-def _checked_played(played: object, kind: str) -> dict[str, str | int]:
+def _checked_played(played: object, kind: str) -> dict[str, Any]:
     if not isinstance(played, Mapping) or any(name not in PLAYED for name in played):
         raise InvalidInputError(f"played: expected some of {', '.join(PLAYED)}, found {str(played)[:80]}")
     if played and kind != "replay":

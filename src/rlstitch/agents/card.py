@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator
 
+from rlstitch.envs.world import World
 from rlstitch.storage.workspace import NAME_PATTERN
-
-if TYPE_CHECKING:
-    from rlstitch.envs import World
 
 SCHEMA_VERSION = 1
 
@@ -28,32 +25,6 @@ Interval = Annotated[tuple[float, float], Field(strict=False)]
 
 class _Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class WorldCard(_Card):
-    """The world that an agent was made for: the fields of `rlstitch.envs.World`."""
-
-    environment: Annotated[str, Field(min_length=1, max_length=200)]
-    variation: Short = "standard"
-    task: Short = "standard"
-    view: Literal["agent", "full"] = "agent"
-    tile_size: Annotated[int, Field(ge=1, le=64)] = 8
-    backend: Literal["gymnasium", "envpool"] = "gymnasium"
-    actions: Literal["own", "discrete", "continuous"] = "own"
-    action_repeat: Annotated[int, Field(ge=1, le=100)] = 1
-    frame_stack: Annotated[int, Field(ge=1, le=32)] = 1
-    size: Pixels | None = None
-    crop: Pixels | None = None
-
-    def to_world(self) -> World:
-        """Return it as the value that environments are made from.
-
-        Raises:
-            RlstitchError: where no such world can be made (an unknown environment, variation or task).
-        """
-        from rlstitch.envs import World
-
-        return World(**self.model_dump())
 
 
 class AnchorsCard(_Card):
@@ -110,8 +81,7 @@ class AgentCard(_Card):
 
     schema_version: Literal[1] = 1
     name: Name
-    world: WorldCard
-    """A `rlstitch.envs.World` or a mapping is taken too."""
+    world: World
     seed: Count
     observation_shape: Shape
     """Height, width, channels."""
@@ -131,9 +101,12 @@ class AgentCard(_Card):
 
     @field_validator("world", mode="before")
     @classmethod
-    def _from_world(cls, value: Any) -> Any:
-        is_value = dataclasses.is_dataclass(value) and not isinstance(value, type)
-        return dataclasses.asdict(value) if is_value else value
+    def _read_world(cls, value: Any) -> World:
+        return value if isinstance(value, World) else World.from_dict(value, check_names=False)
+
+    @field_serializer("world")
+    def _write_world(self, world: World) -> dict[str, Any]:
+        return world.to_dict()
 
     @field_validator("created")
     @classmethod

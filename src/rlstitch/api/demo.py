@@ -121,7 +121,7 @@ def demo(
 
 def _measure_all(agents: list[Agent], seed: int, out: Path) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
     """Return the rows with sampled and with greedy actions, and the videos."""
-    baselines, world = Baselines(), agents[0].card.world.to_world()
+    baselines, world = Baselines(), agents[0].card.world
     kinds = [CellOptions(episodes=_EPISODES, seed=seed, greedy=greedy) for greedy in (False, True)]
     tables = [
         [baselines.random_row(world, kind), *(baselines.native_row(agent, kind) for agent in agents)] for kind in kinds
@@ -186,7 +186,7 @@ def _train_two(
         configs = [_config(preset, look, seed, attempt, settings) for look in missing]
         if not configs:
             break
-        environment, steps = configs[0].environment, configs[0].total_steps
+        environment, steps = configs[0].world.environment, configs[0].total_steps
         environment = named_family(environment).short_name(environment)
         _say(f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)")
         for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):

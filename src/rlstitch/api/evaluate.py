@@ -67,10 +67,10 @@ def evaluate(
         InvalidInputError: where the numbers are not usable.
     """
     player = agent if isinstance(agent, Agent) else load_agent(agent)
-    world = player.card.world.to_world()
+    world = player.card.world
     if variation is not None:
         get_variation(variation)
-        world = replace(world, variation=variation)
+        world = replace(world, look=variation)
     if task is not None:
         world = replace(world, task=task)
     if backend is not None:
@@ -87,7 +87,7 @@ def evaluate(
         moved = Agent(
             player.encoder,
             player.controller,
-            player.card.model_copy(update={"world": type(player.card.world)(**world.to_dict())}),
+            player.card.model_copy(update={"world": world}),
         )
         videos = video_side_by_side([(name, moved)], VIDEOS / stem, seed=seed, deterministic=deterministic)
     return EvaluationOutcome(name, outcome, random, table, videos)

@@ -67,7 +67,7 @@ def export_agent(
 
 def _observations(agent: Agent) -> NDArray[np.uint8]:
     """Observations uint8 `(n, H, W, C)` from episodes of random actions in the agent's world, and images of noise."""
-    environments = make_vec(agent.card.world.to_world(), 4, seed=0)
+    environments = make_vec(agent.card.world, 4, seed=0)
     space = environments.single_action_space
     try:
         seen, _ = environments.reset(seed=0)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
-from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
+from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, Activation, ImportedModel, import_model
 from rlstitch.agents.specs import Actions, BoxActions, DiscreteActions
 from rlstitch.envs import World, make_vec
@@ -122,7 +122,7 @@ def spaces_of(world: World) -> tuple[tuple[int, int, int], DiscreteActions | Box
 def _card(name: str, world: World, imported: ImportedModel) -> AgentCard:
     return AgentCard(
         name=name,
-        world=WorldCard(**world.to_dict()),
+        world=world,
         seed=imported.seed,
         observation_shape=imported.encoder.image_shape,
         encoder=imported.encoder.spec(),
@@ -150,5 +150,5 @@ def _with_returns(card: AgentCard, outcome: Evaluation) -> AgentCard:
     return card.model_copy(update={"training": card.training.model_copy(update=found)})
 
 
-def _words(world: WorldCard) -> str:
+def _words(world: World) -> str:
     return f"{world.environment}, {world.variation}, {world.task}"

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.agents.card import AgentCard, TrainingCard, WorldCard
+from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
 from rlstitch.config.training import list_presets
 from rlstitch.envs.registry import named_family
+from rlstitch.envs.world import World
 
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
 
@@ -62,7 +63,7 @@ class AgentDetails:
         return "\n".join(f"{key:<17}{value}" for key, value in pairs)
 
 
-def _drawn(world: WorldCard) -> str:
+def _drawn(world: World) -> str:
     """How a world is drawn and played, as far as it is not an environment's own way."""
     parts = [
         f"{world.frame_stack} images" * (world.frame_stack > 1),

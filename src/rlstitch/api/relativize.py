@@ -101,7 +101,7 @@ def relativize(
     with torch_threads(1):
         relativized = distil(
             source,
-            anchor_set.render_in(world.to_world()),
+            anchor_set.render_in(world),
             visited_states(source, seed=seed),
             anchor_set=anchor_set.identity,
             similarity=similarity,
@@ -119,7 +119,7 @@ def relativize(
 
 
 def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path | Agent]) -> AnchorSet:
-    world = agent.card.world.to_world()
+    world = agent.card.world
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
         players = [driver if isinstance(driver, Agent) else load_agent(driver) for driver in drivers]
         return default_anchor_set(world, int(anchors), drivers=players)

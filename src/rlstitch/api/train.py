@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent, save_agent
-from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard, WorldCard
+from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard
 from rlstitch.agents.encoder import encoder_width
 from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import World, family_of, make_vec
+from rlstitch.envs.single import import_modules
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import Style
 from rlstitch.jobs.resources import resolve_device, torch_threads
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.recording import collect_frames
+from rlstitch.rollouts.recording import collect_frames, played_as
 from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import write_json, write_table
 from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line
@@ -81,6 +82,7 @@ def train(
         InvalidInputError: where an agent of that name exists (without `force`), the run exists (without `resume` or
             `force`), or the device is not there.
     """
+    import_modules(config.world.modules)
     device = resolve_device(config.device)
     folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
     if folder.exists() and not force:
@@ -140,7 +142,7 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
     actions = actions_of(environments.single_action_space)
     environments.close()
-    frames = config.frame_stack if config.encoder.frames == "separate" else 1
+    frames = config.world.frame_stack if config.encoder.frames == "separate" else 1
     base = CNNSpec(
         arch=config.encoder.arch,
         image_shape=(height, width, channels),
@@ -178,7 +180,7 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     )
     card = AgentCard(
         name=config.name,
-        world=WorldCard(**world.to_dict()),
+        world=world,
         seed=config.seed,
         observation_shape=(height, width, channels),
         encoder=encoder,
@@ -204,9 +206,7 @@ def default_anchor_set(
     """
     if not family_of(world).symbolic:
         # View and tile size mean nothing here, so they must not tell two sets apart.
-        plain = World(
-            world.environment, backend=world.backend, actions=world.actions, action_repeat=world.action_repeat
-        )
+        plain = played_as(World(world.environment), replace(world, task="standard"))
         recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)

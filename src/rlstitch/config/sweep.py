@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import re
@@ -14,16 +13,27 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from rlstitch.config.text import describe_problems, parse_yaml_file
-from rlstitch.config.training import Integer, NonNegative, TrainConfig, build_config, default_name, find_config
-from rlstitch.envs.registry import named_family
+from rlstitch.config.text import parse_yaml_file
+from rlstitch.config.training import (
+    Integer,
+    NonNegative,
+    TrainConfig,
+    apply_overrides,
+    build_config,
+    default_name,
+    dotted_keys,
+    environment_stem,
+    find_config,
+    full_key,
+)
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
+from rlstitch.storage.validation import describe_problems
 from rlstitch.storage.workspace import data_roots
 
 MAX_RUNS = 100_000
 PRESET = "preset"
 # What the usual name of an agent says already; every other axis is spelt out in it.
-_IN_NAME = {PRESET, "variation", "task", "seed", "representation"}
+_IN_NAME = {PRESET, "world.look", "world.task", "seed", "representation"}
 _SHOWN_PROBLEMS = 8
 
 
@@ -66,7 +76,7 @@ def build_resources(**values: Any) -> Resources:
     try:
         return Resources(**values)
     except ValidationError as error:
-        raise InvalidInputError(f"resources: {'; '.join(describe_problems(error, Resources))}") from None
+        raise InvalidInputError(f"resources: {'; '.join(describe_problems(error, dotted_keys(Resources)))}") from None
 
 
 class GridConfig(_Section):
@@ -148,7 +158,7 @@ def load_grid(source: str | Path) -> Grid:
     try:
         config = GridConfig.model_validate(parse_yaml_file(path))
     except ValidationError as error:
-        raise InvalidInputError(f"{path}: {'; '.join(describe_problems(error, GridConfig))}") from None
+        raise InvalidInputError(f"{path}: {'; '.join(describe_problems(error, dotted_keys(GridConfig)))}") from None
     runs: dict[str, Run] = {}
     problems: dict[str, str] = {}
     for axes in _points(config):
@@ -202,7 +212,6 @@ def _resolve(config: GridConfig, axes: Mapping[str, Any], path: Path) -> TrainCo
     base: dict[str, Any] = {}
     if source is not None:
         path, base = _preset(str(source))
-        base = copy.deepcopy(base)
     if "name" not in given:
         given["name"] = _name(config.name, {**axes, PRESET: path.stem} if source is not None else axes, base, given)
     return build_config(base, given, path)
@@ -223,23 +232,21 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    merged = {**base, **given}
+    merged, _ = apply_overrides(base, given)
     preset = axes.get(PRESET)
-    environment = str(merged.get("environment", ""))
-    stem = named_family(environment).stem(environment) if preset is None else preset
-    stem = stem.removeprefix("minigrid-")
+    stem = (environment_stem(merged) if preset is None else preset).removeprefix("minigrid-")
     if template is None:
-        told = _IN_NAME if preset is not None else _IN_NAME | {"environment"}
-        extra = [f"{key.rpartition('.')[2]}-{_shown(value)}" for key, value in axes.items() if key not in told]
+        named = _IN_NAME if preset is not None else _IN_NAME | {"world.environment"}
+        others = {key: value for key, value in axes.items() if full_key(key) not in named}
+        extra = [f"{key.rpartition('.')[2]}-{_shown(value)}" for key, value in others.items()]
         return default_name("-".join([stem, *extra]), merged)
+    values = {full_key(key): value for key, value in {**given, **axes, PRESET: stem}.items()}
 
-    def value_of(found: re.Match[str]) -> str:
-        key = found.group(1)
-        if key == PRESET:
-            return stem
-        if key not in axes and key not in given:
+    def value_of(match: re.Match[str]) -> str:
+        key = match.group(1)
+        if full_key(key) not in values:
             raise InvalidInputError(f"name: {{{key}}} is no axis and no setting of this run")
-        return _shown(axes.get(key, given.get(key)))
+        return _shown(values[full_key(key)])
 
     text = re.sub(r"\{([\w.]+)\}", value_of, template)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")

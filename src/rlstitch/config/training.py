@@ -6,13 +6,13 @@ so that a wrong file is put right in one go. Below the pipelines nobody sees the
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,21 +20,18 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from rlstitch.config.text import describe_problems, parse_yaml, parse_yaml_file, set_dotted
-from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.registry import check_task, named_family
-from rlstitch.envs.world import World
+from rlstitch.config.text import parse_yaml, parse_yaml_file, set_dotted
+from rlstitch.envs.registry import named_family
+from rlstitch.envs.world import WORLD_KEYS, World, name_look
 from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.storage.validation import describe_problems
 
 # Where a run is executed, not what it trains: a run may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
-# Keys that came after the first release: at their default they are left out, so that older runs are found again.
-_LATER = ("backend", "actions", "action_repeat", "frame_stack", "size", "crop")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -154,17 +151,8 @@ class TrainConfig(_Section):
     """
 
     name: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")] = ""
-    environment: Text
-    variation: Text = "standard"
-    task: Text = "standard"
-    view: Literal["agent", "full"] = "agent"
-    tile_size: Annotated[Integer, Field(ge=1, le=64)] = 8
-    backend: Literal["gymnasium", "envpool"] = "gymnasium"
-    actions: Literal["own", "discrete", "continuous"] = "own"
-    action_repeat: Annotated[Integer, Field(ge=1, le=100)] = 1
-    frame_stack: Annotated[Integer, Field(ge=1, le=32)] = 1
-    size: Annotated[Integer, Field(ge=1, le=4096)] | None = None
-    crop: Annotated[Integer, Field(ge=1, le=4096)] | None = None
+    world: World
+    """In a file its fields may stand at the top, as `environment:`, `variation:`, ...; they are written so."""
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = 0
     representation: Literal["absolute", "relative"] = "absolute"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -186,23 +174,13 @@ class TrainConfig(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_name(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("name") is None:
-            environment = str(values.get("environment", ""))
-            stem = named_family(environment).stem(environment)
-            return {**values, "name": default_name(stem, values)}
+    def _complete(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        values = group_world(values)
+        if values.get("name") is None:
+            values["name"] = default_name(environment_stem(values), values)
         return values
-
-    @field_validator("variation")
-    @classmethod
-    def _known_variation(cls, value: str) -> str:
-        return get_variation(value).name
-
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, value: str, info: ValidationInfo) -> str:
-        check_task(value, str(info.data.get("environment", "")))
-        return value
 
     @model_validator(mode="after")
     def _minibatches_fit(self) -> Self:
@@ -214,24 +192,25 @@ class TrainConfig(_Section):
             )
         return self
 
-    def resolved(self) -> dict[str, Any]:
-        """Return all values, defaults too, as plain JSON that `load_config` reads back."""
-        return self.model_dump(mode="json")
+    if not TYPE_CHECKING:
 
-    @property
-    def world(self) -> World:
-        """The world that is trained in."""
-        return World(**{field.name: getattr(self, field.name) for field in fields(World)})
+        def __getattr__(self, name: str) -> Any:
+            """Return a field of the world: `config.environment` was how configs had it."""
+            return getattr(self.world, name) if name in WORLD_KEYS else super().__getattr__(name)
+
+    def resolved(self, *, compact: bool = False) -> dict[str, Any]:
+        """Return all values, defaults too, as plain JSON that `load_config` reads back.
+
+        Args:
+            compact: leave out fields of the world that are at their default, see `World.to_dict`.
+        """
+        values = self.model_dump(mode="json", exclude={"world"})
+        return {"name": values.pop("name"), **self.world.to_dict(compact=compact), **values}
 
     @property
     def hash8(self) -> str:
         """Eight hexadecimal digits of the SHA-256 over what is trained (device and threads left out)."""
-        defaults = {key: field.default for key, field in type(self).model_fields.items() if key in _LATER}
-        identity = {
-            key: value
-            for key, value in self.resolved().items()
-            if key not in _NOT_IDENTITY and not (key in defaults and value == defaults[key])
-        }
+        identity = {key: value for key, value in self.resolved(compact=True).items() if key not in _NOT_IDENTITY}
         if self.encoder.frames == "channels":
             identity["encoder"].pop("frames")
         if self.ppo.reward_scale == 1:
@@ -256,28 +235,88 @@ def load_config(source: str | Path, overrides: Mapping[str, object] | Iterable[s
     return build_config(parse_yaml_file(path), given, path)
 
 
-def build_config(values: dict[str, Any], overrides: Mapping[str, object], path: Path) -> TrainConfig:
-    """Lay overrides over the values of a file and check the whole; `values` is changed in place.
+def build_config(
+    values: Mapping[str, Any], overrides: Mapping[str, object], path: Path, stem: str | None = None
+) -> TrainConfig:
+    """Apply overrides to the values of a file and check the whole.
 
     Args:
         values: what the file holds.
         overrides: dotted keys to values.
-        path: the file; a name that is not given is made of its stem, and errors name it.
+        path: the file, named by errors.
+        stem: first part of the default name; where None, the stem of the file.
 
     Raises:
         InvalidInputError: something is wrong; all problems are in the one message.
     """
-    problems = [problem for key, value in overrides.items() if (problem := set_dotted(values, key, value))]
+    values, problems = apply_overrides(values, overrides)
     if values.get("name") is None:
-        values["name"] = default_name(path.stem.removeprefix("minigrid-"), values)
+        values["name"] = default_name(path.stem.removeprefix("minigrid-") if stem is None else stem, values)
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
-        problems += describe_problems(error, TrainConfig)
+        problems += describe_problems(error, config_keys(), inline="world")
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InvalidInputError(f"{path}: {count}: " + "; ".join(problems))
     return config
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of a config with dotted keys set, the fields of its world grouped, and what is wrong."""
+    problems: list[str] = []
+    try:
+        merged = group_world(values)
+    except InvalidInputError as error:
+        merged, problems = {key: value for key, value in values.items() if key not in WORLD_KEYS}, [str(error)]
+    merged, seen = copy.deepcopy(merged), set[str]()
+    for key, value in overrides.items():
+        full = full_key(key)
+        problem = f"{key}: expected one value, found one under its alias too" if full in seen else None
+        problem = problem or set_dotted(merged, full, value)
+        seen.add(full)
+        problems += [problem] if problem else []
+    return merged, problems
+
+
+def full_key(key: str) -> str:
+    """Return the dotted key that a short one stands for: `variation` and `look` are `world.look`."""
+    name = key.removeprefix("world.")
+    if name.partition(".")[0] not in WORLD_KEYS:
+        return key
+    return "world.look" if name == "variation" else f"world.{name}"
+
+
+def group_world(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's values with the fields of its world that stand at the top moved to `world`.
+
+    Raises:
+        InvalidInputError: where a field is given in both places, or under its alias too.
+    """
+    world = values.get("world", {})
+    if isinstance(world, World):
+        world = world.to_dict()
+    if not isinstance(world, Mapping):
+        return dict(values)
+    fields = name_look({key: value for key, value in values.items() if key in WORLD_KEYS})
+    world = name_look(world)
+    if twice := sorted(fields.keys() & world.keys()):
+        raise InvalidInputError(f"{twice[0]}: expected one value, found one at the top and one under world")
+    return {**{key: value for key, value in values.items() if key not in WORLD_KEYS}, "world": {**world, **fields}}
+
+
+def config_keys() -> list[str]:
+    """Return every key that a config can have: `section.key` for a section's, the world's without its section."""
+    keys = [key for key in dotted_keys(TrainConfig) if key != "world"]
+    return [*keys[:1], *WORLD_KEYS, *keys[1:]]
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield every key of a model, `section.key` for those of its sections."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from dotted_keys(field.annotation, f"{prefix}{name}.")
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, object]:
@@ -335,12 +374,29 @@ def find_config(source: str | Path) -> Path:
 
 
 def default_name(stem: str, values: Mapping[str, Any]) -> str:
-    """`<stem>[-relative]-<variation>[-<task>]-s<seed>`, in characters that a folder's name can hold."""
+    """Return `<stem>[-relative]-<look>[-<task>]-s<seed>`, in characters that a folder's name can hold.
+
+    Args:
+        stem: first part.
+        values: of a config, its world grouped; they may be wrong.
+    """
+    world = _world_values(values)
     parts = [stem]
     if values.get("representation") == "relative":
         parts.append("relative")
-    parts.append(str(values.get("variation", "standard")))
-    if values.get("task", "standard") != "standard":
-        parts.append(str(values["task"]))
+    parts.append(str(world.get("look", "standard")))
+    if world.get("task", "standard") != "standard":
+        parts.append(str(world["task"]))
     parts.append(f"s{values.get('seed', 0)}")
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-._")[:100] or "agent"
+
+
+def environment_stem(values: Mapping[str, Any]) -> str:
+    """Return what stands for the environment in a default name."""
+    environment = str(_world_values(values).get("environment", ""))
+    return named_family(environment).stem(environment)
+
+
+def _world_values(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    world = values.get("world")
+    return world if isinstance(world, Mapping) else {}

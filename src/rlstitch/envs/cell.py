@@ -14,10 +14,11 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 
 
 def cell_world(encoder_world: World, controller_world: World) -> World:
-    """Return the world where one agent's encoder drives another's controller: what one sees, what the other does.
+    """Return the world where one agent's encoder drives another's controller: the observations of one, the
+    environment of the other.
 
     The look and all that shapes an observation are the encoder's; the environment, the task and its actions, and
-    how often a decision is repeated are the controller's. Where the backends differ it is Gymnasium, which has every
+    how often an action is repeated are the controller's. Where the backends differ it is Gymnasium, which has every
     look and task.
 
     Raises:
@@ -33,8 +34,11 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
         backend=controller_world.backend if same_backend else "gymnasium",
         actions=controller_world.actions,
         action_repeat=controller_world.action_repeat,
+        make_kwargs=controller_world.make_kwargs,
+        modules=tuple(dict.fromkeys(controller_world.modules + encoder_world.modules)),
+        family=controller_world.family,
     )
-    if encoder_world.environment == controller_world.environment:
+    if all(getattr(encoder_world, name) == getattr(cell, name) for name in ("environment", "make_kwargs")):
         return cell
     encoder_kind, encoder_shape = family_of(encoder_world).observation_kind(encoder_world)
     try:

@@ -7,13 +7,13 @@ entry point group `rlstitch.families` (see `rlstitch.envs.registry`).
 from __future__ import annotations
 
 import functools
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rlstitch.envs.looks.look import get_variation
 from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.envs.registry import all_families, named_family
 from rlstitch.envs.tasks.task import Task
@@ -95,7 +95,7 @@ class Family(ABC):
         Raises:
             InvalidInputError: where the look has parts that neither the environment draws nor finished images can have.
         """
-        return get_variation(world.variation).apply
+        return world.parsed_look.apply
 
     def drawn_as(self, world: World) -> tuple[str, ...]:
         """Return what decides, besides the backend, how states are drawn before any function of pixels."""
@@ -128,18 +128,18 @@ def family_of(world: World | str) -> Family:
         InvalidInputError: where a package that provides the family is missing or provides something else.
     """
     environment = world if isinstance(world, str) else world.environment
-    provider = "" if isinstance(world, str) else getattr(world, "family", "")
+    provider, made_with = ("", {}) if isinstance(world, str) else (world.family, world.make_kwargs)
     family = named_family(environment, provider)
     if not isinstance(family, Family):
         raise InvalidInputError(f"environment: the family of {environment} is no Family, found {type(family).__name__}")
-    return _recognised(environment) if family is all_families()[-1] else family
+    return _recognised(environment, json.dumps(made_with)) if family is all_families()[-1] else family
 
 
 @functools.lru_cache(maxsize=256)
-def _recognised(environment: str) -> Family:
+def _recognised(environment: str, make_kwargs: str) -> Family:
     from rlstitch.envs.single import make_single
 
-    made = make_single(environment)
+    made = make_single(environment, **json.loads(make_kwargs))
     made.close()
     families = [family for family in all_families() if isinstance(family, Family)]
     return next((family for family in families if family.recognises(made)), families[-1])

@@ -61,7 +61,7 @@ class Observer:
     """What an agent of a world sees of `num_envs` environments that draw images of one shape `(H, W, C)`.
 
     Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every call. At the
-    start of an episode its first image fills the stack.
+    start of an episode its first image fills the stack, or zeros stand before it (`world.padding`).
 
     Raises as `seen_shape`.
     """
@@ -83,6 +83,8 @@ class Observer:
         seen = self.see(images)
         self.observations = self.observations.copy()
         self.observations[rows] = np.tile(seen, (1, 1, 1, self.world.frame_stack))
+        if self.world.padding == "zeros":
+            self.observations[rows, ..., : -self._channels] = 0
         return self.observations
 
     def step(self, images: Images) -> Images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -41,9 +42,18 @@ def make_vec(
         raise InvalidInputError(f"autoreset: expected one of {', '.join(_MODES)}, found {autoreset!r}")
     if num_envs < 1:
         raise InvalidInputError(f"num_envs: expected at least 1, found {num_envs}")
+    if missing := [module for module in world.modules if module not in sys.modules]:
+        raise InvalidInputError(
+            f"modules: {world.environment} needs {missing[0]!r}, named by its agent or recording; import it first"
+        )
     if workers < 0:
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")
-    makers = family_of(world).makers
+    family = family_of(world)
+    if world.sensor not in family.sensors:
+        raise InvalidInputError(
+            f"sensor: {world.environment} has {', '.join(family.sensors)} only, found {world.sensor!r}"
+        )
+    makers = family.makers
     if world.backend not in makers:
         raise InvalidInputError(
             f"backend: {world.backend} has no {world.environment} here; it needs the backend {' or '.join(makers)}"

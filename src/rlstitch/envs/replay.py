@@ -194,7 +194,7 @@ def replay_episodes(recording: Recording, world: World | None = None) -> Iterato
     not repeat the recording: the environment is then not deterministic, and its frames are no pairs.
     """
     world = recording.world if world is None else world
-    for name in ("environment", "task", "backend", "actions", "action_repeat"):
+    for name in ("environment", "task", "backend", "actions", "action_repeat", "make_kwargs"):
         if getattr(world, name) != getattr(recording.world, name):
             raise InvalidInputError(
                 f"world: expected {_played(recording.world, name)}, as recorded; found {_played(world, name)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium
@@ -26,16 +26,34 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
 
     Raises:
         UnknownNameError: where none is registered under that name, with the nearest ids.
+        InvalidInputError: where a module is missing or an argument is unknown.
     """
-    for module in modules:
-        importlib.import_module(module)
+    import_modules(modules)
     if environment not in gymnasium.registry:
         for family in all_families():
             for module in family.modules:
                 importlib.import_module(module)
     if environment not in gymnasium.registry:
         raise UnknownNameError("environment", environment, gymnasium.registry)
-    return gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs)
+    try:
+        return gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs)
+    except TypeError as error:
+        if not kwargs:
+            raise
+        raise InvalidInputError(f"make_kwargs: {environment} does not take them: {error}") from None
+
+
+def import_modules(modules: Iterable[str]) -> None:
+    """Import modules that register environments.
+
+    Raises:
+        InvalidInputError: where one cannot be found.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise InvalidInputError(f"modules: {module!r} cannot be imported: {error}") from None
 
 
 def image_space(environment: gymnasium.Env[Any, Any], name: str) -> spaces.Box:

@@ -1,90 +1,180 @@
-"""The world an agent is placed in, as a value."""
+"""The one definition of a world: section of a config, section of an agent's card, and argument of functions."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
 
 from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.registry import check_task
-from rlstitch.errors import InvalidInputError
+from rlstitch.envs.registry import check_task, installed_families, provider_of
+from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.storage.validation import as_rlstitch_error
 
-View = Literal["agent", "full"]
+if TYPE_CHECKING:
+    from rlstitch.envs.looks.look import Variation
+
+T = TypeVar("T")
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Pixels = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Backend = Literal["gymnasium", "envpool"]
-Actions = Literal["own", "discrete", "continuous"]
-MAX_TILE_SIZE = 64
-_NUMBERS = {"tile_size": MAX_TILE_SIZE, "action_repeat": 100, "frame_stack": 32, "size": 4096, "crop": 4096}
-_OPTIONAL = ("size", "crop")
-_CHOICES: dict[str, Any] = {"view": View, "backend": Backend, "actions": Actions}
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$", max_length=200)]
 
 
-@dataclass(frozen=True)
+def _raises_rlstitch_errors(cls: type[T]) -> type[T]:
+    """Let a pydantic dataclass raise RlstitchError for wrong values, and take `variation` for `look`."""
+    signature, validate = inspect.signature(cls), cls.__init__
+
+    def init(self: T, *args: Any, **fields: Any) -> None:
+        if "variation" in fields:
+            fields["look"] = fields.pop("variation")
+        values = signature.bind(*args, **fields).arguments
+        try:
+            validate(self, **values)
+        except ValidationError as error:
+            raise as_rlstitch_error(error) from None
+
+    cls.__init__ = init  # type: ignore[assignment]
+    return cls
+
+
+def _checks_names(info: ValidationInfo) -> bool:
+    return bool((info.context or {}).get("check_names", True))
+
+
+@_raises_rlstitch_errors
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class World:
     """Environment, look, task and observations.
 
-    `environment` is a Gymnasium id. `variation` is kept as the one text that its look has. `view` and `tile_size`
-    (pixels, 1..64) say how a MiniGrid is drawn: what the agent sees, turned its way, or the whole grid. Other
-    environments draw themselves, and both are ignored.
+    `variation` is accepted for `look`, as keyword, as attribute and in files; where both are given as keywords, as
+    `dataclasses.replace(world, variation=...)` does, `variation` is taken.
 
-    `backend` says who steps it. `actions` chooses where an environment has both kinds (`own`: as it registers itself).
-    A decision is repeated for `action_repeat` of the environment's steps. What an environment draws is cut to its first
-    `crop` rows, shrunk to a square of side `size` by area averaging, and the last `frame_stack` images are channels of
-    one observation, oldest first. See `rlstitch.envs.frames`.
-
-    `task` is a text of words, see `rlstitch.envs.tasks.words`.
-
-    Raises InvalidInputError for a value that cannot be used, UnknownNameError for an unknown variation or task.
+    Raises:
+        InvalidInputError: for a value that cannot be used.
+        UnknownNameError: for an unknown look or task.
     """
 
-    environment: str
-    variation: str = "standard"
-    task: str = "standard"
-    view: View = "agent"
-    tile_size: int = 8
+    environment: Text
+    """Gymnasium id."""
+    look: Text = "standard"
+    """How the environment is drawn, see `rlstitch.envs.looks`; kept as the canonical text."""
+    task: Text = "standard"
+    """Changes of dynamics, rewards and actions, see `rlstitch.envs.tasks`."""
+    view: Literal["agent", "full"] = "agent"
+    """What a MiniGrid shows: the agent's field of view, or the whole grid."""
+    tile_size: Annotated[int, Field(strict=True, ge=1, le=64)] = 8
+    """Side of a MiniGrid's tiles in pixels."""
     backend: Backend = "gymnasium"
-    actions: Actions = "own"
-    action_repeat: int = 1
-    frame_stack: int = 1
-    size: int | None = None
-    crop: int | None = None
+    """Library that runs the environment."""
+    actions: Literal["own", "discrete", "continuous"] = "own"
+    """Which actions, where an environment has both kinds; `own`: as it is registered."""
+    action_repeat: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
+    """Environment steps for one action."""
+    frame_stack: Annotated[int, Field(strict=True, ge=1, le=32)] = 1
+    """Number of images in one observation, as channels, the oldest first."""
+    size: Pixels | None = None
+    """Images are shrunk to squares of this side by area averaging."""
+    crop: Pixels | None = None
+    """Only the first `crop` rows of an image are kept, before the look and shrinking."""
+    sensor: Literal["pixels", "state", "ram", "symbolic"] = "pixels"
+    """What is observed."""
+    padding: Literal["first", "zeros"] = "first"
+    """What fills the frame stack at the start of an episode: its first image, or zeros as in SB3's VecFrameStack."""
+    make_kwargs: dict[str, JsonValue] = dataclasses.field(default_factory=dict, hash=False)
+    """Keyword arguments of `gymnasium.make`."""
+    modules: tuple[Module, ...] = ()
+    """Modules to import before the environment is made. A card names them; only a config or a caller imports them."""
+    family: Annotated[str, Field(max_length=200)] = ""
+    """Package that provides the environment's family, empty for rlstitch; filled in, see `rlstitch.envs.registry`."""
+
+    @field_validator("look")
+    @classmethod
+    def _canonical_look(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            return get_variation(value).name
+        except RlstitchError:
+            if _checks_names(info):
+                raise
+            return value
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str, info: ValidationInfo) -> str:
+        if _checks_names(info):
+            check_task(value, str(info.data.get("environment", "")), (info.context or {}).get("family", ""))
+        return value
 
     def __post_init__(self) -> None:
-        for name in ("environment", "variation", "task", *_CHOICES):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise InvalidInputError(f"{name}: expected a name, found {value!r}")
-        for name, choice in _CHOICES.items():
-            if (value := getattr(self, name)) not in get_args(choice):
-                raise InvalidInputError(f"{name}: expected one of {', '.join(get_args(choice))}, found {value!r}")
-        for name, most in _NUMBERS.items():
-            value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise InvalidInputError(f"{name}: expected a whole number, found {value!r}")
-            if not 1 <= value <= most:
-                raise InvalidInputError(f"{name}: expected 1 to {most}, found {value}")
-        object.__setattr__(self, "variation", get_variation(self.variation).name)
-        check_task(self.task, self.environment)
+        provider = provider_of(self.environment)
+        if provider or not self.family or self.family in installed_families():
+            object.__setattr__(self, "family", provider)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+    @property
+    def variation(self) -> str:
+        """Alias of `look`."""
+        return self.look
+
+    @property
+    def parsed_look(self) -> Variation:
+        """The look that the text names; parsed once."""
+        return get_variation(self.look)
+
+    def to_dict(self, *, compact: bool = False) -> dict[str, Any]:
+        """Return the fields as plain JSON values, under the names that every version reads.
+
+        Fields that came later are left out at their default, so that files and hashes of older versions stay valid.
+
+        Args:
+            compact: leave out those of the second release too, as the hashes of trainings do.
+        """
+        always = _FIRST if compact else _FIRST + _SECOND
+        changed = _ADAPTER.dump_python(self, mode="json", exclude_defaults=True)
+        return {
+            "variation" if name == "look" else name: value
+            for name, value in _ADAPTER.dump_python(self, mode="json").items()
+            if name in always or name in changed
+        }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> World:
-        """The inverse of `to_dict`; fields that are left out take their defaults.
+    def from_dict(cls, values: Mapping[str, Any], *, check_names: bool = True) -> World:
+        """Return the inverse of `to_dict`; fields that are left out take their defaults, `look` is read too.
 
-        Raises InvalidInputError for fields that are unknown, missing or of the wrong kind, UnknownNameError for an
-        unknown variation or task.
+        Args:
+            values: fields by name.
+            check_names: whether look and task must be known here. A card is read without: the package that defines
+                them may be missing, and the error then comes when the world is used.
+
+        Raises:
+            InvalidInputError: for fields that are unknown, missing or of the wrong kind.
+            UnknownNameError: for an unknown look or task.
         """
         if not isinstance(values, Mapping):
             raise InvalidInputError(f"world: expected a mapping of fields, found {type(values).__name__}")
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(str(name) for name in values if name not in known)
-        if unknown:
-            raise InvalidInputError(f"world: expected the fields {', '.join(known)}; found {', '.join(unknown)}")
-        if "environment" not in values:
-            raise InvalidInputError(f"world: the field 'environment' is missing, found {', '.join(values) or 'none'}")
-        return cls(**cast("dict[str, Any]", dict(values)))
+        try:
+            context = {"check_names": check_names, "family": values.get("family", "")}
+            return _ADAPTER.validate_python(name_look(values), context=context)
+        except ValidationError as error:
+            raise as_rlstitch_error(error, WORLD_KEYS) from None
+
+
+_ADAPTER: TypeAdapter[World] = TypeAdapter(World)
+_FIRST = ("environment", "look", "task", "view", "tile_size")
+_SECOND = ("backend", "actions", "action_repeat", "frame_stack", "size", "crop")
+WORLD_KEYS = (*(field.name for field in dataclasses.fields(World)), "variation")
+"""Names of the fields, and the alias."""
+
+
+def name_look(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a world with `look` for its alias `variation`.
+
+    Raises:
+        InvalidInputError: where both are given.
+    """
+    if "variation" in values and "look" in values:
+        raise InvalidInputError("look: expected one value, found one under look and one under its alias variation")
+    return {"look" if name == "variation" else name: value for name, value in values.items()}

@@ -19,7 +19,7 @@ NOBODY = "–"
 
 def plain_world(world: World) -> World:
     """Return a world under the standard look: random actions do not depend on the look."""
-    return replace(world, variation="standard")
+    return replace(world, look="standard")
 
 
 def evaluate_random(world: World, options: CellOptions) -> Evaluation:

@@ -44,7 +44,7 @@ def measure_cell(
         InvalidInputError: where there are too few pairs.
     """
     options, baselines = options or CellOptions(), baselines or Baselines()
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     if stitched is None:
         pairs = pairs or gather_pairs(encoder, policy, pairs=options.pairs, seed=options.seed)
         stitched = stitch_agents(encoder, policy, pairs, method=method)
@@ -73,7 +73,7 @@ def measure_with_baselines(
     There is no naive row where the latents differ in width, or where nothing stands between the two agents anyway.
     """
     baselines = baselines or Baselines()
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     rows = [baselines.random_row(world, options), baselines.native_row(policy, options)]
     method = stitched.report.method
     if method not in ("naive", "relative"):

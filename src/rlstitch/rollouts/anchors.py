@@ -64,7 +64,7 @@ def choose_replay_anchor_set(
     check_counts(k=k)
     world, places = recording.world, dict[bytes, tuple[int, int]]()
     points = []
-    for number, frames in enumerate(replay_episodes(recording, replace(world, variation="standard"))):
+    for number, frames in enumerate(replay_episodes(recording, replace(world, look="standard"))):
         for step, frame in enumerate(frames):
             digest = hashlib.sha256(frame.tobytes()).digest()
             if digest not in places:

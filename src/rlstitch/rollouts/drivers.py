@@ -75,7 +75,7 @@ class Driver:
     def __init__(self, agent: Agent, world: World, space: gymnasium.Space[Any]) -> None:
         from rlstitch.envs import translate_actions
 
-        self._table = translate_actions(agent.card.world.to_world(), world)
+        self._table = translate_actions(agent.card.world, world)
         own = space if self._table is None else spaces.Discrete(len(self._table))
         self._policy, self._width = Policy(agent, own), noise_width(own)
         self._gumbel = agent.noise_kind == "gumbel"

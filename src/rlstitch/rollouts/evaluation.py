@@ -257,7 +257,7 @@ def world_of(agent: Actor, world: World | None) -> World:
     if card is None:
         kind = "a random agent" if isinstance(agent, RandomAgent) else f"a {type(agent).__name__}"
         raise InvalidInputError(f"world: expected one ({kind} carries none), found None")
-    own: World = card.world.to_world()
+    own: World = card.world
     return own
 
 

@@ -118,9 +118,9 @@ def collect_shared_images(
     slots = max(SLOTS, 2 + len(agents))
     found: dict[bytes, tuple[Images, Images]] = {}
     rng = np.random.default_rng((DOMAIN, seed))
-    with closing(make_vec(replace(world_x, variation="standard"), slots, seed=seed)) as made:
+    with closing(make_vec(replace(world_x, look="standard"), slots, seed=seed)) as made:
         env = cast("ImageVectorEnv", made)
-        own = [played_as(agent.card.world.to_world(), world_x) for agent in agents]
+        own = [played_as(agent.card.world, world_x) for agent in agents]
         eyes = _Eyes(env, [world_x, played_as(world_y, world_x), *own])
         drivers = _Drivers(env, agents, rng)
         eyes.reset(collection_seeds(seed, slots))

@@ -70,7 +70,7 @@ def collect_recording(
 
         plain, others = player(world), []
         for agent in agents:
-            own = played_as(agent.card.world.to_world(), world)
+            own = played_as(agent.card.world, world)
             others.append((player(own), agent))
             if others[-1][0].view != plain.view:
                 raise IncompatibleError(
@@ -123,7 +123,7 @@ def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[
 
 def played_as(world: World, other: World) -> World:
     """A world's look and observations, with what is played in another: environment, backend, task and actions."""
-    names = ("environment", "backend", "task", "actions", "action_repeat")
+    names = ("environment", "backend", "task", "actions", "action_repeat", "make_kwargs", "modules")
     return replace(world, **{name: getattr(other, name) for name in names})
 
 

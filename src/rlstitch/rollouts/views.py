@@ -48,7 +48,7 @@ class ViewCollection:
         """Draw all views under a look: uint8 `(n, H, W, 3)`."""
         from rlstitch.envs import family_of
 
-        world = replace(self.world, variation=variation, tile_size=tile_size)
+        world = replace(self.world, look=variation, tile_size=tile_size)
         return family_of(world).render_views(self.views, world)
 
 
@@ -191,5 +191,5 @@ def own_images(agent: Agent, views: Views) -> npt.NDArray[np.uint8]:
     """Draw views `(n, h, w, 5)` in an agent's own look: uint8 `(n, H, W, 3)`."""
     from rlstitch.envs import family_of
 
-    own = agent.card.world.to_world()
+    own = agent.card.world
     return family_of(own).render_views(views, own)

@@ -88,10 +88,10 @@ def gather_images(encoder: Agent, policy: Agent, *, count: int, seed: int = 0) -
         IncompatibleError, InvalidInputError: as `gather_pairs`.
     """
     check_counts(count=count)
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     drivers = cell_drivers(encoder, policy, world)
     if not family_of(world).symbolic:
-        return collect_paired_images(world, policy.card.world.to_world(), count=count, seed=seed, agents=drivers)
+        return collect_paired_images(world, policy.card.world, count=count, seed=seed, agents=drivers)
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
     views = collect_views(plain, count=count, seed=seed, agents=drivers).views
     return own_images(encoder, views), own_images(policy, views)
@@ -110,10 +110,10 @@ def gather_episodes(
     Raises:
         IncompatibleError, InvalidInputError: as `gather_pairs`, of a MiniGrid too where it is not deterministic.
     """
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     drivers = cell_drivers(encoder, policy, world)
     recording = collect_recording(world, episodes=episodes, seed=seed, max_steps=max_steps, agents=drivers)
-    x, y = paired_images(recording, world, policy.card.world.to_world())
+    x, y = paired_images(recording, world, policy.card.world)
     lengths = [len(episode.actions) + 1 for episode in recording.episodes]
     return x, y, np.repeat(np.arange(episodes), lengths)
 
@@ -124,7 +124,7 @@ def cell_drivers(encoder: Agent, policy: Agent, world: World) -> list[Agent]:
 
 
 def _can_drive(agent: Agent, world: World) -> bool:
-    own = agent.card.world.to_world()
+    own = agent.card.world
     if own.environment != world.environment:
         return False
     try:

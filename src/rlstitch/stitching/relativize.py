@@ -264,7 +264,7 @@ def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, see
     from environment to environment up to 1: a trained agent sees few states, and a controller that is distilled on
     those alone does not know what to do one mistake away from them.
     """
-    environments = make_vec(agent.card.world.to_world(), num_envs, seed=seed)
+    environments = make_vec(agent.card.world, num_envs, seed=seed)
     generator = np.random.default_rng(seed)
     stray = np.concatenate([np.zeros(num_envs // 2), np.linspace(0.0, 1.0, num_envs - num_envs // 2)])
     space = environments.single_action_space

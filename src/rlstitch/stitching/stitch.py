@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import weights_sha256
-from rlstitch.agents.card import ParentCard, WorldCard
+from rlstitch.agents.card import ParentCard
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
@@ -58,7 +58,7 @@ def stitch_agents(
         InvalidInputError: where the pairs are too few for the method.
     """
     check_method(method)
-    world = cell_world(encoder.card.world.to_world(), policy.card.world.to_world())
+    world = cell_world(encoder.card.world, policy.card.world)
     _check_pairs(encoder, policy, pairs)
     wanted = method
     translation, held = None, (pairs.x_held, pairs.y_held)
@@ -91,7 +91,7 @@ def stitch_agents(
     card = policy.card.model_copy(
         update={
             "name": name or default_name(encoder, policy, wanted),
-            "world": WorldCard(**asdict(world)),
+            "world": world,
             "observation_shape": encoder.card.observation_shape,
             "encoder": joined.spec(),
             "controller": policy.controller.spec(),

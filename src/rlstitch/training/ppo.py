@@ -90,7 +90,7 @@ def build_ppo(
     return PPO(
         EncoderControllerPolicy,
         StableBaselinesVecEnv(
-            make_vec(card.world.to_world(), num_envs, seed=card.seed, workers=workers), reward_scale=reward_scale
+            make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=reward_scale
         ),
         learning_rate=_schedule(learning_rate, lr_schedule),
         n_steps=n_steps,

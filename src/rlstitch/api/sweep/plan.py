@@ -104,7 +104,7 @@ def _taken(entry: RunState, runs: Path) -> int:
 
 
 def _cost(config: TrainConfig, recorded: dict[tuple[str, str], list[Cost]], taken: int) -> Cost | None:
-    found = recorded.get((config.environment, config.representation))
+    found = recorded.get((config.world.environment, config.representation))
     if not found:
         return None
     # Trainings may end early, so that not all steps are taken; a smaller budget is a smaller share.

@@ -154,6 +154,7 @@ def _failure(run: Run, runs: Path) -> Path:
 def _row(entry: RunState) -> dict[str, Any]:
     config = entry.run.config
     result = entry.result or {"steps": None, "seconds": None, "return": None, "success": None}
-    place = {"environment": config.environment, "variation": config.variation, "task": config.task, "seed": config.seed}
+    world = config.world
+    place = {"environment": world.environment, "variation": world.look, "task": world.task, "seed": config.seed}
     state = {"name": config.name, "hash": config.hash8, "state": entry.state}
     return {**state, **place, "representation": config.representation, **entry.run.axes, **result, "error": entry.note}

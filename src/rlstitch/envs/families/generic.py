@@ -6,6 +6,7 @@ A family of a user's own that needs no code of its own is an instance of `Gymnas
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -56,12 +57,12 @@ class GymnasiumFamily(Family):
         """Return the environment's class and the shape of its images as they are seen."""
         from rlstitch.envs.frames import seen_shape
 
-        kind, shape, _ = _facts(world.environment, self.modules)
+        kind, shape, _ = _facts(world.environment, self.modules, json.dumps(world.make_kwargs))
         return kind, seen_shape(world, shape)
 
     def action_space(self, world: World) -> ActionSpace:
         """Return the environment's own actions."""
-        return _facts(world.environment, self.modules)[2]
+        return _facts(world.environment, self.modules, json.dumps(world.make_kwargs))[2]
 
     def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> ImageVectorEnv:
         import numpy as np
@@ -75,17 +76,19 @@ class GymnasiumFamily(Family):
         look(np.zeros((1, 1, 1, 3), dtype=np.uint8))
         check_actions(world, space)
         map_of(task, space, world.environment)
-        maker = functools.partial(make_single, world.environment, self.modules)
+        maker = functools.partial(make_single, world.environment, (*self.modules, *world.modules), **world.make_kwargs)
         batch = gather(maker, num_envs, task, action_repeat=world.action_repeat, mode=mode, workers=workers)
         return ImageVectorEnv(batch, world, look, task, seed)
 
 
 @functools.lru_cache(maxsize=256)
-def _facts(environment: str, modules: tuple[str, ...]) -> tuple[str, tuple[int, int, int], ActionSpace]:
+def _facts(
+    environment: str, modules: tuple[str, ...], make_kwargs: str
+) -> tuple[str, tuple[int, int, int], ActionSpace]:
     """The environment's class, the shape of its images and its actions."""
     from rlstitch.envs.single import action_space, image_space, make_single
 
-    made = make_single(environment, modules)
+    made = make_single(environment, modules, **json.loads(make_kwargs))
     try:
         shape = cast("tuple[int, int, int]", image_space(made, environment).shape)
         return type(made.unwrapped).__name__, shape, action_space(made, environment)

@@ -62,8 +62,8 @@ def own_states(encoder: Agent, policy: Agent, *, steps: int = 6_400, seed: int =
         InvalidInputError: for fewer than one step, or an environment that is no MiniGrid and not deterministic.
     """
     check_counts(steps=steps)
-    own = policy.card.world.to_world()
-    cell = cell_world(encoder.card.world.to_world(), own)
+    own = policy.card.world
+    cell = cell_world(encoder.card.world, own)
     if family_of(own).symbolic:
         return _of_tiles(encoder, policy, own, steps, seed)
     return _of_recording(policy, own, cell, steps, seed)

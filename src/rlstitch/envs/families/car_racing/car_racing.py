@@ -75,19 +75,21 @@ class CarRacing(Family):
         """Return what is left of a look where the environment has its palette and camera; with envpool all of it."""
         from rlstitch.envs.families.car_racing.cars import pixel_look, split_look
 
-        return pixel_look(world.variation) if world.backend == "envpool" else split_look(world.variation).pixels.apply
+        return pixel_look(world.look) if world.backend == "envpool" else split_look(world.look).pixels.apply
 
     def drawn_as(self, world: World) -> tuple[str, ...]:
         """Return the ground and whether the camera is far."""
         from rlstitch.envs.families.car_racing.cars import split_look
 
-        look = split_look(world.variation)
+        look = split_look(world.look)
         return ("green",) if world.backend == "envpool" else (look.ground, "far" * look.far)
 
     def _checked_task(self, world: World) -> Task:
         from rlstitch.envs.actions import map_of
 
         task = self.task(world)
+        if world.make_kwargs:
+            raise InvalidInputError(f"make_kwargs: expected none for {world.environment}, found {world.make_kwargs}")
         map_of(task, self.action_space(world), world.environment)
         return task
 
@@ -97,7 +99,7 @@ class CarRacing(Family):
         from rlstitch.envs.families.car_racing.cars import make_car, split_look
         from rlstitch.envs.images import ImageVectorEnv, gather
 
-        look, task = split_look(world.variation), self._checked_task(world)
+        look, task = split_look(world.look), self._checked_task(world)
         maker = functools.partial(make_car, look.ground, discrete=world.actions == "discrete", far=look.far)
         batch = gather(maker, num_envs, task, action_repeat=world.action_repeat, mode=mode, workers=workers)
         return ImageVectorEnv(batch, world, look.pixels.apply, task, seed)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rlstitch.envs.families.minigrid.vector import TileVectorEnv
     from rlstitch.envs.single import ActionSpace
 
-_NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop")
+_NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "padding", "make_kwargs")
 
 
 class MiniGrid(Family):
@@ -74,7 +74,7 @@ class MiniGrid(Family):
         """Return symbolic views uint8 `(N, h, w, 5)` as images; see `rlstitch.envs.families.minigrid.tiles`."""
         from rlstitch.envs.families.minigrid.tiles import render_views
 
-        return render_views(views, variation=world.variation, tile_size=world.tile_size)
+        return render_views(views, variation=world.look, tile_size=world.tile_size)
 
     def _make_gymnasium(
         self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int

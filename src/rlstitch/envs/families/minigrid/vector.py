@@ -71,7 +71,7 @@ class TileVectorEnv(VectorEnv[Images, npt.NDArray[np.integer[Any]], npt.NDArray[
         if autoreset_mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
             raise InvalidInputError(f"autoreset_mode: expected SAME_STEP or DISABLED, found {autoreset_mode}")
         self.world, self.num_envs = world, num_envs
-        self._atlas = get_atlas(world.variation, world.tile_size)
+        self._atlas = get_atlas(world.look, world.tile_size)
         self._actions, self._step_cost = actions, step_cost
         self._same_step = autoreset_mode == AutoresetMode.SAME_STEP
         self._default_seed = seed

@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlstitch.config.text import dotted_keys, parse_yaml
-from rlstitch.config.training import TrainConfig, list_presets, load_config, parse_overrides
+from rlstitch.config.text import parse_yaml
+from rlstitch.config.training import TrainConfig, config_keys, list_presets, load_config, parse_overrides
+from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 
 DOORKEY = "MiniGrid-DoorKey-5x5-v0"
@@ -142,10 +143,10 @@ encoder: 3
         "learning_rate: unknown key; did you mean ppo.learning_rate?",
         "seed: expected a number, found true",
         "representaton: unknown key; did you mean representation?",
-        "ppo.n_steps: expected greater than or equal to 1, found -3",
-        "ppo.gamma: expected less than or equal to 1, found 1.5",
+        "ppo.n_steps: expected at least 1, found -3",
+        "ppo.gamma: expected at most 1, found 1.5",
         "ppo.clipp: unknown key; did you mean ppo.clip?",
-        "controller.hidden.1: expected a valid integer",
+        "controller.hidden.1: expected a whole number, found 'x'",
         "controller.norm: expected 'layer' or 'none', found 'batch'",
         "encoder.latent_dim: encoder is 3, not a section",
         "foo: unknown key; known here: name, environment",
@@ -188,7 +189,7 @@ def test_an_unknown_key_that_is_near_nothing_lists_what_is_known(tmp_path: Path)
         ("relative.normalization", "none"),
         ("evaluation.video", "often"),
         ("checkpoint.every_steps", 0),
-        ("variation", 3),
+        ("look", 3),
         ("ppo", None),
     ],
 )
@@ -202,9 +203,34 @@ def test_bounds_name_the_key_and_what_was_found(key: str, value: object) -> None
 
 
 def test_unknown_looks_and_tasks_offer_the_nearest() -> None:
-    expected = r"variation: unknown .*'grean'; did you mean green.*; task: unknown .*'scrambld'; did you mean scrambled"
+    expected = r"look: unknown .*'grean'; did you mean green.*; task: unknown .*'scrambld'; did you mean scrambled"
     with pytest.raises(InvalidInputError, match=expected):
         load_config("minigrid-doorkey", {"variation": "grean", "task": "scrambld"})
+
+
+def test_a_world_is_a_section_or_stands_at_the_top(tmp_path: Path) -> None:
+    flat = load_config(write(tmp_path, f"environment: {DOORKEY}\nvariation: red\ntile_size: 4\nseed: 1\n"))
+    section = load_config(write(tmp_path, f"world: {{environment: {DOORKEY}, look: red, tile_size: 4}}\nseed: 1\n"))
+    assert flat == section
+    assert flat.world == World(DOORKEY, "red", tile_size=4)
+    assert (flat.environment, flat.variation, flat.look, flat.tile_size) == (DOORKEY, "red", "red", 4)
+    for key in ("variation", "look", "world.look", "world.variation"):
+        assert load_config(write(tmp_path, json.dumps(section.resolved())), {key: "blue"}).world.look == "blue"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "problem"),
+    [
+        ("look: red\nvariation: red", {}, "look: expected one value, found one under look and one under its alias"),
+        ("view: full\nworld: {view: agent}", {}, "view: expected one value, found one at the top and one under world"),
+        ("seed: 1", {"look": "red", "variation": "red"}, "variation: expected one value, found one under its alias"),
+        ("world: {colour: red}", {}, "colour: unknown key; known here: name, environment"),
+        ("world: 3", {}, "world: expected a section of keys and values, found 3"),
+    ],
+)
+def test_contradictions_in_a_world(tmp_path: Path, text: str, overrides: dict[str, object], problem: str) -> None:
+    environment = "" if "world: 3" in text else f"environment: {DOORKEY}\n"
+    assert problem in problems_of(tmp_path, environment + text, overrides)
 
 
 def test_similarities_are_those_of_the_latent_core() -> None:
@@ -224,7 +250,7 @@ def test_minibatches_must_divide_the_rollout() -> None:
     ("text", "part"),
     [
         ("a: [1", r"not valid YAML: .* \(line 2, column 1\)"),
-        ("seed: 1\nseed: 2\n", "key 'seed' stands twice"),
+        ("seed: 1\nseed: 2\n", "key 'seed' is given twice"),
         ("1: 2\n", "expected text as key, found 1"),
         ("a: &x [1]\nb: *x\n", "aliases are not allowed"),
         ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
@@ -311,7 +337,7 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(dotted_keys(TrainConfig))) | st.text(max_size=6), values, max_size=3))
+@given(st.dictionaries(st.sampled_from(sorted(config_keys())) | st.text(max_size=6), values, max_size=3))
 def test_any_overrides_give_a_config_or_one_clear_error(overrides: dict[str, object]) -> None:
     message = ""
     try:

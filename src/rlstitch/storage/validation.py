@@ -1,0 +1,97 @@
+"""What pydantic refuses, as one short text a problem: where, what was expected, what was found."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from rlstitch.errors import InvalidInputError, RlstitchError
+
+_SECTION = "a section of keys and values"
+# What was expected, by pydantic's type of error; filled with the error's context.
+_EXPECTED: dict[str, str] = {
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "finite_number": "a finite number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+    "string_too_short": "text of at least {min_length} character(s)",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    "too_short": "at least {min_length} item(s)",
+    "too_long": "at most {max_length} items",
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"), _SECTION),
+}
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def describe_problems(error: ValidationError, known: Iterable[str] = (), *, inline: str = "") -> list[str]:
+    """Return the problems of a validation, each on one line.
+
+    Args:
+        error: what pydantic raised.
+        known: the keys that can be given, dotted; the nearest of them is offered for an unknown key.
+        inline: a section whose keys are named without it.
+    """
+    keys = list(known)
+    return [_describe(problem, keys, inline) for problem in error.errors(include_url=False)]
+
+
+def as_rlstitch_error(error: ValidationError, known: Iterable[str] = ()) -> RlstitchError:
+    """Return the error that a validator raised where it is the only problem, else one that names all problems."""
+    problems = error.errors(include_url=False)
+    cause = problems[0].get("ctx", {}).get("error")
+    if len(problems) == 1 and isinstance(cause, RlstitchError):
+        return cause
+    return InvalidInputError("; ".join(describe_problems(error, known)))
+
+
+def show(value: object) -> str:
+    """Return a value as a message quotes it: at most 60 characters."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def show_key(key: str) -> str:
+    """Return a dotted key as a message names it, quoted where it holds other characters than a key should."""
+    return key if re.fullmatch(r"[\w.-]*", key) else show(key)
+
+
+def _describe(problem: Mapping[str, Any], known: list[str], inline: str) -> str:
+    loc = problem["loc"][1:] if len(problem["loc"]) > 1 and problem["loc"][0] == inline else problem["loc"]
+    where, kind, context = show_key(".".join(str(part) for part in loc)), problem["type"], problem.get("ctx", {})
+    if kind in _UNKNOWN:
+        return f"{where}: unknown key; {_nearest(where, known)}"
+    if kind == "missing":
+        return f"{where}: expected a value, found none"
+    if kind == "value_error":
+        return f"{where}: {context['error']}" if where else str(context["error"])
+    expected = _EXPECTED.get(kind)
+    if expected is None:
+        return f"{where}: {problem['msg']}, found {show(problem['input'])}"
+    return f"{where}: expected {expected.format(**context)}, found {show(problem['input'])}"
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    """Offer keys of the same last part (one that was put into the wrong section), else keys that are spelt alike."""
+    section, _, leaf = key.rpartition(".")
+    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section}
+    leaves: dict[str, list[str]] = {}
+    for name in known:
+        leaves.setdefault(name.rpartition(".")[2], []).append(name)
+    near = leaves.get(leaf, [])
+    near = near or [siblings[name] for name in difflib.get_close_matches(leaf, siblings, n=2, cutoff=0.6)]
+    near = near or [
+        name for match in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.6) for name in leaves[match]
+    ]
+    return f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(siblings.values()) or 'no key'}"
