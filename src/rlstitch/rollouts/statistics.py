@@ -1,6 +1,6 @@
-"""Figures of a set of episodes: mean, interquartile mean, success rate, recovery, each with an interval.
+"""Statistics of a set of episodes: mean, interquartile mean, success rate, recovery, each with an interval.
 
-Intervals are non-parametric bootstraps (Efron & Tibshirani, 1993), as recommended for few runs by Agarwal et al.
+Intervals are percentile bootstraps (Efron & Tibshirani, 1993), as recommended for few runs by Agarwal et al.
 (2108.13264, which also gives the interquartile mean); a rate gets Wilson's score interval (1927). All are seeded: the
 same values give the same interval.
 """
@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import stats
 
 from rlstitch.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[..., Any]
-Method = Literal["percentile", "bca"]
 
 RESAMPLES = 2000
-# Indices are drawn in blocks, so that memory stays at a few megabytes for any number of values.
-_BLOCK = 1 << 20
+_BATCH = 1 << 20
+"""Values that are resampled at a time: memory stays at a few megabytes for any number of values."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,7 @@ def iqm(values: npt.ArrayLike, axis: int = -1) -> Any:
 
     A quarter is rounded down, so three values or fewer lose none.
     """
-    array = np.sort(np.asarray(values, dtype=np.float64), axis=axis)
-    count = array.shape[axis]
-    return np.take(array, range(count // 4, count - count // 4), axis=axis).mean(axis=axis)
+    return stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=axis)
 
 
 def bootstrap_interval(
@@ -82,26 +79,30 @@ def bootstrap_interval(
     *,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
-    method: Method = "percentile",
     seed: int = 0,
 ) -> Interval:
-    """Return `statistic` of `values` `(n,)` and its bootstrap interval.
+    """Return a statistic of `values` `(n,)` and its percentile bootstrap interval.
 
-    `statistic(array, axis)` reduces one axis. One value, or values that are all equal, give an interval of no width: it
-    says that nothing varied, not that the figure is certain. Where BCa is undefined (every resample on one side of the
-    estimate), the percentile interval is returned. Raises InvalidInputError for no values or non-finite ones.
+    One value, or values that are all equal, give an interval of no width: it says that nothing varied, not that the
+    statistic is certain.
+
+    Args:
+        values: finite, `(n,)`.
+        statistic: `statistic(array, axis)` reduces one axis.
+        confidence: share of the resampled statistics within the interval.
+        resamples: how many samples are drawn.
+        seed: random seed.
+
+    Raises:
+        InvalidInputError: for no values, non-finite ones, or options out of range.
     """
     sample = _checked("values", values)
-    _check_options(confidence, resamples, method)
+    _check_options(confidence, resamples)
     estimate = float(statistic(sample, axis=-1))
     if np.ptp(sample) == 0.0:
         return Interval(estimate, estimate, estimate)
-    replicates = _replicates(sample, statistic, resamples, np.random.default_rng(seed))
-    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    if method == "bca":
-        tails = _bca_tails(sample, statistic, replicates, estimate, tails)
-    low, high = np.quantile(replicates, tails)
-    return Interval(estimate, float(low), float(high))
+    low, high = _quantiles(_distribution(sample, statistic, resamples, np.random.default_rng(seed)), confidence)
+    return Interval(estimate, low, high)
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
@@ -110,13 +111,9 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
         raise InvalidInputError(
             f"successes: expected 0 <= successes <= trials and trials >= 1, found {successes} of {trials}"
         )
-    _check_options(confidence, 1, "percentile")
-    z2 = float(special.ndtri((1 + confidence) / 2)) ** 2
-    rate = successes / trials
-    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = np.sqrt(z2 * (rate * (1 - rate) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
-    # At 0 and 1 an end equals the rate in exact arithmetic; min and max keep it so in floating point.
-    return Interval(rate, float(min(rate, max(0.0, centre - half))), float(max(rate, min(1.0, centre + half))))
+    _check_options(confidence, 1)
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Interval(successes / trials, float(interval.low), float(interval.high))
 
 
 def recovery(
@@ -135,21 +132,20 @@ def recovery(
     native agent cannot be told from random play (the interval of `native - random` contains 0): a ratio to a
     difference that may be nothing has no meaning.
     """
-    _check_options(confidence, resamples, "percentile")
+    _check_options(confidence, resamples)
     samples = [_checked(name, v) for name, v in (("stitched", stitched), ("random", random), ("native", native))]
     top, bottom = samples[0].mean() - samples[1].mean(), samples[2].mean() - samples[1].mean()
     rng = np.random.default_rng(seed)
-    means = [_replicates(sample, mean, resamples, rng) for sample in samples]
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    means = [_distribution(sample, mean, resamples, rng) for sample in samples]
     gaps = means[2] - means[1]
-    low, high = np.quantile(gaps, tails)
+    low, high = _quantiles(gaps, confidence)
     if bottom == 0.0 or low <= 0.0 <= high:
         return None
     # The few resamples whose gap is 0 or has the other sign lie outside the interval of the gap; their ratio would
     # be noise of either sign.
     valid = np.sign(gaps) == np.sign(bottom)
-    low, high = np.quantile(100.0 * (means[0] - means[1])[valid] / gaps[valid], tails)
-    return Interval(float(100.0 * top / bottom), float(low), float(high))
+    low, high = _quantiles(100.0 * (means[0] - means[1])[valid] / gaps[valid], confidence)
+    return Interval(float(100.0 * top / bottom), low, high)
 
 
 def summarize(
@@ -158,7 +154,6 @@ def summarize(
     *,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
-    method: Method = "percentile",
     seed: int = 0,
 ) -> Summary:
     """Return means of `values` `(n,)` with intervals, spread, and the success rate of `successes` `(n,)`, if given."""
@@ -172,38 +167,28 @@ def summarize(
             )
         rate = wilson_interval(int(np.count_nonzero(flags)), flags.size, confidence=confidence)
     mean_interval, iqm_interval = (
-        bootstrap_interval(sample, statistic, confidence=confidence, resamples=resamples, method=method, seed=seed)
+        bootstrap_interval(sample, statistic, confidence=confidence, resamples=resamples, seed=seed)
         for statistic in (mean, iqm)
     )
     spread = float(sample.std(ddof=1)) if sample.size > 1 else 0.0
     return Summary(sample.size, mean_interval, iqm_interval, spread, float(sample.min()), float(sample.max()), rate)
 
 
-def _replicates(sample: Floats, statistic: Statistic, resamples: int, rng: np.random.Generator) -> Floats:
-    """Return the statistic of `resamples` samples drawn with replacement, `(resamples,)`."""
-    rows = max(1, _BLOCK // sample.size)
-    parts = []
-    for start in range(0, resamples, rows):
-        index = rng.integers(sample.size, size=(min(rows, resamples - start), sample.size))
-        parts.append(np.asarray(statistic(sample[index], axis=-1), dtype=np.float64))
+def _distribution(sample: Floats, statistic: Statistic, resamples: int, rng: np.random.Generator) -> Floats:
+    """Return the statistic of `resamples` samples drawn with replacement, `(resamples,)`.
+
+    The numbers are those of `scipy.stats.bootstrap(..., rng=rng)`, which takes three times as long for a hundred
+    values; a matrix has tens of thousands of cells.
+    """
+    rows = max(1, _BATCH // sample.size)
+    counts = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    parts = [statistic(sample[rng.integers(sample.size, size=(count, sample.size))], axis=-1) for count in counts]
     return np.concatenate(parts)
 
 
-def _bca_tails(sample: Floats, statistic: Statistic, replicates: Floats, estimate: float, tails: Floats) -> Floats:
-    """Return the tails corrected for bias and skew (Efron, 1987; ties count half), or `tails` where undefined."""
-    below = (np.mean(replicates < estimate) + np.mean(replicates <= estimate)) / 2
-    left_out = np.array([float(statistic(np.delete(sample, i), axis=-1)) for i in range(sample.size)])
-    deviations = left_out.mean() - left_out
-    scale = np.abs(deviations).max()
-    if not 0.0 < below < 1.0 or scale == 0.0:
-        return tails
-    deviations /= scale  # the acceleration is free of scale; unscaled, the powers of tiny values underflow
-    spread = np.sum(deviations**2)
-    bias = special.ndtri(below)
-    acceleration = np.sum(deviations**3) / (6 * spread**1.5)
-    shifted = bias + special.ndtri(tails)
-    corrected: Floats = special.ndtr(bias + shifted / (1 - acceleration * shifted))
-    return corrected
+def _quantiles(distribution: Floats, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(distribution, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def _checked(name: str, values: npt.ArrayLike) -> Floats:
@@ -217,10 +202,8 @@ def _checked(name: str, values: npt.ArrayLike) -> Floats:
     return array
 
 
-def _check_options(confidence: float, resamples: int, method: str) -> None:
+def _check_options(confidence: float, resamples: int) -> None:
     if not 0.0 < confidence < 1.0:
         raise InvalidInputError(f"confidence: expected a number between 0 and 1, found {confidence}")
     if resamples < 1:
         raise InvalidInputError(f"resamples: expected at least 1, found {resamples}")
-    if method not in ("percentile", "bca"):
-        raise InvalidInputError(f"method: expected 'percentile' or 'bca', found {method!r}")
