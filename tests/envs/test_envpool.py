@@ -172,7 +172,7 @@ def test_continuous_actions_go_through_as_they_are():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"environment": CAR, "variation": "far"}, "'far' moves the camera, which CarRacing by the backend gymnasium"),
+        ({"environment": CAR, "variation": "far"}, "'far' moves the camera, which this environment or its backend"),
         ({"environment": CAR, "task": "slow"}, "envpool has no 'slow' of CarRacing-v3; it needs the backend gymnasium"),
         ({"environment": DOOR, "view": "full"}, "'full' needs the backend gymnasium"),
         ({"environment": DOOR, "task": "no-time-cost"}, "'no-time-cost' of .* needs the backend gymnasium"),

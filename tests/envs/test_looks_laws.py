@@ -138,7 +138,7 @@ def test_a_drawn_frame_is_the_look_of_the_drawn_frame(name):
 
 def test_pointwise_looks_cost_frames_nothing():
     for name in POINTWISE:
-        assert get_atlas(f"red+{name}", 4).variation.split_pixels()[1] is None
+        assert get_atlas(f"red+{name}", 4).look.split_pixels()[1] is None
     on_tiles, on_frames = get_variation("inverted+hue:30+blur:1+inverted").split_pixels()
     assert [type(step).__name__ for step in on_tiles.steps] == ["Table", "Mix"]
     assert [type(step).__name__ for step in on_frames.steps] == ["Blur", "Table"]

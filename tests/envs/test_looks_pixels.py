@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from rlstitch.envs import get_variation
+from rlstitch.envs.looks.colours import LUMA, UNIT, hue, saturation
 from rlstitch.envs.looks.noise import Texture, levels_of, mix
-from rlstitch.envs.looks.pixels import LUMA, UNIT, hue, saturation
 from rlstitch.errors import InvalidInputError
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rlstitch.envs import VARIATIONS, World, get_variation, pixel_part
 from rlstitch.envs.looks.catalogue import LOOKS, NAMES
-from rlstitch.envs.looks.look import CAMERAS, MAX_LENGTH, Variation, canonical_name
+from rlstitch.envs.looks.look import MAX_LENGTH, Look
 from rlstitch.envs.looks.text import write
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 
@@ -36,8 +36,8 @@ def looks(draw):
 @given(looks())
 def test_a_look_has_one_text_however_it_is_written(look):
     kind, values, written = look
-    canonical = canonical_name(written)
-    assert canonical == kind.text(values) == canonical_name(canonical)
+    canonical = get_variation(written).name
+    assert canonical == kind.text(values) == get_variation(canonical).name
     assert kind.read(canonical.partition(":")[2]) == values
     assert get_variation(written) == get_variation(canonical)
     assert get_variation(canonical).name == canonical
@@ -69,7 +69,7 @@ def test_a_look_has_one_text_however_it_is_written(look):
     ],
 )
 def test_texts_and_their_canonical_form(text, canonical):
-    assert canonical_name(text) == canonical
+    assert get_variation(text).name == canonical
     assert get_variation(text) == get_variation(canonical)
     assert World("E", text) == World("E", canonical)
     assert World("E", text).variation == canonical
@@ -119,17 +119,17 @@ def test_any_text_is_a_look_or_an_error_of_ours(text):
         name = get_variation(text).name
     except RlstitchError:
         return
-    assert canonical_name(name) == name
+    assert get_variation(name).name == name
     assert len(name) <= MAX_LENGTH
 
 
 def test_looks_without_arguments_are_there_by_name():
     assert {kind.name: get_variation(kind.name) for kind in LOOKS.values() if not kind.parameters} == {
         **VARIATIONS,
-        **CAMERAS,
+        "far": get_variation("far"),
     }
     for kind in LOOKS.values():
-        assert canonical_name(kind.example) == kind.example
+        assert get_variation(kind.example).name == kind.example
         assert kind.example.startswith(kind.name)
 
 
@@ -139,15 +139,14 @@ def test_the_last_floor_is_the_tint():
     assert get_variation("red+tint:1,2,3").tint == "tint:1,2,3"
     assert get_variation("tint:1,2,3").floor == (1, 2, 3)
     assert get_variation("inverted").tint is None
-    assert get_variation("red").then(Variation("own", floor=(1, 1, 1))).tint is None
+    assert get_variation("red").then(Look("own", floor=(1, 1, 1))).tint is None
 
 
 def test_the_pixel_part_is_what_finished_pictures_take():
-    assert pixel_part(get_variation("red+far+recolour:red=000000+blur:1+inverted")) == get_variation("blur:1+inverted")
-    assert pixel_part(get_variation("inverted")) is get_variation("inverted")
-    part = pixel_part(get_variation("red+far"))
-    assert (part.name, part.floor, part.tint, part.camera, part.pixels) == ("standard", None, None, None, None)
-    own = Variation("own", floor=(1, 2, 3), pixels=lambda images: images)
-    assert (pixel_part(own).name, pixel_part(own).floor, pixel_part(own).pixels) == ("own", None, own.pixels)
-    named = Variation("red", floor=(1, 2, 3), pixels=own.pixels)
-    assert pixel_part(named).pixels is own.pixels
+    part = pixel_part(get_variation("red+far+recolour:red=000000+blur:1+inverted"))
+    assert (part.floor, part.tint, part.camera, part.palette) == (None, None, None, ())
+    assert part.pixels == get_variation("blur:1+inverted").pixels
+    assert pixel_part(get_variation("inverted")) == get_variation("inverted")
+    assert pixel_part(get_variation("red+far")).pixels is None
+    own = Look("own", floor=(1, 2, 3), pixels=lambda images: images)
+    assert (pixel_part(own).floor, pixel_part(own).pixels) == (None, own.pixels)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.envs.looks.pixels import Images
-from rlstitch.envs.looks.text import Colour
+from rlstitch.envs.looks.pixels import Images, pixel_fields
+from rlstitch.envs.looks.text import Colour, LookKind, Parameter, factor
 
 SUM = 2048
 """What the weights of one new row or column add up to."""
@@ -198,3 +198,57 @@ def _whole(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     weights: npt.NDArray[np.float64] = np.floor(shares / shares.sum() * SUM + 0.5)
     weights[int(shares.argmax())] += SUM - weights.sum()
     return weights
+
+
+def _zoom(factor: float, filter: str, fill: Colour) -> dict[str, Any]:
+    return pixel_fields(Zoom(factor, filter == "smooth", fill))
+
+
+def _shift(right: int, down: int, edge: str, fill: Colour) -> dict[str, Any]:
+    return pixel_fields(Shift(right, down, edge == "wrap", fill))
+
+
+_FILL = Parameter("fill", "colour", (0, 0, 0), optional=True, named=True)
+LOOKS = (
+    LookKind(
+        "blur",
+        "pixels",
+        "Gaussian blur, sigma in pixels",
+        lambda sigma: pixel_fields(Blur(sigma)),
+        factor(0.1, 20.0, "sigma"),
+        example="blur:1.5",
+    ),
+    LookKind(
+        "zoom",
+        "pixels",
+        "larger about the centre; below 1 smaller, on a ground of the colour fill",
+        _zoom,
+        (
+            Parameter("factor", "number", low=0.1, high=10),
+            Parameter("filter", "choice", "smooth", optional=True, named=True, choices=("smooth", "nearest")),
+            _FILL,
+        ),
+        example="zoom:1.5",
+    ),
+    LookKind(
+        "shift",
+        "pixels",
+        "moved right and down by pixels; the other edge enters, or the colour fill",
+        _shift,
+        (
+            Parameter("right", "whole", low=-4096, high=4096),
+            Parameter("down", "whole", 0, optional=True, low=-4096, high=4096),
+            Parameter("edge", "choice", "pad", optional=True, named=True, choices=("pad", "wrap")),
+            _FILL,
+        ),
+        example="shift:8,4",
+    ),
+    LookKind(
+        "crop",
+        "pixels",
+        "the middle share of each side in its place, the colour fill around it",
+        lambda share, fill: pixel_fields(Crop(share, fill)),
+        (Parameter("share", "number", low=0.01, high=1), _FILL),
+        example="crop:0.8",
+    ),
+)

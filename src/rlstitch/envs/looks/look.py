@@ -1,10 +1,10 @@
-"""Looks: what changes in the picture and in nothing else.
+"""Looks: how an environment is drawn, and nothing else.
 
-A variation is a pure function of the picture. What it has, any of which may be missing:
+A look is a pure function of the frame. What it has, any of which may be missing:
 
 - what the environment draws itself: `floor`, the colour *under* the objects of a MiniGrid, so that walls and objects
   keep their own; `palette`, other colours for those objects; `camera`, which only an environment that has one can move.
-  `tint` is the floor's name, under which another environment may have a ground of its own (CarRacing: `red`);
+  `tint` is the floor's name, under which another environment may have a ground of its own;
 - `pixels`: a function of finished images, uint8 `(..., H, W, C)` to uint8 of the same shape. Where it is `pointwise`
   (each pixel is mapped by itself) it is applied to the ready-drawn tiles once, and costs nothing for each frame.
 
@@ -21,12 +21,12 @@ from types import MappingProxyType
 import numpy as np
 
 from rlstitch.envs.looks.catalogue import LOOKS, NAMES
-from rlstitch.envs.looks.palette import Palette, merge_palettes
+from rlstitch.envs.looks.drawn import Palette, merge_palettes
 from rlstitch.envs.looks.pixels import Chain, FunctionStep, Images, PixelFunction, PointFunctionStep
 from rlstitch.envs.looks.text import Colour, LookKind, Values, parse_looks
 from rlstitch.errors import InvalidInputError
 
-__all__ = ["CAMERAS", "LOOKS", "VARIATIONS", "Variation", "canonical_name", "get_variation", "pixel_part"]
+__all__ = ["LOOKS", "VARIATIONS", "Look", "Variation", "get_look", "get_variation", "pixel_part"]
 
 _STANDARD = "standard"
 MAX_LENGTH = 200
@@ -35,11 +35,11 @@ _LAYERS = ("recolour", "tint", "camera", "pixels")
 
 
 @dataclass(frozen=True)
-class Variation:
+class Look:
     """One look. `floor` is RGB in 0..255; `pixels` maps uint8 images to uint8 images of the same shape.
 
-    `camera` names where an environment draws from; None: from where it always does. `tint` is the name of the floor.
-    `palette` holds colours of MiniGrid's objects by name.
+    `camera` names where an environment is seen from; None: from where it always is. `tint` is the name of the floor.
+    `palette` holds colours of objects by name.
     """
 
     name: str
@@ -51,11 +51,19 @@ class Variation:
     tint: str | None = None
     palette: Palette = ()
 
-    def apply(self, images: Images) -> Images:
-        """The look of finished images, uint8 `(..., H, W, C)`, of any environment.
+    @property
+    def chain(self) -> Chain:
+        """The pixel function as steps."""
+        if self.pixels is None or isinstance(self.pixels, Chain):
+            return self.pixels or Chain(())
+        return Chain((PointFunctionStep(self.pixels) if self.pointwise else FunctionStep(self.pixels),))
 
-        Raises InvalidInputError where the look has a floor or a palette: only an environment that is drawn from tiles
-        has them, and finished pictures do not tell a floor from the rest. Or where it moves the camera.
+    def apply(self, images: Images) -> Images:
+        """Return finished images, uint8 `(..., H, W, C)`, of any environment under the look.
+
+        Raises:
+            InvalidInputError: where the look has more than a function of finished images (see `check_finished`), or
+                for anything but such images.
         """
         self.check_finished()
         if images.dtype != np.uint8:
@@ -65,7 +73,12 @@ class Variation:
         return images if self.pixels is None else self.pixels(images)
 
     def check_finished(self) -> None:
-        """Raises InvalidInputError where the look is more than a function of finished images."""
+        """Check that the look is a function of finished images.
+
+        Raises:
+            InvalidInputError: where it has a floor or a palette, which only an environment that is drawn from tiles has
+                (in a finished image a floor looks like the rest), or moves the camera.
+        """
         self.check_camera()
         if self.floor is not None or self.palette:
             does = "tints the floor" if self.floor is not None else "changes the colours"
@@ -75,25 +88,26 @@ class Variation:
             )
 
     def check_camera(self) -> None:
-        """Raises InvalidInputError where the look moves a camera: of an environment that has none to be moved."""
+        """Check that the look leaves the camera where it is.
+
+        Raises:
+            InvalidInputError: where it does not; for environments and backends whose camera cannot be moved.
+        """
         if self.camera is not None:
             raise InvalidInputError(
-                f"variation: {self.name!r} moves the camera, which CarRacing by the backend gymnasium alone can do"
+                f"variation: {self.name!r} moves the camera, which this environment or its backend cannot do"
             )
 
-    def then(self, other: Variation) -> Variation:
-        """This look and then the other; a later floor replaces an earlier one, pixel functions are chained."""
+    def then(self, other: Look) -> Look:
+        """Return this look and then the other: a later floor replaces an earlier one, pixel functions are chained."""
         words = [(one.name, one.description) for one in (self, other) if one.name != _STANDARD]
         if not words:
             return self
-        if self.pixels is None or other.pixels is None:
-            pixels = self.pixels or other.pixels
-        else:
-            pixels = Chain((*_chain(self).steps, *_chain(other).steps))
-        return Variation(
+        steps = (*self.chain.steps, *other.chain.steps)
+        return Look(
             name="+".join(name for name, _ in words),
             floor=self.floor if other.floor is None else other.floor,
-            pixels=pixels,
+            pixels=Chain(steps) if steps else None,
             pointwise=self.pointwise and other.pointwise,
             description="; ".join(description for _, description in words),
             camera=self.camera or other.camera,
@@ -101,50 +115,34 @@ class Variation:
             palette=merge_palettes(self.palette, other.palette),
         )
 
-    def split_pixels(self) -> tuple[PixelFunction | None, PixelFunction | None]:
-        """The pixel functions that can be applied to tiles before they are put together, and those that come after."""
-        if self.pixels is None:
-            return None, None
-        return _chain(self).split()
+    def split_pixels(self) -> tuple[Chain | None, Chain | None]:
+        """Return the pixel functions that can be applied to single tiles, and those that come after; None for none."""
+        return self.chain.split()
 
 
-def _chain(variation: Variation) -> Chain:
-    function = variation.pixels
-    if isinstance(function, Chain):
-        return function
-    if function is None:
-        return Chain(())
-    return Chain((PointFunctionStep(function) if variation.pointwise else FunctionStep(function),))
+Variation = Look
+"""The name of version 0.1."""
 
 
-def pixel_part(variation: Variation) -> Variation:
-    """What is left for finished images once the environment has drawn floor, colours and camera itself.
+def pixel_part(look: Look) -> Look:
+    """Return what is left for finished images once the environment has drawn floor, colours and camera itself.
 
-    A family of environments with a palette of its own looks up `variation.tint` there, and applies this.
+    A family of environments with a palette of its own looks up `look.tint` there, and applies this.
     """
-    if variation.floor is None and variation.camera is None and not variation.palette:
-        return variation
-    if variation.pixels is None:
-        return VARIATIONS[_STANDARD]
-    kinds = {part: NAMES.get(part.partition(":")[0]) for part in variation.name.split("+")}
-    if None not in kinds.values():
-        texts = [part for part in variation.name.split("+") if getattr(kinds[part], "layer", "") == "pixels"]
-        named = get_variation("+".join(texts) or _STANDARD)
-        if named.pixels == variation.pixels:
-            return named
-    return replace(variation, floor=None, camera=None, tint=None, palette=())
+    return replace(look, floor=None, camera=None, tint=None, palette=())
 
 
-def _make(kind: LookKind, values: Values) -> Variation:
-    return Variation(name=kind.text(values), description=kind.description, **kind.make(**values))
+def _make(kind: LookKind, values: Values) -> Look:
+    return Look(name=kind.text(values), description=kind.description, **kind.make(**values))
 
 
 @functools.lru_cache(maxsize=256)
-def get_variation(name: str) -> Variation:
-    """The variation of that text: names with arguments, joined with a plus. Its own `name` is the canonical text.
+def get_look(name: str) -> Look:
+    """Return the look of a text: names with arguments, joined with a plus. Its own `name` is the canonical text.
 
-    Raises UnknownNameError where a name, an argument or a choice is not known, InvalidInputError where an argument is
-    missing, no number or out of range, or the text is too long.
+    Raises:
+        UnknownNameError: for a name, an argument or a choice that is not known.
+        InvalidInputError: where an argument is missing, no number or out of range, or the text is too long.
     """
     layers: dict[str, list[tuple[LookKind, Values]]] = {}
     for kind, values in parse_looks(name, NAMES):
@@ -155,23 +153,16 @@ def get_variation(name: str) -> Variation:
     for layer in ("tint", "camera"):
         layers[layer] = layers.get(layer, [])[-1:]
     parts = [_make(*part) for layer in _LAYERS for part in layers.get(layer, [])]
-    variation = functools.reduce(Variation.then, parts, VARIATIONS[_STANDARD])
-    if len(variation.name) > MAX_LENGTH:
-        raise InvalidInputError(f"variation: expected at most {MAX_LENGTH} characters, found {len(variation.name)}")
-    return variation
+    look = functools.reduce(Look.then, parts, VARIATIONS[_STANDARD])
+    if len(look.name) > MAX_LENGTH:
+        raise InvalidInputError(f"variation: expected at most {MAX_LENGTH} characters, found {len(look.name)}")
+    return look
 
 
-def canonical_name(name: str) -> str:
-    """The one text of a look. Raises as `get_variation`."""
-    return get_variation(name).name
+get_variation = get_look
 
 
-def _plain(*layers: str) -> MappingProxyType[str, Variation]:
-    kinds = [kind for kind in LOOKS.values() if kind.parameters == () and kind.layer in layers]
-    return MappingProxyType({kind.name: _make(kind, {}) for kind in kinds})
-
-
-VARIATIONS = _plain("none", "tint", "pixels")
-"""Looks without arguments."""
-CAMERAS = _plain("camera")
-"""Looks that an environment has to draw itself."""
+VARIATIONS = MappingProxyType(
+    {kind.name: _make(kind, {}) for kind in LOOKS.values() if not kind.parameters and kind.layer != "camera"}
+)
+"""Looks without arguments that need no camera."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.envs.looks.pixels import Images
-from rlstitch.envs.looks.text import Colour
+from rlstitch.envs.looks.pixels import Images, pixel_fields
+from rlstitch.envs.looks.text import Colour, LookKind, Parameter
 from rlstitch.errors import InvalidInputError
 
 Words = npt.NDArray[np.uint32]
 Kind = Literal["stripes", "rows", "checks", "dots", "grain"]
-KINDS: tuple[Kind, ...] = ("stripes", "rows", "checks", "dots", "grain")
 FACTORS = (0x21F0AAAD, 0x735A2D97)
 """Odd and below 2^31: a product with 32 bits fits a signed word of 64, which is what torch has."""
 
@@ -142,3 +141,35 @@ def pattern(texture: Texture, height: int, width: int) -> npt.NDArray[np.bool_]:
         return np.asarray(x**2 + y**2 < (texture.size * 0.75) ** 2)
     place = {"stripes": columns, "rows": rows, "checks": rows + columns}[texture.kind]
     return np.asarray(place % 2 == 0)
+
+
+def _texture(kind: Kind, bg: Colour, tol: int, size: int, ink: Colour, seed: int) -> dict[str, Any]:
+    return pixel_fields(Texture(kind, bg, tol, size, ink, seed))
+
+
+_SEED = Parameter("seed", "whole", 0, optional=True, named=True, high=2**31 - 1)
+LOOKS = (
+    LookKind(
+        "noise",
+        "pixels",
+        "Gaussian noise, sigma as a share of 255; the same picture gets the same noise",
+        lambda sigma, seed: pixel_fields(Noise(sigma, seed)),
+        (Parameter("sigma", "number", low=0, high=1), _SEED),
+        example="noise:0.05",
+    ),
+    LookKind(
+        "texture",
+        "pixels",
+        "a pattern of the colour ink where the picture has the colour bg, within tol levels",
+        _texture,
+        (
+            Parameter("kind", "choice", choices=get_args(Kind)),
+            Parameter("bg", "colour", named=True),
+            Parameter("tol", "whole", 0, optional=True, named=True, high=255),
+            Parameter("size", "whole", 4, optional=True, named=True, low=1, high=4096),
+            Parameter("ink", "colour", (128, 128, 128), optional=True, named=True),
+            _SEED,
+        ),
+        example="texture:checks,bg=000000",
+    ),
+)

@@ -1,14 +1,13 @@
-"""Steps of pixel looks that map each pixel by itself: tables, channel orders, mixtures of channels.
+"""Functions of finished images, as small values: the steps that pixel looks are made of, and chains of them.
 
-A step is a small value that says what is done, in whole numbers; calling it does it with NumPy, and
-`rlstitch.envs.looks.tensors` does the same with torch, bit for bit. Pictures are uint8 `(..., H, W, C)`: where C is a
-multiple of three they are RGB pictures one after the other, else C grey ones. Each picture is treated alone, so the
-look of a stack of frames is the stack of their looks.
+A step says what is done, in whole numbers; calling it does it with NumPy, and `rlstitch.envs.looks.tensors` does the
+same with torch, bit for bit. Images are uint8 `(..., H, W, C)`: where C is a multiple of three they are RGB images one
+after the other, else C grey ones. Each image is treated alone, so the look of a stack of frames is the stack of their
+looks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -19,11 +18,6 @@ import numpy.typing as npt
 Images = npt.NDArray[np.uint8]
 PixelFunction = Callable[[Images], Images]
 """From images uint8 `(..., H, W, C)` to images of the same shape."""
-Row = tuple[int, int, int]
-
-UNIT = 1 << 16
-LUMA: Row = (19595, 38470, 7471)
-"""Shares of red, green and blue in brightness (ITU-R BT.601), in 1 / 65536."""
 
 
 class Step(Protocol):
@@ -81,112 +75,7 @@ class PointFunctionStep(FunctionStep):
     pointwise: ClassVar[bool] = True
 
 
-@dataclass(frozen=True)
-class Table:
-    """Every level of every channel is looked up in 256 new ones."""
-
-    levels: bytes
-    pointwise: ClassVar[bool] = True
-
-    def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
-        replaced = bytearray(np.ascontiguousarray(images)).translate(self.levels)  # twice as fast as a gather
-        return np.frombuffer(replaced, dtype=np.uint8).reshape(images.shape)
-
-
-@dataclass(frozen=True)
-class Order:
-    """Channels in another order; `channels[i]` is where channel i is taken from. Grey pictures stay."""
-
-    channels: Row
-    pointwise: ClassVar[bool] = True
-
-    def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
-        if images.shape[-1] % 3:
-            return images.copy()
-        out = np.empty_like(images)
-        for channel, source in enumerate(self.channels):
-            out[..., channel::3] = images[..., source::3]
-        return out
-
-
-@dataclass(frozen=True)
-class Mix:
-    """Channel i becomes the sum of row i times (R, G, B), in 1 / 65536, rounded and cut to 0..255. Grey pictures stay.
-
-    Each row sums to 65536, so grey pixels stay what they are.
-    """
-
-    rows: tuple[Row, Row, Row]
-    pointwise: ClassVar[bool] = True
-
-    def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
-        if images.shape[-1] % 3:
-            return images.copy()
-        out = np.empty_like(images)
-        planes = [images[..., channel::3].astype(np.int32) for channel in range(3)]
-        made: dict[Row, Images] = {}
-        for channel, row in enumerate(self.rows):
-            if row not in made:
-                total = np.full_like(planes[0], UNIT // 2)
-                for plane, weight in zip(planes, row, strict=True):
-                    if weight:
-                        total += plane * np.int32(weight)
-                total >>= 16
-                made[row] = np.clip(total, 0, 255, out=total).astype(np.uint8)
-            out[..., channel::3] = made[row]
-        return out
-
-
-INVERT = Table(bytes(range(255, -1, -1)))
-"""255 - x."""
-
-
-def brightness(factor: float) -> Table:
-    """x times `factor`."""
-    return _table(np.arange(256) * factor)
-
-
-def contrast(factor: float) -> Table:
-    """127.5 + (x - 127.5) times `factor`: the distance from mid grey, which is the same for every picture."""
-    return _table(127.5 + (np.arange(256) - 127.5) * factor)
-
-
-def gamma(exponent: float) -> Table:
-    """255 (x / 255) ** `exponent`: below 1 brightens the dark."""
-    return _table(255 * (np.arange(256) / 255) ** exponent)
-
-
-def saturation(factor: float) -> Mix:
-    """Brightness plus `factor` times the distance from it: 0 is grey, 1 the picture itself."""
-    return _mix([[(1 - factor) * share / UNIT + factor * (i == j) for j, share in enumerate(LUMA)] for i in range(3)])
-
-
-def hue(degrees: float) -> Mix | Order:
-    """Colours turned about the axis of greys in RGB: 120 degrees take red to green, green to blue, blue to red.
-
-    The rotation keeps the mean of the channels and the distance from grey, but for what is cut to 0..255.
-    """
-    if degrees % 120 == 0:
-        turns = int(degrees // 120) % 3
-        return Order(tuple((channel - turns) % 3 for channel in range(3)))  # type: ignore[arg-type]
-    angle = math.radians(degrees)
-    same = (1 + 2 * math.cos(angle)) / 3
-    third, side = (1 - math.cos(angle)) / 3, math.sin(angle) / math.sqrt(3)
-    before, after = third + side, third - side
-    return _mix([[same, after, before], [before, same, after], [after, before, same]])
-
-
-def _table(levels: npt.NDArray[np.floating[Any]]) -> Table:
-    return Table(np.clip(np.floor(levels + 0.5), 0, 255).astype(np.uint8).tobytes())
-
-
-def _mix(matrix: list[list[float]]) -> Mix:
-    rows: list[Row] = []
-    for channel, weights in enumerate(matrix):
-        whole = [round(weight * UNIT) for weight in weights]
-        whole[channel] += UNIT - sum(whole)
-        rows.append((whole[0], whole[1], whole[2]))
-    return Mix((rows[0], rows[1], rows[2]))
+def pixel_fields(*steps: Step) -> dict[str, Any]:
+    """Return the fields of a look that consists of steps."""
+    chain = Chain(steps)
+    return {"pixels": chain, "pointwise": chain.pointwise}

@@ -14,34 +14,35 @@ import torch
 from torch import Tensor
 
 from rlstitch.envs.looks import noise as looks_noise
+from rlstitch.envs.looks.colours import UNIT, Mix, Order, Table
 from rlstitch.envs.looks.geometry import FIRST_BITS, SECOND_BITS, Geometry, fill_values
-from rlstitch.envs.looks.look import Variation, get_variation
+from rlstitch.envs.looks.look import Look, get_look
 from rlstitch.envs.looks.noise import FACTORS, Noise, Texture, check_rgb
-from rlstitch.envs.looks.pixels import UNIT, Chain, Mix, Order, Step, Table
+from rlstitch.envs.looks.pixels import Chain, Step
 from rlstitch.errors import InvalidInputError
 
 _WORD = 0xFFFFFFFF
 
 
-def apply_torch(look: Variation | str, images: Tensor) -> Tensor:
-    """The look of finished images, a uint8 tensor `(..., H, W, C)` on any device: equal to `Variation.apply`.
+def apply_torch(look: Look | str, images: Tensor) -> Tensor:
+    """The look of finished images, a uint8 tensor `(..., H, W, C)` on any device: equal to `Look.apply`.
 
-    Raises InvalidInputError as `Variation.apply` does, and for a look whose pixels are a function of NumPy arrays;
+    Raises InvalidInputError as `Look.apply` does, and for a look whose pixels are a function of NumPy arrays;
     UnknownNameError for an unknown look.
     """
-    variation = get_variation(look) if isinstance(look, str) else look
-    variation.check_finished()
+    look = get_look(look) if isinstance(look, str) else look
+    look.check_finished()
     if images.dtype != torch.uint8:
         raise InvalidInputError(f"images: expected uint8, found {str(images.dtype).removeprefix('torch.')}")
     if images.ndim < 3:
         raise InvalidInputError(f"images: expected (..., H, W, C), found {tuple(images.shape)}")
-    if variation.pixels is None:
+    if look.pixels is None:
         return images
-    if not isinstance(variation.pixels, Chain):
-        raise _no_torch(variation.name)
+    if not isinstance(look.pixels, Chain):
+        raise _no_torch(look.name)
     if not images.numel():
         return images.clone()
-    for step in variation.pixels.steps:
+    for step in look.pixels.steps:
         images = _apply(step, images)
     return images
 

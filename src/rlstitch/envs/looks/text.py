@@ -132,6 +132,11 @@ class LookKind:
         raise UnknownNameError(f"argument of {self.name}", name, [p.name for p in self.parameters])
 
 
+def factor(low: float = 0.0, high: float = 10.0, name: str = "factor") -> tuple[Parameter, ...]:
+    """Return the parameters of a look that has one number."""
+    return (Parameter(name, "number", low=low, high=high),)
+
+
 def parse_looks(text: str, kinds: Mapping[str, LookKind]) -> list[tuple[LookKind, Values]]:
     """The looks of a text in its order, each with the values of its arguments. `kinds` are by name and by alias.
 

@@ -15,7 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
-from rlstitch.envs.looks.look import Variation, get_variation
+from rlstitch.envs.looks.look import Look, get_look
 from rlstitch.envs.looks.pixels import Images
 from rlstitch.errors import InvalidInputError
 
@@ -23,14 +23,14 @@ from rlstitch.errors import InvalidInputError
 class LookWrapper(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """One environment, its images under a look.
 
-    `look` is a text as `get_variation` takes it, or a `Variation`. Of a space of dictionaries the images under `key`
+    `look` is a text as `get_look` takes it, or a `Look`. Of a space of dictionaries the images under `key`
     change, all else stays as it is.
 
     Raises UnknownNameError for an unknown look, InvalidInputError for one that is no function of finished images and
     where there are no images uint8 to be seen, or the numbers of a MiniGrid in their place.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], look: str | Variation, key: str = "image") -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], look: str | Look, key: str = "image") -> None:
         RecordConstructorArgs.__init__(self, look=look, key=key)
         super().__init__(env)
         self.look, self.key = _read(look), key
@@ -47,7 +47,7 @@ class VectorLookWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
     Parameters and errors as `LookWrapper`.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], look: str | Variation, key: str = "image") -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], look: str | Look, key: str = "image") -> None:
         super().__init__(env)
         self.look, self.key = _read(look), key
         singles: list[gymnasium.Env[Any, Any]] = getattr(env, "envs", [])
@@ -88,15 +88,13 @@ def symbolic_shapes(env: gymnasium.Env[Any, Any]) -> set[tuple[int, ...]]:
     return {(grid.agent_view_size, grid.agent_view_size, 3), (grid.width, grid.height, 3)}
 
 
-def _read(look: str | Variation) -> Variation:
-    variation = get_variation(look) if isinstance(look, str) else look
-    variation.check_finished()
-    return variation
+def _read(look: str | Look) -> Look:
+    look = get_look(look) if isinstance(look, str) else look
+    look.check_finished()
+    return look
 
 
-def _seen(
-    look: Variation, space: spaces.Space[Any], key: str, symbolic: set[tuple[int, ...]]
-) -> spaces.Box | spaces.Dict:
+def _seen(look: Look, space: spaces.Space[Any], key: str, symbolic: set[tuple[int, ...]]) -> spaces.Box | spaces.Dict:
     """The space of observations under the look."""
     if isinstance(space, spaces.Dict):
         if key not in space.spaces:
@@ -113,7 +111,7 @@ def _seen(
     return spaces.Box(0, 255, space.shape, np.uint8)
 
 
-def _apply(look: Variation, observation: Any, key: str) -> Any:
+def _apply(look: Look, observation: Any, key: str) -> Any:
     if isinstance(observation, dict):
         return {**observation, key: look.apply(observation[key])}
     return look.apply(cast("Images", observation))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.looks.look import Variation, get_variation, pixel_part
+from rlstitch.envs.looks.look import Look, get_look, pixel_part
 from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.errors import InvalidInputError, MissingExtraError
 
@@ -53,7 +53,7 @@ class CarLook(NamedTuple):
     """A key of `PALETTES`."""
     far: bool
     """Whether the camera is far away."""
-    pixels: Variation
+    pixels: Look
     """What is left: a function of finished pictures."""
 
 
@@ -62,15 +62,13 @@ def split_look(name: str) -> CarLook:
 
     Raises UnknownNameError for an unknown look, InvalidInputError for a floor colour that CarRacing has not.
     """
-    variation = get_variation(name)
-    if variation.palette:
-        raise InvalidInputError(f"variation: {variation.name!r} changes the colours of MiniGrid's objects")
-    if variation.tint is not None and variation.tint not in PALETTES:
+    look = get_look(name)
+    if look.palette:
+        raise InvalidInputError(f"variation: {look.name!r} changes the colours of MiniGrid's objects")
+    if look.tint is not None and look.tint not in PALETTES:
         known = ", ".join(PALETTES)
-        raise InvalidInputError(
-            f"variation: CarRacing has the grounds {known}, found {variation.tint!r} in {variation.name!r}"
-        )
-    return CarLook(variation.tint or "green", variation.camera is not None, pixel_part(variation))
+        raise InvalidInputError(f"variation: CarRacing has the grounds {known}, found {look.tint!r} in {look.name!r}")
+    return CarLook(look.tint or "green", look.camera is not None, pixel_part(look))
 
 
 def recolour(images: Images, ground: str) -> Images:
@@ -111,7 +109,7 @@ def pixel_look(name: str) -> PixelFunction:
     """
     ground, far, rest = split_look(name)
     if far:
-        get_variation(name).check_camera()
+        get_look(name).check_camera()
     return lambda images: rest.apply(recolour(images, ground))
 
 

@@ -7,16 +7,12 @@ highlighted (0 or 1). Together they make one *tile index*, the key of the atlas.
 from __future__ import annotations
 
 import functools
-import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.envs.looks.look import Variation, get_variation
-from rlstitch.envs.looks.palette import Palette, agent_colour, draw_object
+from rlstitch.envs.looks.look import Look, get_look
 from rlstitch.envs.looks.pixels import Images
-from rlstitch.envs.looks.text import Colour
 from rlstitch.errors import InvalidInputError
 
 CHANNELS = 5
@@ -62,13 +58,12 @@ class TileAtlas:
     `render` gathers rows of tiles, so that a frame is written once and in order.
     """
 
-    def __init__(self, variation: Variation, tile_size: int) -> None:
+    def __init__(self, look: Look, tile_size: int) -> None:
         """Raises InvalidInputError where `tile_size` is not positive."""
         if tile_size < 1:
             raise InvalidInputError(f"tile_size: expected at least 1, found {tile_size}")
-        self.variation = variation
-        self.tile_size = tile_size
-        self._on_tiles, self._on_frames = variation.split_pixels()
+        self.look, self.tile_size = look, tile_size
+        self._on_tiles, self._on_frames = look.split_pixels()
         self._row_of_tile: Index = np.full(NUM_TILES, -1, dtype=np.intp)  # first pixel row in the atlas
         self._rows: Images = np.zeros((0, tile_size * 3), dtype=np.uint8)
         self._offsets: Index = np.arange(tile_size, dtype=np.intp)[:, None]
@@ -94,10 +89,12 @@ class TileAtlas:
         return out
 
     def _draw_missing(self, index: Index) -> None:
-        wanted = np.unique(index)
-        missing = wanted[self._row_of_tile[wanted] < 0]
-        floor, palette = self.variation.floor, self.variation.palette
-        tiles = np.stack([draw_tile(int(tile), self.tile_size, floor, palette) for tile in missing])
+        from rlstitch.envs.families.minigrid.drawing import draw_tile
+
+        met = np.unique(index)
+        missing = met[self._row_of_tile[met] < 0]
+        floor, palette = self.look.floor, self.look.palette
+        tiles = np.stack([draw_tile(symbols, self.tile_size, floor, palette) for symbols in _SYMBOLS[missing].tolist()])
         if self._on_tiles is not None:
             tiles = self._on_tiles(tiles)
         start = len(self._rows)
@@ -106,15 +103,10 @@ class TileAtlas:
 
 
 @functools.lru_cache(maxsize=32)
-def _atlas(name: str, tile_size: int) -> TileAtlas:
-    variation = get_variation(name)
-    variation.check_camera()
-    return TileAtlas(variation, tile_size)
-
-
-def get_atlas(variation: str, tile_size: int) -> TileAtlas:
-    """The atlas of a look and size, shared by the whole process. Raises as `get_variation` and `TileAtlas`."""
-    return _atlas(variation, tile_size)
+def get_atlas(look: str, tile_size: int) -> TileAtlas:
+    """Return the atlas of a look and size, shared by the whole process. Raises as `get_look` and `TileAtlas`."""
+    get_look(look).check_camera()
+    return TileAtlas(get_look(look), tile_size)
 
 
 def render_views(views: Views, *, variation: str = "standard", tile_size: int = 8, out: Images | None = None) -> Images:
@@ -124,51 +116,3 @@ def render_views(views: Views, *, variation: str = "standard", tile_size: int = 
     Raises UnknownNameError for an unknown look, InvalidInputError for views that cannot be drawn.
     """
     return get_atlas(variation, tile_size).render(encode_views(views), out)
-
-
-def draw_tile(tile: int, tile_size: int, floor: Colour | None = None, palette: Palette = ()) -> Images:
-    """One tile, uint8 `(t, t, 3)`: MiniGrid's own, or on a floor of that colour, with objects in others."""
-    from minigrid.core.grid import Grid
-
-    obj_index, colour, state, direction, highlighted = (int(number) for number in _SYMBOLS[tile])
-    obj = make_object(obj_index, colour, state)
-    agent = None if direction == NO_AGENT else direction
-    if floor is None and not palette:
-        # A copy: MiniGrid hands out the array of its own cache. Its frames cut fractions off in the same way.
-        return np.array(Grid.render_tile(obj, agent, bool(highlighted), tile_size)).astype(np.uint8)
-    return _draw_on_floor(obj, agent, bool(highlighted), tile_size, floor or (0, 0, 0), palette)
-
-
-def make_object(obj_index: int, colour: int, state: int) -> Any:
-    """The MiniGrid object of an encoding, or None for a cell that shows none (empty, unseen, agent)."""
-    from minigrid.core.constants import IDX_TO_COLOR, IDX_TO_OBJECT
-    from minigrid.core.world_object import WorldObj
-
-    obj = WorldObj.decode(obj_index, colour, state)
-    # Goals and lava forget their colour in MiniGrid's decoding.
-    if obj is not None and IDX_TO_OBJECT[obj_index] in ("goal", "lava"):
-        obj.color = IDX_TO_COLOR[colour]
-    return obj
-
-
-def _draw_on_floor(
-    obj: Any, agent: int | None, highlighted: bool, tile_size: int, floor: Colour, palette: Palette
-) -> Images:
-    """MiniGrid's order of drawing (lines, object, agent, highlight, shrinking) on a canvas of the floor's colour."""
-    from minigrid.utils import rendering
-
-    supersampling = 3
-    canvas = np.empty((tile_size * supersampling, tile_size * supersampling, 3), dtype=np.uint8)
-    canvas[:] = floor
-    line = 0.031
-    rendering.fill_coords(canvas, rendering.point_in_rect(0, line, 0, 1), (100, 100, 100))
-    rendering.fill_coords(canvas, rendering.point_in_rect(0, 1, 0, line), (100, 100, 100))
-    if obj is not None:
-        draw_object(obj, canvas, palette)
-    if agent is not None:
-        triangle = rendering.point_in_triangle((0.12, 0.19), (0.87, 0.50), (0.12, 0.81))
-        turned = rendering.rotate_fn(triangle, cx=0.5, cy=0.5, theta=0.5 * math.pi * agent)
-        rendering.fill_coords(canvas, turned, agent_colour(palette))
-    if highlighted:
-        rendering.highlight_img(canvas)
-    return np.asarray(rendering.downsample(canvas, supersampling)).astype(np.uint8)
