@@ -18,7 +18,7 @@ import torch
 import rlstitch
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.api.matrix import matrix
-from rlstitch.api.sweep.run import grid_states, run_grid
+from rlstitch.api.sweep import sweep, sweep_states
 from rlstitch.config.sweep import load_grid
 from rlstitch.config.training import load_config
 from rlstitch.latent import fit_affine
@@ -108,7 +108,7 @@ def test_a_sweep_finds_its_trainings(workplace: Path) -> None:
     assert {run.key: run.config.hash8 for run in grid.runs} == {
         key: entry["hash"] for key, entry in GOLDEN["grid"].items()
     }
-    states = {state.run.key: state.state for state in grid_states(grid)}
+    states = {state.run.key: state.state for state in sweep_states(grid)}
     assert list(states.values()) == ["done", "begun", "missing", "missing"]
 
 
@@ -120,13 +120,13 @@ def test_a_training_that_was_cut_off_goes_on_from_its_checkpoint(workplace: Path
     progress = json.loads(checkpoint.read_text())
     progress["history"][0]["length"] = 123.25  # found again in the curve where the training goes on from here
     checkpoint.write_text(json.dumps(progress))
-    assert run_grid(grid).trained == 3
+    assert sweep(grid).trained == 3
     assert (workplace / "agents" / "lavagap-red-s1" / "agent.json").read_bytes() == whole
     with (workplace / "runs" / begun.key / "curve.csv").open() as file:
         lengths = {int(row["steps"]): float(row["length"]) for row in csv.DictReader(file)}
     assert sorted(lengths) == [512, 1024]
     assert lengths[512] == 123.25
-    assert {state.state for state in grid_states(grid)} == {"done"}
+    assert {state.state for state in sweep_states(grid)} == {"done"}
 
 
 @pytest.mark.parametrize("preset", sorted(GOLDEN["presets"]))

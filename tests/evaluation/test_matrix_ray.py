@@ -12,10 +12,6 @@ from rlstitch.api.matrix import matrix
 from rlstitch.cli.main import main
 from rlstitch.config.sweep import Resources, build_resources
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.evaluation.matrix.on_ray import portable
-from rlstitch.evaluation.matrix.run import open_work
-from rlstitch.evaluation.matrix.table import assemble
-from rlstitch.jobs.local import Task
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.storage import read_json
 
@@ -81,24 +77,6 @@ def test_a_lost_node_loses_no_cell(
     assert all("encoder.safetensors" in outcome.error for outcome in broken.failed)
     assert {row.state for row in broken.results.cells if "blue" in (row.encoder, row.controller)} == {"missing"}
     assert {row.state for row in broken.results.cells if "blue" not in (row.encoder, row.controller)} == {"done"}
-
-
-def test_a_task_takes_its_agents_with_it(three, workplace: Path) -> None:
-    with torch_threads(1):
-        result = matrix(three, out=Path("here"), **FAST)
-    for path in Path("here/cells").iterdir():
-        path.unlink()
-    for entry in open_work(result.plan, Path("here")):
-        task = portable(entry.task)
-        assert task.arguments["folder"] == "."
-        assert all(str(workplace) not in str(value) for value in task.arguments.values())
-        assert all(name == f"agents/{path.name}" and path.is_absolute() for name, path in task.inputs.items())
-    group = portable(
-        Task("a", "b:c", {"encoder": "/x/red", "controllers": [{"agent": "/y/blue", "cells": {"naive": "1"}}]})
-    )
-    assert group.inputs == {"agents/red": Path("/x/red"), "agents/blue": Path("/y/blue")}
-    assert group.arguments["controllers"] == [{"agent": "agents/blue", "cells": {"naive": "1"}}]
-    assert assemble(result.plan, Path("here")).cells[0].state == "missing"
 
 
 def test_without_ray_the_extra_is_named(three, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """`rlstitch <command>`: choose the command, run it, and turn how it ended into an exit status.
 
-0: done. 1: some runs of a grid failed. 2: a wrong usage, or an error that the user can act on, in one line.
+0: done. 1: some runs of a sweep failed. 2: a wrong usage, or an error that the user can act on, in one line.
 130: interrupted. 141: nobody reads on.
 """
 
@@ -19,7 +19,6 @@ from rlstitch.cli.demo import Demo
 from rlstitch.cli.diagnose import Diagnose
 from rlstitch.cli.evaluate import Evaluate
 from rlstitch.cli.export import Export
-from rlstitch.cli.grid import Grid
 from rlstitch.cli.import_agent import Import
 from rlstitch.cli.latent import Latent
 from rlstitch.cli.list import List
@@ -29,12 +28,13 @@ from rlstitch.cli.relativize import Relativize
 from rlstitch.cli.report import Report
 from rlstitch.cli.show import Show
 from rlstitch.cli.stitch import Stitch
+from rlstitch.cli.sweep import Sweep
 from rlstitch.cli.train import Train
 from rlstitch.errors import RlstitchError
 
 Command: TypeAlias = (
     Annotated[Train, subcommand("train")]
-    | Annotated[Grid, subcommand("grid")]
+    | Annotated[Sweep, subcommand("sweep")]
     | Annotated[Stitch, subcommand("stitch")]
     | Annotated[Diagnose, subcommand("diagnose")]
     | Annotated[Matrix, subcommand("matrix")]
@@ -50,6 +50,7 @@ Command: TypeAlias = (
     | Annotated[Demo, subcommand("demo")]
 )
 
+_ALIASES = {"grid": "sweep"}
 _DESCRIPTION = "Train agents, then join the encoder of one to the controller of another. --version prints the version."
 
 
@@ -63,7 +64,7 @@ def parse(argv: Sequence[str]) -> Command:
         Command,
         prog="rlstitch",
         description=_DESCRIPTION,
-        args=list(argv),
+        args=[_ALIASES.get(argv[0], argv[0]), *argv[1:]] if argv else [],
         config=(OmitSubcommandPrefixes,),
     )
     return command

@@ -1,4 +1,4 @@
-"""The far side of `run_tasks_on_ray`: how a task runs on a node, and how it tells how far it is."""
+"""The far side of `run_tasks_on_ray`: how a task runs on a node, and how it reports its progress."""
 
 from __future__ import annotations
 
@@ -7,22 +7,62 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlstitch.jobs.files import fetch, pack
+from rlstitch.jobs.resources import torch_threads
+from rlstitch.jobs.tasks import Answer, execute, throttled
+from rlstitch.jobs.transfer import pack, unpack
+from rlstitch.jobs.worker import output_to
 
-_METER_PAUSE = 1.0  # seconds between two looks at how far tasks are
+
+@dataclass(frozen=True)
+class Order:
+    """A task as it is sent to a node."""
+
+    key: str
+    call: str
+    arguments: dict[str, Any]
+    threads: int
+    command: list[str]
+    folder: str | None
+    """The working folder where all nodes share it; None: a temporary one."""
+    inputs: tuple[str, ...] = ()
+    """Where in a temporary folder the folders that are sent along go."""
+    outputs: tuple[str, ...] = ()
+    """Folders in a temporary folder that are sent back."""
+    keep_partial: bool = False
+
+
+def run_on_node(order: Order, meter: Any, *inputs: dict[str, bytes]) -> tuple[Answer, str, list[dict[str, bytes]]]:
+    """Run a task on a node; returns its answer, what it printed, and the files of its outputs."""
+    # Ray sets this by a task's processors; it is set here because sums depend on the number of threads.
+    os.environ["OMP_NUM_THREADS"] = str(order.threads)
+    sys.argv = list(order.command)
+    meter.report.remote(order.key, 0, 0)
+    report = throttled(lambda done, total: meter.report.remote(order.key, done, total))
+    with interrupted_once(), tempfile.TemporaryDirectory(prefix="rlstitch-") as own:
+        log, folder = Path(own) / "log.txt", Path(order.folder or f"{own}/work")
+        folder.mkdir(exist_ok=True)
+        for name, files in zip(order.inputs, inputs, strict=True):
+            unpack(files, folder / name)
+        with contextlib.chdir(folder), torch_threads(order.threads), output_to(log, order.key):
+            answer = execute(order.call, order.arguments, report)
+            sys.stderr.write(f"failed: {answer['error']}\n" if answer["kind"] == "failed" else "")
+        written = []
+        if order.keep_partial or answer["kind"] == "done":
+            written = [pack(folder / name) if (folder / name).is_dir() else {} for name in order.outputs]
+        return answer, log.read_text(errors="replace"), written
 
 
 @contextlib.contextmanager
 def interrupted_once() -> Iterator[None]:
     """Let the first Ctrl-C interrupt what is done here, and ignore all further ones.
 
-    Ray interrupts a task again and again until it has ended; one that is saving what it did must not be disturbed.
+    Ray interrupts a task again and again until it has ended; one that is saving its work must not be disturbed.
     """
     before = signal.getsignal(signal.SIGINT)
 
@@ -37,73 +77,16 @@ def interrupted_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def execute_on_node(
-    key: str,
-    call: str,
-    arguments: dict[str, Any],
-    names: list[str],
-    *inputs: dict[str, bytes],
-    threads: int,
-    command: list[str],
-    folder: str | None,
-    partial: bool,
-    teller: Any,
-) -> tuple[dict[str, Any], str, dict[str, bytes]]:
-    """Run a task on a node: its answer, what it printed, and its files where the folder is its own."""
-    from rlstitch.jobs.resources import torch_threads
-    from rlstitch.jobs.worker import execute, output_to, reporting_to
-
-    # Ray sets this by a task's processors; here it is said, because sums depend on the number of threads.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    sys.argv = list(command)
-
-    def tell(done: int, total: int) -> None:
-        teller.tell.remote(key, done, total)
-
-    tell(0, 0)
-    with interrupted_once(), tempfile.TemporaryDirectory(prefix="rlstitch-") as own:
-        log = Path(own) / "log.txt"
-        place = Path(folder) if folder is not None else Path(own) / "work"
-        place.mkdir(exist_ok=True)
-        for name, files in zip(names, inputs, strict=False):  # none are sent where folders are shared
-            fetch(files, place / name)
-        with contextlib.chdir(place), torch_threads(threads), output_to(log), reporting_to(tell):
-            sys.stderr.write(f"== {key}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-            answer = execute(call, arguments)
-        wanted = folder is None and (partial or answer["kind"] == "done")
-        return answer, log.read_text(errors="replace"), pack(place, names) if wanted else {}
-
-
-class Units:
-    """How far tasks are; one object in the cluster, which all of them tell."""
+class Meter:
+    """The progress of all tasks; one object in the cluster, to which they report."""
 
     def __init__(self) -> None:
         self.units: dict[str, tuple[int, int]] = {}
 
-    def tell(self, key: str, done: int, total: int) -> None:
-        """Take note of a task's units, done and wanted."""
+    def report(self, key: str, done: int, total: int) -> None:
+        """Note the units of a task, done and in all."""
         self.units[key] = (done, total)
 
     def read(self) -> dict[str, tuple[int, int]]:
-        """Return the units of every task that was begun."""
-        return self.units
-
-
-class Meter:
-    """The driver's view of it."""
-
-    def __init__(self, ray: Any) -> None:
-        self.ray, self.units, self.next = ray, dict[str, tuple[int, int]](), 0.0
-        # On this node, which is the last to be lost, as a rule; begun anew elsewhere, it is soon told again.
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
-        )
-        self.actor = ray.remote(Units).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
-
-    def read(self) -> dict[str, tuple[int, int]]:
-        """Return the units of every task that was begun, as they were a moment ago."""
-        if time.monotonic() >= self.next:
-            with contextlib.suppress(self.ray.exceptions.GetTimeoutError, self.ray.exceptions.RayActorError):
-                self.units = self.ray.get(self.actor.read.remote(), timeout=_METER_PAUSE)
-            self.next = time.monotonic() + _METER_PAUSE
+        """Return the units of every task that was started."""
         return self.units

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlstitch.config.sweep import Resources
 from rlstitch.envs import World
-from rlstitch.errors import RlstitchError
 from rlstitch.evaluation.baselines import plain_world
 from rlstitch.evaluation.matrix.plan import NATIVE, Pairing, Plan, native_identity, random_identity
 from rlstitch.evaluation.matrix.table import MatrixResults, assemble
-from rlstitch.evaluation.matrix.tasks import MODULE, OnProgress, forget_agents, read_cell
+from rlstitch.evaluation.matrix.tasks import MODULE, forget_agents, read_cell
 from rlstitch.evaluation.matrix.text import markdown, terminal_text
-from rlstitch.jobs.local import Outcome, Progress, Task, run_tasks
-from rlstitch.jobs.worker import find_callable
+from rlstitch.jobs.local import run_tasks, run_tasks_here
+from rlstitch.jobs.tasks import OnProgress, Outcome, Status, Task
 from rlstitch.storage import write_bytes, write_json, write_table
 from rlstitch.storage.locks import exclusive_lock
 from rlstitch.storage.workspace import command_line
@@ -86,7 +85,7 @@ def measure_matrix(
         BusyError: another process is working on the same folder.
     """
     with exclusive_lock(folder / "lock", f"the matrix in {folder}"):
-        outcomes = _run(open_work(plan, folder), folder, execution or Execution(), on_progress)
+        outcomes = _run(open_work(plan, folder), execution or Execution(), on_progress)
         outcome = MatrixOutcome(
             plan,
             assemble(plan, folder, same_seed=same_seed),
@@ -123,22 +122,27 @@ def _baselines(plan: Plan, folder: Path) -> list[Work]:
     tasks: dict[str, tuple[str, dict[str, Any]]] = {}
     for pairing in played:
         member = pairing.controller
-        tasks[native_identity(member, options)] = ("play_native", {"agent": str(member.folder)})
+        tasks[native_identity(member, options)] = ("play_native", {"agent": member.folder})
     for pairing in played:
         if pairing.world is not None:
             world = plain_world(pairing.world)
             tasks[random_identity(world, options)] = ("play_random", {"world": world.to_dict()})
     for pairing in plan.natives:
         if pairing.world is not None and pairing.elsewhere:
-            arguments = {"agent": str(pairing.encoder.folder), "world": pairing.world.to_dict()}
+            arguments = {"agent": pairing.encoder.folder, "world": pairing.world.to_dict()}
             tasks[pairing.identity(NATIVE, options)] = ("play_native", arguments)
     work = []
     for identity, (function, arguments) in tasks.items():
         if read_cell(folder, identity) is None:
-            arguments = {"folder": str(folder), "identity": identity, "options": asdict(options), **arguments}
-            key = f"{function}-{identity}"
-            work.append(Work(Task(key, f"{MODULE}:{function}", arguments, folder / "log.txt"), 1))
+            arguments = {"identity": identity, "options": asdict(options), **arguments}
+            work.append(Work(_task(f"{function}-{identity}", function, arguments, folder), 1))
     return work
+
+
+def _task(key: str, function: str, arguments: dict[str, Any], folder: Path) -> Task:
+    arguments = {"folder": folder, **arguments}
+    # Where one agent cannot be read, a task still has cells of the others.
+    return Task(key, f"{MODULE}:{function}", arguments, folder / "log.txt", writes=(folder,), keep_partial=True)
 
 
 def _group(
@@ -155,70 +159,43 @@ def _group(
                 cells[method] = missing
                 results += len(missing) - missing.count(None)
         if cells:
-            controllers.append({"agent": str(of_controller[0].controller.folder), "cells": cells})
+            controllers.append({"agent": of_controller[0].controller.folder, "cells": cells})
     arguments = {
-        "folder": str(folder),
-        "encoder": str(pairings[0][0].encoder.folder),
+        "encoder": pairings[0][0].encoder.folder,
         "worlds": [world.to_dict() for world in worlds],
         "controllers": controllers,
         "options": asdict(plan.options),
     }
-    task = Task(key, f"{MODULE}:play_group", arguments, folder / "log.txt")
-    return [Work(task, results)] if controllers else []
+    return [Work(_task(key, "play_group", arguments, folder), results)] if controllers else []
 
 
-def _run(work: Sequence[Work], folder: Path, execution: Execution, on_progress: OnProgress | None) -> list[Outcome]:
+def _run(work: Sequence[Work], execution: Execution, on_progress: OnProgress | None) -> list[Outcome]:
     total = sum(entry.results for entry in work)
     sizes = {entry.task.key: entry.results for entry in work}
     ended = 0
 
-    def show(running: int) -> None:
-        if on_progress is not None:
-            on_progress(ended + running, total)
-
     def on_done(outcome: Outcome) -> None:
         nonlocal ended
         ended += sizes[outcome.key]
-        show(0)
+        if on_progress is not None:
+            on_progress(ended, total)
 
-    def on_pool(progress: Progress) -> None:
-        show(sum(done for done, _ in progress.running.values()))
+    def on_status(status: Status) -> None:
+        if on_progress is not None:
+            on_progress(ended + sum(done for done, _ in status.running.values()), total)
 
     tasks = [entry.task for entry in work]
     if execution.ray is not None and tasks:
-        from rlstitch.evaluation.matrix.on_ray import run_cells_on_ray
+        from rlstitch.jobs.on_ray import Cluster, run_tasks_on_ray
 
-        return run_cells_on_ray(
-            tasks,
-            folder,
-            address=execution.ray,
-            resources=execution.resources,
-            on_done=on_done,
-            on_progress=on_pool,
-        )
+        cluster = Cluster(execution.ray, **execution.resources.model_dump())
+        return run_tasks_on_ray(tasks, cluster, on_done=on_done, on_progress=on_status)
     if execution.workers != 1 and tasks:
-        return run_tasks(tasks, workers=execution.workers, on_done=on_done, on_progress=on_pool)
-    return _run_here(tasks, on_done, lambda done, _: show(done))
-
-
-def _run_here(tasks: Sequence[Task], on_done: Callable[[Outcome], None], on_progress: OnProgress) -> list[Outcome]:
-    """Run tasks one after the other in this process; Ctrl-C ends them all, and what was written stays."""
-    forget_agents()
-    outcomes: list[Outcome] = []
+        return run_tasks(tasks, workers=execution.workers, on_done=on_done, on_progress=on_status)
     try:
-        for task in tasks:
-            try:
-                find_callable(task.call)(**task.arguments, on_progress=on_progress)
-                outcome = Outcome(task.key, "done")
-            except RlstitchError as error:
-                outcome = Outcome(task.key, "failed", error=" ".join(str(error).split()))
-            outcomes.append(outcome)
-            on_done(outcome)
-    except KeyboardInterrupt:
-        outcomes += [Outcome(task.key, "interrupted") for task in tasks[len(outcomes) :]]
+        return run_tasks_here(tasks, on_done=on_done, on_progress=on_status)
     finally:
         forget_agents()
-    return outcomes
 
 
 def _write(outcome: MatrixOutcome, same_seed: bool) -> None:

@@ -21,7 +21,7 @@ from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.jobs.worker import report
+from rlstitch.jobs.tasks import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
 from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
 from rlstitch.stitching.pairs import gather_pairs
@@ -30,7 +30,6 @@ from rlstitch.storage import read_json, write_json
 
 SCHEMA_VERSION = 1
 MODULE = "rlstitch.evaluation.matrix.tasks"
-OnProgress = Callable[[int, int], None]
 Content = dict[str, Any]
 _MAX_CELLS = 32
 """Cells of one encoder that are played in one batch of environments."""
@@ -69,8 +68,8 @@ def play_native(
     identity: str,
     agent: str,
     options: Mapping[str, Any],
+    on_progress: OnProgress,
     world: Mapping[str, Any] | None = None,
-    on_progress: OnProgress = report,
 ) -> None:
     """Evaluate an agent in its own world, or in another, where it may be refused as a cell may."""
     chosen = CellOptions(**options)
@@ -87,7 +86,7 @@ def play_random(
     identity: str,
     world: Mapping[str, Any],
     options: Mapping[str, Any],
-    on_progress: OnProgress = report,
+    on_progress: OnProgress,
 ) -> None:
     """Evaluate random actions in a world."""
     _write(Path(folder), identity, _result(evaluate_random(World.from_dict(world), CellOptions(**options))))
@@ -100,7 +99,7 @@ def play_group(
     worlds: Sequence[Mapping[str, Any]],
     controllers: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
-    on_progress: OnProgress = report,
+    on_progress: OnProgress,
 ) -> None:
     """Measure one encoder with several controllers, under several methods each, in one world or several.
 
@@ -230,13 +229,19 @@ class _Group:
 
 # One process plays an encoder with many controllers, and most of these under the next encoder again.
 @functools.lru_cache(maxsize=32)
+def _load(folder: Path, written: int) -> Agent:
+    return load_agent(folder)
+
+
 def _agent(folder: str) -> Agent:
-    return load_agent(Path(folder))
+    path = Path(folder).absolute()
+    manifest = path / "agent.json"  # a process may meet another agent at the same path later
+    return _load(path, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
 
 
 def forget_agents() -> None:
-    """Drop the agents that this process has read: other ones may be at the same paths now."""
-    _agent.cache_clear()
+    """Free the memory of the agents that this process has read."""
+    _load.cache_clear()
 
 
 def _given(identities: Sequence[str | None]) -> list[str]:

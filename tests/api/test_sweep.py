@@ -20,14 +20,12 @@ import torch
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.manifest import list_agents
-from rlstitch.api.sweep.plan import plan_grid
-from rlstitch.api.sweep.progress import Reporter
-from rlstitch.api.sweep.run import RunState, grid_states, run_grid
+from rlstitch.api.plan_sweep import plan_sweep
+from rlstitch.api.sweep import RunState, SweepProgress, SweepResult, sweep, sweep_states
 from rlstitch.api.train import train
 from rlstitch.cli.main import main
 from rlstitch.config.sweep import load_grid
-from rlstitch.jobs.local import Progress
-from rlstitch.jobs.progress import duration
+from rlstitch.jobs.local import Status
 
 SETTINGS = """
 set:
@@ -64,7 +62,7 @@ def equal(first: Path, second: Path) -> bool:
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     program = "import sys; from rlstitch.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "grid", *arguments]
+    command = [sys.executable, "-c", program, "sweep", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -88,7 +86,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds child processes in /proc")
-def test_cut_off_grids_end_as_if_nothing_had_happened(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_off_sweeps_end_as_if_nothing_had_happened(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("axes: {seed: 1, representation: [absolute, relative]}" + SETTINGS)
     # The first time all processes are killed, the second time the grid is stopped as Ctrl-C does.
     with start(str(path), "--workers", "2") as killed:
@@ -96,7 +94,7 @@ def test_cut_off_grids_end_as_if_nothing_had_happened(workplace: Path, monkeypat
         for process in [killed.pid, *children(killed.pid)]:
             os.kill(process, signal.SIGKILL)
     assert all(not entry.broken for entry in list_agents(roots=[workplace / "agents"]))
-    states = [entry.state for entry in grid_states(load_grid(path))]
+    states = [entry.state for entry in sweep_states(load_grid(path))]
     assert "begun" in states
     assert not {"failed", "changed"} & set(states)
     with start(str(path), "--workers", "1") as stopped:
@@ -104,7 +102,7 @@ def test_cut_off_grids_end_as_if_nothing_had_happened(workplace: Path, monkeypat
         stopped.send_signal(signal.SIGINT)
         told, _ = stopped.communicate(timeout=120)
     assert stopped.returncode == 130, told
-    assert main(["grid", str(path), "--workers", "1"]) == 0
+    assert main(["sweep", str(path), "--workers", "1"]) == 0
 
     whole = workplace / "whole"
     whole.mkdir()
@@ -121,18 +119,18 @@ def test_cut_off_grids_end_as_if_nothing_had_happened(workplace: Path, monkeypat
         assert (card.steps, card.return_mean, card.success_rate) == (other.steps, other.return_mean, other.success_rate)
 
 
-def test_two_grids_at_once_train_each_run_once(workplace: Path) -> None:
+def test_two_sweeps_at_once_train_each_run_once(workplace: Path) -> None:
     path = write("axes: {seed: [1, 2, 3]}" + SHORT)
     with start(str(path), "--workers", "1") as first, start(str(path), "--workers", "1") as second:
         told = [process.communicate(timeout=120)[0] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), told
     counts = [int(re.search(r"3 of 3 runs done, (\d) of them now, 0 failed", text).group(1)) for text in told]
     assert sum(counts) == 3, told
-    assert [entry.state for entry in grid_states(load_grid(path))] == ["done"] * 3
+    assert [entry.state for entry in sweep_states(load_grid(path))] == ["done"] * 3
     assert len(list(Path("runs").glob("*/events.*"))) == 3
 
 
-def test_a_grid_again_runs_what_is_missing_failed_changed_or_damaged(
+def test_a_sweep_again_runs_what_is_missing_failed_changed_or_damaged(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write("axes: {seed: [1, 2, 3, 4]}" + SHORT)
@@ -140,26 +138,26 @@ def test_a_grid_again_runs_what_is_missing_failed_changed_or_damaged(
     in_the_way = Path("runs") / load_grid(path).runs[0].key
     in_the_way.parent.mkdir()
     in_the_way.write_text("no folder")
-    assert main(["grid", str(path), "--workers", "1"]) == 1
+    assert main(["sweep", str(path), "--workers", "1"]) == 1
     out, err = capsys.readouterr()
     assert out == "3 of 4 runs done, 3 of them now, 1 failed\n"
     log = f"runs/_grid/logs/{in_the_way.name}.txt"
     assert err.count(f"{bad}: failed: ") == 2, "when it failed, and in the end"
     assert f"see {log}" in err
-    assert "Error" in Path(log).read_text()
+    assert "failed: " in Path(log).read_text()
 
     in_the_way.unlink()
-    assert main(["grid", str(path)]) == 1  # a failed run waits for --retry
+    assert main(["sweep", str(path)]) == 1  # a failed run waits for --retry
     assert capsys.readouterr().out == "3 of 4 runs done, 0 of them now, 1 failed\n"
 
     before = Path(f"agents/{changed}/agent.json").read_bytes()
     written = Path(f"agents/{good}/agent.json").stat().st_mtime_ns
     Path(f"agents/{damaged}/agent.json").write_text('{"training": {"hyper')
     path = write("axes: {seed: [1, 2, 3, 4]}" + SHORT + "overrides: [{when: {seed: 3}, set: {ppo.gamma: 0.5}}]")
-    assert [entry.state for entry in grid_states(load_grid(path))] == ["failed", "changed", "changed", "done"]
-    assert main(["grid", str(path), "--dry-run", "--retry"]) == 0
+    assert [entry.state for entry in sweep_states(load_grid(path))] == ["failed", "changed", "changed", "done"]
+    assert main(["sweep", str(path), "--dry-run", "--retry"]) == 0
     assert "4 runs: 2 to train again, because their config changed" in capsys.readouterr().out
-    assert main(["grid", str(path), "--retry", "--workers", "1"]) == 0
+    assert main(["sweep", str(path), "--retry", "--workers", "1"]) == 0
     assert capsys.readouterr().out == "4 of 4 runs done, 3 of them now, 0 failed\n"
     assert Path(f"agents/{good}/agent.json").stat().st_mtime_ns == written
     (kept,) = Path("runs/_grid/replaced").glob(f"{changed}-*")
@@ -169,14 +167,14 @@ def test_a_grid_again_runs_what_is_missing_failed_changed_or_damaged(
     assert [(row["name"], row["state"], row["steps"]) for row in table] == [
         (name, "done", 128) for name in (bad, damaged, changed, good)
     ]
-    assert run_grid(load_grid(path)).trained == 0
+    assert sweep(load_grid(path)).trained == 0
 
 
 def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> None:
     text = "axes: {environment: [MiniGrid-Empty-5x5-v0, MiniGrid-Empty-6x6-v0], seed: [1, 2]}\nset: {total_steps: 500}"
     grid = load_grid(write(text))
-    states = grid_states(grid)
-    assert "unknown, no such training is recorded" in str(plan_grid(states, workers=2))
+    states = sweep_states(grid)
+    assert "unknown, no such training is recorded" in str(plan_sweep(states, workers=2))
     for seed, steps in ((7, 1000), (8, 3000)):
         stored(f"some-s{seed}")
         path = Path(f"agents/some-s{seed}/agent.json")
@@ -185,43 +183,51 @@ def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> No
         given = {"representation": "absolute"}
         card["training"] = {"steps": steps, "seconds": steps / 10, "hyperparameters": given}
         path.write_text(json.dumps(card))
-    plan = plan_grid(states, workers=2)
+    plan = plan_sweep(states, workers=2)
     # Both of the known environment take 500 steps at 10 a second, on two workers.
-    assert (plan.seconds, plan.unknown) == (100.0, 2)
+    assert (plan.seconds, plan.costs.count(None)) == (100.0, 2)
     assert "about 50 s on 2 worker(s) and an unknown time for 2 runs" in str(plan)
     assert plan.size == pytest.approx(2 * sum(f.stat().st_size for f in Path("agents/some-s7").iterdir()), rel=0.01)
     assert re.search(r"; [\d.]+ MB, of [\d,]+ MB that are free$", str(plan))
     assert "MB, which is more than 0 MB that are free" in str(replace(plan, free=0))
     # One was cut off after its checkpoint at 300 steps.
     Path(f"runs/{states[0].run.key}/checkpoints/{300:012d}").mkdir(parents=True)
-    begun = grid_states(grid)
+    begun = sweep_states(grid)
     assert begun[0].state == "begun"
-    assert plan_grid(begun, workers=2).seconds == 70.0
+    assert plan_sweep(begun, workers=2).seconds == 70.0
     done = [RunState(entry.run, "done") for entry in states]
-    assert str(plan_grid(done, workers=2)).endswith("4 runs: 4 done\nnothing to do")
+    assert str(plan_sweep(done, workers=2)).endswith("4 runs: 4 done\nnothing to do")
 
 
-def test_progress_counts_the_steps_of_now_only(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = grid_states(load_grid(write("axes: {seed: [1, 2, 3]}" + SETTINGS)))
+def test_progress_counts_the_steps_of_now_only(workplace: Path) -> None:
+    entries = sweep_states(load_grid(write("axes: {seed: [1, 2, 3]}" + SETTINGS)))
     keys = [entry.run.key for entry in entries]
-    clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
-    reporter = Reporter(entries, dict.fromkeys(keys, 1024), stream)
+    progress = SweepProgress(entries, stream=stream)
     for steps in (500, 600, 700):  # a run that had been cut off at about 500 steps
-        state = Progress({keys[0]: (steps, 1024)}, 2, {})
-        reporter.progress(state)
-    # 200 steps in 30 seconds, 324 of this run and two whole ones to go.
-    rate = 200 / 30
-    left = duration((324 + 2048) / rate)
-    assert reporter.line(state) == f"done 0, running 1, waiting 2, failed 0, {rate:,.0f} steps/s, at most {left} left"
-    reporter.ended_run(RunState(entries[0].run, "done", result={"steps": 1024, "return": 0.5, "success": 0.25}))
-    reporter.ended_run(RunState(entries[1].run, "failed", "no luck", Path("a.txt")))
-    reporter.ended_run(entries[2])
-    reporter.progress(Progress({}, 0, {keys[2]: "it is locked by another process"}))
-    assert stream.getvalue().splitlines() == [
+        progress(Status({keys[0]: (steps, 1024)}, 2, {}))
+    progress.ended(RunState(entries[0].run, "done", result={"steps": 1024, "return": 0.5, "success": 0.25}))
+    progress.ended(RunState(entries[1].run, "failed", "no luck", Path("a.txt")))
+    progress.ended(entries[2])
+    progress(Status({}, 0, {keys[2]: "it is locked by another process"}))
+    failed = RunState(entries[1].run, "failed", "no luck", Path("a.txt"))
+    progress.close(SweepResult((failed,), 1, False))
+    *lines, last, once_more = stream.getvalue().splitlines()
+    assert lines == [
         "empty-5x5-standard-s1: done, 1,024 steps, success 25%, return 0.500",
         "empty-5x5-standard-s2: failed: no luck; see a.txt",
-        "empty-5x5-standard-s3: interrupted; it goes on from its newest checkpoint the next time",
+        "empty-5x5-standard-s3: interrupted; it continues from its newest checkpoint the next time",
         f"{keys[2]}: it is locked by another process; it is tried again later",
     ]
+    assert last.startswith("200 of 200 steps, 1 done, 1 failed, 0 running, 0 waiting, 1 held by others, ")
+    assert once_more == lines[1]
+
+
+def test_grid_is_an_alias_of_the_command(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("axes: {seed: [1, 2]}" + SETTINGS)
+    outputs = []
+    for command in ("sweep", "grid"):
+        assert main([command, "tiny.yaml", "--dry-run"]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert "2 runs: 2 to train" in outputs[0]

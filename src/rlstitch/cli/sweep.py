@@ -1,4 +1,4 @@
-"""`rlstitch grid`."""
+"""`rlstitch sweep`, and its older name `rlstitch grid`."""
 
 from __future__ import annotations
 
@@ -11,56 +11,50 @@ from rlstitch.cli.console import complain, say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Train every run of a grid that is not there yet."""
+class Sweep:
+    """Train every run of a sweep that is not done yet."""
 
-    grid: Annotated[Positional[str], arg(metavar="GRID")]
+    config: Annotated[Positional[str], arg(metavar="CONFIG")]
     """YAML file (configs/grids/minigrid.yaml) or its name (minigrid)."""
     workers: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Trainings at once; the grid's own number, else as many as there are processors (at most 8)."""
+    """Trainings at once; default: the number in CONFIG, else the number of processors (at most 8)."""
     threads: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Threads of each training whose config names none; the processors are shared out where not given."""
+    """Threads of each training whose config gives none; default: the processors are shared out."""
     dry_run: bool = False
-    """Show the runs and what they would cost; train nothing."""
+    """Show the runs and an estimate of time and disk space; train nothing."""
     retry: bool = False
     """Train runs again that failed before."""
     ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
     """Train on a Ray cluster: auto, local (starts one here), or an address."""
 
     def run(self) -> int:
-        """Train, and print a summary; 1 where runs failed, 130 where the grid was interrupted."""
+        """Train, and print a summary; 1 if runs failed, 130 if the sweep was interrupted."""
         from rlstitch.config.sweep import load_grid
 
-        grid = load_grid(self.grid)
-        from rlstitch.api.sweep.plan import plan_grid
-        from rlstitch.api.sweep.progress import Reporter
-        from rlstitch.api.sweep.run import PENDING, grid_states, run_grid
+        grid = load_grid(self.config)
+        from rlstitch.api.plan_sweep import plan_sweep
+        from rlstitch.api.sweep import SweepProgress, sweep, sweep_states
         from rlstitch.jobs.resources import available_cores
 
         workers = self.workers or grid.config.workers or min(available_cores(), 8)
-        states = grid_states(grid)
+        states = sweep_states(grid)
         if self.dry_run:
-            say(plan_grid(states, workers=workers, retry=self.retry))
+            say(plan_sweep(states, workers=workers, retry=self.retry))
             return 0
-        budgets = {
-            entry.run.key: entry.run.config.total_steps
-            for entry in states
-            if entry.state in PENDING or (self.retry and entry.state == "failed")
-        }
-        reporter = Reporter(states, budgets)
-        result = run_grid(
+        progress = SweepProgress(states, retry=self.retry)
+        result = sweep(
             grid,
             workers=workers,
             threads=self.threads,
             retry=self.retry,
             ray=self.ray,
-            on_state=reporter.ended_run,
-            on_progress=reporter.progress,
+            on_state=progress.ended,
+            on_progress=progress,
         )
-        reporter.close(result)
+        progress.close(result)
         done = sum(entry.state == "done" for entry in result.states)
         say(f"{done} of {len(result.states)} runs done, {result.trained} of them now, {len(result.failed)} failed")
         if result.interrupted:
-            complain("interrupted; the same command goes on")
+            complain("interrupted; the same command continues")
             return 130
         return 1 if result.failed else 0

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
-from rlstitch.jobs.local import MAX_LOSSES, Outcome, Task, run_tasks
+from rlstitch.jobs.local import MAX_LOSSES, Outcome, Status, Task, run_tasks
 from rlstitch.jobs.resources import available_cores
-from rlstitch.jobs.worker import execute, find_callable, report
+from rlstitch.jobs.tasks import execute, find_callable, plain
 from rlstitch.storage.locks import exclusive_lock
 
 HERE = Path(__file__).parents[1] / "helpers"
@@ -29,7 +29,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def task(key: str, name: str, log: Path | None = None, **arguments: object) -> Task:
-    return Task(key, f"grid_tasks:{name}", arguments, log)
+    return Task(key, f"sample_tasks:{name}", arguments, log)
 
 
 def until(path: Path) -> None:
@@ -64,7 +64,7 @@ def test_every_task_is_run_once_and_a_failure_stops_no_other(tmp_path: Path) -> 
     assert "Traceback" in log.read_text()
     assert outcomes[3].value["process"] != outcomes[0].value["process"], "after a crash the process is a new one"
     assert "doubling 2" in (tmp_path / "two.txt").read_text()
-    assert "cannot be had" in outcomes[4].error
+    assert "cannot import" in outcomes[4].error
 
 
 def test_a_killed_task_is_begun_again_but_not_for_ever(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_task_that_another_holds_is_tried_again_while_others_go_on(tmp_path: P
 
 def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path: Path) -> None:
     lock, started = tmp_path / "folder" / "lock", tmp_path / "started"
-    code = f"import grid_tasks; grid_tasks.locked({str(lock)!r}, {str(started)!r}, 'never')"
+    code = f"import sample_tasks; sample_tasks.locked({str(lock)!r}, {str(started)!r}, 'never')"
     with subprocess.Popen([sys.executable, "-c", code]) as holder:
         until(started)
         with pytest.raises(BusyError, match=rf"the run is locked by another process \(process {holder.pid}, on "):
@@ -127,11 +127,11 @@ def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path: Path) -> None:
 
 PARENT = """
 import sys
-from grid_tasks import wait_for
+from sample_tasks import wait_for
 from rlstitch.jobs.local import Task, run_tasks
 folder = sys.argv[1]
 tasks = [
-    Task(key, "grid_tasks:wait_for", {"path": "never", "started": f"{folder}/{key}", "ended": f"{folder}/{key}.ended"})
+    Task(key, "sample_tasks:wait_for", {"path": "-", "started": f"{folder}/{key}", "ended": f"{folder}/{key}.ended"})
     for key in "abc"
 ]
 print([outcome.state for outcome in run_tasks(tasks, workers=2)])
@@ -171,11 +171,28 @@ def test_what_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_answers_of_a_task() -> None:
-    assert execute("grid_tasks:refuse", {"reason": "no"}) == {"kind": "failed", "error": "no"}
+    assert execute("sample_tasks:refuse", {"reason": "no"}, print) == {"kind": "failed", "error": "no"}
     with pytest.raises(ZeroDivisionError):
-        execute("grid_tasks:crash", {})
+        execute("sample_tasks:crash", {}, print)
     assert find_callable("json:loads") is json.loads
     for wrong in ("json", "json:nothing", "no_such_module:loads", "json:__name__"):
         with pytest.raises(InvalidInputError, match="call"):
             find_callable(wrong)
-    report(1, 2)  # outside of a worker nobody listens
+    reports: list[tuple[int, int]] = []
+    answer = execute("sample_tasks:half_way", {"path": __file__}, lambda *units: reports.append(units))
+    assert (answer["kind"], reports) == ("done", [(1, 2)])
+
+
+def test_folders_in_arguments_become_names() -> None:
+    arguments = {"a": Path("x"), "b": [{"c": Path("/y")}, 1], "d": "x"}
+    assert plain(arguments) == {"a": "x", "b": [{"c": "/y"}, 1], "d": "x"}
+    assert plain(arguments, lambda path: "there")["b"] == [{"c": "there"}, 1]
+
+
+def test_progress_of_a_task_reaches_the_parent(tmp_path: Path) -> None:
+    def go_on(status: Status) -> None:
+        if status.running.get("half") == (1, 2):
+            (tmp_path / "go").touch()
+
+    (outcome,) = run_tasks([task("half", "half_way", path=str(tmp_path / "go"))], on_progress=go_on)
+    assert outcome.value == "all the way"

@@ -1,4 +1,4 @@
-"""Tasks for the tests of the pool: a worker imports this file by its name."""
+"""Tasks for the tests of `rlstitch.jobs`; workers import this file by its name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import time
 from pathlib import Path
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.jobs.worker import report
+from rlstitch.jobs.tasks import OnProgress
 from rlstitch.storage.locks import exclusive_lock
 
 
 def double(number: int) -> dict[str, object]:
     print("doubling", number)
-    report(1, 2)
     return {"twice": 2 * number, "threads": os.environ["OMP_NUM_THREADS"], "command": sys.argv, "process": os.getpid()}
 
 
-def half_way(path: str) -> str:
+def half_way(path: str, on_progress: OnProgress) -> str:
     """Report one unit of two, and wait until a file is there."""
-    report(1, 2)
+    on_progress(1, 2)
     while not Path(path).exists():
         time.sleep(0.02)
     return "all the way"
@@ -64,6 +63,7 @@ def wait_for(path: str, started: str, ended: str) -> str:
         while not Path(path).exists():
             time.sleep(0.02)
     except KeyboardInterrupt:
+        Path(ended).parent.mkdir(exist_ok=True)
         Path(ended).touch()
         raise
     return "waited"

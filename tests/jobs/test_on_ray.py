@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
-from rlstitch.api.sweep.run import run_grid
+from rlstitch.api.sweep import sweep
 from rlstitch.api.train import train
 from rlstitch.config.sweep import load_grid
-from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.jobs import on_ray as grid_ray
-from rlstitch.jobs.files import fetch
-from rlstitch.jobs.local import Progress, Task
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
+from rlstitch.jobs.local import Status, Task
 from rlstitch.jobs.node import interrupted_once
-from rlstitch.jobs.on_ray import run_tasks_on_ray
+from rlstitch.jobs.on_ray import Cluster, run_tasks_on_ray
+from rlstitch.jobs.transfer import pack, unpack
 from rlstitch.storage.locks import exclusive_lock
 
 GRID = """
@@ -47,49 +46,51 @@ def test_a_lost_node_loses_no_run(ray_cluster, workplace: Path, monkeypatch: pyt
     grid = load_grid("some.yaml")
     killed: list[Any] = []
 
-    def kill_a_node(progress: Progress) -> None:
+    def kill_a_node(status: Status) -> None:
         # Both nodes work when two folders are there.
         if not killed and len(list(scratch.glob("rlstitch-*/work/runs/*/config.json"))) == 2:
             killed.append(nodes[0])
             whole_cluster.remove_node(nodes[0], allow_graceful=False)
 
-    result = run_grid(grid, ray="auto", on_progress=kill_a_node)
+    result = sweep(grid, ray="auto", on_progress=kill_a_node)
     assert ([entry.state for entry in result.states], result.trained) == (["done"] * 3, 3), result.states
     assert killed
     assert list(scratch.glob("rlstitch-*/work")), "the lost task left its folder behind"
     assert all(Path(f"runs/{run.key}/curve.json").is_file() for run in grid.runs)
-    assert run_grid(grid, ray="auto").trained == 0
+    assert sweep(grid, ray="auto").trained == 0
 
     # What a task reports is heard while it runs.
-    def go_on(progress: Progress) -> None:
-        if progress.running.get("half") == (1, 2):
+    def go_on(status: Status) -> None:
+        if status.running.get("half") == (1, 2):
             Path("go").touch()
 
-    half = Task("half", "grid_tasks:half_way", {"path": str(workplace / "go")})
-    assert [outcome.value for outcome in run_tasks_on_ray([half], address="auto", on_progress=go_on)] == ["all the way"]
+    half = Task("half", "sample_tasks:half_way", {"path": str(workplace / "go")})
+    assert [outcome.value for outcome in run_tasks_on_ray([half], Cluster("auto"), on_progress=go_on)] == [
+        "all the way"
+    ]
 
     # One node is left: two tasks that take half of its GPU each run at the same time and see the same one.
     one, other = (str(workplace / name) for name in ("one", "other"))
     pair = [
-        Task("one", "grid_tasks:meet", {"mine": one, "other": other}),
-        Task("other", "grid_tasks:meet", {"mine": other, "other": one}),
+        Task("one", "sample_tasks:meet", {"mine": one, "other": other}),
+        Task("other", "sample_tasks:meet", {"mine": other, "other": one}),
     ]
-    shares = run_tasks_on_ray(pair, address="auto", cpus=0.5, gpus=0.5)
+    shares = run_tasks_on_ray(pair, Cluster("auto", cpus=0.5, gpus=0.5))
     assert [outcome.value for outcome in shares] == ["0", "0"]
 
     # What another process did meanwhile is not done again.
     lock = Path("a.lock")
-    in_the_meantime = [Task("crash", "grid_tasks:crash", {}, lock=lock)]
-    (outcome,) = run_tasks_on_ray(in_the_meantime, address="auto", known=lambda key: {"found": key})
-    assert (outcome.state, outcome.value) == ("done", {"found": "crash"})
+    in_the_meantime = [Task("crash", "sample_tasks:crash", {}, lock=lock)]
+    (outcome,) = run_tasks_on_ray(in_the_meantime, Cluster("auto"), on_locked=lambda key: {"key": key})
+    assert (outcome.state, outcome.value) == ("done", {"key": "crash"})
     with exclusive_lock(lock, "it"):  # it can be taken again
         pass
     outcomes = run_tasks_on_ray(
         [
-            Task(name, f"grid_tasks:{name}", {"reason": "no"} if name == "refuse" else {})
+            Task(name, f"sample_tasks:{name}", {"reason": "no"} if name == "refuse" else {})
             for name in ("refuse", "crash")
         ],
-        address="auto",
+        Cluster("auto"),
     )
     assert [(outcome.state, outcome.error.split(": ")[-1]) for outcome in outcomes] == [
         ("failed", "no"),
@@ -97,15 +98,15 @@ def test_a_lost_node_loses_no_run(ray_cluster, workplace: Path, monkeypatch: pyt
     ]
 
     # Ctrl-C while one task is at work and two wait: it ends as it thinks right, and what it wrote comes back.
-    def interrupt(progress: Progress) -> None:
+    def interrupt(status: Status) -> None:
         if Path("started").exists():
             raise KeyboardInterrupt
 
-    marks = {"path": "never", "started": str(workplace / "started"), "ended": "ended"}
-    waiting = [Task(key, "grid_tasks:wait_for", marks) for key in "abc"]
-    outcomes = run_tasks_on_ray(waiting, address="auto", partial=True, on_progress=interrupt)
+    marks = {"path": "never", "started": str(workplace / "started"), "ended": "out/ended"}
+    waiting = [Task(key, "sample_tasks:wait_for", marks, writes=(Path("out"),), keep_partial=True) for key in "abc"]
+    outcomes = run_tasks_on_ray(waiting, Cluster("auto"), on_progress=interrupt)
     assert [outcome.state for outcome in outcomes] == ["interrupted"] * 3
-    assert Path("ended").is_file()
+    assert Path("out/ended").is_file()
 
     (workplace / "here").mkdir()
     monkeypatch.chdir(workplace / "here")
@@ -117,22 +118,25 @@ def test_a_lost_node_loses_no_run(ray_cluster, workplace: Path, monkeypatch: pyt
             assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-def test_files_that_come_back_are_written_whole_and_stay_below(tmp_path: Path) -> None:
-    replaced: list[Path] = []
+def test_folders_that_travel_arrive_whole_and_stay_below(tmp_path: Path) -> None:
     files = {"agents/a/agent.json": b"{}", "agents/a/encoder.safetensors": b"1", "runs/a/curve.csv": b"x\n"}
-    fetch(files, tmp_path, replaced.append)
-    fetch(files, tmp_path, replaced.append)
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == set(files)
-    assert replaced == [tmp_path / "agents" / "a"]
+    for _ in range(2):
+        unpack(files, tmp_path / "here")
+    (tmp_path / "here" / "a.lock").touch()
+    assert pack(tmp_path / "here") == files
+    unpack({"agents/a/agent.json": b"[]"}, tmp_path / "here")
+    assert pack(tmp_path / "here" / "agents") == {"a/agent.json": b"[]"}, "an artefact is replaced as a whole"
     for name in ("../a", "/a", "a/../../b", "a\\b"):
         with pytest.raises(InvalidInputError, match="below its folder"):
-            fetch({name: b""}, tmp_path)
+            unpack({name: b""}, tmp_path)
+    with pytest.raises(ArtefactError, match="no such folder"):
+        pack(tmp_path / "nowhere")
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"rlstitch\[ray\]"):
-        grid_ray.run_tasks_on_ray([], address="auto")
+        run_tasks_on_ray([], Cluster("auto"))
 
 
 def test_a_task_is_interrupted_once() -> None:

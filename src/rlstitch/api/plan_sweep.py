@@ -1,0 +1,150 @@
+"""Plan a sweep: what it would train, and an estimate of its time and disk space."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlstitch.api.sweep import RunState, State
+from rlstitch.config.training import TrainConfig
+from rlstitch.errors import RlstitchError
+from rlstitch.jobs.progress import duration
+from rlstitch.storage import data_roots, read_json
+from rlstitch.storage.workspace import AGENTS, RUNS
+
+_WORDS: dict[State, str] = {
+    "missing": "to train",
+    "begun": "to continue",
+    "changed": "to train again, because their config changed or the agent is damaged (copies of the agents are kept)",
+    "failed": "failed before",
+    "done": "done",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training took."""
+
+    steps: int
+    seconds: float
+    size: int
+    """Bytes of the agent and, if it is still there, of its run's folder."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep before it runs: as text, one line a run, then the sums."""
+
+    states: tuple[RunState, ...]
+    workers: int
+    retry: bool
+    costs: tuple[Cost | None, ...]
+    """Of each run to be trained; None: no training in its environment is recorded."""
+    free: int
+    """Free bytes on the disk."""
+
+    @property
+    def known(self) -> list[Cost]:
+        """The costs that can be estimated."""
+        return [cost for cost in self.costs if cost is not None]
+
+    @property
+    def seconds(self) -> float:
+        """Of all trainings together, on one worker."""
+        return sum(cost.seconds for cost in self.known)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all trainings together."""
+        return sum(cost.size for cost in self.known)
+
+    def __str__(self) -> str:
+        width = max((len(entry.run.config.name) for entry in self.states), default=0)
+        counts = Counter(entry.state for entry in self.states)
+        parts = [f"{counts[state]} {words}" for state, words in _WORDS.items() if counts[state]]
+        lines = [*(_line(entry, width) for entry in self.states), "", f"{len(self.states)} runs: {', '.join(parts)}"]
+        if counts["failed"]:
+            lines.append("failed runs are trained again" if self.retry else "--retry trains failed runs again")
+        return "\n".join([*lines, self._estimate()])
+
+    def _estimate(self) -> str:
+        if not self.costs:
+            return "nothing to do"
+        if not self.known:
+            return "time and disk: unknown, no such training is recorded"
+        unknown = len(self.costs) - len(self.known)
+        rest = f" and an unknown time for {unknown} runs" if unknown else ""
+        time = f"about {duration(self.seconds / self.workers)} on {self.workers} worker(s){rest}"
+        room = "which is more than" if self.size > self.free else "of"
+        disk = f"{self.size / 1e6:,.1f} MB, {room} {self.free / 1e6:,.0f} MB that are free"
+        return f"by the trainings that are recorded: {time}; {disk}"
+
+
+def plan_sweep(
+    states: Sequence[RunState], *, workers: int, retry: bool = False, agents: Path = AGENTS, runs: Path = RUNS
+) -> SweepPlan:
+    """Estimate time and disk space of what is to be trained, from the agents that are available.
+
+    A run counts as the median of the recorded trainings of its environment and representation; of a run that is
+    continued, what comes after its newest checkpoint counts.
+    """
+    pending = [entry for entry in states if entry.pending(retry)]
+    recorded = _recorded([agents, *data_roots("agents")], runs) if pending else {}
+    costs = tuple(_cost(entry.run.config, recorded, _steps_before(entry, runs)) for entry in pending)
+    disk = next(path for path in (runs, *runs.absolute().parents) if path.is_dir())
+    return SweepPlan(tuple(states), max(1, min(workers, len(pending))), retry, costs, shutil.disk_usage(disk).free)
+
+
+def _steps_before(entry: RunState, runs: Path) -> int:
+    """Return the steps of a run's newest checkpoint, which is named by them."""
+    folder = runs / entry.run.key / "checkpoints"
+    names = [path.name for path in folder.iterdir()] if entry.state == "begun" else []
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def _cost(config: TrainConfig, recorded: dict[tuple[str, str], list[Cost]], before: int) -> Cost | None:
+    costs = recorded.get((config.world.environment, config.representation))
+    if not costs:
+        return None
+    # Trainings may end early, so that not all steps are taken; a smaller budget is a smaller share.
+    steps = min(statistics.median(cost.steps for cost in costs), config.total_steps)
+    pace = statistics.median(cost.seconds / max(cost.steps, 1) for cost in costs)
+    steps = max(0, steps - before)
+    return Cost(int(steps), steps * pace, int(statistics.median(cost.size for cost in costs)))
+
+
+def _recorded(roots: Iterable[Path], runs: Path) -> dict[tuple[str, str], list[Cost]]:
+    """Return costs by environment and representation; one agent in two places counts once."""
+    folders = {path.name: path for root in reversed(list(roots)) if root.is_dir() for path in sorted(root.iterdir())}
+    costs: dict[tuple[str, str], list[Cost]] = defaultdict(list)
+    for folder in folders.values():
+        try:
+            card = read_json(folder / "agent.json")
+            training = card["training"]
+            key = (str(card["world"]["environment"]), str(training["hyperparameters"]["representation"]))
+            cost = Cost(int(training["steps"]), float(training["seconds"]), _size(folder, runs))
+        except (RlstitchError, KeyError, TypeError, ValueError):
+            continue  # damaged, or not trained here
+        costs[key].append(cost)
+    return costs
+
+
+def _size(folder: Path, runs: Path) -> int:
+    places = [folder, *(runs.glob(f"{folder.name}-????????") if runs.is_dir() else ())]
+    return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+
+
+def _line(entry: RunState, width: int) -> str:
+    text = f"{entry.run.config.name:<{width}}  {entry.state:<8}"
+    result = entry.result or {}
+    if result.get("steps") is not None:
+        text += f"{result['steps']:>10,} steps"
+        text += f"  return {result['return']:.3f}" if result["return"] is not None else ""
+        text += f"  success {result['success']:.0%}" if result["success"] is not None else ""
+    if entry.state == "failed":
+        text += f"  {entry.note}" + (f" ({entry.log})" if entry.log else "")
+    return text.rstrip()

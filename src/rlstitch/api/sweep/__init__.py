@@ -1,1 +1,0 @@
-"""Grids of trainings: planned, run on one machine or many, resumed."""
