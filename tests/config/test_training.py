@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlstitch.config.presets import list_presets
 from rlstitch.config.text import parse_yaml
-from rlstitch.config.training import TrainConfig, config_keys, list_presets, load_config, parse_overrides
+from rlstitch.config.training import TrainConfig, config_keys, load_config, parse_overrides
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
-from rlstitch.config.training import list_presets
-from rlstitch.envs.registry import named_family
+from rlstitch.config.presets import list_presets
 from rlstitch.envs.world import World
 
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
@@ -64,13 +63,16 @@ class AgentDetails:
 
 
 def _drawn(world: World) -> str:
-    """How a world is drawn and played, as far as it is not an environment's own way."""
+    """Return in words what differs from the environment's own observations and actions."""
+    from rlstitch.envs.registry import named_family
+
     parts = [
+        named_family(world.environment).describe(world),
+        f"sensor {world.sensor}" * (world.sensor != "pixels"),
         f"{world.frame_stack} images" * (world.frame_stack > 1),
         f"each action {world.action_repeat} times" * (world.action_repeat > 1),
         f"by {world.backend}" * (world.backend != "gymnasium"),
     ]
-    parts.insert(0, named_family(world.environment).describe(world))
     text = ", ".join(part for part in parts if part)
     return f" ({text})" if text else ""
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from rlstitch.config.presets import find_config
 from rlstitch.config.text import parse_yaml_file
 from rlstitch.config.training import (
     Integer,
@@ -23,7 +24,6 @@ from rlstitch.config.training import (
     default_name,
     dotted_keys,
     environment_stem,
-    find_config,
     full_key,
 )
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError

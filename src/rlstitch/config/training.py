@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from rlstitch.config.presets import find_config
 from rlstitch.config.text import parse_yaml, parse_yaml_file, set_dotted
 from rlstitch.envs.registry import named_family
 from rlstitch.envs.world import WORLD_KEYS, World, name_look
@@ -342,35 +343,6 @@ def parse_overrides(items: Iterable[str]) -> dict[str, object]:
     if problems:
         raise InvalidInputError("overrides: " + "; ".join(problems))
     return values
-
-
-def list_presets() -> dict[str, Path]:
-    """Return names and paths of the presets; one in the working folder hides the packaged one of the same name."""
-    from rlstitch.storage.workspace import data_roots
-
-    presets: dict[str, Path] = {}
-    for root in data_roots("configs"):
-        for path in sorted(root.glob("*.yaml")):
-            presets.setdefault(path.stem, path)
-    return dict(sorted(presets.items()))
-
-
-def find_config(source: str | Path) -> Path:
-    """Path of a config file: `source` itself where it is a file, else the preset of that name.
-
-    `configs/<name>.yaml` works from any folder, because a user of the wheel has no `configs/` of their own.
-
-    Raises:
-        UnknownNameError: neither a file nor a preset; the nearest presets are offered.
-    """
-    path = Path(source)
-    if path.is_file():
-        return path
-    presets = list_presets()
-    name = path.stem if path.suffix in {".yaml", ".yml"} else path.name
-    if str(path.parent) in {".", "configs"} and name in presets:
-        return presets[name]
-    raise UnknownNameError("config file or preset", str(source) if path.suffix and path.parent.name else name, presets)
 
 
 def default_name(stem: str, values: Mapping[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""The one definition of a world: section of a config, section of an agent's card, and argument of functions."""
+"""The one definition of a world: section of a config, section of an agent's card, and argument of functions.
+
+Looks and families are imported where they are used: a card is read without NumPy.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.registry import check_task, installed_families, provider_of
-from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.errors import InvalidInputError
 from rlstitch.storage.validation import as_rlstitch_error
 
 if TYPE_CHECKING:
     from rlstitch.envs.looks.look import Variation
 
 T = TypeVar("T")
+_STANDARD = "standard"
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Backend = Literal["gymnasium", "envpool"]
@@ -42,6 +44,14 @@ def _raises_rlstitch_errors(cls: type[T]) -> type[T]:
     return cls
 
 
+def _canonical(look: str) -> str:
+    if look == _STANDARD:
+        return look
+    from rlstitch.envs.looks.look import get_variation
+
+    return get_variation(look).name
+
+
 def _checks_names(info: ValidationInfo) -> bool:
     return bool((info.context or {}).get("check_names", True))
 
@@ -61,9 +71,9 @@ class World:
 
     environment: Text
     """Gymnasium id."""
-    look: Text = "standard"
+    look: Text = _STANDARD
     """How the environment is drawn, see `rlstitch.envs.looks`; kept as the canonical text."""
-    task: Text = "standard"
+    task: Text = _STANDARD
     """Changes of dynamics, rewards and actions, see `rlstitch.envs.tasks`."""
     view: Literal["agent", "full"] = "agent"
     """What a MiniGrid shows: the agent's field of view, or the whole grid."""
@@ -89,30 +99,32 @@ class World:
     """Keyword arguments of `gymnasium.make`."""
     modules: tuple[Module, ...] = ()
     """Modules to import before the environment is made. A card names them; only a config or a caller imports them."""
-    family: Annotated[str, Field(max_length=200)] = ""
+    family: Annotated[str, Field(max_length=200, validate_default=True)] = ""
     """Package that provides the environment's family, empty for rlstitch; filled in, see `rlstitch.envs.registry`."""
 
     @field_validator("look")
     @classmethod
     def _canonical_look(cls, value: str, info: ValidationInfo) -> str:
-        try:
-            return get_variation(value).name
-        except RlstitchError:
-            if _checks_names(info):
-                raise
-            return value
+        return _canonical(value) if _checks_names(info) else value
 
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str, info: ValidationInfo) -> str:
-        if _checks_names(info):
+        if _checks_names(info) and value != _STANDARD:
+            from rlstitch.envs.registry import check_task
+
             check_task(value, str(info.data.get("environment", "")), (info.context or {}).get("family", ""))
         return value
 
-    def __post_init__(self) -> None:
-        provider = provider_of(self.environment)
-        if provider or not self.family or self.family in installed_families():
-            object.__setattr__(self, "family", provider)
+    @field_validator("family")
+    @classmethod
+    def _current_family(cls, value: str, info: ValidationInfo) -> str:
+        if not _checks_names(info):
+            return value
+        from rlstitch.envs.registry import installed_families, provider_of
+
+        provider = provider_of(str(info.data.get("environment", "")))
+        return provider if provider or value in installed_families() else value
 
     @property
     def variation(self) -> str:
@@ -122,6 +134,8 @@ class World:
     @property
     def parsed_look(self) -> Variation:
         """The look that the text names; parsed once."""
+        from rlstitch.envs.looks.look import get_variation
+
         return get_variation(self.look)
 
     def to_dict(self, *, compact: bool = False) -> dict[str, Any]:
@@ -146,8 +160,8 @@ class World:
 
         Args:
             values: fields by name.
-            check_names: whether look and task must be known here. A card is read without: the package that defines
-                them may be missing, and the error then comes when the world is used.
+            check_names: whether look and task must be known here. A card is read without: it holds canonical texts,
+                and the package that defines them may be missing; the error then comes when the world is used.
 
         Raises:
             InvalidInputError: for fields that are unknown, missing or of the wrong kind.

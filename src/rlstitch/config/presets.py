@@ -1,0 +1,35 @@
+"""Presets: configs that are found by name, in the working folder or in the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlstitch.errors import UnknownNameError
+from rlstitch.storage.workspace import data_roots
+
+
+def list_presets() -> dict[str, Path]:
+    """Return names and paths of the presets; one in the working folder hides the packaged one of the same name."""
+    presets: dict[str, Path] = {}
+    for root in data_roots("configs"):
+        for path in sorted(root.glob("*.yaml")):
+            presets.setdefault(path.stem, path)
+    return dict(sorted(presets.items()))
+
+
+def find_config(source: str | Path) -> Path:
+    """Path of a config file: `source` itself where it is a file, else the preset of that name.
+
+    `configs/<name>.yaml` works from any folder, because a user of the wheel has no `configs/` of their own.
+
+    Raises:
+        UnknownNameError: neither a file nor a preset; the nearest presets are offered.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    presets = list_presets()
+    name = path.stem if path.suffix in {".yaml", ".yml"} else path.name
+    if str(path.parent) in {".", "configs"} and name in presets:
+        return presets[name]
+    raise UnknownNameError("config file or preset", str(source) if path.suffix and path.parent.name else name, presets)
