@@ -17,7 +17,7 @@ TIMINGS := startup renderer looks evaluation training_rate training_profile late
 help:
 	@echo "make setup   install rlstitch and the developers' tools into $(VENV)"
 	@echo "make test    run all tests with coverage"
-	@echo "make lint    check style, types and import contracts"
+	@echo "make lint    check style, types, import contracts and declared dependencies"
 	@echo "make demo    train two agents, stitch them, write a report (installs rlstitch alone)"
 	@echo "make bench   measure speed beside the usual tools; takes minutes"
 	@echo "make docs    build the documentation into site/"
@@ -47,6 +47,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 
 demo: $(VENV)/.installed
 	$(BIN)/rlstitch demo
