@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, weights_sha256
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.stitching.corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
 from rlstitch.stitching.pair_files import Rows, given_pairs
 from rlstitch.stitching.pairs import gather_episodes, gather_images
 from rlstitch.storage import read_json, write_table

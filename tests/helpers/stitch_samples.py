@@ -11,14 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.controller import build_controller
+from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import CNNEncoder, build_encoder
 from rlstitch.api.train import draft_card
 from rlstitch.config.training import load_config
 from rlstitch.envs import World
+from rlstitch.latent import Translation
 from rlstitch.rollouts.views import collect_views, own_images
+from rlstitch.stitching.methods import BUILT_IN, get_method
+from rlstitch.stitching.pairs import LatentPairs
 
 WIDTH = 12
+TRANSLATIONS = tuple(name for name, method in BUILT_IN.items() if method.requires == "common world" and name != "auto")
+"""The built-in methods that fit a map."""
 
 
 def untrained(name: str = "red", *, seed: int = 1, **overrides: Any) -> Agent:
@@ -88,6 +93,14 @@ def moved(agent: Agent, matrix: Tensor, shift: Tensor | None = None, *, name: st
         first.bias.copy_(first.bias.double() - entry @ shift)
         first.weight.copy_(entry)
     return Agent(encoder, controller, agent.card.model_copy(update={"name": name}))
+
+
+def fit_map(method: str, x: Tensor, y: Tensor, controller: Controller | None = None) -> Translation:
+    """The translation that a stitching method fits on pairs x `(n, d_x)`, y `(n, d_y)`."""
+    pairs = LatentPairs(x, y, x, y, distinct_views=len(x))
+    translation = get_method(method).fit(pairs, controller)  # type: ignore[arg-type]
+    assert translation is not None
+    return translation
 
 
 def unlike_weights(one: nn.Module, two: nn.Module) -> list[str]:

@@ -12,7 +12,7 @@ from stitch_samples import WIDTH, mixing, moved, rotation, untrained
 from rlstitch.agents.controller import build_controller
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.views import own_images
-from rlstitch.stitching.diagnosis.held_out import action_change, action_changes
+from rlstitch.stitching.actions import compare_actions
 from rlstitch.stitching.diagnosis.indicators import effective_rank, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
 from rlstitch.stitching.diagnosis.verdict import expected_recovery, judge
@@ -40,11 +40,11 @@ def latents(seed: int, count: int = 40) -> torch.Tensor:
 
 def test_overlap_is_what_two_distributions_share(red):
     found, wanted = (red.controller.action_parameters(latents(seed)).detach() for seed in (0, 1))
-    changes = action_changes(red.controller, found, wanted)
+    changes = compare_actions(red.controller, found, wanted)
     p, q = (torch.softmax(z.double(), dim=1) for z in (found, wanted))
     assert torch.allclose(changes.overlap.double(), 1 - (p - q).abs().sum(1) / 2, atol=1e-5)
-    assert action_change(red.controller, found, wanted) == (float(changes.same.mean()), float(changes.kl.mean()))
-    same = action_changes(red.controller, found, found + 2.0)
+    assert (changes.agreement, changes.mean_kl) == (float(changes.same.mean()), float(changes.kl.mean()))
+    same = compare_actions(red.controller, found, found + 2.0)
     assert torch.allclose(same.overlap, torch.ones(40), atol=1e-5)
     assert float(same.kl.min()) >= 0
 
@@ -53,7 +53,7 @@ def test_overlap_of_continuous_actions_against_drawn_ones():
     controller = build_controller({"latent_dim": WIDTH, "actions": {"kind": "box", "low": [-9.0], "high": [9.0]}})
     with torch.no_grad():
         controller.log_std.fill_(float(np.log(2.0)))
-    overlap = action_changes(controller, torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [1.0]])).overlap
+    overlap = compare_actions(controller, torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [1.0]])).overlap
     grid = np.linspace(-30, 30, 60_001)
     one, other = (np.exp(-((grid - mean) ** 2) / 8) / np.sqrt(8 * np.pi) for mean in (0.0, 3.0))
     assert float(overlap[0]) == pytest.approx(np.minimum(one, other).sum() * 0.001, abs=1e-4)

@@ -1,4 +1,4 @@
-"""Whole episodes as two agents see them: in order, of the same states, and the material of a shift in time."""
+"""Whole episodes as two agents see them: in order, and of the same states."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 from stitch_samples import untrained
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.stitching.corruption import shifted_rows
 from rlstitch.stitching.pairs import gather_episodes, gather_images
 
 
@@ -27,13 +26,6 @@ def test_episodes_are_whole_in_order_and_the_same_for_both(red, green):
     np.testing.assert_array_equal(same_x, same_y)
     again = gather_episodes(red, green, episodes=5, max_steps=20, seed=1)
     np.testing.assert_array_equal(again[0], x)
-
-
-def test_a_shift_pairs_a_state_with_a_later_one(red):
-    x, y, episode = gather_episodes(red, red, episodes=3, max_steps=10)
-    rows_x, rows_y = shifted_rows(episode, 2)
-    assert (rows_y - rows_x == 2).all()
-    np.testing.assert_array_equal(y[rows_y], x[rows_x + 2])
 
 
 def test_images_are_distinct_views_of_both_looks(red, green):

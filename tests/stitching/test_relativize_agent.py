@@ -12,7 +12,7 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import CNNEncoder, RelativeEncoder
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.stitching.diagnosis.held_out import action_change
+from rlstitch.stitching.actions import compare_actions
 from rlstitch.stitching.relativize import Relativized, relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 
@@ -153,11 +153,11 @@ def test_what_is_reported_comes_from_views_that_were_not_distilled_on(red, image
 
 
 def _change(one: Agent, two: Agent, images: np.ndarray) -> float:
-    return action_change(
+    return compare_actions(
         one.controller,
         one.controller.action_parameters(one.encode(images)),
         two.controller.action_parameters(two.encode(images)),
-    )[1]
+    ).mean_kl
 
 
 def test_without_judging_there_are_no_figures(red, images):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from stitch_samples import WIDTH, mixing, moved, rotation, unlike_weights, untrained
+from stitch_samples import TRANSLATIONS, WIDTH, fit_map, mixing, moved, rotation, unlike_weights, untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
@@ -16,12 +16,11 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import TranslatedEncoder, build_encoder
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.stitching.maps import CANDIDATES, TRANSLATIONS, fit_map
+from rlstitch.stitching.methods import BUILT_IN, CANDIDATES
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.stitch import (
-    METHODS,
     check_relative,
-    default_name,
+    joined_name,
     stitch_agents,
 )
 
@@ -162,7 +161,7 @@ def test_auto_reports_on_pairs_that_it_did_not_choose_by(red, pair):
 def test_auto_needs_two_held_out_pairs(red, pair):
     pairs = pair(red, red)
     one = LatentPairs(pairs.x, pairs.y, pairs.x_held[:1], pairs.y_held[:1], pairs.distinct_views)
-    with pytest.raises(InvalidInputError, match=r"auto: needs 2 held-out pairs or more .* found 1"):
+    with pytest.raises(InvalidInputError, match="held-out pairs: expected 2 or more to choose and to report, found 1"):
         stitch_agents(red, red, one, method="auto")
 
 
@@ -260,15 +259,15 @@ def test_a_relative_and_an_absolute_agent_do_not_join_without_a_map(method, orde
 
 
 def test_names_of_stitched_agents_are_names_of_agents():
-    long = [untrained("a" * 90), untrained("b" * 90)]
-    one, two = default_name(*long, "affine"), default_name(*long, "linear")
+    long = ["a" * 90, "b" * 90]
+    one, two = joined_name(*long, "affine"), joined_name(*long, "linear")
     assert one != two
     assert max(len(one), len(two)) <= 100
-    assert default_name(untrained("a"), untrained("b"), "auto") == "a--b--auto"
+    assert joined_name("a", "b", "auto") == "a--b--auto"
 
 
 def test_every_method_is_tried_here():
-    assert set(METHODS) == {"naive", "relative", *TRANSLATIONS, "auto"}
+    assert set(BUILT_IN) == {"naive", "relative", *TRANSLATIONS, "auto"}
     assert {method for method, _, _ in PLANTED} == {*TRANSLATIONS, "auto"}
 
 

@@ -15,7 +15,8 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.stitching.diagnosis.indicators import Indicators, OwnFigures, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
 from rlstitch.stitching.diagnosis.verdict import Verdict, judge
-from rlstitch.stitching.stitch import check_method, stitch_agents
+from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.stitch import stitch_agents
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def diagnose(
         ArtefactError: where an agent or a file of pairs cannot be read.
         InvalidInputError: where there are too few pairs.
     """
-    check_method(method)
+    get_method(method)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     found = find_pairs(source, target, pairs, seed)

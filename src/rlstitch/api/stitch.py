@@ -14,10 +14,11 @@ from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.reporting.write import table_text
 from rlstitch.rollouts.video import video_side_by_side
-from rlstitch.stitching.diagnosis.held_out import StitchReport
+from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
-from rlstitch.stitching.stitch import check_method, default_name, stitch_agents
+from rlstitch.stitching.report import StitchReport
+from rlstitch.stitching.stitch import joined_name, stitch_agents
 from rlstitch.storage import write_table
 from rlstitch.storage.workspace import RUNS, VIDEOS, new_agent_folder
 
@@ -99,12 +100,12 @@ def stitch(
         ArtefactError: where a file of pairs cannot be read.
         InvalidInputError: where an agent of that name is there already, or there are too few pairs.
     """
-    check_method(method)
+    get_method(method)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     folder = None
     if save:
-        folder = new_agent_folder(name or default_name(source, target, method), force=force)
+        folder = new_agent_folder(name or joined_name(source.card.name, target.card.name, method), force=force)
     found = find_pairs(source, target, pairs, seed)
     joined = stitch_agents(source, target, found, method=method, name=name)
     title = joined.agent.card.name

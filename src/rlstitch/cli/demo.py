@@ -13,17 +13,17 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Train two agents apart, stitch them both ways, and write a table, videos and a report."""
+    """Train two agents independently, stitch them both ways, and write a table, videos and a report."""
 
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of everything."""
+    """Random seed."""
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
-    """Where the demo writes; an older demo there is replaced."""
+    """Folder to write; an older demo there is replaced."""
     preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap-s7"
     """What to train on: a preset or a config file."""
 
     def run(self) -> int:
-        """Run the demo, and print the table and where the report lies."""
+        """Run the demo, and print the table and the path of the report."""
         from rlstitch.api.demo import demo
 
         say(demo(seed=self.seed, out=self.out, preset=self.preset))

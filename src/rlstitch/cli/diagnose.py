@@ -13,25 +13,25 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnose:
-    """Say whether a stitch will work, and why not, before it plays a step."""
+    """Predict whether a stitch will work, and why not, before any episode is played."""
 
     encoder: Annotated[str, arg(metavar="AGENT")]
     """Agent that gives the encoder."""
-    policy: Annotated[str, arg(metavar="AGENT")]
+    policy: Annotated[str, arg(metavar="AGENT", aliases=("--controller",))]
     """Agent that gives the controller."""
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
-    """What stands between the two: see rlstitch stitch."""
+    """What is put between the two: see rlstitch stitch."""
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
     """Paired observations that a translation is fitted on: how many to collect, or an .npz file."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of pairs and states."""
+    """Random seed of pairs and states."""
     json: bool = False
-    """Print all figures as JSON."""
+    """Print all metrics as JSON."""
 
     def run(self) -> int:
-        """Print the verdict, its reasons, and the figures behind it."""
+        """Print the verdict, its reasons, and the metrics behind it."""
         from rlstitch.api.diagnose import diagnose
 
-        found = diagnose(self.encoder, self.policy, method=self.method, pairs=self.pairs, seed=self.seed)
-        say(found.to_json() if self.json else found)
+        diagnosis = diagnose(self.encoder, self.policy, method=self.method, pairs=self.pairs, seed=self.seed)
+        say(diagnosis.to_json() if self.json else diagnosis)
         return 0

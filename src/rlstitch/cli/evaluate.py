@@ -21,15 +21,15 @@ class Evaluate:
     task: Annotated[str | None, arg(metavar="NAME")] = None
     """Another task than the agent's own."""
     backend: Literal["gymnasium", "envpool"] | None = None
-    """Another backend than the agent's own; the same seed is another episode there."""
+    """Another environment backend than the agent's own; there, a seed gives other episodes."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to play."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of the episodes."""
+    """Random seed of the episodes."""
     greedy: bool = False
-    """Take the most likely action instead of drawing one."""
+    """Take the most likely action instead of a sampled one."""
     video: bool = False
-    """Film some episodes."""
+    """Write a video of some episodes."""
 
     def run(self) -> int:
         """Evaluate, and print the summary."""

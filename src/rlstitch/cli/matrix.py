@@ -13,20 +13,20 @@ from rlstitch.cli.console import complain, say, split_names
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """Join every encoder to every controller of the agents that fit, under several methods, and measure all cells."""
+    """Join every encoder to every controller of the matching agents, under several methods, and measure all cells."""
 
     agents: Annotated[Positional[tuple[str, ...]], arg(metavar="AGENTS")]
     """Names with * ("doorkey-*"), or folders; one or more."""
     methods: Annotated[str, arg(metavar="METHOD,...")] = "naive,affine,auto"
-    """What stands between, separated by commas: see rlstitch stitch."""
+    """Stitching methods, separated by commas: see rlstitch stitch."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes a cell."""
     pairs: Annotated[int, arg(metavar="NUMBER")] = 1024
     """Paired observations that a translation is fitted on, at most."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of pairs and episodes."""
+    """Random seed of pairs and episodes."""
     greedy: bool = False
-    """Take the most likely action instead of drawing one."""
+    """Take the most likely action instead of a sampled one."""
     workers: Annotated[int, arg(metavar="NUMBER")] = 1
     """Processes that measure cells at once."""
     ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
@@ -38,14 +38,14 @@ class Matrix:
     same_seed: bool = False
     """Count pairs of agents of one seed in the means, too."""
     without: Annotated[str, arg(metavar="NAME,...")] = ""
-    """Agents to leave out of those that a name with * fits: names, separated by commas, with * too."""
+    """Agents to leave out of those that match a name with *: names, separated by commas, with * too."""
     derived: bool = False
-    """Let names with * fit stitched and relativized agents, too."""
+    """Let names with * match stitched and relativized agents, too."""
     worlds: Annotated[str, arg(metavar="WORLD,...")] = "cell"
     """Where every cell is played, separated by commas: cell (the encoder's look, the controller's task), LOOK,
     LOOK/TASK."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Where cells and tables are kept; runs/matrix-<hash> where not given."""
+    """Folder of cells and tables; default: runs/matrix-<hash>."""
 
     def run(self) -> int:
         """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
+from rlstitch.stitching.methods import method_help
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,28 +18,24 @@ class Stitch:
 
     encoder: Annotated[str, arg(metavar="AGENT")]
     """Agent that gives the encoder, and the look of the world."""
-    policy: Annotated[str, arg(metavar="AGENT")]
+    policy: Annotated[str, arg(metavar="AGENT", aliases=("--controller",))]
     """Agent that gives the controller, and the task."""
-    method: Annotated[str, arg(metavar="METHOD")] = "affine"
-    """What stands between the two: naive (nothing), relative (one anchor set), a map (orthogonal, linear, affine,
-    balanced, scaled_orthogonal, ridge; robust: where pairs may be wrong; task_matched: fitted through the controller,
-    for the least change of its actions), or auto: of the first four maps the one that changes actions least on held-out
-    pairs."""
+    method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
     """Paired observations that a translation is fitted on: how many to collect, or an .npz file of your own (see
     rlstitch pairs)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of pairs and episodes."""
+    """Random seed of pairs and episodes."""
     greedy: bool = False
-    """Take the most likely action instead of drawing one."""
+    """Take the most likely action instead of a sampled one."""
     video: bool = False
-    """Film the agent beside its parents."""
+    """Write a video of the agent beside its parents."""
     name: Annotated[str | None, arg(metavar="NAME")] = None
-    """Name of the stitched agent; made of its parents and the method where not given."""
+    """Name of the stitched agent; default: made of its parents and the method."""
     save: bool = True
-    """Keep the stitched agent."""
+    """Save the stitched agent."""
     force: bool = False
     """Replace an agent of the same name."""
 

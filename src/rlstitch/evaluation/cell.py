@@ -76,7 +76,7 @@ def measure_with_baselines(
     world = cell_world(encoder.card.world, policy.card.world)
     rows = [baselines.random_row(world, options), baselines.native_row(policy, options)]
     method = stitched.report.method
-    if method not in ("naive", "relative"):
+    if stitched.translation is not None:
         with suppress(IncompatibleError):  # the widths differ
             rows.append(measure_cell(encoder, policy, "naive", options, pairs=pairs, baselines=baselines))
     return [*rows, measure_cell(encoder, policy, method, options, stitched=stitched, baselines=baselines)]

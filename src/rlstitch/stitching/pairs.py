@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
@@ -46,6 +47,23 @@ class LatentPairs:
                 raise InvalidInputError(f"{name} pairs: expected two matrices of equally many rows, found {found}")
         if len(self.x_held) == 0:
             raise InvalidInputError("held-out pairs: there are none; collect more distinct views or fit on fewer pairs")
+
+    def halves(self) -> tuple[LatentPairs, LatentPairs]:
+        """Return the same pairs with the first, and with the second half of the held-out ones.
+
+        Raises:
+            InvalidInputError: where fewer than 2 are held out.
+        """
+        held = len(self.x_held)
+        half = held // 2
+        if half < 1:
+            raise InvalidInputError(f"held-out pairs: expected 2 or more to choose and to report, found {held}")
+        first = replace(self, x_held=self.x_held[:half], y_held=self.y_held[:half])
+        return first, replace(self, x_held=self.x_held[half:], y_held=self.y_held[half:])
+
+    def all_fitted(self) -> LatentPairs:
+        """Return the same pairs with the held-out ones among those to fit on."""
+        return replace(self, x=torch.cat([self.x, self.x_held]), y=torch.cat([self.y, self.y_held]))
 
 
 def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int = 128, seed: int = 0) -> LatentPairs:

@@ -28,7 +28,7 @@ from rlstitch.agents.specs import BoxActions, RelativeSpec
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.distinct import identities
-from rlstitch.stitching.diagnosis.held_out import action_change
+from rlstitch.stitching.actions import compare_actions
 
 KERNEL_ANCHORS = 256
 """From so many anchors on Gaussian kernels join agents better than cosines; among fewer they leave gaps."""
@@ -254,7 +254,8 @@ def _entries(controller: Controller) -> list[nn.Linear]:
 @torch.no_grad()
 def _compare(teacher: Controller, student: Controller, latents: Tensor, features: Tensor) -> tuple[float, float]:
     """Greedy agreement and KL of teacher and student, each on its own input."""
-    return action_change(teacher, student.action_parameters(features), teacher.action_parameters(latents))
+    changes = compare_actions(teacher, student.action_parameters(features), teacher.action_parameters(latents))
+    return changes.agreement, changes.mean_kl
 
 
 def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, seed: int = 0) -> NDArray[np.uint8]:

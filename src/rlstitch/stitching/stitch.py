@@ -12,28 +12,26 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import weights_sha256
 from rlstitch.agents.card import ParentCard
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder
 from rlstitch.envs import cell_world
-from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.errors import IncompatibleError
 from rlstitch.latent import Translation
-from rlstitch.stitching.diagnosis.held_out import StitchReport, diagnose
-from rlstitch.stitching.maps import CANDIDATES, TRANSLATIONS, fit_map
+from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pairs import LatentPairs
-
-METHODS = ("naive", "relative", *TRANSLATIONS, "auto")
+from rlstitch.stitching.report import StitchReport, report_stitch
 
 
 @dataclass(frozen=True)
 class Stitch:
-    """A stitched agent and what was known about it before any rollout."""
+    """A stitched agent and the metrics that are known before any rollout."""
 
     agent: Agent
     report: StitchReport
+    translation: Translation | None = None
+    """What was put between encoder and controller; None: nothing."""
 
 
 def stitch_agents(
@@ -41,78 +39,50 @@ def stitch_agents(
 ) -> Stitch:
     """Join `encoder`'s encoder to `policy`'s controller.
 
+    Where the pairs are all that there are (`pairs.exhausted`), the translation is evaluated on the held-out ones, and
+    then fitted again on all of them.
+
     Args:
         encoder: the agent whose encoder is used.
         policy: the agent whose controller is used.
         pairs: latents of the same views under both.
-        method: `naive` (nothing in between), `relative` (both relative to one anchor set), one of `TRANSLATIONS` (a
-            map fitted on the pairs; `robust` where some may be wrong; `task_matched` by what the controller makes of
-            them) or `auto` (of `CANDIDATES`, the map that changes the controller's action distribution least, judged on
-            one half of the held-out pairs; the report comes from the other half).
-        name: of the stitched agent; made of its parents' names where it is not given.
+        method: name of a stitching method, see `rlstitch.stitching.methods`.
+        name: of the stitched agent; None: made of its parents' names.
 
     Raises:
-        UnknownNameError: for another method.
-        IncompatibleError: where the two have no common world, or (naive, relative) no common latent space, or where
-            the pairs are not of their widths.
+        UnknownNameError: for an unknown method.
+        IncompatibleError: where the two have no common world, lack what the method requires, or where the pairs are not
+            of their widths.
         InvalidInputError: where the pairs are too few for the method.
     """
-    check_method(method)
+    chosen = get_method(method)
     world = cell_world(encoder.card.world, policy.card.world)
     _check_pairs(encoder, policy, pairs)
-    wanted = method
-    translation, held = None, (pairs.x_held, pairs.y_held)
-    if method == "relative":
-        check_relative(encoder, policy)
-    elif method == "naive":
-        check_widths(encoder, policy)
-    elif method == "auto":
-        method, translation = _least_change(policy, pairs)
-        half = len(pairs.x_held) // 2
-        held = (pairs.x_held[half:], pairs.y_held[half:])
-    else:
-        translation = fit_map(method, pairs.x, pairs.y, policy.controller)
+    if check := _REQUIREMENTS.get(chosen.requires):
+        check(encoder, policy)
+    fitting, judging = pairs.halves() if chosen.selects else (pairs, pairs)
+    translation = chosen.fit(fitting, policy.controller)
+    used = translation.method if chosen.selects and translation is not None else method
     refitted = translation is not None and pairs.exhausted
-    report = diagnose(
-        method,
-        policy.controller,
-        translation,
-        *held,
-        pairs=0 if translation is None else len(pairs.x),
-        distinct_views=pairs.distinct_views,
-        refitted=refitted,
-    )
+    report = report_stitch(used, policy.controller, translation, judging, refitted=refitted)
     if refitted:
-        # Judged on views that it did not see; now it may see them: there are no others in this world.
-        x, y = torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held])
-        translation = fit_map(method, x, y, policy.controller)
+        translation = get_method(used).fit(pairs.all_fitted(), policy.controller)
     base = copy.deepcopy(encoder.encoder)
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(
         update={
-            "name": name or default_name(encoder, policy, wanted),
+            "name": name or joined_name(encoder.card.name, policy.card.name, method),
             "world": world,
             "observation_shape": encoder.card.observation_shape,
             "encoder": joined.spec(),
             "controller": policy.controller.spec(),
-            "anchors": encoder.card.anchors if method == "relative" else None,
+            "anchors": encoder.card.anchors if chosen.requires == "one anchor set" else None,
             "training": None,
-            "method": method,
+            "method": used,
             "parents": (_parent(encoder, "encoder"), _parent(policy, "controller")),
         }
     )
-    return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report)
-
-
-def check_method(method: str) -> None:
-    """Raise UnknownNameError for a method that is not among `METHODS`; the message offers the nearest."""
-    if method not in METHODS:
-        raise UnknownNameError("stitching method", method, METHODS)
-
-
-def default_name(encoder: Agent, policy: Agent, method: str) -> str:
-    """Return the name of a stitched agent, as `joined_name` makes it."""
-    return joined_name(encoder.card.name, policy.card.name, method)
+    return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report, translation)
 
 
 def joined_name(encoder: str, policy: str, method: str) -> str:
@@ -130,17 +100,17 @@ def check_relative(encoder: Agent, policy: Agent) -> None:
     Raises:
         IncompatibleError: naming what each of them is.
     """
-    found = [_anchor_set(encoder), _anchor_set(policy)]
-    for agent, anchor_set in zip((encoder, policy), found, strict=True):
+    sets = [_anchor_set(encoder), _anchor_set(policy)]
+    for agent, anchor_set in zip((encoder, policy), sets, strict=True):
         if anchor_set is None:
             raise IncompatibleError(
                 f"agent {agent.card.name!r} is absolute, relative stitching needs both relative to one anchor set "
                 "(train with --representation relative, or use rlstitch relativize)"
             )
-    if found[0] != found[1]:
+    if sets[0] != sets[1]:
         raise IncompatibleError(
-            f"the agents are relative to different anchor sets: {encoder.card.name!r} to {found[0]}, "
-            f"{policy.card.name!r} to {found[1]}"
+            f"the agents are relative to different anchor sets: {encoder.card.name!r} to {sets[0]}, "
+            f"{policy.card.name!r} to {sets[1]}"
         )
     ways = [_projection(agent) for agent in (encoder, policy)]
     if ways[0] != ways[1]:
@@ -170,6 +140,9 @@ def check_widths(encoder: Agent, policy: Agent) -> None:
         )
 
 
+_REQUIREMENTS = {"one anchor set": check_relative, "equal widths": check_widths}
+
+
 def _check_pairs(encoder: Agent, policy: Agent, pairs: LatentPairs) -> None:
     """Refuse pairs of other agents, as far as the widths tell."""
     for side, agent, latents in (("x", encoder, pairs.x), ("y", policy, pairs.y)):
@@ -187,29 +160,6 @@ def _anchor_set(agent: Agent) -> str | None:
 def _projection(agent: Agent) -> str:
     spec = agent.encoder.spec()
     return f"{spec.get('similarity')} after {spec.get('normalization')}"
-
-
-def _least_change(policy: Agent, pairs: LatentPairs) -> tuple[str, Translation]:
-    half = len(pairs.x_held) // 2
-    if half < 1:
-        raise InvalidInputError(
-            f"auto: needs 2 held-out pairs or more to choose and to report, found {len(pairs.x_held)}"
-        )
-    candidates = {method: fit_map(method, pairs.x, pairs.y) for method in CANDIDATES}
-    changes = {
-        method: diagnose(
-            method,
-            policy.controller,
-            candidate,
-            pairs.x_held[:half],
-            pairs.y_held[:half],
-            pairs=len(pairs.x),
-            distinct_views=pairs.distinct_views,
-        ).kl
-        for method, candidate in candidates.items()
-    }
-    best = min(changes, key=lambda method: changes[method])
-    return best, candidates[best]
 
 
 def _parent(agent: Agent, role: Literal["encoder", "controller"]) -> ParentCard:

@@ -15,7 +15,7 @@ from rlstitch.envs import World, cell_world
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.evaluation.matrix.worlds import CELL, Place, read_places, why_not
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.stitching.stitch import check_method
+from rlstitch.stitching.methods import get_method
 from rlstitch.storage import canonical_json, read_json
 
 NATIVE = "native"
@@ -150,7 +150,7 @@ def plan_matrix(
     if not methods:
         raise InvalidInputError("methods: expected one or more, found none")
     for method in methods:
-        check_method(method)
+        get_method(method)
     places = read_places(worlds)
     folders, left_out = _folders(patterns, without, derived)
     members = tuple(_member(folder) for folder in folders)

@@ -140,7 +140,6 @@ class _Joined:
 
     identities: Mapping[int, str]
     """Of its cells, by the index of the world."""
-    method: str
     stitch: Stitch
 
     @property
@@ -152,9 +151,7 @@ class _Joined:
     def head(self) -> Head:
         """Return what follows the shared encoder."""
         agent = self.stitch.agent
-        # Naive and relative stitching add nothing to a translation that the encoder had before.
-        between = None if self.method in ("naive", "relative") else getattr(agent.encoder, "translation", None)
-        return Head(between, agent.controller, agent.card.name)
+        return Head(self.stitch.translation, agent.controller, agent.card.name)
 
 
 class _Group:
@@ -187,7 +184,7 @@ class _Group:
             except (IncompatibleError, InvalidInputError) as error:
                 self._refuse(identities, error)
                 continue
-            self._waiting.append(_Joined(identities, method, stitch))
+            self._waiting.append(_Joined(identities, stitch))
             if len(self._waiting) >= self._max_cells or sum(cell.size for cell in self._waiting) > _MAX_WEIGHTS:
                 self.play()
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from rlstitch.agents.agent import Agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import linear_cka, mutual_knn, nearest
-from rlstitch.stitching.diagnosis.held_out import StitchReport, action_changes
+from rlstitch.stitching.actions import compare_actions
 from rlstitch.stitching.diagnosis.states import OwnStates
 from rlstitch.stitching.pairs import LatentPairs
+from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import Stitch
 
 NEIGHBOURS = 10
@@ -142,10 +143,10 @@ def _own(policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates) -
     """Drive the controller with the stitched latents of its own states and with the true ones."""
     true, found = policy.encode(states.y), stitch.agent.encode(states.x)
     controller = policy.controller
-    changes = action_changes(controller, controller.action_parameters(found), controller.action_parameters(true))
+    changes = compare_actions(controller, controller.action_parameters(found), controller.action_parameters(true))
     alone, astray = (torch.from_numpy(counts).to(true) for counts in (states.visits, states.strays))
     known = pairs.y
-    if stitch.report.refitted or stitch.report.condition_number is None:
+    if stitch.report.refitted or stitch.translation is None:
         known = torch.cat([pairs.y, pairs.y_held])
     near = -nearest(true, known, 1, metric="euclidean").scores[:, 0]
     spread = (true - true.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-30)

@@ -11,14 +11,19 @@ from stitch_samples import WIDTH, untrained
 
 from rlstitch.agents.controller import build_controller
 from rlstitch.latent import Translation
-from rlstitch.stitching.diagnosis.held_out import action_change, diagnose
+from rlstitch.stitching.actions import compare_actions
+from rlstitch.stitching.pairs import LatentPairs
+from rlstitch.stitching.report import StitchReport, report_stitch
 from rlstitch.stitching.stitch import stitch_agents
-
-COUNTS = {"pairs": 7, "distinct_views": 9}
 
 
 def latents(seed: int, count: int = 40) -> torch.Tensor:
     return torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def held_out_report(method, controller, translation, x, y) -> StitchReport:
+    pairs = LatentPairs(x[:7], y[:7], x, y, distinct_views=9)
+    return report_stitch(method, controller, translation, pairs)
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +46,22 @@ def continuous():
 @pytest.mark.parametrize("translation", [None, Translation.identity(WIDTH)])
 def test_equal_latents_leave_nothing_to_complain_of(kind, translation, request):
     z = latents(0)
-    report = diagnose("any", request.getfixturevalue(kind), translation, z, z, **COUNTS)
+    report = held_out_report("any", request.getfixturevalue(kind), translation, z, z)
     assert (report.action_agreement, report.kl, report.residual, report.r2) == (1.0, 0.0, 0.0, 1.0)
     assert report.mean_cosine == pytest.approx(1.0)
-    assert (report.method, report.pairs, report.held_out, report.distinct_views) == ("any", 7, 40, 9)
+    assert (report.method, report.pairs, report.held_out, report.distinct_views) == (
+        "any",
+        0 if translation is None else 7,
+        40,
+        9,
+    )
     assert report.condition_number == (None if translation is None else 1.0)
 
 
 def test_divergence_and_agreement_against_numpy(discrete):
     found, wanted = (discrete.action_parameters(latents(seed)).detach() for seed in (0, 1))
-    agreement, kl = action_change(discrete, found, wanted)
+    changes = compare_actions(discrete, found, wanted)
+    agreement, kl = changes.agreement, changes.mean_kl
     q, p = (np.exp(z.double().numpy()) for z in (found, wanted))
     q, p = q / q.sum(1, keepdims=True), p / p.sum(1, keepdims=True)
     assert kl == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-4)
@@ -64,13 +75,15 @@ def test_a_divergence_by_hand(discrete):
     low = -100.0
     wanted = torch.tensor([[np.log(0.5), np.log(0.25), np.log(0.25)] + [low] * 4], dtype=torch.float32)
     found = torch.tensor([[np.log(0.25), np.log(0.5), np.log(0.25)] + [low] * 4], dtype=torch.float32)
-    agreement, kl = action_change(discrete, found, wanted)
+    changes = compare_actions(discrete, found, wanted)
+    agreement, kl = changes.agreement, changes.mean_kl
     assert (agreement, kl) == (0.0, pytest.approx(0.25 * np.log(2), rel=1e-5))
 
 
 def test_logits_that_differ_by_a_constant_are_the_same_policy(discrete):
     found = discrete.action_parameters(latents(0)).detach()
-    agreement, kl = action_change(discrete, found + 3.0, found)
+    changes = compare_actions(discrete, found + 3.0, found)
+    agreement, kl = changes.agreement, changes.mean_kl
     assert (agreement, kl) == (1.0, pytest.approx(0.0, abs=1e-5))
 
 
@@ -79,14 +92,15 @@ def test_continuous_divergence_is_that_of_two_normal_distributions(continuous):
     deviation = continuous.log_std.exp().detach()
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(wanted, deviation), normal(found, deviation)).sum(1).mean()
-    assert action_change(continuous, found, wanted)[1] == pytest.approx(float(expected), rel=1e-5)
+    assert compare_actions(continuous, found, wanted).mean_kl == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_continuous_agreement_is_within_a_tenth_of_each_range_after_clipping(continuous):
     wanted = torch.tensor([[0.0, 2.0]] * 4 + [[5.0, 2.0]])
     # The ranges are 2 and 4; the last pair differs only out of bounds.
     found = torch.tensor([[0.19, 2.39], [0.21, 2.0], [0.0, 2.41], [-0.19, 1.61], [9.0, 2.0]])
-    agreement, kl = action_change(continuous, found, wanted)
+    changes = compare_actions(continuous, found, wanted)
+    agreement, kl = changes.agreement, changes.mean_kl
     assert agreement == pytest.approx(3 / 5)
     assert kl > 0
 
@@ -94,7 +108,7 @@ def test_continuous_agreement_is_within_a_tenth_of_each_range_after_clipping(con
 def test_the_figures_of_the_fit_are_those_of_the_held_out_pairs(discrete):
     x, y = latents(0), latents(1)
     translation = Translation(2.0 * torch.eye(WIDTH), torch.ones(WIDTH))
-    report = diagnose("given", discrete, translation, x, y, **COUNTS)
+    report = held_out_report("given", discrete, translation, x, y)
     mapped, true = (2.0 * x + 1.0).double().numpy(), y.double().numpy()
     error = ((mapped - true) ** 2).sum(1).mean()
     assert report.residual == pytest.approx(np.sqrt(error), rel=1e-5)

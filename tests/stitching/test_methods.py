@@ -1,17 +1,25 @@
-"""Balanced and robust maps, against their definitions."""
+"""Stitching methods: the registry, and the maps against their definitions."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stitch_samples import TRANSLATIONS, fit_map
 
 from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import fit, fit_affine, screen_pairs
-from rlstitch.stitching.diagnosis.held_out import action_change, action_divergence
-from rlstitch.stitching.maps import TRANSLATIONS, balancing_weights, fit_map, match_task
+from rlstitch.stitching.actions import action_divergence, compare_actions
+from rlstitch.stitching.maps import balancing_weights, match_task
+from rlstitch.stitching.methods import BUILT_IN, all_methods, method_help
 
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 
 
@@ -101,7 +109,8 @@ def test_a_map_matched_to_the_task_changes_actions_less_on_pairs_it_never_saw(ac
     change = {}
     for method in ("balanced", "task_matched"):
         mapped = fit_map(method, x[:400], y[:400], head)(x[400:])
-        change[method] = action_change(head, head.action_parameters(mapped), head.action_parameters(y[400:]))[1]
+        actions = [head.action_parameters(latents) for latents in (mapped, y[400:])]
+        change[method] = compare_actions(head, *actions).mean_kl
     assert change["task_matched"] < 0.9 * change["balanced"]
 
 
@@ -128,7 +137,52 @@ def test_a_map_that_is_right_already_stays_where_it_is():
     torch.testing.assert_close(found.matrix, exact.matrix, atol=1e-4, rtol=0)
 
 
-def test_matching_needs_a_controller():
-    x, y = pairs()
-    with pytest.raises(InvalidInputError, match="task_matched: expected the controller"):
-        fit_map("task_matched", x, y)
+def test_every_method_is_named_in_the_help_and_in_the_documents():
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/pairs.md"))
+    assert [name for name in BUILT_IN if f"`{name}`" not in text] == []
+    assert [name for name in BUILT_IN if f"{name} (" not in method_help()] == []
+
+
+PLUGIN = """
+from rlstitch.latent import fit_affine
+from rlstitch.stitching.methods import Method
+
+MINE = Method("mine", "least squares again", lambda pairs, controller: fit_affine(pairs.x, pairs.y))
+NOT_A_METHOD = 3
+"""
+SCRIPT = """
+from stitch_samples import fit_map
+import torch
+from rlstitch.errors import InvalidInputError
+from rlstitch.stitching.methods import all_methods
+x, y = torch.randn(2, 30, 4)
+try:
+    print(torch.equal(fit_map("mine", x, y).matrix, fit_map("affine", x, y).matrix), list(all_methods())[-1])
+except InvalidInputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("mine = plugin:MINE", "True mine"),
+        ("mine = plugin:NOT_A_METHOD", "entry point rlstitch.methods 'mine': expected a Method of a new name, found 3"),
+        ("mine = plugin:GONE", "entry point rlstitch.methods 'mine': cannot load plugin:GONE: "),
+    ],
+)
+def test_an_installed_package_adds_a_method(entry, expected, tmp_path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    info = tmp_path / "plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[rlstitch.methods]\n{entry}\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(expected)
+
+
+def test_without_packages_there_are_the_built_in_methods_and_their_module_loads_no_torch():
+    assert list(all_methods()) == list(BUILT_IN)
+    code = "import sys, rlstitch.stitching.methods as m; m.method_help(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
 from rlstitch.errors import InvalidInputError
-from rlstitch.stitching.corruption import few_rows, noisy_images, noisy_latents, shifted_rows, wrong_rows
 
 
 def test_pixel_noise_has_the_deviation_asked_for():

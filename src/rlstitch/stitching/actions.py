@@ -1,0 +1,63 @@
+"""How much a controller's actions change where it gets other latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rlstitch.agents.controller import Controller
+from rlstitch.agents.specs import BoxActions
+
+
+@dataclass(frozen=True)
+class ActionChanges:
+    """How each row's action differs between two sets of action parameters, `(n,)` each."""
+
+    same: Tensor
+    """1.0 where the greedy action is the same (continuous: every dimension within a tenth of its range), else 0.0."""
+    kl: Tensor
+    """KL divergence, in nats, of the true action distribution from the other."""
+    overlap: Tensor
+    """1 - total variation of the two distributions, in [0, 1]: the probability that sampled actions can agree."""
+
+    @property
+    def agreement(self) -> float:
+        """Share of rows whose greedy action is the same."""
+        return float(self.same.mean())
+
+    @property
+    def mean_kl(self) -> float:
+        """Mean KL divergence in nats."""
+        return float(self.kl.mean())
+
+
+@torch.no_grad()
+def compare_actions(controller: Controller, parameters: Tensor, true: Tensor) -> ActionChanges:
+    """Compare action parameters `(n, A)` of a controller with the true ones `(n, A)`, row by row."""
+    actions = controller.actions
+    divergence = action_divergence(controller, parameters, true)
+    if isinstance(actions, BoxActions):
+        low, high = (torch.tensor(bound, device=true.device) for bound in (actions.low, actions.high))
+        gap = (parameters.clamp(low, high) - true.clamp(low, high)).abs() / (high - low)
+        # Of two normal distributions of one covariance: twice the tail beyond half their Mahalanobis distance.
+        overlap = 2 * torch.special.ndtr(-(2 * divergence).sqrt() / 2)
+        return ActionChanges((gap.amax(dim=1) < 0.1).float(), divergence, overlap)
+    p, q = (functional.softmax(z, dim=1) for z in (true, parameters))
+    overlap = torch.minimum(p, q).sum(dim=1).clamp(max=1.0)
+    same = parameters.argmax(dim=1) == true.argmax(dim=1)
+    return ActionChanges(same.float(), divergence.clamp(min=0.0), overlap)
+
+
+def action_divergence(controller: Controller, parameters: Tensor, true: Tensor) -> Tensor:
+    """Return the KL divergence `(n,)`, in nats, of the true action distribution from another, row by row.
+
+    Both are action parameters `(n, A)` of one controller; gradients flow through them.
+    """
+    if isinstance(controller.actions, BoxActions):
+        variance = torch.exp(2 * controller.log_std) if controller.log_std is not None else torch.ones_like(true[0])
+        return ((parameters - true) ** 2 / variance).sum(dim=1) / 2
+    p, q = (functional.log_softmax(z, dim=1) for z in (true, parameters))
+    return functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)

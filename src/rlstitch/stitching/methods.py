@@ -1,0 +1,149 @@
+"""The stitching methods: what is put between an encoder and a controller.
+
+A package adds a method by the entry point group `rlstitch.methods`, whose value is a `Method`:
+
+    [project.entry-points."rlstitch.methods"]
+    mine = "my_package:MINE"
+
+    MINE = Method("mine", "least squares", lambda pairs, controller: fit_affine(pairs.x, pairs.y))
+
+This module is read by the command line: it imports torch only where something is fitted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rlstitch.errors import InvalidInputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from rlstitch.agents.controller import Controller
+    from rlstitch.latent import Translation
+    from rlstitch.stitching.pairs import LatentPairs
+
+GROUP = "rlstitch.methods"
+CANDIDATES = ("orthogonal", "linear", "affine", "balanced")
+"""The methods that `auto` chooses from."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to join an encoder to a controller."""
+
+    name: str
+    description: str
+    """A few words for `--help`."""
+    fit: Callable[[LatentPairs, Controller], Translation | None]
+    """Fits a translation on `pairs.x` and `pairs.y`; None puts nothing between the two."""
+    requires: Literal["common world", "equal widths", "one anchor set"] = "common world"
+    """What two agents must have in common."""
+    selects: bool = False
+    """Whether `fit` chooses the result of another method, by `pairs.x_held` and `pairs.y_held`: it is then given one
+    half of the held-out pairs, the stitch is judged by the other, and `Translation.method` names what was chosen."""
+
+
+def get_method(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the nearest.
+        InvalidInputError: where a method of another package cannot be imported.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    methods = all_methods()
+    if name not in methods:
+        raise UnknownNameError("stitching method", name, methods)
+    return methods[name]
+
+
+@functools.cache
+def all_methods() -> Mapping[str, Method]:
+    """Return the built-in methods and those of installed packages by name."""
+    from importlib.metadata import entry_points
+
+    methods = dict(BUILT_IN)
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            method = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidInputError(f"entry point {GROUP} {entry.name!r}: cannot load {entry.value}: {error}") from None
+        if not isinstance(method, Method) or method.name in methods:
+            raise InvalidInputError(
+                f"entry point {GROUP} {entry.name!r}: expected a Method of a new name, found {method}"
+            )
+        methods[method.name] = method
+    return methods
+
+
+def method_help() -> str:
+    """Return the built-in methods as text for `--help`."""
+    return "; ".join(f"{method.name} ({method.description})" for method in BUILT_IN.values())
+
+
+def _nothing(pairs: LatentPairs, controller: Controller) -> None:
+    """Put nothing between encoder and controller."""
+
+
+def _latent(name: str) -> Callable[[LatentPairs, Controller], Translation]:
+    """Return the fit of a translation of `rlstitch.latent`."""
+
+    def fit(pairs: LatentPairs, controller: Controller) -> Translation:
+        from rlstitch import latent
+
+        return latent.fit(name, pairs.x, pairs.y)
+
+    return fit
+
+
+def _balanced(pairs: LatentPairs, controller: Controller) -> Translation:
+    from rlstitch.stitching.maps import fit_balanced
+
+    return fit_balanced(pairs.x, pairs.y)
+
+
+def _robust(pairs: LatentPairs, controller: Controller) -> Translation:
+    from rlstitch.latent import screen_pairs
+    from rlstitch.stitching.maps import fit_balanced
+
+    trusted = screen_pairs(pairs.x, pairs.y)
+    return fit_balanced(pairs.x[trusted], pairs.y[trusted], method="robust")
+
+
+def _task_matched(pairs: LatentPairs, controller: Controller) -> Translation:
+    from rlstitch.stitching.maps import fit_balanced, match_task
+
+    return match_task(fit_balanced(pairs.x, pairs.y), controller, pairs.x, pairs.y)
+
+
+def _auto(pairs: LatentPairs, controller: Controller) -> Translation:
+    from rlstitch.stitching.actions import compare_actions
+
+    true = controller.action_parameters(pairs.y_held)
+
+    def divergence(translation: Translation) -> float:
+        return compare_actions(controller, controller.action_parameters(translation(pairs.x_held)), true).mean_kl
+
+    candidates = [BUILT_IN[name].fit(pairs, controller) for name in CANDIDATES]
+    return min((translation for translation in candidates if translation is not None), key=divergence)
+
+
+BUILT_IN: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method("naive", "nothing", _nothing, requires="equal widths"),
+        Method("relative", "nothing: both agents use one anchor set", _nothing, requires="one anchor set"),
+        Method("orthogonal", "a rotation", _latent("orthogonal")),
+        Method("linear", "least squares", _latent("linear")),
+        Method("affine", "least squares with a shift", _latent("affine")),
+        Method("balanced", "affine, with long latents weighing less", _balanced),
+        Method("scaled_orthogonal", "a rotation with one scale", _latent("scaled_orthogonal")),
+        Method("ridge", "penalized least squares", _latent("ridge")),
+        Method("robust", "balanced, where pairs may be wrong", _robust),
+        Method("task_matched", "fitted through the controller, for the least change of its actions", _task_matched),
+        Method("auto", f"of {', '.join(CANDIDATES)}, the one that changes actions least", _auto, selects=True),
+    )
+}
