@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relative_cross_page import interval
+from cross_page import interval
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
