@@ -30,6 +30,7 @@ def one_pixel(name, *levels):
         ("contrast:2", [255, 73, 0]),
         ("contrast:0", [128, 128, 128]),
         ("gamma:0.5", [226, 160, 87]),
+        ("solarize:128", [55, 100, 30]),
         ("greyscale", [122, 122, 122]),
         ("saturation:0.5", [161, 111, 76]),
         ("saturation:2", [255, 78, 0]),

@@ -98,6 +98,12 @@ def gamma(exponent: float) -> Table:
     return _table(255 * (np.arange(256) / 255) ** exponent)
 
 
+def solarize(threshold: int) -> Table:
+    """255 - x for levels x of `threshold` and above, as in a film that was exposed to light while it was developed."""
+    levels = np.arange(256)
+    return _table(np.where(levels < threshold, levels, 255.0 - levels))
+
+
 def saturation(factor: float) -> Mix:
     """Brightness plus `factor` times the distance from it: 0 is grey, 1 the picture itself."""
     return _mix([[(1 - factor) * share / UNIT + factor * (i == j) for j, share in enumerate(LUMA)] for i in range(3)])
@@ -169,6 +175,15 @@ LOOKS = (
         lambda exponent: pixel_fields(gamma(exponent)),
         factor(0.05, 10.0, "exponent"),
         example="gamma:0.4",
+    ),
+    LookKind(
+        "solarize",
+        "pixels",
+        "negative of the levels from the threshold on",
+        lambda threshold: pixel_fields(solarize(threshold)),
+        (Parameter("threshold", "whole", low=0, high=255),),
+        aliases=("solarise",),
+        example="solarize:128",
     ),
     LookKind(
         "saturation",
