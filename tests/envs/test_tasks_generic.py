@@ -27,14 +27,19 @@ def walk(task, actions, *, seed=0, **fields):
     return [(positions(frames)[0], float(r[0]), bool(t[0]), bool(c[0])) for frames, r, t, c, _ in found]
 
 
-def test_costs_and_lengths_of_a_known_environment():
-    assert walk("time-cost:0.5", [ON, ON, ON]) == [
-        (1, -1.5, False, False),
-        (2, -1.5, False, False),
-        (3, 9.5, True, False),
-    ]
-    assert walk("length:2", [ON, BACK]) == [(1, -1, False, False), (0, -1, False, True)]
-    assert walk("length:8", [WAIT] * 8)[-2:] == [(0, -1, False, False), (0, -1, False, True)]
+@pytest.mark.parametrize(
+    ("task", "actions", "last"),
+    [
+        ("time-cost:0.5", [ON, ON], (2, -1.5, False, False)),
+        ("time-cost:0.5", [ON, ON, ON], (3, 9.5, True, False)),
+        ("length:2", [ON], (1, -1, False, False)),
+        ("length:2", [ON, BACK], (0, -1, False, True)),
+        ("length:8", [WAIT] * 7, (0, -1, False, False)),
+        ("length:8", [WAIT] * 8, (0, -1, False, True)),
+    ],
+)
+def test_the_last_step_of_a_known_environment(task, actions, last):
+    assert walk(task, actions)[-1] == last
 
 
 def test_costs_and_lengths_count_the_steps_of_the_environment_not_the_decisions():
