@@ -36,6 +36,8 @@ def walk(task, actions, *, seed=0, **fields):
         ("length:2", [ON, BACK], (0, -1, False, True)),
         ("length:8", [WAIT] * 7, (0, -1, False, False)),
         ("length:8", [WAIT] * 8, (0, -1, False, True)),
+        ("delayed:2", [ON, BACK, WAIT], (3, 10, True, False)),
+        ("delayed:1", [ON, BACK, BACK, WAIT], (0, -1, False, False)),
     ],
 )
 def test_the_last_step_of_a_known_environment(task, actions, last):

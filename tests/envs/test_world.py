@@ -149,7 +149,7 @@ def test_scrambled_is_a_derangement_and_standard_the_identity():
         action_map("scrambled", 1)
     with pytest.raises(UnknownNameError, match="unknown task 'zzz'; known: .*length, scrambled"):
         action_map("zzz", 3)
-    words = "length no-idle no-time-cost scrambled slippery slow standard time-cost without"
+    words = "delayed length no-idle no-time-cost scrambled slippery slow standard time-cost without"
     assert sorted(task_words()) == words.split()
     assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "inverted", "greyscale"}
 

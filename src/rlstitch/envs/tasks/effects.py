@@ -41,6 +41,23 @@ class Slip:
         return action
 
 
+class Delay:
+    """Actions that take effect some steps after they were chosen; before that, the first of the episode does."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._chosen: list[Any] = []
+
+    def start(self, seed: int | None) -> None:
+        """Begin an episode: nothing is chosen yet."""
+        self._chosen.clear()
+
+    def carried_out(self, action: Any) -> Any:
+        """Return the action that was chosen that many steps before."""
+        self._chosen.append(action)
+        return self._chosen.pop(0) if len(self._chosen) > self._steps else self._chosen[0]
+
+
 LENGTH = whole_word(
     "length:STEPS",
     "episodes are truncated after that many steps, whatever the environment's own limit",
@@ -61,4 +78,11 @@ SLIPPERY = number_word(
     lambda probability: Task(filters={"slippery": functools.partial(Slip, probability)}),
     high=1,
 )
-WORDS = (LENGTH, TIME_COST, SLIPPERY)
+DELAYED = whole_word(
+    "delayed:STEPS",
+    "each action is carried out that many steps after it was chosen; before that, the first one is",
+    "a whole number of steps, 1 to 1000",
+    lambda steps: Task(filters={"delayed": functools.partial(Delay, steps)}),
+    high=1000,
+)
+WORDS = (LENGTH, TIME_COST, SLIPPERY, DELAYED)
