@@ -49,7 +49,8 @@ def test_another_look_or_task_is_played_instead(two):
     task = evaluate("red", task="scrambled", episodes=3)
     assert [o.evaluation.world.variation for o in (own, look, task)] == ["red", "green", "red"]
     assert [o.evaluation.world.task for o in (own, look, task)] == ["standard", "standard", "scrambled"]
-    assert len({o.table for o in (own, look, task)}) == 3  # none overwrites another
+    short = evaluate("red", episodes=2)
+    assert len({o.table for o in (own, look, task, short)}) == 4  # none overwrites another
     assert "task scrambled" in str(task)
     # Random actions see nothing: the look makes no difference to them.
     np.testing.assert_array_equal(own.random.returns, look.random.returns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.pair_files import write_pairs
+from rlstitch.storage import read_json
 
 FAST = {"pairs": 24, "episodes": 6}
 
@@ -68,6 +71,24 @@ def test_without_saving_there_is_a_table_and_no_agent(two, workplace: Path):
     assert outcome.folder is None
     assert sorted(path.name for path in (workplace / "agents").iterdir()) == ["green", "red"]
     assert outcome.table.is_file()
+
+
+def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options(two, workplace: Path):
+    options = {"episodes": 2, "pairs": 24}
+    changes = ({}, {"episodes": 3}, {"pairs": 23}, {"seed": 1}, {"deterministic": True}, {"method": "linear"})
+    runs = [stitch("red", "green", save=False, name="one", **{**options, **change}) for change in changes]
+    folders = [outcome.table.parent for outcome in runs]
+    assert len({*folders}) == len(changes)
+    assert all(re.fullmatch(r"stitch-one-[0-9a-f]{8}", folder.name) for folder in folders)
+    assert stitch("red", "green", save=False, name="one", **options).table == runs[0].table
+    content = read_json(folders[3] / "options.json", schema_version=1)
+    assert content["options"] == {"method": "affine", "episodes": 2, "pairs": 24, "seed": 1, "greedy": False}
+    assert content["names"] == {"encoder": "red", "controller": "green"}
+    x, y = np.random.default_rng(0).normal(size=(2, 20, WIDTH)).astype(np.float32)
+    tables = [
+        stitch("red", "green", save=False, pairs=write_pairs(f"{i}.npz", x, y * i), episodes=1).table for i in (1, 2)
+    ]
+    assert tables[0] != tables[1]
 
 
 def test_equal_seeds_give_equal_agents_and_tables(two):

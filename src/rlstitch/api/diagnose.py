@@ -10,7 +10,7 @@ from typing import Any
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
-from rlstitch.api.stitch import find_pairs
+from rlstitch.api.stitch import load_pairs
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.stitching.diagnosis.indicators import Indicators, OwnFigures, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
@@ -91,10 +91,10 @@ def diagnose(
     get_method(method)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
-    found = find_pairs(source, target, pairs, seed)
-    joined = stitch_agents(source, target, found, method=method)
+    latents = load_pairs(source, target, pairs, seed)
+    joined = stitch_agents(source, target, latents, method=method)
     states, note = _own_states(source, target, seed)
-    indicators = examine(source, target, joined, found, states)
+    indicators = examine(source, target, joined, latents, states)
     return Diagnosis(source.card.name, target.card.name, method, indicators, judge(indicators), note)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
+from rlstitch.api.run_folder import open_run
 from rlstitch.envs import get_variation
 from rlstitch.envs.world import Backend
 from rlstitch.evaluation.baselines import Baselines
@@ -16,12 +17,12 @@ from rlstitch.evaluation.row import describe
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.storage import write_table
-from rlstitch.storage.workspace import RUNS, VIDEOS
+from rlstitch.storage.workspace import VIDEOS
 
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """One evaluation, the random baseline beside it, and where the table lies. Its text is what the command prints."""
+    """One evaluation, the random baseline, and the paths of what was written. Its text is what the command prints."""
 
     name: str
     evaluation: Evaluation
@@ -53,18 +54,21 @@ def evaluate(
 ) -> EvaluationOutcome:
     """Play episodes with an agent and summarise them beside random actions.
 
+    The table is `runs/evaluate-<name>-<hash8>/episodes.csv`; the hash covers every option that changes it.
+
     Args:
         agent: name, folder or value.
-        variation, task, backend: instead of the agent's own. Seeds fix the episodes of each backend; those of two
-            backends are not the same.
-        episodes: exactly so many are played, and all count.
-        seed: of the episodes.
+        variation: another look than the agent's own.
+        task: another task than the agent's own.
+        backend: another environment backend than the agent's own; there, a seed gives other episodes.
+        episodes: exactly this number is played, and all count.
+        seed: random seed of the episodes.
         deterministic: greedy actions instead of sampled ones.
-        video: film the first three episodes.
+        video: write a video of the first three episodes.
 
     Raises:
         UnknownNameError: for an unknown agent, variation or task.
-        InvalidInputError: where the numbers are not usable.
+        InvalidInputError: for an option out of range.
     """
     player = agent if isinstance(agent, Agent) else load_agent(agent)
     world = player.card.world
@@ -81,14 +85,15 @@ def evaluate(
     name = player.card.name
     # Tasks hold colons, which file names cannot hold everywhere.
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (variation, task, backend))]))
-    table, _ = write_table(outcome.to_rows(), RUNS / f"evaluate-{stem}" / "episodes")
+    run_folder = open_run(
+        f"evaluate-{stem}",
+        {"agent": player},
+        {"world": world.to_dict(), "episodes": episodes, "seed": seed, "greedy": deterministic},
+    )
+    table, _ = write_table(outcome.to_rows(), run_folder / "episodes")
     videos = []
     if video:
-        moved = Agent(
-            player.encoder,
-            player.controller,
-            player.card.model_copy(update={"world": world}),
-        )
+        moved = Agent(player.encoder, player.controller, player.card.model_copy(update={"world": world}))
         videos = video_side_by_side([(name, moved)], VIDEOS / stem, seed=seed, deterministic=deterministic)
     return EvaluationOutcome(name, outcome, random, table, videos)
 

@@ -1,13 +1,15 @@
-"""Stitch two agents, measure the result beside its baselines, save and film it."""
+"""Stitch two agents, measure the result beside its baselines, save it, and write a video."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.api.run_folder import open_run
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
@@ -20,7 +22,7 @@ from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import joined_name, stitch_agents
 from rlstitch.storage import write_table
-from rlstitch.storage.workspace import RUNS, VIDEOS, new_agent_folder
+from rlstitch.storage.workspace import VIDEOS, new_agent_folder
 
 _REFITTED = (
     "(the world shows no other views: the map was then fitted on all of them and errs less than these figures say)"
@@ -29,7 +31,7 @@ _REFITTED = (
 
 @dataclass(frozen=True)
 class StitchOutcome:
-    """A stitched agent, its figures, and where everything lies. Its text is what the command prints."""
+    """A stitched agent, its results, and the paths of what was written. Its text is what the command prints."""
 
     agent: Agent
     report: StitchReport
@@ -78,27 +80,29 @@ def stitch(
     save: bool = True,
     force: bool = False,
 ) -> StitchOutcome:
-    """Join the encoder of one agent to the controller of another and see what the stitched agent does.
+    """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes.
+
+    The table is `runs/stitch-<name>-<hash8>/cells.csv`; the hash covers every option that changes it.
 
     Args:
         encoder: name, folder or value of the agent whose encoder is used.
         policy: name, folder or value of the agent whose controller is used.
-        method: naive, relative, auto or a map (orthogonal, linear, affine, robust, ...); see `stitch_agents`.
-        pairs: how many views a translation is fitted on, at most; or an `.npz` file of pairs (see
+        method: name of a stitching method; see `rlstitch.stitching.methods`.
+        pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs (see
             `rlstitch.stitching.pair_files`).
         episodes: of each evaluation.
-        seed: of pairs and episodes.
+        seed: random seed of pairs and episodes.
         deterministic: greedy actions instead of sampled ones, in every row alike.
-        video: film the stitched agent beside the naive and the native one.
-        name: of the stitched agent; made of its parents' names where it is not given.
-        save: keep the stitched agent among the agents.
+        video: write a video of the stitched agent beside the naive and the native one.
+        name: of the stitched agent; None: made of its parents' names.
+        save: save the stitched agent in `agents/`.
         force: replace an agent of the same name.
 
     Raises:
         UnknownNameError: for an unknown agent or method.
-        IncompatibleError: where the two cannot be joined so.
+        IncompatibleError: where the two cannot be joined by the method.
         ArtefactError: where a file of pairs cannot be read.
-        InvalidInputError: where an agent of that name is there already, or there are too few pairs.
+        InvalidInputError: where an agent of that name exists, or there are too few pairs.
     """
     get_method(method)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
@@ -106,26 +110,34 @@ def stitch(
     folder = None
     if save:
         folder = new_agent_folder(name or joined_name(source.card.name, target.card.name, method), force=force)
-    found = find_pairs(source, target, pairs, seed)
-    joined = stitch_agents(source, target, found, method=method, name=name)
+    latents = load_pairs(source, target, pairs, seed)
+    joined = stitch_agents(source, target, latents, method=method, name=name)
     title = joined.agent.card.name
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    cells = measure_with_baselines(source, target, joined, found, options)
-    run_folder = RUNS / f"stitch-{title}"
+    cells = measure_with_baselines(source, target, joined, latents, options)
+    run_folder = open_run(
+        f"stitch-{title}",
+        {"encoder": source, "controller": target},
+        {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)},
+    )
     table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
     if folder is not None:
         save_agent(joined.agent, folder, force=force)
     videos = []
     if video:
         shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
-        if joined.report.method != "naive" and any(cell.method == "naive" for cell in cells):
-            shown.insert(1, ("naive", stitch_agents(source, target, found, method="naive").agent))
+        if joined.translation is not None and any(cell.method == "naive" for cell in cells):
+            shown.insert(1, ("naive", stitch_agents(source, target, latents, method="naive").agent))
         videos = video_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)
 
 
-def find_pairs(encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int) -> LatentPairs:
-    """Collect so many pairs, or read them from an `.npz` file."""
+def _pairs_identity(pairs: int | str | Path) -> int | str:
+    return pairs if isinstance(pairs, int) else f"sha256:{hashlib.sha256(Path(pairs).read_bytes()).hexdigest()}"
+
+
+def load_pairs(encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int) -> LatentPairs:
+    """Collect this number of pairs, or read them from an `.npz` file."""
     if isinstance(pairs, int):
         return gather_pairs(encoder, policy, pairs=pairs, seed=seed)
     if Path(pairs).suffix != ".npz":
