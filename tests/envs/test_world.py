@@ -147,7 +147,7 @@ def test_scrambled_is_a_derangement_and_standard_the_identity():
     assert action_map("scrambled", 3).tolist() == [1, 2, 0]
     with pytest.raises(InvalidInputError, match="needs at least 2 actions, found 1"):
         action_map("scrambled", 1)
-    with pytest.raises(UnknownNameError, match="unknown task 'zzz'; known: .*length, scrambled"):
+    with pytest.raises(UnknownNameError, match=r"unknown task 'zzz'; known: .*length, scrambled"):
         action_map("zzz", 3)
     words = "delayed length no-idle no-time-cost scrambled slippery slow standard time-cost without"
     assert sorted(task_words()) == words.split()
