@@ -124,7 +124,7 @@ def test_intervals_stand_where_their_values_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("natives", "labels"), [((0.96, 0.97), ["native 0.96 to 0.97"]), ((0.3, 0.97), ["native 0.3", "native 0.97"])]
+    ("natives", "labels"), [((0.96, 0.97), ["native 0.96 to 0.97"]), ((0.3, 0.97), ["native 0.30", "native 0.97"])]
 )
 def test_references_that_nearly_agree_share_a_line(natives: tuple[float, ...], labels: list[str]) -> None:
     plot = drawn(interval_plot([Interval("a", 0.5, 0.0, 1.0)], "return", references={"native": natives}))
@@ -135,7 +135,7 @@ def test_a_study_table_is_drawn_with_its_names_and_the_value_of_no_stitch() -> N
     plot = drawn(table_plot([line("no-stitch", 0.9, 0.05), line("absolute", 0.1, 0.02), line("affine", 0.5, 0.0)]))
     assert markers(plot, COLOURS["native"]) == [[0.9, 0.0], [0.1, 1.0], [0.5, 2.0]]
     text = plot.svg("x", "")
-    assert all(f">{name}<" in text for name in ("no-stitch", "absolute", "affine", "accuracy", "native 0.9"))
+    assert all(f">{name}<" in text for name in ("no-stitch", "absolute", "affine", "accuracy", "native 0.90"))
     known, unknown = line("a", 1.0, 0.0), {"method": "b", "accuracy": None, "low": None, "high": None}
     assert drawn(table_plot([known, unknown])).png() == drawn(table_plot([known])).png()
 

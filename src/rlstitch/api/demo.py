@@ -25,7 +25,8 @@ from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.jobs.resources import torch_threads
-from rlstitch.reporting.write import Report, table_text, write_report
+from rlstitch.reporting.cell_report import Report, write_report
+from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents

@@ -14,7 +14,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
-from rlstitch.reporting.write import table_text
+from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs

@@ -13,30 +13,33 @@ from rlstitch.cli.console import say, split_names
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write a matrix as one page for the browser, tables, and figures for TensorBoard."""
+    """Write the report of a matrix: a page for the browser, tables, plots, and TensorBoard events."""
 
     folder: Annotated[Positional[Path], arg(metavar="MATRIX")]
     """Folder of the matrix, or its name under runs."""
     latents: Annotated[int, arg(metavar="NUMBER")] = 3
-    """Draw the latents of so many cells before and after stitching; 0: none."""
+    """Number of cells whose latents before and after stitching are shown."""
     cells: Annotated[str, arg(metavar="CELL,...")] = ""
-    """Draw those of these cells instead: ENCODER--CONTROLLER--METHOD, separated by commas."""
-    films: bool = True
-    """Embed the films of cells that lie in the matrix's videos or in ./videos."""
+    """Cells whose latents are shown instead: ENCODER--CONTROLLER--METHOD, separated by commas."""
+    videos: Annotated[bool, arg(aliases=["--films"])] = True
+    """Embed the videos of cells from the matrix's videos or from ./videos."""
     tensorboard: bool = True
     """Write TensorBoard events."""
+    plots: bool = False
+    """Write the plots as PDF and PNG, for papers."""
 
     def run(self) -> int:
-        """Write the report and say where it lies."""
-        from rlstitch.reporting.matrix.write import report_matrix
+        """Write the report and print its paths."""
+        from rlstitch.reporting.matrix.report import report_matrix
 
         say(
             report_matrix(
                 self.folder,
                 latents=self.latents,
                 cells=split_names(self.cells),
-                films=self.films,
+                videos=self.videos,
                 tensorboard=self.tensorboard,
+                plots=self.plots,
             )
         )
         return 0

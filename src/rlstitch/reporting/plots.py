@@ -28,6 +28,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
+from rlstitch.reporting.tables import number
 from rlstitch.storage.text import printable, shorten
 
 COLOURS = {
@@ -67,13 +68,15 @@ _STYLE = {
     "axes.labelcolor": COLOURS["soft"], "text.color": COLOURS["text"], "legend.frameon": False,
     "xtick.labelcolor": COLOURS["soft"], "ytick.labelcolor": COLOURS["soft"], "axes.labelsize": 12.0,
     "xtick.major.size": 0.0, "ytick.major.size": 0.0, "axes.spines.top": False, "axes.spines.right": False,
-    "savefig.dpi": 144.0, "svg.fonttype": "none", "pdf.fonttype": 42,
+    "lines.solid_capstyle": "butt", "savefig.dpi": 144.0, "svg.fonttype": "none", "svg.hashsalt": "rlstitch",
+    "pdf.fonttype": 42,
 }  # fmt: skip
 _NO_METADATA: dict[str, dict[str, None]] = {
     "svg": dict.fromkeys(("Date", "Creator", "Format", "Type")),
     "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
     "png": {"Software": None},
 }
+_VARIABLES = {value: f"var(--{name})" for name, value in COLOURS.items()}
 _VERDICTS = {
     "recovered": ("good", "o"), "partly": ("middle", "D"), "failed": ("bad", "X"), "native": ("native", "s"),
     "random": ("random", "s"), "unknown": ("random", "_"),
@@ -81,8 +84,8 @@ _VERDICTS = {
 
 
 @contextmanager
-def _style(**more: Any) -> Iterator[None]:
-    with _LOCK, warnings.catch_warnings(), matplotlib.style.context(["default", _STYLE | more]):
+def _style() -> Iterator[None]:
+    with _LOCK, warnings.catch_warnings(), matplotlib.style.context(["default", _STYLE]):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts that matplotlib has not
         yield
 
@@ -120,65 +123,76 @@ class Plot:
         if sum(np.size(line.get_xdata()) for line in lines if line.get_linestyle() == "None") > MAX_POINTS:
             for line in lines:
                 line.set_rasterized(True)
-        root = ElementTree.fromstring(self._save("svg", **{"svg.hashsalt": f"rlstitch {name}"}))
-        return _page_svg(root, printable(description), classes)
+        text = _page_svg(ElementTree.fromstring(self._save("svg")), printable(description), classes)
+        for index, identifier in enumerate(dict.fromkeys(re.findall(r'id="(m[0-9a-f]{10})"', text))):
+            text = text.replace(f'"{identifier}"', f'"{name}.{index}"').replace(
+                f'"#{identifier}"', f'"#{name}.{index}"'
+            )
+        return text
 
-    def _save(self, form: str, **more: Any) -> bytes:
+    def _save(self, form: str) -> bytes:
         stream = io.BytesIO()
-        with _style(**more):
+        with _style():
             self.figure.savefig(stream, format=form, metadata=_NO_METADATA[form])
         return stream.getvalue()
 
 
 def _page_svg(root: ElementTree.Element, description: str, classes: str) -> str:
-    """Return matplotlib's SVG without fonts, style sheet and generated names, and with attributes in place of styles.
+    """Return matplotlib's SVG without what a page does not need: fonts, clipping, style sheet, generated names.
 
-    A Content-Security-Policy that allows one style sheet by its hash refuses style attributes.
+    Styles become attributes: a Content-Security-Policy with the hash of one style sheet refuses style attributes.
     """
-    names = {value: f"var(--{name})" for name, value in COLOURS.items()}
-    for parent in root.iter():
-        parent.tag = parent.tag.rpartition("}")[2]
-        for child in [*parent]:
-            if child.tag.endswith("}style"):
-                parent.remove(child)
-        attributes = dict(parent.attrib)
-        parent.attrib.clear()
-        for key, value in attributes.items():
-            key = key.rpartition("}")[2]
-            if key == "style":
-                parent.attrib |= _presentation(value, names)
-            elif not (key == "id" and re.fullmatch(r"[\w.]+_\d+", value)) and not value.startswith("rotate(-0"):
-                parent.set(key, value if value.startswith("data:") else _rounded(value))
-        shared = [_presentation(child.get("style", ""), names) for child in parent if child.tag.endswith("}use")]
-        if len(shared) > 1 and len(shared) == len(parent) and all(each == shared[0] for each in shared):
-            parent.attrib |= shared[0]
-            for child in parent:
-                del child.attrib["style"]
-    inside = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
-    inside = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
     svg = ElementTree.Element("svg", {"class": classes, "viewBox": root.attrib["viewBox"], "role": "img"})
     svg.set("aria-label", description)
-    opening = ElementTree.tostring(svg, encoding="unicode").removesuffix(" />")
-    inside = re.sub(r"<(?:g|defs) />", "", re.sub(r">\s+<", "><", inside))
-    return f"{opening}>{inside}</svg>"
+    svg.extend(part for child in root for part in _simplified(child))
+    return re.sub(r">\s+<", "><", ElementTree.tostring(svg, encoding="unicode")).replace(" />", "/>")
 
 
-def _presentation(style: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Return a style's declarations as attributes; of a font, its size alone."""
+def _simplified(element: ElementTree.Element) -> list[ElementTree.Element]:
+    """Return what an element becomes: itself with fewer attributes, or its children where it has none left."""
+    tag = element.tag.rpartition("}")[2]
+    children = [part for child in element for part in _simplified(child)]
+    attributes: dict[str, str] = {}
+    for key, value in element.attrib.items():
+        name = key.rpartition("}")[2]
+        if name == "style":
+            attributes |= _presentation(value)
+        elif not (
+            name == "clip-path" or (name == "id" and re.fullmatch(r"[\w.]+_\d+", value)) or value[:9] == "rotate(-0"
+        ):
+            attributes[name] = value if value.startswith("data:") else _rounded(value)
+    invisible = tag == "path" and attributes.get("fill") in ("none", "var(--page)") and "stroke" not in attributes
+    if tag in ("style", "clipPath") or invisible or (tag in ("g", "defs") and not children):
+        return []
+    if tag == "g" and children and all(child.tag == "use" for child in children):
+        for key in [key for key, value in children[0].items() if key not in ("x", "y")]:
+            if all(child.get(key) == children[0].get(key) for child in children) and key != "href":
+                attributes[key] = children[0].attrib[key]
+                for child in children:
+                    del child.attrib[key]
+    if tag == "g" and not attributes:
+        return children
+    simple = ElementTree.Element(tag, attributes)
+    simple.text = element.text
+    simple.extend(children)
+    return [simple]
+
+
+def _presentation(style: str) -> dict[str, str]:
+    """Return the declarations of a style as attributes, with variables for colours; of a font, its size and weight."""
     declarations = dict(part.strip().split(": ", 1) for part in style.split(";") if part.strip())
-    font = declarations.pop("font", "") or declarations.pop("font-size", "")
-    declarations.pop("font-family", None)
-    if size := re.search(r"([\d.]+)px", font):
+    font = declarations.pop("font", "") + declarations.pop("font-size", "")
+    for name in ("font-family", "stroke-linejoin", "stroke-dashoffset"):
+        declarations.pop(name, None)
+    if (size := re.search(r"([\d.]+)px", font)) and size[1] != "12":  # the size of the style sheet
         declarations["font-size"] = size[1]
-        if "bold" in font or re.search(r"\b[67]00\b", font):
-            declarations["font-weight"] = "bold"
-    return {key: names.get(value, value) for key, value in declarations.items()}
+    return {key: _VARIABLES.get(value, value) for key, value in declarations.items()}
 
 
 def _rounded(text: str) -> str:
     """Return coordinates with one decimal and no white space that is not needed."""
     text = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), text)
-    return re.sub(r"\s*([MLCQz])\s*", r"\1", text) if re.match(r"M[ \d-]", text) else text
+    return re.sub(r"\s*([MLCQz])\s*", r"\1", text).strip() if re.match(r"M[ \d-]", text) else text
 
 
 @dataclass(frozen=True)
@@ -190,7 +204,7 @@ class Interval:
     low: float
     high: float
     verdict: str = "native"
-    """Decides on colour and marker; one of `rlstitch.reporting.rows.Verdict`."""
+    """Decides on colour and marker; one of `rlstitch.evaluation.row.Verdict`."""
     text: str = ""
     """Written at the right."""
 
@@ -228,8 +242,11 @@ def interval_plot(
     for y, row in enumerate(rows):
         name, marker = _VERDICTS[row.verdict]
         face = COLOURS["page" if row.verdict == "random" else name]
-        axes.plot([row.low, row.high], [y, y], color=COLOURS[name], linewidth=2.5, marker="|", markersize=10)
-        axes.plot([row.value], [y], color=COLOURS[name], marker=marker, markersize=11, markerfacecolor=face)
+        whisker = [(row.low, y), (row.high, y), (math.nan, y)]
+        for end in (row.low, row.high):
+            whisker += [(end, y - 0.12), (end, y + 0.12), (math.nan, y)]
+        axes.plot(*zip(*whisker, strict=True), color=COLOURS[name], linewidth=2.0)
+        axes.plot([row.value], [y], linestyle="", color=COLOURS[name], marker=marker, ms=10, markerfacecolor=face)
         if narrow:
             axes.text(0, y - 0.28, labels[y], transform=axes.get_yaxis_transform())
         axes.text(1.02, y, texts[y], transform=axes.get_yaxis_transform(), va="center", color=COLOURS["soft"])
@@ -274,7 +291,7 @@ def _reference_lines(axes: Axes, colour: str, name: str, values: Sequence[float]
         middle = sum(group) / len(group)
         share = (middle - low) / (high - low)
         where = "left" if share < 0.15 else "right" if share > 0.85 else "center"
-        text = " to ".join(dict.fromkeys(f"{value:.3g}".replace("-", "−") for value in (group[0], group[-1])))
+        text = " to ".join(dict.fromkeys(number(value).replace("-", "−") for value in (group[0], group[-1])))
         axes.axvline(middle, color=COLOURS[colour], linestyle=(0, (4, 3)), linewidth=1.5, zorder=1)
         axes.text(
             middle, top, f"{name} {text}", transform=axes.get_xaxis_transform(), ha=where, va="bottom",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.evaluation.matrix.plan import NATIVE
-from rlstitch.reporting.matrix.data import MatrixData, Row, place_of
+from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ class LatentScatter:
     """Shares of the target's variance along the two."""
 
 
-def choose_rows(rows: Sequence[Row], count: int) -> list[Row]:
+def choose_rows(rows: Sequence[CellRow], count: int) -> list[CellRow]:
     """Return cells worth drawing, at most `count`: spread from the lowest to the highest recovery.
 
     Cells of the first world that are in the means, and none where nothing is mapped.
@@ -51,7 +51,7 @@ def choose_rows(rows: Sequence[Row], count: int) -> list[Row]:
     return [found[round((len(found) - 1) * step / max(1, count - 1))] for step in range(count)]
 
 
-def find_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+def find_rows(rows: Sequence[CellRow], names: Sequence[str]) -> list[CellRow]:
     """Return the cells of these names, `encoder--controller--method`, as stitched agents are called.
 
     Raises:
@@ -67,7 +67,7 @@ def find_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def scatter_cell(data: MatrixData, row: Row, *, points: int = POINTS) -> LatentScatter:
+def scatter_cell(data: MatrixData, row: CellRow, *, points: int = POINTS) -> LatentScatter:
     """Gather the pairs of a cell again, fit its map, and lay out both sides.
 
     Raises:
@@ -102,7 +102,7 @@ def _mapped(joined: Agent, x: Tensor) -> Tensor:
     return joined.encoder.translation(x) if isinstance(joined.encoder, TranslatedEncoder) else x
 
 
-def lay_out(row: Row, x: Tensor, mapped: Tensor, y: Tensor) -> LatentScatter:
+def lay_out(row: CellRow, x: Tensor, mapped: Tensor, y: Tensor) -> LatentScatter:
     """Return a scatter of latents `(n, d_x)`, `(n, d_y)`, `(n, d_y)`: components of `y`, applied to all.
 
     Principal components after Hotelling (1933), each with its largest entry positive, so that a figure comes out the
@@ -133,7 +133,7 @@ def lay_out(row: Row, x: Tensor, mapped: Tensor, y: Tensor) -> LatentScatter:
     )
 
 
-def scatter_cells(data: MatrixData, rows: Sequence[Row]) -> tuple[list[LatentScatter], list[str]]:
+def scatter_cells(data: MatrixData, rows: Sequence[CellRow]) -> tuple[list[LatentScatter], list[str]]:
     """Return the scatters of these cells, and why the others have none."""
     found, without = [], []
     for row in rows:

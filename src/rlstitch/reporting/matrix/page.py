@@ -1,197 +1,200 @@
-"""The page of a matrix's report: one file, its own script and style, nothing fetched, all text escaped."""
+"""The page of a matrix's report: one file with its own script, style sheet and data."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
+from markupsafe import Markup
+
+from rlstitch.evaluation.matrix.plan import NATIVE
 from rlstitch.evaluation.matrix.worlds import CELL
-from rlstitch.reporting.matrix.data import MatrixData, correlations, payload, recoveries, spread
+from rlstitch.reporting.html import render
+from rlstitch.reporting.matrix.data import PARTS, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter
-from rlstitch.reporting.matrix.svg import Curve, curves_figure, latents_figure
-from rlstitch.reporting.matrix.tables import comparison_text, headline, method_table
-from rlstitch.reporting.matrix.training import training_curves
-from rlstitch.reporting.rows import printable
+from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plot, profile_plots, training_plot
+from rlstitch.reporting.matrix.summary import all_methods, comparison_text, correlations, headline, method_table
+from rlstitch.reporting.matrix.training_curves import training_curves
+from rlstitch.reporting.plots import RAMP, Plot
 from rlstitch.storage import read_bytes
 
-MAX_FILM_BYTES = 32 * 2**20
-_SCRIPTS = ("core", "heat", "table", "scatter", "cell")
+MAX_VIDEO_BYTES = 32 * 2**20
+_SCRIPTS = ("core.js", "heat.js", "table.js", "cell.js")
 
 
 @dataclass(frozen=True)
-class Film:
-    """A film of a cell that is embedded."""
+class Video:
+    """A video of a cell that is embedded."""
 
     row: int
-    """Place of the cell in the rows."""
+    """Index of the cell in the rows."""
     path: Path
     """An MP4 file."""
     caption: str
 
+    @property
+    def id(self) -> str:
+        """The name of its element on the page."""
+        return f"video-{self.row}"
 
-def render(data: MatrixData, *, films: Sequence[Film] = (), latents: Sequence[LatentScatter] = ()) -> str:
+
+def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Sequence[LatentScatter] = ()) -> str:
     """Return the page.
 
-    The Content-Security-Policy names the hashes of the one script and the one style sheet, allows pictures and films
-    that are embedded, and nothing else: no page of the web is reached, and no text of an agent's name can run.
-
     Raises:
-        ArtefactError: where a film cannot be read.
+        ArtefactError: if a video cannot be read.
     """
-    script, style = _script(), _style()
+    header, *lines = method_table(data)
+    curves = training_curves(data)
+    names = [f"latents-{index}" for index in range(len(latents))]
     content = payload(data) | {
-        "correlations": correlations(data),
-        "films": [{"row": film.row, "id": f"film-{film.row}", "caption": film.caption} for film in films],
-        "latents": [{"row": _row_of(data, each), "id": f"latents-{index}"} for index, each in enumerate(latents)],
+        "videos": [{"row": video.row, "id": video.id, "caption": video.caption} for video in videos],
+        "latents": [{"row": _row_of(data, each), "id": name} for each, name in zip(latents, names, strict=True)],
     }
-    return Template(_asset("page.html")).substitute(
-        policy=policy(script, style),
-        title=_escape(f"Stitching matrix {data.folder.resolve().name}"),
-        summary=_escape(headline(data)),
-        warning="" if data.complete else '<p class="warning">Cut off: cells are missing. The same command goes on.</p>',
-        style=style,
-        script=script,
-        methods=_methods(data),
-        curves=_curves(data),
-        training=_training(training_curves(data)),
-        latents=_latents(latents),
-        facts=_facts(data),
-        media="\n".join(_film(film) for film in films),
-        data=embedded(content),
+    return render(
+        "matrix.html",
+        scripts=_SCRIPTS,
+        title=f"Stitching matrix {data.folder.resolve().name}",
+        summary=headline(data),
+        complete=data.complete,
+        header=[(name, "" if index <= header.index("method") else "number") for index, name in enumerate(header)],
+        names=header.index("method") + 1,
+        lines=lines,
+        comparisons=[comparison_text(entry).replace(" -", " −") for entry in data.comparisons],
+        profiles=[
+            (_svg(plot, f"profile-{i}", text), text) for i, (text, plot) in enumerate(profile_plots(data).items())
+        ],
+        training=_svg(training_plot(curves), "training", "Success over steps") if curves else "",
+        diagnostics=_diagnostics(data),
+        correlations=_correlations(data),
+        outcome_heads=[(metric.label, "number") for metric in data.outcomes],
+        latents=[
+            (name, _svg(latents_plot(each), name, f"Latents of {len(each.target)} matched states"), each)
+            for each, name in zip(latents, names, strict=True)
+        ],
+        facts={
+            "episodes a cell": data.options.get("episodes"),
+            "pairs, at most": data.options.get("pairs"),
+            "seed": data.options.get("seed"),
+            "actions": "greedy" if data.options.get("greedy") else "sampled",
+            "methods": ", ".join(data.methods),
+            "worlds": None if data.places == (CELL,) else ", ".join(data.places),
+            "tables beside this file": "cells.csv, cells.json, report.md, report.json, tables/",
+        },
+        command=data.command,
+        videos=[
+            (video.id, base64.b64encode(read_bytes(video.path, max_bytes=MAX_VIDEO_BYTES)).decode()) for video in videos
+        ],
+        data=content,
     )
 
 
-def policy(script: str, style: str) -> str:
-    """Return the Content-Security-Policy of a page with this one script and this one style sheet."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
-    return (
-        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; img-src data:; "
-        "media-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def embedded(content: Any) -> str:
-    """Return JSON that can stand in a script element: no `<`, so that nothing in it ends the element."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
-
-
-def _asset(name: str, package: str = "rlstitch.reporting.matrix") -> str:
-    return files(package).joinpath(name).read_text("utf-8")
-
-
-def _script() -> str:
-    parts = [_asset(f"{name}.js") for name in _SCRIPTS]
-    return '(() => {\n"use strict";\n' + "\n".join(parts) + "})();"
-
-
-def _style() -> str:
-    return _asset("report.css", "rlstitch.reporting") + _asset("report.css")
-
-
-def _escape(text: object) -> str:
-    return html.escape(printable(text), quote=True).replace(" %", "\N{NO-BREAK SPACE}%")
+def _svg(plot: Plot, name: str, description: str) -> Markup:
+    return Markup(plot.svg(name, description))
 
 
 def _row_of(data: MatrixData, scatter: LatentScatter) -> int:
-    wanted = (scatter.encoder, scatter.controller, scatter.method)
-    return next(i for i, r in enumerate(data.rows) if (r["encoder"], r["controller"], r["method"]) == wanted)
+    key = (scatter.encoder, scatter.controller, scatter.method)
+    return next(i for i, row in enumerate(data.rows) if (row["encoder"], row["controller"], row["method"]) == key)
 
 
-def _methods(data: MatrixData) -> str:
-    header, *lines = method_table(data)
-    names = header.index("method") + 1  # these columns hold names, the others numbers
-    heads = "".join(
-        f'<th scope="col"{"" if index < names else " class=number"}>{_escape(name)}</th>'
-        for index, name in enumerate(header)
-    )
-    rows = []
-    for line in lines:
-        first, figures = line[:names], line[names:]
-        cells = "".join(f'<td class="number">{_escape(text).replace("-", "−")}</td>' for text in figures)
-        told = "".join(f'<th scope="row">{_escape(name)}</th>' for name in first)
-        rows.append(f"<tr>{told}{cells}</tr>")
-    compared = "".join(f"<li>{_escape(comparison_text(entry)).replace(' -', ' −')}</li>" for entry in data.comparisons)
-    note = (
-        "Over the cells that count. Recovery: 0 % is random actions, 100 % the native controller in its own world. In "
-        "brackets the 95 % stratified bootstrap interval over episodes; ≥ 90 %: the share of cells with as much."
-    )
-    return (
-        '<div class="scroll" role="region" aria-label="Methods" tabindex="0">\n<table>\n<caption>Methods</caption>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(rows)}\n</tbody>\n</table>\n</div>\n"
-        f'<p class="note">{_escape(note)}</p>' + (f"\n<ul>{compared}</ul>" if compared else "")
-    )
-
-
-def _curves(data: MatrixData) -> str:
-    profiles = []
-    for entry in data.summary:
-        found = entry.get("profile")
-        if found:
-            name = _curve_name(entry["method"], entry.get("place", CELL))
-            profiles.append(Curve(name, *(found[key] for key in ("levels", "share", "low", "high"))))
-    levels = [float(level) for level in range(-20, 121)]
-    listed = [(method, place) for place in data.places for method in data.methods]
-    scores = {_curve_name(*each): recoveries(data, *each) for each in listed}
-    shares = [Curve(name, levels, spread(found, levels)) for name, found in scores.items() if found]
-    drawn = [
-        curves_figure(
-            profiles,
-            "recovery in %",
-            "share of episodes above",
-            "Performance profiles: the share of all episodes whose recovery is above each level, with 95 % bands.",
-        ),
-        curves_figure(
-            shares,
-            "recovery in %",
-            "share of cells at or above",
-            "Cells: the share whose mean recovery reaches each level.",
-        ),
+def _diagnostics(data: MatrixData) -> list[tuple[int, str, list[Markup]]]:
+    """Return index, name and plots of each world."""
+    plots = diagnostic_plots(data)
+    return [
+        (
+            number,
+            place,
+            [
+                _svg(plots[place, fit.key], f"d{number}.{i}", f"{data.outcomes[0].label} against {fit.label}")
+                for i, fit in enumerate(data.fits)
+                if (place, fit.key) in plots
+            ],
+        )
+        for number, place in enumerate(data.places)
     ]
-    parts = "\n".join(filter(None, drawn))
-    return f'<section>\n<h2>Profiles</h2>\n<div class="curves">\n{parts}\n</div>\n</section>' if parts else ""
 
 
-def _training(curves: Sequence[Curve]) -> str:
-    caption = "Training of the agents: the success rate of each evaluation, over steps."
-    figure = curves_figure(curves, "steps", "success", caption)
-    return f'<section>\n<h2>Training</h2>\n<div class="curves">\n{figure}\n</div>\n</section>' if figure else ""
+def _correlations(data: MatrixData) -> list[tuple[str, str, str, list[str]]]:
+    """Return world, method, diagnostic, and a text for each outcome."""
+    labels = {fit.key: fit.label for fit in data.fits}
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for entry in correlations(data):
+        text = "–" if entry["rho"] is None else f"{entry['rho']:.2f} ({entry['cells']})"
+        lines.setdefault((entry["place"], entry["method"], labels[entry["fit"]]), []).append(text)
+    return [(*key, texts) for key, texts in lines.items()]
 
 
-def _curve_name(method: str, place: str) -> str:
-    return method if place == CELL else f"{method}, {place}"
-
-
-def _latents(latents: Sequence[LatentScatter]) -> str:
-    figures = "\n".join(latents_figure(each, f"latents-{index}") for index, each in enumerate(latents))
-    heading = "Matched states before and after stitching"
-    return f'<section>\n<h2>{heading}</h2>\n<div class="latents">\n{figures}\n</div>\n</section>' if figures else ""
-
-
-def _facts(data: MatrixData) -> str:
-    options = data.options
-    facts = {
-        "episodes a cell": options.get("episodes"),
-        "pairs, at most": options.get("pairs"),
-        "seed": options.get("seed"),
-        "actions": "greedy" if options.get("greedy") else "sampled",
-        "methods": ", ".join(data.methods),
-        "worlds": None if data.places == (CELL,) else ", ".join(data.places),
-        "tables beside this file": "cells.csv, cells.json, report.md, report.json, tables/",
+def payload(data: MatrixData) -> dict[str, Any]:
+    """Return the data of the page's script: columns, with names as indices into lists, and short numbers."""
+    columns: dict[str, list[Any]] = {}
+    names: dict[str, list[str]] = {"agents": list(data.agents), "methods": all_methods(data)}
+    for column, home in (("map", "maps"), ("world", "worlds"), ("reason", "reasons"), ("state", "states")):
+        names[home] = list(dict.fromkeys(str(row.get(column) or "") for row in data.rows))
+        columns[column] = _indices(names[home], [str(row.get(column) or "") for row in data.rows])
+    for column in ("encoder", "controller"):
+        columns[column] = _indices(names["agents"], [row[column] for row in data.rows])
+    columns["method"] = _indices(names["methods"], [row["method"] for row in data.rows])
+    columns["place"] = _indices(data.places, [place_of(row) for row in data.rows])
+    for flag in ("same_seed", "counted"):
+        columns[flag] = [int(bool(row.get(flag))) for row in data.rows]
+    metrics = {metric.key: _describe(metric, data) for metric in data.metrics}
+    for key in (*metrics, *PARTS):
+        columns[key] = [
+            _short(row.get(key), _digits(metrics.get(key) or metrics.get(_parent(key)))) for row in data.rows
+        ]
+    digits = _digits(metrics.get("return_mean"))
+    return {
+        **names,
+        "places": data.places,
+        "native_method": NATIVE,
+        "ramp": RAMP,
+        "metrics": list(metrics.values()),
+        "scatters": [{"fit": fit.key, "outcome": data.outcomes[0].key} for fit in data.fits],
+        "columns": columns,
+        "native": {data.agents.index(name): _short(value, digits) for name, value in data.native_returns.items()},
     }
-    lines = [f"<dt>{_escape(name)}</dt><dd>{_escape(value)}</dd>" for name, value in facts.items() if value is not None]
-    lines.append(f"<dt>command</dt><dd><code>{html.escape(printable(data.command, squeeze=False))}</code></dd>")
-    return "<dl>\n" + "\n".join(lines) + "\n</dl>"
 
 
-def _film(film: Film) -> str:
-    text = base64.b64encode(read_bytes(film.path, max_bytes=MAX_FILM_BYTES)).decode()
-    return f'<script type="text/plain" id="film-{film.row}">{text}</script>'
+def _indices(names: Sequence[str], values: Sequence[str]) -> list[int]:
+    places = {name: index for index, name in enumerate(names)}
+    return [places[value] for value in values]
+
+
+def _parent(key: str) -> str:
+    """Return the metric in whose unit a column is written: `return_mean` for `return_low` and `native_return`."""
+    return "return_mean" if "return" in key else key.partition("_")[0]
+
+
+def _digits(metric: Mapping[str, Any] | None) -> int:
+    """Return the decimals of a metric's values in the page: two more than are shown."""
+    return 6 if metric is None else metric["decimals"] + 2 + round(math.log10(metric["scale"]))
+
+
+def _short(value: float | None, digits: int) -> float | int | None:
+    if value is None or not math.isfinite(value):
+        return None
+    short = round(value, digits)
+    return int(short) if short == int(short) and abs(short) < 1e15 else short
+
+
+def _describe(metric: Metric, data: MatrixData) -> dict[str, Any]:
+    shown = [row[metric.key] * metric.scale for row in data.rows if row.get(metric.key) is not None]
+    low, high = metric.ends or (min(shown, default=0.0), max(shown, default=1.0))
+    size = max(map(abs, shown), default=0.0)
+    decimals = metric.decimals
+    if decimals is None:
+        decimals = 0 if metric.ends == (0.0, 100.0) else 2 if size < 10 else 1 if size < 100 else 0
+    return {
+        "key": metric.key,
+        "label": metric.label,
+        "scale": metric.scale,
+        "decimals": decimals,
+        "low": low,
+        "high": high if high > low else low + 1.0,
+        "fit": metric.fit,
+    }

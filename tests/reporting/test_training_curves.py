@@ -8,8 +8,8 @@ import pytest
 from matrix_samples import made_up_matrix
 
 from rlstitch.reporting.matrix.data import read_matrix
-from rlstitch.reporting.matrix.page import render
-from rlstitch.reporting.matrix.training import training_curves
+from rlstitch.reporting.matrix.page import render_matrix
+from rlstitch.reporting.matrix.training_curves import training_curves
 
 HEADER = "steps,return,success,length\n"
 
@@ -17,8 +17,8 @@ HEADER = "steps,return,success,length\n"
 def test_curves_of_single_runs_are_drawn_and_others_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = read_matrix(made_up_matrix(tmp_path / "m", agents=6))
-    assert training_curves(data) == []
-    assert ">Training<" not in render(data)
+    assert training_curves(data) == {}
+    assert ">Training<" not in render_matrix(data)
     one, twice, damaged, strange, short, none = data.encoders
     for name, text in (
         (f"{one}-0123abcd", "100,0.1,0.25,9\n200,0.2,0.5,8\n"),
@@ -31,7 +31,6 @@ def test_curves_of_single_runs_are_drawn_and_others_left_out(tmp_path: Path, mon
     ):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "curve.csv").write_text(HEADER + text)
-    (curve,) = training_curves(data)
-    assert (curve.name, curve.levels, curve.shares) == (one, (100.0, 200.0), (0.25, 0.5))
-    assert ">Training<" in render(data)
-    assert none not in {entry.name for entry in training_curves(data)}
+    assert training_curves(data) == {one: [(100.0, 0.25), (200.0, 0.5)]}
+    assert ">Training<" in render_matrix(data)
+    assert none in data.encoders

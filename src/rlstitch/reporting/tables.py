@@ -1,12 +1,13 @@
-"""How the numbers of a result row are written, and the table of rows for the terminal and for Markdown."""
+"""Tables for the terminal and in Markdown, and how the numbers in them are written."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rlstitch.evaluation.row import Row
+from rlstitch.storage.text import printable, shorten
 
 WIDTH = 110
 """The text table is at most so wide."""
@@ -67,25 +68,6 @@ def _interval(value: str, low: str, high: str) -> str:
     return "" if MISSING in (value, low, high) else f"[{low}, {high}]"
 
 
-def printable(text: object, *, squeeze: bool = True) -> str:
-    """Return text on one line in which everything shows: no control characters, no reversed writing.
-
-    Args:
-        text: anything; its `str` is taken.
-        squeeze: make one space of every run of white space.
-    """
-    line = " ".join(str(text).split()) if squeeze else str(text)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-
-
-def shorten(text: str, width: int) -> str:
-    """Cut the middle out of a text that is longer than `width`; names differ at their ends."""
-    if len(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
-
-
 def conditions(cells: Sequence[Row]) -> str:
     """Say how the rows were measured: `100 episodes a row, sampled actions`."""
     low, high = (f(cell.episodes for cell in cells) for f in (min, max)) if cells else (0, 0)
@@ -110,17 +92,15 @@ def table_text(cells: Sequence[Row]) -> str:
 
 
 def _text_rows(cells: Sequence[Row]) -> list[list[str]]:
-    """Return the header and one row a cell; the ends of intervals are padded so that brackets align."""
-    rows = [[*_NAMES, "return", "recovery %", "success %", "length"]]
-    parts = [[pair(cell) for cell in cells] for pair in (return_parts, recovery_parts, success_parts)]
-    figures = []
-    for column in parts:
-        width = max(len(interval) for _, interval in column)
-        figures.append([f"{value} {interval:>{width}}" if width else value for value, interval in column])
-    for index, cell in enumerate(cells):
-        names = [printable(name) for name in (cell.encoder, cell.controller, cell.method)]
-        rows.append([*names, *(column[index] for column in figures), number(cell.length_mean, like=10.0)])
-    return rows
+    """Return the header and one row for each cell; intervals are padded so that brackets align."""
+    columns: list[list[str]] = [[printable(getattr(cell, name)) for cell in cells] for name in _NAMES]
+    for parts in (return_parts, recovery_parts, success_parts):
+        values, intervals = zip(*map(parts, cells), strict=True)
+        width = max(map(len, intervals))
+        columns.append([f"{v} {i:>{width}}" if width else v for v, i in zip(values, intervals, strict=True)])
+    columns.append([number(cell.length_mean, like=10.0) for cell in cells])
+    header = [*_NAMES, "return", "recovery %", "success %", "length"]
+    return [header, *map(list, zip(*columns, strict=True))]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -130,21 +110,11 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def table_markdown(cells: Sequence[Row]) -> str:
-    """Return the table as Markdown (GitHub's kind), with the world of each row."""
-    header = ("encoder", "controller", "method", "world", "return", "recovery %", "success %", "length")
-    rows = [_markdown_row(header), "|" + "---|" * 4 + "---:|" * 4]
-    for cell in cells:
-        names = [plain_markdown(text) for text in (cell.encoder, cell.controller, cell.method, cell.world)]
-        figures = [" ".join(filter(None, pair(cell))) for pair in (return_parts, recovery_parts, success_parts)]
-        rows.append(_markdown_row([*names, *figures, number(cell.length_mean, like=10.0)]))
-    if cells:
-        rows += ["", f"{conditions(cells)}; [95 % interval]."]
-    return "\n".join(rows)
-
-
-def _markdown_row(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(texts)} |"
+def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]], *, names: int) -> list[str]:
+    """Return the lines of a Markdown table; the first `names` columns are aligned left, the others right."""
+    rule = "|" + "---|" * names + "---:|" * (len(header) - names)
+    head, *body = (f"| {' | '.join(map(plain_markdown, row))} |" for row in (header, *rows))
+    return [head, rule, *body]
 
 
 def plain_markdown(text: str) -> str:

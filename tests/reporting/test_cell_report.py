@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import re
@@ -20,12 +21,12 @@ from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.evaluation.row import Row
-from rlstitch.reporting.page import render
-from rlstitch.reporting.rows import number, percent, printable, shorten
-from rlstitch.reporting.svg import chart, nice_ticks
-from rlstitch.reporting.write import Report, table_markdown, table_text, write_report
+from rlstitch.reporting.cell_report import Report, render_report, write_report
+from rlstitch.reporting.plots import COLOURS
+from rlstitch.reporting.tables import markdown_lines, number, percent, table_text
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import write_table
+from rlstitch.storage.text import printable, shorten
 
 FIT = {
     "method": "affine",
@@ -41,6 +42,7 @@ FIT = {
 }
 HOSTILE = "</title><script>alert('1')</script>\" onload=\"x &amp; $title \x00\u202e\ud800"
 VOID = {"meta", "img", "br", "hr", "input", "link"}
+SHEET = Path(__file__).parents[2] / "src/rlstitch/reporting/templates/page.css"
 
 
 def cell(encoder: str, controller: str, method: str, mean: float, **changes: object) -> Row:
@@ -203,17 +205,9 @@ def test_mixed_conditions_are_named() -> None:
     assert "100 to 2,000 episodes a row, sampled or greedy actions" in table_text(cells)
 
 
-def test_markdown_has_one_line_a_row_and_escapes_markup() -> None:
-    lines = table_markdown([*CELLS, cell("a|b", "<b>`x`*_", "affine", 1.0)]).splitlines()
-    assert len(lines) == 2 + len(CELLS) + 1 + 2
-    columns = {len(re.findall(r"(?<!\\)\|", line)) for line in lines[: 2 + len(CELLS) + 1]}
-    assert columns == {9}
-    assert "| red | green | affine | MiniGrid-DoorKey-5x5-v0, red | 0.96 [0.95, 0.97] | 100 [99, 100] |" in lines[5]
-    assert r"| a\|b | \<b\>\`x\`\*\_ | affine |" in lines[2 + len(CELLS)]
-
-
-def test_markdown_of_nothing_is_a_header() -> None:
-    assert len(table_markdown([]).splitlines()) == 2
+def test_markdown_tables_escape_markup() -> None:
+    lines = markdown_lines(("name", "value"), [("a|b", "1"), ("<b>`x`*_", "-2")], names=1)
+    assert lines == ["| name | value |", "|---|---:|", r"| a\|b | 1 |", r"| \<b\>\`x\`\*\_ | -2 |"]
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -326,25 +320,31 @@ def test_the_page_is_whole_and_shows_every_row(tmp_path: Path, film: Path) -> No
 
 
 def test_the_page_stands_alone_and_is_small(film: Path, picture: Path) -> None:
-    text = render(report(panels=[("film", film)], images=[("picture", picture)]))
+    text = render_report(report(panels=[("film", film)], images=[("picture", picture)]))
     plain = re.sub(r"base64,[\w+/=]+", "", text)
-    assert not re.search(r"https?://|//[a-z]|url\(|@import|<script|javascript:", plain, re.IGNORECASE)
+    assert not re.search(r"https?://|//[a-z]|url\((?!#)|@import|<script|javascript:", plain, re.IGNORECASE)
     for _, attributes in Page(text).elements:
         link = attributes.get("src") or attributes.get("href") or "#"
         assert link.startswith(("#", "data:video/mp4;base64,", "data:image/png;base64,"))
-    assert len(render(report())) < 100_000
+    assert len(render_report(report())) < 100_000
 
 
-def test_every_mark_that_is_used_is_defined() -> None:
-    page = Page(render(report(cells=[*CELLS, cell("a", "b", "affine", 0.5)])))
-    defined = {f"#{a['id']}" for a in page.all("symbol")}
-    used = {a["href"] for a in page.all("use")}
-    assert used <= defined
-    assert len(used) == 6
+def test_its_policy_names_its_style_sheet_and_no_script(film: Path) -> None:
+    text = render_report(report(panels=[("film", film)]))
+    page = Page(text)
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; media-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    assert not [a for _, a in page.elements if "style" in a or any(name.startswith("on") for name in a)]
 
 
 def test_films_are_embedded_and_play(tmp_path: Path, film: Path) -> None:
-    videos = Page(render(report(panels=[("one", film), ("two", film)]))).all("video")
+    videos = Page(render_report(report(panels=[("one", film), ("two", film)]))).all("video")
     assert [v["aria-label"] for v in videos] == ["one", "two"]
     for video in videos:
         assert {"controls", "muted", "loop", "playsinline"} <= set(video)
@@ -360,7 +360,7 @@ def test_films_are_embedded_and_play(tmp_path: Path, film: Path) -> None:
 
 
 def test_pictures_are_embedded(picture: Path) -> None:
-    (image,) = Page(render(report(images=[("a picture", picture)]))).all("img")
+    (image,) = Page(render_report(report(images=[("a picture", picture)]))).all("img")
     assert (image["alt"], image["width"], image["height"]) == ("a picture", "30", "10")
     assert base64.b64decode((image["src"] or "").split(",")[1]) == picture.read_bytes()
 
@@ -377,7 +377,10 @@ def test_text_is_never_markup(tmp_path: Path, film: Path, picture: Path) -> None
         next_commands=[(HOSTILE, HOSTILE)],
     )
     text = write_report(full, tmp_path / "report.html").read_text("utf-8")
-    page, plain = Page(text), Page(render(report(panels=[("a", film)], images=[("a", picture)], cells=CELLS[3:4])))
+    page, plain = (
+        Page(text),
+        Page(render_report(report(panels=[("a", film)], images=[("a", picture)], cells=CELLS[3:4]))),
+    )
     assert {tag for tag, _ in page.elements} == {tag for tag, _ in plain.elements}
     assert {name for _, a in page.elements for name in a} == {name for _, a in plain.elements for name in a}
     assert page.text.count("</title><script>alert('1')</script>") >= 12
@@ -387,35 +390,37 @@ def test_text_is_never_markup(tmp_path: Path, film: Path, picture: Path) -> None
 
 
 def test_an_empty_report_is_a_page() -> None:
-    page = Page(render(Report(title="nothing", summary="Nothing was played.", cells=[])))
+    page = Page(render_report(Report(title="nothing", summary="Nothing was played.", cells=[])))
     assert "No rows." in page.text
     assert page.tables == []
     assert page.all("video") == page.all("details") == []
-    assert [a for a in page.all("svg") if a.get("class") == "chart"] == []
+    assert [a for a in page.all("svg") if "plot" in str(a.get("class"))] == []
 
 
 def test_missing_figures_are_dashes_on_the_page() -> None:
     nothing = cell(
         "a", "b", "affine", math.nan, success=None, success_low=None, success_high=None, length_mean=math.nan
     )
-    page = Page(render(report(cells=[nothing])))
-    assert page.tables[0][1] == ["no figure", "affine", "a", "b", "a", "–", "–", "–", "–"]
+    page = Page(render_report(report(cells=[nothing])))
+    assert page.tables[0][1] == ["no value", "affine", "a", "b", "a", "–", "–", "–", "–"]
     assert not {"nan", "None"} & set(re.findall(r"\w+", page.text))
 
 
 def test_conditions_that_differ_get_columns() -> None:
-    page = Page(render(report(cells=[CELLS[0], replace(CELLS[1], episodes=7, policy="greedy", world="elsewhere")])))
+    page = Page(
+        render_report(report(cells=[CELLS[0], replace(CELLS[1], episodes=7, policy="greedy", world="elsewhere")]))
+    )
     assert [row[-2:] for row in page.tables[0]] == [["episodes", "actions"], ["100", "sampled"], ["7", "greedy"]]
     assert page.tables[0][1][4] == "MiniGrid-DoorKey-5x5-v0, –"  # two environments: neither goes without saying
 
 
 def test_diagnostics_are_shown_by_name() -> None:
     extra = {**FIT, "condition_number": None, "new figure": 1.5, "note": "flat", "refitted": True}
-    page = Page(render(report(cells=[*CELLS, replace(CELLS[3], diagnostics=extra)])))
+    page = Page(render_report(report(cells=[*CELLS, replace(CELLS[3], diagnostics=extra)])))
     header, first, second = page.tables[1]
     assert header[3:] == [
         *["pairs fitted", "held out", "distinct views", "residual", "R²", "cosine", "condition number"],
-        *["same action\N{NO-BREAK SPACE}%", "KL (nats)", "then fitted on all", "new figure", "note"],
+        *["same action\N{NO-BREAK SPACE}%", "KL (nats)", "refitted on all", "new figure", "note"],
     ]
     assert first[3:] == ["1,096", "32", "140", "0.012", "0.987", "0.994", "38.2", "97", "0.00012", "–", "–", "–"]
     assert second[9:] == ["–", "97", "0.00012", "yes", "1.500", "flat"]
@@ -444,42 +449,27 @@ def test_a_film_that_is_not_there_leaves_the_older_page(tmp_path: Path) -> None:
 # --- the chart ------------------------------------------------------------------------------------------------------
 
 
-def places(text: str, verdict: str) -> list[float]:
-    return [float(x) for x in re.findall(rf'href="#mark-{verdict}" x="([\d.]+)%"', text)]
+def test_the_chart_names_every_row_and_its_references_for_wide_and_narrow_screens() -> None:
+    wide, narrow = re.findall(r'<svg class="plot (?:wide|narrow)".*?</svg>', render_report(report()), re.DOTALL)
+    for text in ("affine, red → green", "native, green", "random 0.05", "native 0.96"):
+        assert f">{text}<" in wide
+        assert f">{text}<" in narrow
+    assert ">0.96 [0.95, 0.97]<" in wide
+    assert ">0.00 [−0.01, 0.01]<" in wide
 
 
-def test_the_chart_places_means_on_one_scale() -> None:
-    text = chart(CELLS)
-    (failed,), (partly,), (good,) = (places(text, verdict) for verdict in ("failed", "partly", "recovered"))
-    assert failed < partly < good
-    assert (partly - failed) / (good - failed) == pytest.approx(0.7 / 0.96, abs=1e-3)
-    assert "random 0.05" in text
-    assert "native 0.96" in text
-
-
-def test_references_that_agree_are_one_line_and_others_are_two() -> None:
-    def lines(*natives: float) -> int:
-        return chart([CELLS[0], *(cell("a", "a", "native", value) for value in natives)]).count(
-            'class="reference native"'
-        )
-
-    assert lines(0.96, 0.97) == 1
-    assert lines(0.3, 0.97) == 2
-
-
-def test_the_chart_leaves_out_what_has_no_place() -> None:
+def test_the_chart_leaves_out_rows_without_a_finite_interval() -> None:
     endless = cell("a", "b", "affine", 0.5, return_high=math.inf)
-    assert chart([endless]) == chart([]) == ""
-    assert places(chart([*CELLS, endless]), "unknown") == []
+    assert "<h2>Return" not in render_report(report(cells=[endless]))
+    assert ">affine, a → b<" not in render_report(report(cells=[*CELLS, endless]))
 
 
-@settings(deadline=None)
-@given(st.floats(-1e9, 1e9), st.floats(0, 1e9))
-def test_ticks_are_few_even_and_span_the_values(low: float, span: float) -> None:
-    high = low + span
-    ticks = nice_ticks(low, high)
-    slack = 1e-9 * max(abs(low), abs(high))
-    assert 2 <= len(ticks) <= 9
-    assert ticks[0] <= low + slack
-    assert ticks[-1] >= high - slack
-    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+def test_the_style_sheet_defines_the_colours_of_the_plots() -> None:
+    sheet = SHEET.read_text(encoding="utf-8")
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w+);", block)) for block in re.findall(r":root \{(.*?)\}", sheet, re.S)
+    )
+    assert {
+        name: value.replace("#fff", "#ffffff") if value == "#fff" else value for name, value in light.items()
+    } == COLOURS
+    assert set(dark) == set(COLOURS)

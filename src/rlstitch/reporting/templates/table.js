@@ -1,4 +1,4 @@
-// The table of cells: sorted, filtered, a page of rows at a time, so that thirty thousand cells open at once.
+// The table of cells: sorted, filtered, 25 rows at a time, so that a page of thirty thousand cells opens quickly.
 const PAGE_ROWS = 25;
 const table = {order: [], key: null, rising: true, page: 0, focus: 0};
 const SIDES = ["encoder", "controller", "method", "world", "place"];
@@ -13,7 +13,7 @@ function sorted(rows) {
   const sign = table.rising ? 1 : -1, texts = SIDES.includes(table.key);
   return rows.sort((a, b) => {
     const [x, y] = [sortKey(a, table.key), sortKey(b, table.key)];
-    if (x === null || y === null) return (x === null) - (y === null) || a - b; // what has no figure stands last, both ways
+    if (x === null || y === null) return (x === null) - (y === null) || a - b; // no value sorts last, both ways
     return (texts ? x.localeCompare(y, "en", {numeric: true}) : x - y) * sign || a - b;
   });
 }
@@ -44,9 +44,9 @@ function cellsOf(row) {
     make("td", {class: "name"}, agentOf("controller", row)),
     make("td", {class: "name"}, methodText(row)),
   ];
-  return names.concat(data.figures.map((figure) => {
-    const place = make("td", {class: "number"}, written(cols[figure.key][row], figure));
-    const ends = interval(row, figure);
+  return names.concat(data.metrics.map((metric) => {
+    const place = make("td", {class: "number"}, written(cols[metric.key][row], metric));
+    const ends = interval(row, metric);
     if (ends) place.append(" ", make("small", {}, ends));
     return place;
   }), ...(several ? [make("td", {class: "name"}, placeOf(row))] : []), make("td", {class: "world"}, data.worlds[cols.world[row]] || NONE), make("td", {class: "note-cell"}, noteOf(row)));
@@ -68,16 +68,16 @@ function fill(focused = false) {
     return line;
   }));
   const total = table.order.length, pages = Math.max(1, Math.ceil(total / PAGE_ROWS));
-  byId("where").textContent = total ? `${start + 1}–${start + shown.length} of ${total.toLocaleString("en")} cells` : "no cell fits";
+  byId("where").textContent = total ? `${start + 1}–${start + shown.length} of ${total.toLocaleString("en")} cells` : "no cell matches";
   byId("previous").disabled = table.page === 0;
   byId("next").disabled = table.page >= pages - 1;
   if (focused && body.rows[table.focus]) body.rows[table.focus].focus();
 }
 function turn(by) {
   const pages = Math.max(1, Math.ceil(table.order.length / PAGE_ROWS));
-  const wanted = Math.min(pages - 1, Math.max(0, table.page + by));
-  const turned = wanted !== table.page;
-  table.page = wanted;
+  const target = Math.min(pages - 1, Math.max(0, table.page + by));
+  const turned = target !== table.page;
+  table.page = target;
   return turned;
 }
 function tableKey(event) {
@@ -99,10 +99,10 @@ function tableKey(event) {
   event.preventDefault();
 }
 
-function tableParts() {
-  const numbers = data.figures.map((figure) => [figure.key, figure.label, "number"]);
+function cellTable() {
+  const numbers = data.metrics.map((metric) => [metric.key, metric.label, "number"]);
   const [encoder, controller, method, world] = SIDES.map((key) => [key, key, ""]);
-  const heads = [encoder, controller, method, ...numbers, ...(several ? [["place", "played in", ""]] : []), world];
+  const heads = [encoder, controller, method, ...numbers, ...(several ? [["place", "measured in", ""]] : []), world];
   const line = byId("cells-head");
   for (const [key, label, kind] of heads) {
     const button = make("button", {type: "button"}, label, make("span", {class: "arrow", "aria-hidden": "true"}));

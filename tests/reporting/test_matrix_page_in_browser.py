@@ -1,4 +1,4 @@
-"""The report of a matrix in a real browser: it loads in silence, is worked by mouse and by keys, and its films play."""
+"""The report of a matrix in a real browser: it loads without messages, mouse and keys work, its videos play."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from rlstitch.reporting.matrix.data import MatrixData
-from rlstitch.reporting.matrix.write import report_matrix
+from rlstitch.reporting.matrix.report import report_matrix
 from rlstitch.rollouts.video import write_mp4
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets
@@ -67,16 +66,19 @@ def called(row: Any) -> str:
     return f"{row['encoder']} → {row['controller']}, {row['method']}"
 
 
-def heat_place(page: Browser, data: MatrixData, row: Any) -> tuple[WebElement, int, int]:
-    """The canvas of a row's method, and where its cell's middle lies from the canvas's."""
-    canvas = page.driver.find_elements(By.CSS_SELECTOR, ".heat canvas")[data.methods.index(row["method"])]
-    # Cells fill the canvas but for the names at its left and top; the last cell ends at its right and lower edge.
-    cell = page.script(
-        "const c = arguments[0], n = arguments[1], box = c.getBoundingClientRect(), ctx = c.getContext('2d');"
-        "return [box.width, box.height]", canvas, len(data.controllers),
-    )  # fmt: skip
-    assert isinstance(cell, list)
-    return canvas, cell[0], cell[1]
+def heat_cell(page: Browser, method: str, encoder: int, controller: int) -> WebElement:
+    """The cell of a heat map at a place in its order."""
+    figure = page.driver.find_elements(By.CSS_SELECTOR, ".heat")[METHODS.index(method)]
+    return figure.find_element(By.CSS_SELECTOR, f"tbody tr:nth-child({encoder + 1}) td:nth-child({controller + 2})")
+
+
+def heat_values(page: Browser) -> list[tuple[str, str]]:
+    """Texts and colours of the first heat map."""
+    cells = page.script(
+        "return [...document.querySelector('.heat tbody').rows].flatMap((row) => [...row.cells].slice(1))"
+        ".map((cell) => [cell.textContent, cell.style.backgroundColor])"
+    )
+    return [tuple(cell) for cell in cells]
 
 
 def test_it_loads_without_a_word_in_the_console_and_without_a_request(page):
@@ -139,70 +141,71 @@ def test_rows_are_filtered_and_counted(page, report):
     Select(find(page, "#only-kind")).select_by_value("refused")
     assert f"of {sum(row['state'] == 'refused' for row in rows)} cells" in find(page, "#where").text
     Select(find(page, "#only-method")).select_by_visible_text("auto")
-    assert find(page, "#where").text == "no cell fits"
+    assert find(page, "#where").text == "no cell matches"
 
 
 def test_a_cell_of_a_heat_map_is_chosen_by_mouse(page, report):
-    canvas, width, height = heat_place(page, report.data, {"method": "affine"})
-    page.script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    # The cell in the lower right corner but one: last encoder with the last controller but one.
-    side = page.script("const t = arguments[0].getContext('2d').getTransform().a; return t", canvas)
-    assert side == 1
-    ActionChains(page.driver).move_to_element_with_offset(canvas, int(width / 2) - 40, int(height / 2) - 8).perform()
-    words = canvas.find_element(By.XPATH, "../../following-sibling::output").text
-    assert re.match(rf"{report.data.encoders[-1]} → \S+, affine: ", words)
+    data = report.data
+    cell = heat_cell(page, "affine", len(data.encoders) - 1, 0)
+    page.script("arguments[0].scrollIntoView({block: 'center'})", cell)
+    ActionChains(page.driver).move_to_element(cell).perform()
+    words = cell.find_element(By.XPATH, "ancestor::figure//output").text
+    assert words.startswith(f"{data.encoders[-1]} → {data.controllers[0]}, affine: ")
     ActionChains(page.driver).click().perform()
     assert words.startswith(f"{title(page)}: ")
     assert "recovery %" in find(page, "#cell dl").text
+    assert "chosen" in str(cell.get_attribute("class"))
 
 
 def test_a_heat_map_is_worked_by_keys(page, report):
     data = report.data
-    canvas = page.driver.find_elements(By.CSS_SELECTOR, ".heat canvas")[2]
-    page.script("arguments[0].focus()", canvas)
-    assert "the native agent" in canvas.find_element(By.XPATH, "../../following-sibling::output").text
-    canvas.send_keys(Keys.END, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ENTER)
-    row = next(
-        r for r in data.rows
-        if (r["encoder"], r["controller"], r["method"]) == (data.encoders[2], data.controllers[-2], METHODS[2])
-    )  # fmt: skip
-    assert title(page) == called(row)
+    corner = heat_cell(page, "auto", 0, 0)
+    page.script("arguments[0].focus()", corner)
+    assert "the native agent" in corner.find_element(By.XPATH, "ancestor::figure//output").text
+    keys = (Keys.END, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ENTER)
+    ActionChains(page.driver).send_keys(*keys).perform()
+    assert title(page) == f"{data.encoders[2]} → {data.controllers[-2]}, auto"
 
 
-def test_figures_and_orders_are_drawn_anew(page):
-    def picture() -> str:
-        page.drawn()
-        return str(page.script("return document.querySelector('.heat canvas').toDataURL()"))
+def test_a_heat_map_shows_the_table_in_colours_of_their_order(page, report):
+    table = report.data.table(METHODS[0], "recovery")
+    values = [value for line in table for value in line]
+    shown = heat_values(page)
+    known = [(value, text, colour) for value, (text, colour) in zip(values, shown, strict=True) if value is not None]
+    assert [float(text.replace("−", "-")) for _, text, _ in known] == [
+        float(f"{value:.0f}") + 0.0 for value, *_ in known
+    ]
+    light = [sum(map(int, re.findall(r"\d+", colour))) for _, _, colour in sorted(known)]
+    assert light == sorted(light)
+    assert {text for value, (text, _) in zip(values, shown, strict=True) if value is None} <= {"n", "×", "?"}
 
-    seen = [picture()]
-    Select(find(page, "#figure")).select_by_visible_text("return")
-    seen.append(picture())
+
+def test_metrics_and_orders_are_drawn_anew(page):
+    seen = [heat_values(page)]
+    Select(find(page, "#metric")).select_by_visible_text("return")
+    seen.append(heat_values(page))
     Select(find(page, "#order")).select_by_value("mean")
-    seen.append(picture())
+    seen.append(heat_values(page))
     find(page, "#numbers").click()
-    seen.append(picture())
-    assert len(set(seen)) == len(seen)
+    seen.append(heat_values(page))
+    assert len({tuple(each) for each in seen}) == len(seen)
 
 
-def test_the_scatter_is_walked_by_keys_and_hides_methods(page, report):
-    canvas = find(page, "#scatter")
-    page.script("arguments[0].focus()", canvas)
-    canvas.send_keys(Keys.END, Keys.ENTER)
-    best = max((row for row in report.data.rows if row["action_agreement"] is not None),
-               key=lambda row: row["action_agreement"])  # fmt: skip
-    chosen = title(page)
-    highest = [called(r) for r in report.data.rows if r["action_agreement"] == best["action_agreement"]]
-    assert chosen in highest
-    both = sum(r["action_agreement"] is not None and r["recovery"] is not None for r in report.data.rows)
-    assert f"{both} cells" in str(canvas.get_attribute("aria-label"))
-    find(page, "#shown-methods input").click()
-    naive = sum(r["method"] == "naive" and r["recovery"] is not None for r in report.data.rows)
-    assert f"{both - naive} cells" in str(canvas.get_attribute("aria-label"))
-    assert find(page, "#ranks").text.startswith("Spearman’s rank correlation: naive ")
+def test_a_point_of_a_diagnostic_chooses_its_cell(page, report):
+    rows = [row for row in report.data.rows if row["method"] == "affine" and row["kl"] is not None]
+    points = page.driver.find_elements(By.CSS_SELECTOR, "#scatter-0-kl-1 g > use, g#scatter-0-kl-1 > use")
+    assert len(points) == len(rows)
+    lowest = max(range(len(rows)), key=lambda index: rows[index]["kl"])
+    page.script("arguments[0].scrollIntoView({block: 'center'})", points[lowest])
+    page.script("arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", points[lowest])
+    assert called(rows[lowest]) in find(page, ".diagnostics output").text
+    page.script("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", points[lowest])
+    assert title(page) == called(rows[lowest])
+    assert "chosen" in str(points[lowest].get_attribute("class"))
 
 
 def test_the_address_names_the_cell_and_its_film_plays(browser, report):
-    row = report.data.rows[report.films[0].row]
+    row = report.data.rows[report.videos[0].row]
     address = "#cell=" + "/".join((row["encoder"], row["controller"], row["method"]))
     browser.open(report.page, address=address)
     assert title(browser) == called(row)
@@ -257,33 +260,37 @@ def test_it_prints_every_heat_map_whole(browser, tmp_path):
     browser.drawn()
     assert browser.script(box) == [True, True]
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    browser.script("window.dispatchEvent(new Event('beforeprint'))")
     assert browser.script(box) == [False, False]
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-    browser.script("window.dispatchEvent(new Event('afterprint'))")
     assert browser.script(box) == [True, True]
     assert browser.driver.print_page().startswith("JVBERi0")  # %PDF-
 
 
-def test_without_a_script_the_figures_by_method_are_there(report):
+def test_without_a_script_the_results_by_method_and_plots_are_there(report):
     text = Path(report.page).read_text(encoding="utf-8")
     visible = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.S)
     assert all(f'<th scope="row">{method}</th>' in visible for method in METHODS)
     assert "<noscript>" in visible
+    assert visible.count('<svg class="plot"') == 2 + 3, "two profiles, and a plot for each diagnostic"
 
 
 def test_a_world_is_chosen_and_shown_everywhere(browser, tmp_path):
     report = report_matrix(play_elsewhere(made_up_matrix(tmp_path, agents=5)), latents=0, tensorboard=False)
     browser.open(report.page)
     there = [row for row in report.data.rows if row.get("place") == "red/scrambled"]
-    canvases = browser.driver.find_elements(By.CSS_SELECTOR, ".heat canvas")
-    assert len(canvases) == len(METHODS)  # natives have no map of their own
-    before = browser.script("return document.querySelector('.heat canvas').toDataURL()")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, ".heat")) == len(
+        METHODS
+    )  # natives have no map of their own
+    before = heat_values(browser)
     Select(find(browser, "#place")).select_by_visible_text("red/scrambled")
-    browser.drawn()
-    assert browser.script("return document.querySelector('.heat canvas').toDataURL()") != before
-    browser.script("arguments[0].focus()", canvases[1])
-    canvases[1].send_keys(Keys.ENTER)  # the corner is an agent with its own parts
+    assert heat_values(browser) != before
+    shown = browser.script(
+        "return [...document.querySelectorAll('.diagnostics')].map((each) => each.checkVisibility())"
+    )
+    assert shown == [False, True]
+    corner = heat_cell(browser, "affine", 0, 0)  # an agent with its own parts
+    page_script = "arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()"
+    browser.script(page_script, corner)
     native = next(row for row in there if row["method"] == "native" and row["encoder"] == report.data.encoders[0])
     assert title(browser) == f"{called(native)}, in red/scrambled"
     assert "42" in find(browser, "#cell dl").text

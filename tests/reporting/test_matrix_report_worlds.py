@@ -11,10 +11,11 @@ import pytest
 from matrix_samples import METHODS, made_up_matrix, play_elsewhere
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rlstitch.reporting.matrix.data import correlations, payload, read_matrix
+from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows
-from rlstitch.reporting.matrix.tables import headline, method_table
-from rlstitch.reporting.matrix.write import find_films, report_matrix
+from rlstitch.reporting.matrix.page import payload
+from rlstitch.reporting.matrix.report import find_videos, report_matrix
+from rlstitch.reporting.matrix.summary import correlations, headline, method_table
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import read_json
 
@@ -62,7 +63,7 @@ def test_the_page_names_the_world_of_every_row_and_line(matrix):
     assert "native recovers" not in headline(data)
     text = report_matrix(matrix, latents=0, tensorboard=False).page.read_text(encoding="utf-8")
     assert f'<tr><th scope="row">{PLACE}</th><th scope="row">native</th>' in text
-    assert f"affine, {PLACE}</li>" in text
+    assert f">affine, {PLACE}</text>" in text
     found = {(entry["place"], entry["method"]) for entry in correlations(data)}
     assert found == {(place, method) for place in data.places for method in METHODS}
 
@@ -74,7 +75,7 @@ def test_films_and_latents_are_of_the_first_world(matrix):
     assert find_rows(data.rows, [name]) == [row]
     assert {row.get("place", "cell") for row in choose_rows(data.rows, 100)} == {"cell"}
     write_mp4(np.zeros((3, 16, 16, 3), np.uint8), matrix / "videos" / f"{name}.mp4")
-    films, _ = find_films(data)
+    films, _ = find_videos(data)
     assert [film.row for film in films] == [data.rows.index(row)]
 
 

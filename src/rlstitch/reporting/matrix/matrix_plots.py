@@ -1,0 +1,103 @@
+"""The plots of a matrix: profiles, training curves, diagnostics against outcomes, latents, heat maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.reporting.matrix.data import MatrixData, Metric, in_place
+from rlstitch.reporting.matrix.latents import LatentScatter
+from rlstitch.reporting.plots import Plot, Point, curves_plot, heat_plot, matched_plot, scatter_plot
+
+LEVELS = range(-20, 121)
+"""Recovery in percent at which the share of cells is drawn."""
+
+
+def profile_plots(data: MatrixData) -> dict[str, Plot]:
+    """Return the profiles by caption: shares of episodes, and of cells, that reach each level of recovery.
+
+    The first are performance profiles (Agarwal et al., 2021, arXiv 2108.13264) with 95 % bands.
+    """
+    profiles = {}
+    for entry in data.summary:
+        if profile := entry.get("profile"):
+            points = zip(*(profile[key] for key in ("levels", "share", "low", "high")), strict=True)
+            profiles[_name(entry["method"], entry.get("place", CELL))] = list(points)
+    cells: dict[str, list[Point]] = {}
+    for place in data.places:
+        for method in data.methods:
+            values = [row["recovery"] for row in data.select(method, place) if row.get("counted")]
+            if values := [value for value in values if value is not None]:
+                cells[_name(method, place)] = [(float(level), share_reaching(values, level)) for level in LEVELS]
+    plots = {
+        "Performance profiles: the share of all episodes whose recovery is above each level, with 95 % bands.": (
+            profiles,
+            "share of episodes above",
+        ),
+        "Cells: the share whose mean recovery reaches each level.": (cells, "share of cells at or above"),
+    }
+    return {
+        caption: curves_plot(curves, "recovery in %", label, shares=True)
+        for caption, (curves, label) in plots.items()
+        if curves
+    }
+
+
+def share_reaching(values: Sequence[float], level: float) -> float:
+    """Return the share of the finite values that are at least `level`."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(value >= level for value in finite) / max(1, len(finite))
+
+
+def training_plot(curves: Mapping[str, Sequence[Point]]) -> Plot:
+    """Return success over training steps by agent."""
+    return curves_plot(curves, "steps", "success", shares=True)
+
+
+def diagnostic_plots(data: MatrixData) -> dict[tuple[str, str], Plot]:
+    """Return every diagnostic against the first outcome that is known, by world and key of the diagnostic.
+
+    Group `i` of a plot is method `i` of the matrix, and its points are that method's cells with both values, in order.
+    """
+    outcome, plots = data.outcomes[0], {}
+    for number, place in enumerate(data.places):
+        for fit in data.fits:
+            groups = {
+                method: [
+                    (_clipped(row[fit.key], fit), _clipped(row[outcome.key], outcome))
+                    for row in data.select(method, place)
+                    if row.get(fit.key) is not None and row.get(outcome.key) is not None
+                ]
+                for method in data.methods
+            }
+            if any(groups.values()):
+                name = f"scatter-{number}-{fit.key}"
+                plots[place, fit.key] = scatter_plot(groups, fit.label, outcome.label, name=name)
+    return plots
+
+
+def latents_plot(scatter: LatentScatter) -> Plot:
+    """Return the matched states of a cell before (where the widths agree) and after stitching."""
+    panels = {"before stitching": scatter.before, "after stitching": scatter.after}
+    return matched_plot(scatter.target, {name: points for name, points in panels.items() if points is not None})
+
+
+def matrix_heat_plot(data: MatrixData, method: str, metric: Metric, place: str) -> Plot:
+    """Return a metric under a method in a world as a heat map, encoders down and controllers across."""
+    table = [
+        [None if value is None else value * metric.scale for value in row]
+        for row in data.table(method, metric.key, place)
+    ]
+    known = [value for row in table for value in row if value is not None]
+    ends = metric.ends or (min(known, default=0.0), max(known, default=1.0))
+    return heat_plot(table, (data.encoders, data.controllers), f"{method}{in_place(place)}: {metric.label}", ends)
+
+
+def _name(method: str, place: str) -> str:
+    return method if place == CELL else f"{method}, {place}"
+
+
+def _clipped(value: float, metric: Metric) -> float:
+    low, high = metric.edges or (-math.inf, math.inf)
+    return min(high, max(low, value * metric.scale))

@@ -1,0 +1,98 @@
+"""The result of a matrix by method: in one sentence, as a table, and how diagnostics predict outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from rlstitch.evaluation.matrix.plan import NATIVE
+from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.reporting.matrix.data import MatrixData, in_place
+from rlstitch.reporting.tables import MISSING
+
+METHOD_HEADER = ("method", "cells", "mean recovery %", "IQM %", "≥ 90 %", "success", "refused", "missing")
+
+
+def method_line(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the results of a method as texts, in the order of `METHOD_HEADER`."""
+    mean, iqm = (_percents(entry.get(name)) for name in ("mean", "iqm"))
+    shares = [MISSING if (x := entry.get(name)) is None else f"{x:.0%}" for name in ("recovered", "success")]
+    counts = [str(entry.get(name, 0)) for name in ("refused", "missing")]
+    return (str(entry["method"]), str(entry["cells"]), mean, iqm, *shares, *counts)
+
+
+def _percents(interval: Mapping[str, float] | None) -> str:
+    if interval is None:
+        return MISSING
+    return f"{interval['estimate']:.1f} [{interval['low']:.1f}, {interval['high']:.1f}]"
+
+
+def method_table(data: MatrixData) -> list[tuple[str, ...]]:
+    """Return the header and the lines of all methods, with the world first unless it is always the cell's own."""
+    rows = [METHOD_HEADER, *(method_line(entry) for entry in data.summary)]
+    if data.places == (CELL,):
+        return rows
+    places = ["world", *(str(entry.get("place", CELL)) for entry in data.summary)]
+    return [(place, *row) for place, row in zip(places, rows, strict=True)]
+
+
+def comparison_text(entry: Mapping[str, Any]) -> str:
+    """Return how one method compares with another, as a sentence."""
+    better, test = entry["improvement"], entry["test"]
+    names = f"{entry['first']} beats {entry['second']}{in_place(entry.get('place', CELL))}"
+    return (
+        f"{names} in {better['estimate']:.1%} of episodes [{better['low']:.1%}, {better['high']:.1%}]; over "
+        f"{test['cells']} cells the median difference is {test['median_difference']:+.1f} points of recovery, "
+        f"Wilcoxon p = {test['p_value']:.2g}"
+    )
+
+
+def headline(data: MatrixData) -> str:
+    """Return the result as a sentence: the method with the highest mean recovery, and how much was measured."""
+    done = sum(row["state"] == "done" for row in data.rows)
+    first = [entry for entry in data.summary if entry.get("place", CELL) == data.places[0]]
+    known = [entry for entry in first if entry.get("mean") is not None and entry["method"] != NATIVE]
+    size = (
+        f"{len(data.encoders)} encoders with {len(data.controllers)} controllers under "
+        f"{len(data.methods)} method{'s' if len(data.methods) > 1 else ''}, {done:,} cells done"
+    )
+    if data.places != (CELL,):
+        size += f" in {len(data.places)} world{'s' if len(data.places) > 1 else ''}"
+    if not known:
+        return f"No cell has a recovery yet: {size}."
+    best = max(known, key=lambda entry: entry["mean"]["estimate"])
+    return f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}: {size}."
+
+
+def correlations(data: MatrixData) -> list[dict[str, Any]]:
+    """Return Spearman's rank correlation (1904) of each diagnostic with each outcome, for every method and world.
+
+    Over the cells that are done and have both; None for fewer than three cells or a constant.
+    """
+    entries = []
+    for place, method in product(data.places, all_methods(data)):
+        rows = [row for row in data.select(method, place) if row["state"] == "done" and method != NATIVE]
+        for fit, outcome in product(data.fits, data.outcomes) if method != NATIVE else ():
+            keys = (fit.key, outcome.key)
+            pairs = [tuple(row[key] for key in keys) for row in rows if all(row.get(key) is not None for key in keys)]
+            entry = {"method": method, "fit": fit.key, "outcome": outcome.key, "cells": len(pairs)}
+            entries.append(entry | {"rho": _spearman(pairs), "place": place})
+    return entries
+
+
+def all_methods(data: MatrixData) -> list[str]:
+    """Return the methods of the matrix in their order, then those of other rows, as `native`."""
+    return list(dict.fromkeys((*data.methods, *(row["method"] for row in data.rows))))
+
+
+def _spearman(pairs: Sequence[tuple[float, ...]]) -> float | None:
+    import numpy as np
+    from scipy.stats import rankdata
+
+    if len(pairs) < 3:
+        return None
+    ranks = [rankdata(side) for side in zip(*pairs, strict=True)]
+    if any(np.ptp(side) == 0 for side in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
