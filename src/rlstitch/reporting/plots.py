@@ -242,7 +242,7 @@ def interval_plot(
     for y, row in enumerate(rows):
         name, marker = _VERDICTS[row.verdict]
         face = COLOURS["page" if row.verdict == "random" else name]
-        whisker = [(row.low, y), (row.high, y), (math.nan, y)]
+        whisker: list[tuple[float, float]] = [(row.low, y), (row.high, y), (math.nan, y)]
         for end in (row.low, row.high):
             whisker += [(end, y - 0.12), (end, y + 0.12), (math.nan, y)]
         axes.plot(*zip(*whisker, strict=True), color=COLOURS[name], linewidth=2.0)
