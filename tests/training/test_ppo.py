@@ -106,9 +106,10 @@ def test_the_statistics_of_a_trained_relative_agent_are_those_of_its_anchors(tin
 
 
 def test_a_relative_encoder_needs_anchors(tiny, tmp_path):
-    card, _ = draft_card(tiny(representation="relative"))
+    config = tiny(representation="relative")
+    card, _ = draft_card(config)
     with pytest.raises(InvalidInputError, match="anchor_images"):
-        train_ppo(build_ppo(card, num_envs=4, n_steps=32), card, tmp_path, total_steps=256, progress="none")
+        train_ppo(build_ppo(card, num_envs=4, n_steps=32), card, config, tmp_path, progress="none")
 
 
 def test_minibatches_must_divide_the_rollout(tiny):

@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 step = callbacks.CheckpointCallback._on_step
 
 def cut_off(self):
-    if self.progress.number == 2 and self.num_timesteps >= 600:
+    if self.state.number == 2 and self.num_timesteps >= 600:
         os.kill(os.getpid(), int(sys.argv[2]))
     return step(self)
 

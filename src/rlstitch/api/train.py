@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -103,8 +100,23 @@ def train(
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
         with _refusals(run_folder):
-            result = _train(
-                card, run_folder, config, images, device, resume=resume, progress=progress, on_progress=on_progress
+            model = build_ppo(
+                card,
+                num_envs=config.num_envs,
+                device=device,
+                precision=config.precision,
+                workers=int(config.processes),
+                **config.ppo.model_dump(),
+            )
+            result = train_ppo(
+                model,
+                card,
+                config,
+                run_folder,
+                anchor_images=images,
+                resume=resume,
+                progress=progress,
+                on_progress=on_progress,
             )
         write_table(result.history, run_folder / "curve") if result.history else None
         if result.ended == "interrupted":
@@ -213,44 +225,6 @@ def default_anchor_set(
     steps = max(20_000, 20 * count)
     collection = collect_views(plain, count=max(512, 4 * count), max_steps=steps, seed=ANCHOR_SEED, agents=drivers)
     return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
-
-
-def _train(
-    card: AgentCard,
-    run_folder: Path,
-    config: TrainConfig,
-    images: NDArray[np.uint8] | None,
-    device: str,
-    *,
-    resume: bool,
-    progress: Style,
-    on_progress: Callable[[int, int], None] | None,
-) -> TrainingResult:
-    model = build_ppo(
-        card,
-        num_envs=config.num_envs,
-        workers=int(config.processes),
-        **config.ppo.model_dump(),
-        device=device,
-        precision=config.precision,
-    )
-    return train_ppo(
-        model,
-        card,
-        run_folder,
-        total_steps=config.total_steps,
-        evaluate_every=config.evaluation.every_steps,
-        evaluation_episodes=config.evaluation.episodes,
-        film=config.evaluation.video,
-        stop_at_success=config.stop_at_success,
-        stop_patience=config.stop_patience,
-        checkpoint_every=config.checkpoint.every_steps,
-        anchor_images=images,
-        alpha=config.relative.alpha,
-        resume=resume,
-        progress=progress,
-        on_progress=on_progress,
-    )
 
 
 def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig) -> AgentCard:

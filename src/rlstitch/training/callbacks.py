@@ -1,16 +1,17 @@
-"""What happens beside the gradient steps: evaluation, checkpoints, anchors, progress."""
+"""Callbacks of a training: evaluation, images, early stop, checkpoints, anchors, progress."""
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from torch import Tensor
@@ -20,47 +21,68 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import RelativeEncoder, build_encoder
+from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.panels import Frame
 from rlstitch.rollouts.video import encode_gif, record
-from rlstitch.training.checkpoint import Progress, reseed, save_checkpoint
+from rlstitch.training.checkpoint import TrainingState, reseed, save_checkpoint
 
 _EVALUATION_SEED = 1_000_003  # never a training seed's own stream
 
 
 class EvaluationCallback(BaseCallback):
-    """Evaluate at the start of a rollout every `every` steps, keep the best weights, film, and end when good enough."""
+    """Evaluate at the start of a rollout every `every` steps and after the last update; keep the best weights.
+
+    Args:
+        card: the agent's card.
+        state: takes the results.
+        every: environment steps.
+        episodes: of an evaluation, sampled.
+        ended: asked after the last update whether the training ended early, on an evaluation of these weights.
+    """
 
     def __init__(
-        self,
-        card: AgentCard,
-        progress: Progress,
-        best: dict[str, Tensor] | None,
-        *,
-        every: int,
-        episodes: int,
-        stop_at_success: float | None,
-        stop_patience: int,
-        film: bool,
+        self, card: AgentCard, state: TrainingState, *, every: int, episodes: int, ended: Callable[[], bool]
     ) -> None:
         super().__init__()
-        self.card = card
-        self.progress = progress
-        self.best = best
-        self.every = every
-        self.episodes = episodes
-        self.stop_at_success = stop_at_success
-        self.stop_patience = stop_patience
-        self.film = film
-        self._next = (progress.steps // every + 1) * every
+        self.card, self.state, self.every, self.episodes, self.ended = card, state, every, episodes, ended
+        self._next = (state.steps // every + 1) * every
 
-    @property
-    def reached(self) -> bool:
-        """Whether the last `stop_patience` evaluations all reached the wanted success rate."""
-        if self.stop_at_success is None or len(self.progress.history) < self.stop_patience:
-            return False
-        recent = self.progress.history[-self.stop_patience :]
-        return all((row["success"] or 0.0) >= self.stop_at_success for row in recent)
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self._next:
+            self._next = (self.num_timesteps // self.every + 1) * self.every
+            self._evaluate()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        if not self.ended():
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        agent = current_agent(self.model, self.card)
+        outcome = evaluate(agent, episodes=self.episodes, seed=_EVALUATION_SEED + self.card.seed)
+        success = None if outcome.successes is None else float(outcome.successes.mean())
+        mean_return, length = float(outcome.returns.mean()), float(outcome.lengths.mean())
+        steps, state = int(self.num_timesteps), self.state
+        state.history.append({"steps": steps, "return": mean_return, "success": success, "length": length})
+        for name, value in (("return", mean_return), ("success", success), ("length", length)):
+            if value is not None:
+                self.logger.record(f"evaluation/{name}", value)
+        # Worlds that know no success are judged by their return alone.
+        score = (success or 0.0, mean_return)
+        if state.best_score is None or score >= state.best_score:
+            state.best_score, state.best_steps, state.best = score, steps, _weights(agent)
+
+
+class ImageCallback(BaseCallback):
+    """Write observations to TensorBoard at the start of a training and, where `video`, a video of each best agent."""
+
+    def __init__(self, card: AgentCard, state: TrainingState, *, video: bool) -> None:
+        super().__init__()
+        self.card, self.state, self.video = card, state, video
+        self._shown = state.best_steps
 
     def _on_training_start(self) -> None:
         writer = _writer(self)
@@ -71,89 +93,52 @@ class EvaluationCallback(BaseCallback):
             writer.add_images("observations/sample", observations, 0, dataformats="NCHW")
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self._next:
-            self._next = (self.num_timesteps // self.every + 1) * self.every
-            self._evaluate()
+        writer = _writer(self)
+        if self.video and writer is not None and self.state.best_steps > self._shown:
+            self._shown = self.state.best_steps
+            frames = record(current_agent(self.model, self.card), episodes=1, seed=_EVALUATION_SEED).frames
+            add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
 
     def _on_step(self) -> bool:
-        return not self.reached
+        return True
 
-    def final(self) -> None:
-        """Evaluate the last weights once more, after the last update."""
-        if not self.reached:
-            self._evaluate()
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
 
-    def _evaluate(self) -> None:
-        agent = self.current_agent()
-        outcome = evaluate(agent, episodes=self.episodes, seed=_EVALUATION_SEED + self.card.seed)
-        success = None if outcome.successes is None else float(outcome.successes.mean())
-        mean_return = float(outcome.returns.mean())
-        self.progress.history.append(
-            {
-                "steps": int(self.num_timesteps),
-                "return": mean_return,
-                "success": success,
-                "length": float(outcome.lengths.mean()),
-            }
-        )
-        self.logger.record("evaluation/return", mean_return)
-        if success is not None:
-            self.logger.record("evaluation/success", success)
-        self.logger.record("evaluation/length", float(outcome.lengths.mean()))
-        # Worlds that know no success are judged by their return alone.
-        score = (success or 0.0, mean_return)
-        if self.progress.best_score is None or score >= self.progress.best_score:
-            self.progress.best_score = score
-            self.progress.best_steps = int(self.num_timesteps)
-            self.best = _weights(agent)
-            if self.film:
-                self._film(agent)
 
-    def current_agent(self) -> Agent:
-        """Return the agent as it is now (a copy on the CPU)."""
-        policy: Any = self.model.policy
-        return Agent(policy.encoder_copy(), policy.controller(), self.card)
+class StopCallback(BaseCallback):
+    """End the training once the last `patience` evaluations all reached a success rate (None: never)."""
 
-    def best_agent(self) -> Agent:
-        """Return the agent of the best evaluation; the current one where there was none."""
-        if self.best is None:
-            return self.current_agent()
-        encoder, controller = build_encoder(self.card.encoder), build_controller(self.card.controller)
-        encoder.load_state_dict(_part(self.best, "encoder."))
-        controller.load_state_dict(_part(self.best, "controller."))
-        return Agent(encoder, controller, self.card)
+    def __init__(self, state: TrainingState, success: float | None, patience: int) -> None:
+        super().__init__()
+        self.state, self.success, self.patience = state, success, patience
 
-    def _film(self, agent: Agent) -> None:
-        writer = _writer(self)
-        if writer is not None:
-            video = record(agent, episodes=1, seed=_EVALUATION_SEED)
-            add_gif(writer, "evaluation/video", video.frames, step=int(self.num_timesteps))
+    def reached(self) -> bool:
+        """Return whether they did."""
+        return self.state.reached(self.success, self.patience)
+
+    def _on_step(self) -> bool:
+        return not self.reached()
 
 
 class CheckpointCallback(BaseCallback):
     """Write a checkpoint every `every` steps at the start of a rollout, and draw new seeds there."""
 
-    def __init__(
-        self, folder: Path, progress: Progress, evaluation: EvaluationCallback, *, seed: int, every: int
-    ) -> None:
+    def __init__(self, folder: Path, state: TrainingState, *, seed: int, every: int) -> None:
         super().__init__()
-        self.folder = folder
-        self.progress = progress
-        self.evaluation = evaluation
-        self.seed = seed
-        self.every = every
-        self._started = time.perf_counter()
-        self._seconds_before = progress.seconds
+        self.folder, self.state, self.seed, self.every = folder, state, seed, every
+        self._started, self._seconds_before = time.perf_counter(), state.seconds
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps < (self.progress.number + 1) * self.every:
+        state = self.state
+        if self.num_timesteps < (state.number + 1) * self.every:
             return
-        self.progress.number = int(self.num_timesteps // self.every)
-        self.progress.steps = int(self.num_timesteps)
-        self.progress.updates = int(self.model._n_updates)
-        self.progress.seconds = self._seconds_before + time.perf_counter() - self._started
-        save_checkpoint(self.model, self.folder, self.progress, self.evaluation.best)
-        reseed(self.model, self.seed, self.progress.number)
+        state.number = int(self.num_timesteps // self.every)
+        state.steps = int(self.num_timesteps)
+        state.updates = int(self.model._n_updates)
+        state.seconds = self._seconds_before + time.perf_counter() - self._started
+        save_checkpoint(self.model, self.folder, state)
+        reseed(self.model, self.seed, state.number)
 
     def _on_step(self) -> bool:
         return True
@@ -168,9 +153,7 @@ class AnchorCallback(BaseCallback):
 
     def __init__(self, images: Tensor, alpha: float, *, fresh: bool) -> None:
         super().__init__()
-        self.images = images
-        self.alpha = alpha
-        self.fresh = fresh
+        self.images, self.alpha, self.fresh = images, alpha, fresh
 
     def _on_rollout_start(self) -> None:
         policy: Any = self.model.policy
@@ -187,6 +170,68 @@ class AnchorCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+class ProgressCallback(BaseCallback):
+    """Report how far a training is: on standard error as `style` says, and to `on_progress` once a rollout."""
+
+    def __init__(
+        self,
+        name: str,
+        state: TrainingState,
+        total_steps: int,
+        style: Style = "auto",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.state, self.total_steps, self.on_progress = state, total_steps, on_progress
+        self._reporter = ProgressReporter("steps", name=name, style=style, interval=0)
+        self._evaluations = 0
+
+    def _on_training_start(self) -> None:
+        self._evaluations = len(self.state.history)
+        self._report()
+
+    def _on_step(self) -> bool:
+        if self._reporter.style == "bar":
+            self._report()
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.num_timesteps, self.total_steps)
+        if len(self.state.history) > self._evaluations:
+            self._evaluations = len(self.state.history)
+            self._report()
+
+    def _report(self) -> None:
+        history = self.state.history
+        self._reporter(self.num_timesteps, self.total_steps, _note(history[-1]) if history else "")
+
+    def _on_training_end(self) -> None:
+        self._reporter.close()
+
+
+def _note(row: dict[str, float | None]) -> str:
+    """Return an evaluation in words, without success in a world that has none."""
+    success = "" if row["success"] is None else f"success {row['success']:.0%}, "
+    return f"{success}return {row['return']:.3f}"
+
+
+def current_agent(model: BaseAlgorithm, card: AgentCard) -> Agent:
+    """Return the agent as it is now (a copy on the CPU)."""
+    policy: Any = model.policy
+    return Agent(policy.encoder_copy(), policy.controller(), card)
+
+
+def best_agent(model: BaseAlgorithm, card: AgentCard, state: TrainingState) -> Agent:
+    """Return the agent of the best evaluation; the current one where there was none."""
+    if state.best is None:
+        return current_agent(model, card)
+    encoder, controller = build_encoder(card.encoder), build_controller(card.controller)
+    encoder.load_state_dict(_part(state.best, "encoder."))
+    controller.load_state_dict(_part(state.best, "controller."))
+    return Agent(encoder, controller, card)
 
 
 def _weights(agent: Agent) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ checkpoint, from (seed, checkpoint number): nothing about generators or environm
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ _KEEP = 2  # the newest checkpoint and the one before it
 
 
 @dataclass
-class Progress:
-    """How far a training is."""
+class TrainingState:
+    """How far a training is: what a checkpoint holds beside the weights, and what callbacks share."""
 
     number: int = 0
     """Number of the checkpoint; the seeds of the stretch that follows derive from it."""
@@ -38,6 +38,13 @@ class Progress:
     best_steps: int = 0
     history: list[dict[str, float | None]] = field(default_factory=list)
     """One row an evaluation: steps, return, success (None where the world knows none), length."""
+    best: dict[str, Tensor] | None = field(default=None, repr=False)
+    """Weights of the best evaluation."""
+
+    def reached(self, success: float | None, patience: int) -> bool:
+        """Return whether the last `patience` evaluations all reached a success rate (None: never)."""
+        recent = self.history[-patience:]
+        return success is not None and len(recent) == patience and all((r["success"] or 0.0) >= success for r in recent)
 
 
 def reseed(model: PPO, seed: int, number: int) -> None:
@@ -52,29 +59,30 @@ def reseed(model: PPO, seed: int, number: int) -> None:
     model._last_episode_starts = np.ones(environments.num_envs, dtype=bool)
 
 
-def save_checkpoint(model: PPO, folder: Path, progress: Progress, best: dict[str, Tensor] | None) -> None:
+def save_checkpoint(model: PPO, folder: Path, state: TrainingState) -> None:
     """Write `folder/<steps>`: whole or not at all; older checkpoints but one are removed."""
-    target = folder / f"{progress.steps:012d}"
+    target = folder / f"{state.steps:012d}"
     with staged_folder(target, force=True) as stage:
         policy = {name: value for name, value in model.policy.state_dict().items() if not _is_alias(name)}
         write_tensors(stage / "policy.safetensors", policy)
         write_tensors(stage / "optimizer.safetensors", _flatten_optimizer(model.policy.optimizer))
-        if best is not None:
-            write_tensors(stage / "best.safetensors", best)
-        write_json(stage / "progress.json", asdict(progress), schema_version=SCHEMA_VERSION)
+        if state.best is not None:
+            write_tensors(stage / "best.safetensors", state.best)
+        record = {item.name: getattr(state, item.name) for item in fields(state) if item.name != "best"}
+        write_json(stage / "progress.json", record, schema_version=SCHEMA_VERSION)
     for old in list_checkpoints(folder)[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints under a folder, oldest first."""
+    """Return the complete checkpoints under a folder, oldest first."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.name.isdigit() and (path / "progress.json").is_file())
 
 
-def load_checkpoint(model: PPO, checkpoint: Path) -> tuple[Progress, dict[str, Tensor] | None]:
-    """Put a checkpoint's weights, optimizer and counters into `model`; return its progress and its best weights.
+def load_checkpoint(model: PPO, checkpoint: Path) -> TrainingState:
+    """Load a checkpoint's weights, optimizer and counters into `model`; return the state of the training.
 
     Raises:
         ArtefactError: where a file is missing, altered, or does not fit the model.
@@ -82,22 +90,22 @@ def load_checkpoint(model: PPO, checkpoint: Path) -> tuple[Progress, dict[str, T
     record = read_json(checkpoint / "progress.json", schema_version=SCHEMA_VERSION)
     record.pop("schema_version")
     try:
-        progress = Progress(**record)
-        if progress.best_score is not None:
-            progress.best_score = (float(progress.best_score[0]), float(progress.best_score[1]))
+        state = TrainingState(**record)
+        if state.best_score is not None:
+            state.best_score = (float(state.best_score[0]), float(state.best_score[1]))
         policy, _ = read_tensors(checkpoint / "policy.safetensors")
-        wanted = {name for name in model.policy.state_dict() if not _is_alias(name)}
-        if set(policy) != wanted:
+        if set(policy) != {name for name in model.policy.state_dict() if not _is_alias(name)}:
             raise ArtefactError(f"{checkpoint}: its weights are those of another network (see --force to start anew)")
         aliases = {name: policy[_origin(name)] for name in model.policy.state_dict() if _is_alias(name)}
         model.policy.load_state_dict({**policy, **aliases})
         _restore_optimizer(model.policy.optimizer, read_tensors(checkpoint / "optimizer.safetensors")[0])
     except (TypeError, KeyError, RuntimeError) as error:
         raise ArtefactError(f"{checkpoint}: does not fit this training: {error}") from None
-    model.num_timesteps = progress.steps
-    model._n_updates = progress.updates
+    model.num_timesteps = state.steps
+    model._n_updates = state.updates
     best_file = checkpoint / "best.safetensors"
-    return progress, read_tensors(best_file)[0] if best_file.is_file() else None
+    state.best = read_tensors(best_file)[0] if best_file.is_file() else None
+    return state
 
 
 def _is_alias(name: str) -> bool:

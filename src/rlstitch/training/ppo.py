@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,14 +18,23 @@ from stable_baselines3.common.logger import configure
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.config.training import PPOConfig, TrainConfig
 from rlstitch.envs import StableBaselinesVecEnv, make_vec
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import Style
 from rlstitch.training.buffer import DistinctRolloutBuffer
-from rlstitch.training.callbacks import AnchorCallback, CheckpointCallback, EvaluationCallback
-from rlstitch.training.checkpoint import Progress, list_checkpoints, load_checkpoint, reseed
+from rlstitch.training.callbacks import (
+    AnchorCallback,
+    CheckpointCallback,
+    EvaluationCallback,
+    ImageCallback,
+    ProgressCallback,
+    StopCallback,
+    best_agent,
+    current_agent,
+)
+from rlstitch.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint, reseed
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
-from rlstitch.training.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -51,57 +60,46 @@ def build_ppo(
     card: AgentCard,
     *,
     num_envs: int = 16,
-    n_steps: int = 128,
-    n_epochs: int = 4,
-    n_minibatches: int = 4,
-    learning_rate: float = 2.5e-4,
-    lr_schedule: Literal["constant", "linear"] = "linear",
-    gamma: float = 0.99,
-    gae_lambda: float = 0.95,
-    clip: float = 0.2,
-    entropy: float = 0.01,
-    value: float = 0.5,
-    max_grad_norm: float = 0.5,
-    reward_scale: float = 1.0,
     device: str = "cpu",
     precision: Precision = "float32",
     workers: int = 0,
+    **hyperparameters: Any,
 ) -> PPO:
     """Make Stable-Baselines3's PPO around the encoder and controller that a card describes, in the card's world.
 
     Args:
         card: world, seed and the specifications of encoder and controller.
-        num_envs, n_steps, n_epochs, n_minibatches: a rollout is `num_envs * n_steps` steps, used `n_epochs` times in
-            `n_minibatches` batches.
-        learning_rate, lr_schedule: of Adam; `linear` anneals it to 0.
-        gamma, gae_lambda, clip, entropy, value, max_grad_norm: as in Schulman et al. 2017.
-        reward_scale: factor on the rewards that are learned from: where returns are in the hundreds, errors of the
-            values would drown the gradient of the policy. Returns are reported as they are.
+        num_envs: environments at once.
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision, which pays with large encoders.
         workers: above 0, environments that draw themselves run in processes of their own.
+        hyperparameters: fields of `PPOConfig`, which has their defaults. A rollout is `num_envs * n_steps` steps, used
+            `n_epochs` times in `n_minibatches` batches; `linear` anneals Adam's learning rate to 0; the others are
+            named as in Schulman et al. (1707.06347). `reward_scale` is a factor on the rewards that are learned from:
+            where returns are in the hundreds, errors of the values would drown the gradient of the policy.
 
     Raises:
         InvalidInputError: where the minibatches do not divide a rollout.
     """
-    batch = num_envs * n_steps
-    if batch % n_minibatches:
-        raise InvalidInputError(f"n_minibatches: {n_minibatches} does not divide a rollout of {batch} steps")
+    config = PPOConfig(**hyperparameters)
+    batch = num_envs * config.n_steps
+    if batch % config.n_minibatches:
+        raise InvalidInputError(f"n_minibatches: {config.n_minibatches} does not divide a rollout of {batch} steps")
     return PPO(
         EncoderControllerPolicy,
         StableBaselinesVecEnv(
-            make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=reward_scale
+            make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
         ),
-        learning_rate=_schedule(learning_rate, lr_schedule),
-        n_steps=n_steps,
-        batch_size=batch // n_minibatches,
-        n_epochs=n_epochs,
-        gamma=gamma,
-        gae_lambda=gae_lambda,
-        clip_range=clip,
-        ent_coef=entropy,
-        vf_coef=value,
-        max_grad_norm=max_grad_norm,
+        learning_rate=_schedule(config.learning_rate, config.lr_schedule),
+        n_steps=config.n_steps,
+        batch_size=batch // config.n_minibatches,
+        n_epochs=config.n_epochs,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        clip_range=config.clip,
+        ent_coef=config.entropy,
+        vf_coef=config.value,
+        max_grad_norm=config.max_grad_norm,
         seed=card.seed,
         device=device,
         rollout_buffer_class=DistinctRolloutBuffer,
@@ -118,34 +116,22 @@ def build_ppo(
 def train_ppo(
     model: PPO,
     card: AgentCard,
+    config: TrainConfig,
     folder: Path,
     *,
-    total_steps: int,
-    evaluate_every: int = 16_384,
-    evaluation_episodes: int = 64,
-    stop_at_success: float | None = None,
-    stop_patience: int = 1,
-    film: bool = True,
-    checkpoint_every: int = 32_768,
     anchor_images: NDArray[np.uint8] | None = None,
-    alpha: float = 0.999,
     resume: bool = False,
     progress: Style = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainingResult:
-    """Train the agent that a card describes.
+    """Train the agent that a card describes, with evaluations, checkpoints, TensorBoard and progress.
 
     Args:
         model: from `build_ppo` with the same card.
         card: the agent's card.
+        config: says for how long, and how often to evaluate and to write checkpoints.
         folder: where TensorBoard events and checkpoints go.
-        total_steps: environment steps to train for.
-        evaluate_every, evaluation_episodes: a sampled evaluation of so many episodes every so many steps.
-        stop_at_success, stop_patience: end once so many evaluations in a row reach this success rate (None: never).
-        film: write an evaluation video to TensorBoard.
-        checkpoint_every: steps between checkpoints; generators are seeded anew at each.
         anchor_images: uint8 `(k, H, W, C)`; needed by a relative encoder.
-        alpha: share of the anchors' embeddings that stays at each update (R3L: 0.999).
         resume: continue from the newest checkpoint in `folder`.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
         on_progress: called with the environment steps done and those wanted, once a rollout.
@@ -155,48 +141,41 @@ def train_ppo(
         ArtefactError: where a checkpoint is damaged or belongs to another network.
     """
     model.set_logger(configure(str(folder), ["tensorboard"]))
-    counters, best = Progress(), None
     checkpoints = list_checkpoints(folder / "checkpoints") if resume else []
-    if checkpoints:
-        counters, best = load_checkpoint(model, checkpoints[-1])
-    evaluation = EvaluationCallback(
-        card,
-        counters,
-        best,
-        every=evaluate_every,
-        episodes=evaluation_episodes,
-        stop_at_success=stop_at_success,
-        stop_patience=stop_patience,
-        film=film,
-    )
+    state = load_checkpoint(model, checkpoints[-1]) if checkpoints else TrainingState()
+    stop = StopCallback(state, config.stop_at_success, config.stop_patience)
+    every, episodes = config.evaluation.every_steps, config.evaluation.episodes
     callbacks: list[BaseCallback] = [
-        evaluation,
-        CheckpointCallback(folder / "checkpoints", counters, evaluation, seed=card.seed, every=checkpoint_every),
+        EvaluationCallback(card, state, every=every, episodes=episodes, ended=stop.reached),
+        stop,
+        ImageCallback(card, state, video=config.evaluation.video),
+        CheckpointCallback(folder / "checkpoints", state, seed=card.seed, every=config.checkpoint.every_steps),
     ]
     if isinstance(model.policy.encoder, RelativeEncoder):
         images = _anchor_tensor(anchor_images, model.device)
-        callbacks.append(AnchorCallback(images, alpha, fresh=not checkpoints))
-    callbacks.append(ProgressCallback(total_steps, evaluation, progress, on_progress))
-    return _run(model, card, callbacks, counters, evaluation, total_steps)
+        callbacks.append(AnchorCallback(images, config.relative.alpha, fresh=not checkpoints))
+    callbacks.append(ProgressCallback(card.name, state, config.total_steps, progress, on_progress))
+    return run_training(model, card, state, config.total_steps, callbacks, reached=stop.reached)
 
 
-def _run(
+def run_training(
     model: PPO,
     card: AgentCard,
-    callbacks: list[BaseCallback],
-    counters: Progress,
-    evaluation: EvaluationCallback,
+    state: TrainingState,
     total_steps: int,
+    callbacks: Sequence[BaseCallback],
+    *,
+    reached: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
-    started, seconds_before = time.perf_counter(), counters.seconds
+    """Run the training loop until `total_steps`, until it is `reached`, or until Ctrl-C; close the environments."""
+    started, seconds_before = time.perf_counter(), state.seconds
     ended: Literal["finished", "reached", "interrupted"] = "finished"
     remaining = total_steps - model.num_timesteps
     try:
-        if remaining > 0 and not evaluation.reached:
-            reseed(model, card.seed, counters.number)
-            model.learn(remaining, callback=CallbackList(callbacks), reset_num_timesteps=False)
-            evaluation.final()
-        if evaluation.reached:
+        if remaining > 0 and not reached():
+            reseed(model, card.seed, state.number)
+            model.learn(remaining, callback=CallbackList(list(callbacks)), reset_num_timesteps=False)
+        if reached():
             ended = "reached"
     except KeyboardInterrupt:
         ended = "interrupted"
@@ -206,13 +185,13 @@ def _run(
             environments.close()
         model.logger.close()
     return TrainingResult(
-        agent=evaluation.best_agent(),
+        agent=best_agent(model, card, state),
         steps=int(model.num_timesteps),
-        best_steps=counters.best_steps if counters.best_score is not None else int(model.num_timesteps),
+        best_steps=state.best_steps if state.best_score is not None else int(model.num_timesteps),
         seconds=seconds_before + time.perf_counter() - started,
         ended=ended,
-        last=evaluation.current_agent(),
-        history=counters.history,
+        last=current_agent(model, card),
+        history=state.history,
     )
 
 
