@@ -196,9 +196,9 @@ def test_an_unfinished_run_of_other_making_is_in_the_way(
     capsys.readouterr()
     assert main(command()) == 2
     told = capsys.readouterr().err
-    assert "space.safetensors.part: was begun with input" in told
+    assert "space.safetensors.part: was started with input" in told
     assert len(told.splitlines()) == 1
-    with pytest.raises(IncompatibleError, match="was begun with input"):
+    with pytest.raises(IncompatibleError, match="was started with input"):
         encode("text", "hashing", "lines.txt", "space.safetensors", device="cpu")
     assert main(command("--force")) == 0
     assert np.array_equal(load_space("space.safetensors").vectors[50].numpy(), hashed_words(["another"])[0])

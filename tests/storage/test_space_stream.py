@@ -110,7 +110,7 @@ def test_a_part_without_its_journal_is_begun_anew(path: Path, whole: bytes) -> N
 
 def test_another_config_or_other_keys_are_refused(path: Path) -> None:
     begun(path)
-    with pytest.raises(IncompatibleError, match=r"part: was begun with model one, now it is two; remove it"):
+    with pytest.raises(IncompatibleError, match=r"part: was started with model one, now it is two; remove it"):
         opened(path, model="two")
     with pytest.raises(IncompatibleError, match="with other keys"):
         SpaceStream(path, KEYS[::-1], CONFIG, name="näme")

@@ -26,7 +26,7 @@ def write_json(path: Path, value: Any, *, schema_version: int | None = None) -> 
     Args:
         path: the file.
         value: a mapping where a schema version is given, else anything that JSON holds.
-        schema_version: stands first in the file, for `read_json` to check.
+        schema_version: written first in the file, for `read_json` to check.
 
     Raises:
         InvalidInputError: where the value holds NaN, infinity, or what JSON cannot hold.
@@ -69,10 +69,10 @@ def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int =
     if schema_version is not None:
         if not isinstance(value, dict):
             raise ArtefactError(f"{path}: expected a JSON object, found {type(value).__name__}")
-        found = value.get("schema_version")
-        if type(found) is not int or found != schema_version:
+        version = value.get("schema_version")
+        if type(version) is not int or version != schema_version:
             raise ArtefactError(
-                f"{path}: expected schema_version {schema_version}, found {str(found)[:40]!r}; "
+                f"{path}: expected schema_version {schema_version}, found {str(version)[:40]!r}; "
                 "was it written by another version of rlstitch?"
             )
     return value
@@ -82,58 +82,44 @@ def parse_json(content: bytes | str, where: str) -> Any:
     """Parse JSON as strictly as `read_json`; `where` names its origin in the errors.
 
     Raises:
-        ArtefactError: where it is not JSON, or not JSON that can be used.
+        ArtefactError: it is not JSON, or not JSON that can be used.
     """
     try:
-        value = json.loads(
-            content.decode() if isinstance(content, bytes) else content,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-            object_pairs_hook=_unique_keys,
-        )
+        text = content.decode() if isinstance(content, bytes) else content
+        value = json.loads(text, object_pairs_hook=_unique_keys)
         _check_tree(value)
     except RecursionError:
         raise ArtefactError(f"{where}: not usable JSON: nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are of this kind
+    except ValueError as error:  # JSONDecodeError and UnicodeError are of this kind
         raise ArtefactError(f"{where}: not usable JSON: {error}") from None
     return value
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not allowed")
-
-
-def _finite_float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"the number {text[:40]} is too large")
-    return number
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:40]!r} stands twice")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"repeated key {repeated[:40]!r}")
     return result
 
 
 def _check_tree(value: Any) -> None:
-    """Refuse what parses but cannot be used: deep nesting, enormous integers, text that is no Unicode."""
+    """Refuse what Python parses but others cannot use: NaN, large numbers, deep nesting, text that is not Unicode."""
     level = [value]
     for _ in range(limits.JSON_DEPTH):
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
                 item.encode()
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"{item} is not a finite number")
             elif isinstance(item, int) and not -limits.JSON_INTEGER <= item < limits.JSON_INTEGER:
                 raise ValueError("an integer is too large")
             elif isinstance(item, dict):
-                below.extend(item.keys())
-                below.extend(item.values())
+                below += [*item.keys(), *item.values()]
             elif isinstance(item, list):
-                below.extend(item)
+                below += item
         if not below:
             return
         level = below
@@ -141,7 +127,7 @@ def _check_tree(value: Any) -> None:
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path_without_suffix: Path) -> tuple[Path, Path]:
-    """Write rows as `<path>.csv` and `<path>.json`; columns stand in the order in which they first appear.
+    """Write rows as `<path>.csv` and `<path>.json`, with columns in the order in which they first appear.
 
     A result that is not a finite number (a mean of nothing) is an empty cell, and null in JSON.
 

@@ -1,4 +1,4 @@
-"""A latent space that is written rows by rows: whole or absent in the end, resumed where a killed run left it."""
+"""A latent space that is written row by row: whole or absent in the end, and resumed where a killed run left it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,27 +55,27 @@ class SpaceStream:
     """Rows of a latent space on their way into a `.safetensors` file.
 
     They go to `<file>.part`, which is the future file from its first byte on, so that the end is a rename. For every
-    block of rows `<file>.journal` has a line with its length and checksum: opened again, a stream keeps what the
-    journal vouches for, and `rows` says how many these are. One process at a time.
+    block of rows `<file>.journal` has a line with its length and checksum: opened again, a stream keeps the rows that
+    the journal confirms, and `rows` is their number. One process at a time.
     """
 
     def __init__(self, path: Path, keys: Sequence[str], config: Mapping[str, str], *, name: str = "") -> None:
-        """Open, or go on.
+        """Open a stream, or continue one.
 
         Args:
             path: the file, `.safetensors`.
             keys: of all rows that are to come, all different.
-            config: what the rows depend on; a stream goes on only under the same.
+            config: what the rows depend on; a stream is continued only with the same.
             name: of the space.
 
         Raises:
-            IncompatibleError: where rows are there that were made under another config or for other keys.
-            ArtefactError: where the operating system refuses, or the journal is none.
+            IncompatibleError: there are rows of another config or of other keys.
+            ArtefactError: the operating system refuses, or the journal is damaged.
         """
         self.path, self.rows = path, 0
         self._part, self._journal = part_files(path)
         self._keys, self._config, self._name = keys, dict(config), name
-        self._handles: list[int] = []
+        self._files: list[BinaryIO] = []
         self._width, self._synced = 0, time.monotonic()
         if self._part.exists() and self._journal.exists():
             try:
@@ -89,8 +88,8 @@ class SpaceStream:
         """Add rows `(m, d)`; when it returns, they outlive the process.
 
         Raises:
-            InvalidInputError: for another width than before, NaN or infinity (naming the key), or more rows than keys.
-            ArtefactError: where the operating system refuses (a full disk).
+            InvalidInputError: another width than before, NaN or infinity (naming the key), or more rows than keys.
+            ArtefactError: the operating system refuses (a full disk).
         """
         block = np.ascontiguousarray(vectors, dtype="<f4")
         if block.ndim != 2 or (self._width and block.shape[1] != self._width):
@@ -99,20 +98,18 @@ class SpaceStream:
             raise InvalidInputError(f"expected {len(self._keys)} rows, found more; did the input change meanwhile?")
         if len(wrong := np.flatnonzero(~np.isfinite(block).all(1))):
             raise InvalidInputError(f"the vector of {self._keys[self.rows + int(wrong[0])]!r} holds NaN or infinity")
-        if not self._handles:
-            self._begin(block.shape[1])
-        part, journal = self._handles
+        if not self._files:
+            self._start(block.shape[1])
         content = block.tobytes()
         with translated_errors("write", self._part):
-            _write(part, content)
-            _write(journal, f"[{len(block)},{zlib.crc32(content)}]\n".encode())
+            self._write(content, f"[{len(block)},{zlib.crc32(content)}]\n".encode())
             if time.monotonic() - self._synced > _SYNC_EVERY:
                 self._sync()
         self.rows += len(block)
 
     def finish(self) -> Path:
         """Make the file of the rows. Raises InvalidInputError where some are missing."""
-        if self.rows != len(self._keys) or not self._handles:
+        if self.rows != len(self._keys) or not self._files:
             raise InvalidInputError(
                 f"expected {len(self._keys)} rows, found {self.rows}; did the input change meanwhile?"
             )
@@ -125,28 +122,26 @@ class SpaceStream:
         return self.path
 
     def close(self) -> None:
-        """Let the files go; what is in them stays."""
-        handles, self._handles = self._handles, []
-        for handle in handles:
-            os.close(handle)
+        """Close the files; what is in them stays."""
+        files, self._files = self._files, []
+        for file in files:
+            file.close()
 
     def __enter__(self) -> SpaceStream:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self, width: int) -> None:
+    def _start(self, width: int) -> None:
         header = space_header(self._keys, width, self._name)
         first = {"format": JOURNAL_FORMAT, "width": width, "config": self._config}
         make_folder(self.path.parent)
         with translated_errors("write", self._part):
-            # An older journal must not vouch for the new part.
+            # An older journal must not confirm rows of the new part.
             self._journal.unlink(missing_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-            for file, content in ((self._part, header), (self._journal, canonical_json(first) + b"\n")):
-                self._handles.append(os.open(file, flags, 0o666))
-                _write(self._handles[-1], content)
+            self._files = [path.open("w+b", buffering=0) for path in (self._part, self._journal)]
+            self._write(header, canonical_json(first) + b"\n")
             self._sync()
         self._width = width
 
@@ -157,30 +152,31 @@ class SpaceStream:
         self._width = self._checked_width(parse_json(lines[0], str(self._journal)))
         header = space_header(self._keys, self._width, self._name)
         with translated_errors("read", self._part):
-            part, journal = self._handles = [os.open(file, os.O_RDWR) for file in (self._part, self._journal)]
-            if os.read(part, len(header)) != header:
-                raise IncompatibleError(f"{self._part}: was begun with other keys; remove it to begin anew")
-            good = self._vouched(part, lines[1:])
-            os.ftruncate(part, len(header) + 4 * self._width * self.rows)
-            os.ftruncate(journal, sum(len(line) + 1 for line in lines[: good + 1]))
-            for handle in self._handles:
-                os.lseek(handle, 0, os.SEEK_END)
+            self._files = [path.open("r+b", buffering=0) for path in (self._part, self._journal)]
+            part, journal = self._files
+            if _read(part, len(header)) != header:
+                raise IncompatibleError(f"{self._part}: was started with other keys; remove it to start anew")
+            good = self._confirmed(part, lines[1:])
+            part.truncate(len(header) + 4 * self._width * self.rows)
+            journal.truncate(sum(len(line) + 1 for line in lines[: good + 1]))
+            for file in self._files:
+                file.seek(0, os.SEEK_END)
 
     def _checked_width(self, first: Any) -> int:
         width = first.get("width") if isinstance(first, dict) and first.get("format") == JOURNAL_FORMAT else None
         if not isinstance(width, int) or not isinstance(first["config"], dict) or width < 1:
-            raise ArtefactError(f"{self._journal}: expected a journal ({JOURNAL_FORMAT}); remove it to begin anew")
-        found = first["config"]
-        for entry in sorted(found.keys() | self._config.keys()):
-            if found.get(entry) != self._config.get(entry):
+            raise ArtefactError(f"{self._journal}: expected a journal ({JOURNAL_FORMAT}); remove it to start anew")
+        config = first["config"]
+        for entry in sorted(config.keys() | self._config.keys()):
+            if config.get(entry) != self._config.get(entry):
                 raise IncompatibleError(
-                    f"{self._part}: was begun with {entry} {found.get(entry)!s:.80}, now it is "
-                    f"{self._config.get(entry)!s:.80}; remove it to begin anew"
+                    f"{self._part}: was started with {entry} {config.get(entry)!s:.80}, now it is "
+                    f"{self._config.get(entry)!s:.80}; remove it to start anew"
                 )
         return width
 
-    def _vouched(self, part: int, lines: Sequence[bytes]) -> int:
-        """Read on while rows are what the journal says, and count them; returns the number of its good lines."""
+    def _confirmed(self, part: BinaryIO, lines: Sequence[bytes]) -> int:
+        """Read and count the rows that the journal confirms; return the number of its good lines."""
         for number, line in enumerate(lines):
             try:
                 rows, checksum = (int(text) for text in line.strip(b"[]").split(b","))
@@ -192,29 +188,25 @@ class SpaceStream:
             self.rows += rows
         return len(lines)
 
+    def _write(self, *contents: bytes) -> None:
+        """Write to the part, then to the journal, with no buffer between."""
+        for file, content in zip(self._files, contents, strict=True):
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) :]
+
     def _sync(self) -> None:
-        for handle in self._handles:
-            os.fsync(handle)
+        for file in self._files:
+            os.fsync(file.fileno())
         self._synced = time.monotonic()
 
 
 def part_files(path: Path) -> tuple[Path, Path]:
-    """Return where the rows of an unfinished space lie, and their journal."""
+    """Return the files of the rows of an unfinished space, and of their journal."""
     return path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.journal")
 
 
-def _write(handle: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def _read(handle: int, size: int) -> bytes:
-    """`size` bytes, or none where so many are not there."""
-    if not 0 < size <= limits.TENSOR_BYTES:
-        return b""
-    parts = []
-    while size and (part := os.read(handle, min(size, 1 << 24))):
-        parts.append(part)
-        size -= len(part)
-    return b"" if size else b"".join(parts)
+def _read(file: BinaryIO, size: int) -> bytes:
+    """Read `size` bytes; none where there are fewer."""
+    content = file.read(size) if 0 < size <= limits.TENSOR_BYTES else b""
+    return content if len(content) == size else b""
