@@ -37,17 +37,15 @@ def save_space(space: LatentSpace[Any], path: Path | str) -> Path:
     """Write a latent space `(n, d)` with its keys and name, as the path's suffix says: `.npz` or `.safetensors`.
 
     Raises:
-        InvalidInputError: for another suffix, vectors that are not finite, or keys that the format cannot hold.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: another suffix, vectors that are not finite, or keys that the format cannot hold.
+        ArtefactError: the operating system refuses.
     """
     path = _checked_suffix(Path(path), SUFFIXES)
     if path.suffix == ".safetensors":
         header = {"name": space.name, "keys": list(space.keys)}
-        metadata = {"format": SPACE_FORMAT, "header": canonical_json(header).decode()}
-        write_tensors(path, {"vectors": space.vectors}, metadata=metadata)
+        write_tensors(path, {"vectors": space.vectors}, metadata=_metadata(SPACE_FORMAT, header))
         return path
-    vectors = space.vectors.detach().cpu().float() if _is_bfloat16(space.vectors) else space.vectors
-    array = vectors.detach().cpu().numpy() if isinstance(vectors, torch.Tensor) else vectors
+    array = _to_numpy(space.vectors)
     if not bool(np.isfinite(array).all()):
         raise InvalidInputError("vectors: hold NaN or infinity")
     texts = np.array([SPACE_FORMAT, space.name, *space.keys])
@@ -64,22 +62,19 @@ def load_space(path: Path | str) -> LatentSpace[Any]:
     """Read a latent space: with NumPy vectors from an `.npz`, with a torch tensor from a `.safetensors` file.
 
     Raises:
-        InvalidInputError: for another suffix.
-        ArtefactError: where the file is missing, damaged, or holds no latent space.
+        InvalidInputError: another suffix.
+        ArtefactError: the file is missing, damaged, or holds no latent space.
     """
     path = _checked_suffix(Path(path), SUFFIXES)
     if path.suffix == ".npz":
         vectors, keys, name = _read_npz(path)
     else:
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != SPACE_FORMAT or set(tensors) != {"vectors"}:
-            raise ArtefactError(f"{path}: holds no latent space (format {SPACE_FORMAT})")
-        header = parse_json(metadata.get("header", ""), str(path))
-        if not isinstance(header, dict) or not isinstance(header.get("keys"), list):
-            raise ArtefactError(f"{path}: its header lacks the keys of the vectors")
+        tensors, header = _read_header(path, SPACE_FORMAT, "latent space")
+        if set(tensors) != {"vectors"} or not isinstance(header.get("keys"), list):
+            raise ArtefactError(f"{path}: expected a tensor of vectors and their keys")
         vectors, keys, name = tensors["vectors"], header["keys"], header.get("name", "")
     if not isinstance(name, str):
-        raise ArtefactError(f"{path}: the name is no text")
+        raise ArtefactError(f"{path}: expected text as the name, found {type(name).__name__}")
     try:
         if len(keys) != len(vectors):  # no keys at all would be filled in
             raise InvalidInputError(f"{len(vectors)} vectors and {len(keys)} keys")
@@ -92,12 +87,11 @@ def save_translation(translation: Translation, path: Path | str) -> Path:
     """Write a translation as `.safetensors`, with its specification and the report of its fit in the header.
 
     Raises:
-        InvalidInputError: for another suffix, or numbers that are not finite.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: another suffix, or numbers that are not finite.
+        ArtefactError: the operating system refuses.
     """
     path = _checked_suffix(Path(path), (".safetensors",))
-    header = canonical_json(translation.spec()).decode()
-    write_tensors(path, translation.state_dict(), metadata={"format": TRANSLATION_FORMAT, "header": header})
+    write_tensors(path, translation.state_dict(), metadata=_metadata(TRANSLATION_FORMAT, translation.spec()))
     return path
 
 
@@ -105,27 +99,20 @@ def load_translation(path: Path | str) -> Translation:
     """Read a translation.
 
     Raises:
-        InvalidInputError: for another suffix.
-        ArtefactError: where the file is missing, damaged, or holds no translation.
+        InvalidInputError: another suffix.
+        ArtefactError: the file is missing, damaged, or holds no translation.
     """
     path = _checked_suffix(Path(path), (".safetensors",))
-    tensors, metadata = read_tensors(path)
-    if metadata.get("format") != TRANSLATION_FORMAT:
-        raise ArtefactError(f"{path}: holds no translation (format {TRANSLATION_FORMAT})")
-    spec = parse_json(metadata.get("header", ""), str(path))
-    matrix = tensors.get("matrix")
-    if not isinstance(spec, dict) or matrix is None:
-        raise ArtefactError(f"{path}: its header or its matrix is missing")
-    # Before anything of the size that the header claims is made.
-    if [spec.get("width_in"), spec.get("width_out")] != list(matrix.shape):
-        raise ArtefactError(f"{path}: the matrix is {tuple(matrix.shape)}, which is not what the header says")
+    tensors, spec = _read_header(path, TRANSLATION_FORMAT, "translation")
+    # Checked before anything of the size that the header claims is allocated.
+    shape = list(tensors["matrix"].shape) if "matrix" in tensors else None
+    if [spec.get("width_in"), spec.get("width_out")] != shape:
+        raise ArtefactError(f"{path}: expected a matrix of the size that the header states, found {shape}")
     try:
         translation = Translation.from_spec(spec)
         if any(tensors[name].dtype != own.dtype for name, own in translation.state_dict().items()):
-            raise ArtefactError(f"{path}: its numbers are not of the type that the header says")
+            raise InvalidInputError("its numbers are not of the type that the header states")
         translation.load_state_dict(tensors)
-    except ArtefactError:
-        raise
     except (RlstitchError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ArtefactError(f"{path}: holds no translation: {' '.join(str(error).split())}") from None
     return translation
@@ -135,38 +122,38 @@ def space_to_dataset(space: LatentSpace[Any], *, vectors: str = "latent", keys: 
     """Return a Hugging Face dataset with one row a vector: a column of keys and one of vectors.
 
     Raises:
-        MissingExtraError: where the package `datasets` is not installed.
+        MissingExtraError: the package `datasets` is not installed.
     """
     try:
         from datasets import Dataset
     except ImportError:
         raise MissingExtraError("a Hugging Face dataset", "datasets") from None
-    array = torch.as_tensor(space.vectors).detach().cpu()
-    array = array.float() if _is_bfloat16(array) else array
-    return Dataset.from_dict({keys: list(space.keys), vectors: array.numpy()})
+    return Dataset.from_dict({keys: list(space.keys), vectors: _to_numpy(space.vectors)})
 
 
 def space_from_dataset(
     dataset: Any, *, vectors: str = "latent", keys: str | None = "key", name: str = ""
 ) -> LatentSpace[Any]:
-    """Return the latent space (NumPy; float64 where the column is, else float32) that two columns of a Hugging Face
-    dataset hold.
+    """Return the latent space (NumPy; float64 where the column is, else float32) in two columns of a Hugging Face
+    dataset.
 
     Args:
         dataset: a `datasets.Dataset`, or whatever gives a column as a sequence by its name.
         vectors: the column of vectors, all of one width.
-        keys: the column of keys, read as texts; None: rows are called by their number.
+        keys: the column of keys, read as texts; None: rows are numbered.
         name: of the space.
 
     Raises:
-        InvalidInputError: where a column is missing, or is not what it should be.
+        InvalidInputError: a column is missing, or the vectors are not of one width.
     """
     columns = list(getattr(dataset, "column_names", None) or dataset.keys())
     for column in (vectors, keys):
         if column is not None and column not in columns:
             raise InvalidInputError(f"column {column!r}: not in the dataset, which has {', '.join(columns[:20])}")
-    kind = _float_kind(dataset, vectors)
-    # Without a kind, the format makes float32 of all.
+    features = getattr(dataset, "features", None)
+    declared = str(features[vectors]) if features else str(getattr(dataset[vectors], "dtype", ""))
+    kind = np.float64 if "float64" in declared else np.float32
+    # Without a type, the format makes float32 of all.
     plain = dataset.with_format("numpy", dtype=kind) if hasattr(dataset, "with_format") else dataset
     try:
         array = np.stack([np.asarray(row, dtype=kind) for row in plain[vectors][:]])
@@ -176,26 +163,29 @@ def space_from_dataset(
     return LatentSpace(array, tuple(labels), name)
 
 
-def _float_kind(dataset: Any, column: str) -> type[np.floating[Any]]:
-    """What a dataset declares of a column, or the type of an array; float32 where it says nothing."""
-    features = getattr(dataset, "features", None)
-    told = str(features[column]) if features else str(getattr(dataset[column], "dtype", ""))
-    return np.float64 if "float64" in told else np.float32
+def _metadata(kind: str, header: dict[str, Any]) -> dict[str, str]:
+    return {"format": kind, "header": canonical_json(header).decode()}
+
+
+def _read_header(path: Path, kind: str, what: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors, metadata = read_tensors(path)
+    header = parse_json(metadata.get("header", "null"), str(path)) if metadata.get("format") == kind else None
+    if not isinstance(header, dict):
+        raise ArtefactError(f"{path}: holds no {what} (format {kind})")
+    return tensors, header
 
 
 def _read_npz(path: Path) -> tuple[Any, list[str], str]:
     content = read_bytes(path, max_bytes=limits.TENSOR_BYTES)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # Our own files are not compressed: what unpacks to more than it takes is not one of them.
+            # Ours are not compressed: what unpacks to more than its size is not one of them.
             if sum(member.file_size for member in archive.infolist()) > len(content):
-                raise ArtefactError(f"{path}: unpacks to more than its own size")
+                raise ValueError("unpacks to more than its own size")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if set(arrays.files) != {"format", "name", "keys", "vectors"} or str(arrays["format"]) != SPACE_FORMAT:
-                raise ArtefactError(f"{path}: holds no latent space (format {SPACE_FORMAT})")
+                raise ValueError(f"expected a latent space (format {SPACE_FORMAT})")
             vectors, keys, name = arrays["vectors"], arrays["keys"].tolist(), str(arrays["name"])
-    except ArtefactError:
-        raise
     except _NPZ_ERRORS as error:
         raise ArtefactError(f"{path}: not a usable npz file: {' '.join(str(error).split())[:200]}") from None
     return vectors, keys if isinstance(keys, list) else [], name
@@ -207,5 +197,9 @@ def _checked_suffix(path: Path, suffixes: tuple[str, ...]) -> Path:
     return path
 
 
-def _is_bfloat16(vectors: Any) -> bool:
-    return isinstance(vectors, torch.Tensor) and vectors.dtype == torch.bfloat16
+def _to_numpy(vectors: Any) -> Any:
+    """Return vectors as an array; NumPy has no bfloat16."""
+    if not isinstance(vectors, torch.Tensor):
+        return vectors
+    vectors = vectors.detach().cpu()
+    return (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
