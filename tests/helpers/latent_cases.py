@@ -16,10 +16,8 @@ import torch
 from torch import nn
 
 import rlstitch.latent as latent
-from rlstitch.latent.translation import iterative as translation_iterative
-from rlstitch.latent.translation import linear as translation_linear
-from rlstitch.latent.translation import low_rank as translation_lowrank
-from rlstitch.latent.translation import orthogonal as translation_orthogonal
+from rlstitch.latent._registry import methods_of
+from rlstitch.latent.translation import methods
 
 
 @dataclass(frozen=True)
@@ -124,11 +122,7 @@ def stitched(s: Spaces) -> Any:
 
 
 # Functions that stand under a name in a registry: the cases go by the registry, and these are the same functions.
-FITS = {
-    method: function.__name__
-    for module in (translation_iterative, translation_linear, translation_lowrank, translation_orthogonal)
-    for method, function in module.METHODS.items()
-}
+FITS = {method: function.__name__ for method, function in methods_of(methods).items()}
 PROJECTIONS = {name: f"project_{name}" for name in latent.SIMILARITIES}
 NORMALIZATIONS = {
     "identity": "fit_identity",

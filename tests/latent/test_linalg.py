@@ -6,7 +6,7 @@ import torch
 
 from rlstitch.latent import SIMILARITIES, choose_anchors, fit, project, translation_methods
 from rlstitch.latent._linalg import cosines, distances, one_torch_thread, product, singular, solve_positive
-from rlstitch.latent.projection.projection import bind
+from rlstitch.latent.projection.registry import bind
 
 DTYPES = [torch.float32, torch.float64]
 

@@ -160,3 +160,17 @@ def require_count(k: int, most: int, name: str, of: str) -> None:
     """Raise InvalidInputError where k is not a whole number in [1, most]."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= most:
         raise InvalidInputError(f"{name} must be a whole number in [1, {most}] ({of}), found {k!r}")
+
+
+def centred(space: torch.Tensor, name: str, *, constant_allowed: bool = False) -> torch.Tensor:
+    """A float64 space (n, d) about its mean.
+
+    Raises InvalidInputError where all rows are equal; with `constant_allowed` they are exactly 0.
+    """
+    moved = space - space.mean(0)
+    # Centring equal rows leaves rounding of the size of the mean, not exact zeros.
+    if float(moved.norm()) > 1e-12 * float(space.norm()):
+        return moved
+    if not constant_allowed:
+        raise InvalidInputError(f"{name} must vary between samples, found {len(space)} equal rows")
+    return torch.zeros_like(moved)

@@ -163,3 +163,22 @@ def solve_positive(gram: torch.Tensor, y: torch.Tensor, *, condition: float = fl
     if by_torch:
         return torch.cholesky_solve(y, factor)
     return torch.from_numpy(backward(found, y.numpy(), lower=1)[0])
+
+
+def least_squares(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The least-squares solution of x @ m = y of least norm, in float64: (d_x, d_y).
+
+    `dtype`: what the data came in, which tells how small a singular value is rounding.
+    """
+    tolerance = max(x.shape) * torch.finfo(dtype).eps
+    x, y = x.double(), y.double()
+    # Not torch.linalg.lstsq: its gelsy (torch 2.13) misses the rank where columns are 0, and its gelsd is slower than
+    # this.
+    if len(x) >= 2 * x.shape[1]:
+        q, x = torch.linalg.qr(x)
+        y = product(q.T, y)
+    u, s, vh = singular(x)
+    kept = s > s[0] * tolerance
+    inverse = torch.where(kept, 1 / torch.where(kept, s, torch.ones_like(s)), torch.zeros_like(s))
+    solution: torch.Tensor = vh.T @ (inverse[:, None] * (u.T @ y))
+    return solution

@@ -14,7 +14,7 @@ import torch
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent._arrays import Array, like, require_positive, same_width, to_tensor
-from rlstitch.latent.projection.projection import Similarity, relative_projection
+from rlstitch.latent.projection.registry import Similarity, relative_projection
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import Array, same_width, to_tensor
 from rlstitch.latent.normalization import Normalization, fit_normalization, fit_whitening
-from rlstitch.latent.projection.projection import SIMILARITIES, Similarity, bind
+from rlstitch.latent.projection.registry import SIMILARITIES, Similarity, bind
 
 
 class RelativeProjection(nn.Module):

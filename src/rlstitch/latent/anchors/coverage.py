@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from rlstitch.latent._arrays import Array, require_count, same_width, to_tensor
-from rlstitch.latent.projection.projection import projector
+from rlstitch.latent.projection.registry import projector
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, require_count
 from rlstitch.latent.normalization import Normalization
-from rlstitch.latent.projection.projection import Similarity, projector
+from rlstitch.latent.projection.registry import Similarity, projector
 
 
 def project_stream(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import Array, to_pairs
+from rlstitch.latent._arrays import Array, centred, to_pairs
 
 
 def svcca(x: Array, y: Array, *, variance: float = 0.99) -> float:
@@ -52,10 +52,7 @@ def _bases(x: Array, y: Array, variance: float, method: str) -> tuple[torch.Tens
     source, target = to_pairs(x, y, minimum=3, method=method)
     bases = []
     for space, name in ((source.detach().double(), "x"), (target.detach().double(), "y")):
-        centred = space - space.mean(0)
-        if float(centred.norm()) <= 1e-12 * float(space.norm()):
-            raise InvalidInputError(f"{name} must vary between samples, found {len(space)} equal rows")
-        left, values, _ = torch.linalg.svd(centred, full_matrices=False)
+        left, values, _ = torch.linalg.svd(centred(space, name), full_matrices=False)
         rank = int((values > values[0] * 1e-10).sum())
         share = values.square().cumsum(0) / values.square().sum()
         kept = min(rank, int((share < variance - 1e-12).sum()) + 1)

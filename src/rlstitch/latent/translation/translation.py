@@ -1,22 +1,16 @@
-"""Direct translation between latent spaces: maps fitted on pairs (x_i, y_i) that mean the same.
-
-Maiorca et al., "Latent Space Translation via Semantic Alignment", arXiv:2311.00664. A fit is a function that returns
-a finished `Translation`; `fit(method, x, y)` picks one by name. x (n, d_x) is the source, y (n, d_y) the target; the
-widths may differ.
-"""
+"""The result of every fit: an affine map between two latent spaces, with a report of how well it fits."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
@@ -255,43 +249,5 @@ def finish(
     return translation
 
 
-def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
-    """Fit the method called `method` on pairs x (n, d_x), y (n, d_y); options go to its function.
-
-    Raises UnknownNameError for another name; InvalidInputError for too few pairs, options the method does not take,
-    NaN or infinity.
-
-    Examples:
-        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
-        >>> bool(torch.allclose(fit("affine", x, 2 * x + 1, ridge=0)(x), 2 * x + 1, atol=1e-4))
-        True
-    """
-    methods = _methods()
-    if method not in methods:
-        raise UnknownNameError("translation method", method, methods)
-    function = methods[method]
-    known = (inspect.unwrap(function).__kwdefaults__ or {}).keys()
-    if unknown := sorted(options.keys() - known):
-        raise InvalidInputError(f"translation method {method!r} takes the options {sorted(known)}, found {unknown}")
-    return function(x, y, **options)
-
-
-def translation_methods() -> list[str]:
-    """The names that `fit` takes.
-
-    Examples:
-        >>> "orthogonal" in translation_methods(), "robust" in translation_methods()
-        (True, True)
-    """
-    return sorted(_methods())
-
-
-def _methods() -> dict[str, Callable[..., Translation]]:
-    # The methods import this module.
-    from rlstitch.latent.translation import iterative as translation_iterative
-    from rlstitch.latent.translation import linear as translation_linear
-    from rlstitch.latent.translation import low_rank as translation_lowrank
-    from rlstitch.latent.translation import orthogonal as translation_orthogonal
-
-    modules = (translation_iterative, translation_linear, translation_lowrank, translation_orthogonal)
-    return {name: function for module in modules for name, function in module.METHODS.items()}
+Fit: TypeAlias = Callable[..., Translation]
+"""x (n, d_x), y (n, d_y), options -> a finished translation."""

@@ -1,0 +1,1 @@
+"""Which samples of two spaces correspond, from few pairs or none."""

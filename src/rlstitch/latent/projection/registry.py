@@ -1,0 +1,109 @@
+"""Relative projections by name: samples (n, d) described by their relation to anchors (k, d), as coordinates (n, k).
+
+Moschella et al., "Relative representations enable zero-shot latent space communication", arXiv:2209.15430, equation
+1, and the other relations of "From Bricks to Bridges", arXiv:2310.01211. Cosine, angular, gaussian and dot grow with
+likeness; the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated. All but
+geodesic can be differentiated in x and in the anchors.
+
+`projector(anchors, ...)` does the anchors' part of the work once and returns the function of x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+
+from rlstitch.errors import InvalidInputError
+from rlstitch.latent._arrays import A, Array, like, same_width, to_tensor
+from rlstitch.latent._registry import look_up, methods_of
+from rlstitch.latent.normalization import fit_normalization
+from rlstitch.latent.projection import methods
+from rlstitch.latent.projection.relation import Relation
+
+Similarity: TypeAlias = str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_METHODS = methods_of(methods)
+SIMILARITIES = tuple(_METHODS)
+
+
+def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any) -> Callable[[A], A]:
+    """The projection on `anchors` (k, d) as a function (n, d) -> (n, k).
+
+    `similarity` is a name from `SIMILARITIES` or a function of two tensors (n, d), (k, d) -> (n, k).
+    Raises UnknownNameError for another name; InvalidInputError for no anchors, widths that differ, NaN or infinity,
+    unknown options.
+
+    Examples:
+        >>> relate = projector(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), "dot")
+        >>> relate(torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 8.]])
+    """
+    points = to_tensor(anchors, "anchors", min_rows=1)
+    bound: dict[tuple[torch.dtype, torch.device], Relation] = {}
+
+    def run(x: A) -> A:
+        samples = to_tensor(x, "x")
+        same_width(samples, points, "x", "anchors")
+        key = (samples.dtype, samples.device)
+        # x decides dtype and device; the anchors are prepared once for each.
+        if key not in bound:
+            bound[key] = bind(points.to(samples), similarity, options)
+        result = bound[key](samples)
+        if result.shape != (len(samples), len(points)):
+            raise InvalidInputError(
+                f"similarity must return shape {(len(samples), len(points))}, found {tuple(result.shape)}"
+            )
+        return like(result, x)
+
+    return run
+
+
+def project(x: A, anchors: Array, similarity: Similarity = "cosine", **options: Any) -> A:
+    """Project x (n, d) on anchors (k, d) -> (n, k), by a name from `SIMILARITIES` or any function; see `projector`.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project(x, anchors, "dot")
+        tensor([[3., 8.]])
+        >>> project(x, anchors, lambda x, a: torch.cdist(x, a, p=1))
+        tensor([[6., 5.]])
+    """
+    run: Callable[[A], A] = projector(anchors, similarity, **options)
+    return run(x)
+
+
+def relative_projection(
+    x: A,
+    anchors: Array,
+    *,
+    normalization: str = "identity",
+    similarity: Similarity = "cosine",
+    shrinkage: float = 0.1,
+    **options: Any,
+) -> A:
+    """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k).
+
+    `shrinkage` is that of a whitening; Mahalanobis distances keep their own, 0.1.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> before = relative_projection(x, x[:8], normalization="center")
+        >>> after = relative_projection(3 * x + 5, 3 * x[:8] + 5, normalization="center")
+        >>> bool(torch.allclose(before, after, atol=1e-5))
+        True
+    """
+    normalize = fit_normalization(normalization, anchors, shrinkage=shrinkage)
+    samples: A = normalize(x)
+    return project(samples, normalize(anchors), similarity, **options)
+
+
+def bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any]) -> Relation:
+    """The relation to anchors (k, d) as a function of x (n, d) -> (n, k), tensors of one dtype, with no look at values:
+    what `projector` checks and layers, which are traced, do not.
+    """
+    if not isinstance(similarity, str):
+        return lambda x: similarity(x, anchors, **options)
+    relation: Relation = look_up("similarity", similarity, _METHODS, options)(anchors, **options)
+    return relation

@@ -1,0 +1,170 @@
+"""Linear and affine translations by (ridge) least squares: "linear" and "affine" of Maiorca et al. 2023 (2311.00664).
+
+Ridge regression: Hoerl and Kennard 1970.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from rlstitch.errors import InvalidInputError
+from rlstitch.latent._arrays import Array, to_pairs, to_weights
+from rlstitch.latent._linalg import least_squares, one_torch_thread, product, solve_positive
+from rlstitch.latent.translation.translation import Fit, Translation, finish
+
+Ridge = float | Literal["cv", "loo"]
+
+# Strengths tried by "cv" and "loo", as multiples of the largest eigenvalue of the Gram matrix: three a decade.
+_GRID = torch.logspace(-10, 2, 37, dtype=torch.float64)
+# The condition number up to which the normal equations are solved in float32.
+_WELL_CONDITIONED = 1e3
+
+
+@one_torch_thread()
+def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translation:
+    """Least squares without bias: x (n, d_x) @ matrix ~ y (n, d_y). At least 2 pairs.
+
+    With fewer pairs than dimensions, or dependent ones, the solution of least norm: it fits the pairs and may not
+    carry over to others; `fit_ridge` does better there.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> fit_linear(x, x * torch.tensor([1.0, 2.0, 3.0])).matrix.diagonal().round(decimals=3)
+        tensor([1., 2., 3.])
+    """
+    source, target = to_pairs(x, y, method="fit_linear")
+    w = to_weights(weights, len(source), source)
+    root = None if w is None else w.sqrt()[:, None]
+    if root is None:
+        matrix = least_squares(source, target, source.dtype)
+    else:
+        matrix = least_squares(source * root, target * root, source.dtype)
+    return finish(matrix, target.new_zeros(target.shape[1]), "linear", source, target)
+
+
+@one_torch_thread()
+def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
+    """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> loose, strict = (fit_ridge(x, 2 * x, ridge=r).matrix.norm() for r in (0, 100))
+        >>> bool(strict < loose)
+        True
+    """
+    source, target = to_pairs(x, y, method="fit_ridge")
+    matrix = _ridge(source, target, to_weights(weights, len(source), source), ridge, free=0)
+    return finish(matrix, target.new_zeros(target.shape[1]), "ridge", source, target)
+
+
+@one_torch_thread()
+def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
+    """Ridge regression about the means: x (n, d_x) @ matrix + bias ~ y (n, d_y); the bias is not penalised. At least
+    3 pairs.
+
+    `ridge`: the penalty on the squared entries of the matrix (as scikit-learn's alpha; 0 is least squares of least
+    norm), or "cv": the strength that minimises the generalised cross-validation error (Golub, Heath and Wahba, 1979),
+    which takes the pairs to be different; repeated pairs make it too small. "loo": the strength that minimises the
+    error on each pair when the others are fitted (Allen, 1974), exactly; O(n d_x d_y) for each of 37 strengths. With
+    about as many pairs as dimensions "cv" can choose far too small a strength where "loo" does not. `weights` (n,)
+    weigh the pairs and are scaled to sum to n.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit_affine(x, 2 * x + 1, ridge=0)
+        >>> translation.matrix.diagonal().round(decimals=3), translation.bias.round(decimals=3)
+        (tensor([2., 2., 2.]), tensor([1., 1., 1.]))
+    """
+    source, target = to_pairs(x, y, minimum=3, method="fit_affine")
+    w = to_weights(weights, len(source), source)
+    mean_x, mean_y = _mean(source, w), _mean(target, w)
+    matrix = _ridge(source - mean_x.to(source), target - mean_y.to(source), w, ridge, free=1)
+    return finish(matrix, mean_y - mean_x @ matrix, "affine", source, target)
+
+
+def _mean(x: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """The (weighted) mean row as float64: (d,)."""
+    return (x if weights is None else x * weights[:, None]).mean(0).double()
+
+
+def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge: Ridge, *, free: int) -> torch.Tensor:
+    """The ridge solution (d_x, d_y), float64; `free` parameters were fitted without a penalty before."""
+    if not (ridge in ("cv", "loo") or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
+        raise InvalidInputError(f"ridge must be 'cv', 'loo' or a finite number of at least 0, found {ridge!r}")
+    if weights is not None:
+        root = weights.sqrt()[:, None]
+        x, y = x * root, y * root
+    if ridge == 0:
+        return least_squares(x, y, x.dtype)
+    if isinstance(ridge, str):
+        # What the mean takes from each pair's own vote.
+        taken = free / len(x) * (torch.ones_like(x[:, 0]) if weights is None else weights)
+        return _ridge_by_error(x.double(), y.double(), taken.double(), x.dtype, exact=ridge == "loo")
+    solution = _ridge_by_cholesky(x, y, float(ridge))
+    if solution is None:
+        solution = _ridge_by_cholesky(x.double(), y.double(), float(ridge))
+    if solution is None:
+        raise InvalidInputError(f"ridge must be large enough for x to be solved, or 0, or 'cv', found {ridge!r}")
+    return solution.double()
+
+
+def _ridge_by_cholesky(x: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.Tensor | None:
+    """The solution for one strength, or None where the dtype is too coarse for it."""
+    n, d = x.shape
+    most = _WELL_CONDITIONED if x.dtype == torch.float32 else float("inf")
+    # The smaller of the two Gram matrices; both give the same solution.
+    gram = product(x.T, x) if d <= n else product(x, x.T)
+    gram.diagonal().add_(ridge)
+    if d <= n:
+        return solve_positive(gram, product(x.T, y), condition=most)
+    solution = solve_positive(gram, y, condition=most)
+    return None if solution is None else x.T @ solution
+
+
+def _ridge_by_error(
+    x: torch.Tensor, y: torch.Tensor, taken: torch.Tensor, dtype: torch.dtype, *, exact: bool
+) -> torch.Tensor:
+    """The solution (d_x, d_y) for the strength of least leave-one-out error, or (not `exact`) least error by GCV.
+
+    `taken` (n,): leverage of what was fitted before, without a penalty.
+    """
+    n, d = x.shape
+    values, axes = torch.linalg.eigh(product(x.T, x) if d <= n else product(x, x.T))
+    values = values.clamp_min(0)
+    largest = values[-1]
+    if not bool(largest > 0):
+        return x.new_zeros(d, y.shape[1])
+    # Directions below this are rounding; their coordinates would be noise over nearly nothing.
+    kept = values > largest * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
+    values, axes = values[kept], axes[:, kept]
+    # Coordinates of y in the left singular vectors of x: u^T y.
+    seen = (axes.T @ product(x.T, y)) / values.sqrt()[:, None] if d <= n else axes.T @ y
+    strengths = _GRID.to(values) * largest
+    shrunk = strengths[:, None] / (values + strengths[:, None])
+    tiny = torch.finfo(dtype).tiny
+    if exact:
+        vectors = product(x, axes) / values.sqrt() if d <= n else axes
+        error = torch.stack([_left_out(vectors, seen, y, 1 - each, taken, tiny) for each in shrunk])
+    else:
+        energy = seen.square().sum(1)
+        unseen = (y.square().sum() - energy.sum()).clamp_min(0)
+        # n - free - trace(H), per pair; one free parameter is the mean.
+        left = ((n - taken.sum() - len(values)) + shrunk.sum(1)).clamp_min(tiny)
+        error = ((shrunk.square() * energy).sum(1) + unseen) / left.square()
+    best = strengths[error.argmin()]
+    matrix: torch.Tensor = axes @ (seen * ((values.sqrt() if d <= n else 1) / (values + best))[:, None])
+    return matrix if d <= n else x.T @ matrix
+
+
+def _left_out(
+    vectors: torch.Tensor, seen: torch.Tensor, y: torch.Tensor, share: torch.Tensor, taken: torch.Tensor, tiny: float
+) -> torch.Tensor:
+    """Sum of squared errors on each pair by the fit of the others, from the residuals of one fit and its leverages."""
+    rest = y - vectors @ (share[:, None] * seen)
+    leverage = vectors.square() @ share + taken
+    return (rest.square().sum(1) / (1 - leverage).clamp_min(tiny).square()).sum()
+
+
+METHODS: dict[str, Fit] = {"linear": fit_linear, "ridge": fit_ridge, "affine": fit_affine}

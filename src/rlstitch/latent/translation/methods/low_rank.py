@@ -1,0 +1,152 @@
+"""Translations through a few shared directions: reduced-rank regression, partial least squares, canonical
+correlation. `weights` (n,) weigh the pairs, as if a pair of weight 2 stood there twice.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs, to_weights
+from rlstitch.latent.translation.methods.linear import Ridge, fit_affine
+from rlstitch.latent.translation.translation import Fit, Translation, finish
+
+
+def fit_low_rank(
+    x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = "cv", weights: Array | None = None
+) -> Translation:
+    """`fit_affine` with a matrix of at most `rank`: reduced-rank regression (Izenman, 1975). At least 3 pairs.
+
+    The ridge solution is followed by the projection on the `rank` principal axes of the fitted values. By default as
+    many as hold 99 % of their variance. Raises InvalidInputError for a rank above min(d_x, d_y).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> int(torch.linalg.matrix_rank(fit_low_rank(x, x.flip(1), rank=2).matrix))
+        2
+    """
+    source, target = to_pairs(x, y, minimum=3, method="fit_low_rank")
+    full = fit_affine(source.double(), target.double(), ridge=ridge, weights=weights)
+    if rank is not None:
+        require_count(rank, min(full.matrix.shape), "rank", "the smaller width")
+    mean_x, mean_y, centred_x, _ = _centred(source, target, weights)
+    fitted = centred_x @ full.matrix
+    energy, axes = torch.linalg.eigh(fitted.T @ fitted)
+    if rank is None:
+        falling = energy.clamp_min(0).flip(0)
+        # Rounding may leave the last share below the threshold: never more than the smaller width.
+        enough = int((falling.cumsum(0) < 0.99 * falling.sum()).sum()) + 1
+        rank = min(enough, *full.matrix.shape)
+    top = axes[:, -rank:]
+    matrix = full.matrix @ top @ top.T
+    return finish(matrix, mean_y - mean_x @ matrix, "low_rank", source, target)
+
+
+def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array | None = None) -> Translation:
+    """Partial least squares regression (Wold, 1975; NIPALS, as scikit-learn's PLSRegression without scaling). At
+    least 3 pairs.
+
+    Each component is the direction of x with the largest covariance with some direction of y, given those before.
+    `components`: at most min(n - 1, d_x); by default that, but 32 at most. Stops early where nothing covaries any more.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit_pls(x, x.flip(1), components=3)
+        >>> bool(torch.allclose(translation(x), x.flip(1), atol=1e-4))
+        True
+    """
+    source, target = to_pairs(x, y, minimum=3, method="fit_pls")
+    most = min(len(source) - 1, source.shape[1])
+    if components is not None:
+        require_count(components, most, "components", "the number of pairs less one, or the width of x")
+    mean_x, mean_y, rest, centred_y = _centred(source, target, weights)
+    cross = rest.T @ centred_y
+    floor = float(torch.linalg.vector_norm(cross)) * torch.finfo(source.dtype).eps
+    directions, loadings, responses = [], [], []
+    for _ in range(min(most, 32) if components is None else components):
+        direction = _leading(cross)
+        score = rest @ direction
+        energy = score @ score
+        if float(torch.linalg.vector_norm(direction @ cross)) <= floor:
+            break
+        loading, response = (rest.T @ score) / energy, (centred_y.T @ score) / energy
+        directions.append(direction)
+        loadings.append(loading)
+        responses.append(response)
+        rest = rest - torch.outer(score, loading)
+        # Scores are orthogonal, so deflating x alone deflates the cross product.
+        cross = cross - energy * torch.outer(loading, response)
+    if not directions:
+        matrix = cross.new_zeros(cross.shape)
+    else:
+        w, p, c = torch.stack(directions, 1), torch.stack(loadings, 1), torch.stack(responses, 1)
+        matrix = w @ torch.linalg.solve(p.T @ w, c.T)
+    return finish(matrix, mean_y - mean_x @ matrix, "pls", source, target)
+
+
+def _leading(cross: torch.Tensor) -> torch.Tensor:
+    """The first left singular vector of (d_x, d_y), by the eigenvectors of the smaller Gram matrix."""
+    if cross.shape[0] <= cross.shape[1]:
+        first: torch.Tensor = torch.linalg.eigh(cross @ cross.T).eigenvectors[:, -1]
+        return first
+    direction: torch.Tensor = cross @ torch.linalg.eigh(cross.T @ cross).eigenvectors[:, -1]
+    norm = torch.linalg.vector_norm(direction)
+    return direction / torch.where(norm > 0, norm, torch.ones_like(norm))
+
+
+def fit_cca(
+    x: Array, y: Array, *, components: int | None = None, shrinkage: float = 0.1, weights: Array | None = None
+) -> Translation:
+    """Through canonical correlations (Hotelling, 1936): y's mean given the canonical variates of x. At least 3 pairs.
+
+    With C the covariances, shrunk towards a multiple of I as in `fit_whitening`, and U S V^T the SVD of Cxx^-1/2 Cxy
+    Cyy^-1/2 cut to `components` (at most min(d_x, d_y), the default): the matrix is Cxx^-1/2 U S V^T Cyy^1/2. All
+    components and no shrinkage give least squares. `shrinkage` lies in [0, 1).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> translation = fit_cca(x, 2 * x.flip(1) + 1, shrinkage=0.0)
+        >>> bool(torch.allclose(translation(x), 2 * x.flip(1) + 1, atol=1e-4))
+        True
+    """
+    require_between(shrinkage, 0.0, 1.0 - 1e-9, "shrinkage")
+    source, target = to_pairs(x, y, minimum=3, method="fit_cca")
+    most = min(source.shape[1], target.shape[1])
+    if components is not None:
+        require_count(components, most, "components", "the smaller width")
+    mean_x, mean_y, centred_x, centred_y = _centred(source, target, weights)
+    white_x, _ = _roots(centred_x, shrinkage, source.dtype)
+    white_y, colour_y = _roots(centred_y, shrinkage, source.dtype)
+    u, s, vh = torch.linalg.svd(white_x @ (centred_x.T @ centred_y / len(source)) @ white_y, full_matrices=False)
+    kept = most if components is None else components
+    matrix = white_x @ (u[:, :kept] * s[:kept]) @ vh[:kept] @ colour_y
+    return finish(matrix, mean_y - mean_x @ matrix, "cca", source, target)
+
+
+def _centred(
+    x: torch.Tensor, y: torch.Tensor, weights: Array | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64."""
+    w, x, y = to_weights(weights, len(x), x.double()), x.double(), y.double()
+    if w is None:
+        return x.mean(0), y.mean(0), x - x.mean(0), y - y.mean(0)
+    column = w[:, None]
+    mean_x, mean_y = (x * column).mean(0), (y * column).mean(0)
+    return mean_x, mean_y, (x - mean_x) * column.sqrt(), (y - mean_y) * column.sqrt()
+
+
+def _roots(centred: torch.Tensor, shrinkage: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inverse square root and the square root of the shrunk covariance; directions without variance get 0 in
+    both.
+    """
+    covariance = centred.T @ centred / len(centred)
+    average = covariance.diagonal().mean()
+    covariance = (1 - shrinkage) * covariance
+    covariance.diagonal().add_(shrinkage * average)
+    values, axes = torch.linalg.eigh(covariance)
+    kept = values > values[-1].clamp_min(0) * max(centred.shape) * torch.finfo(dtype).eps ** 2
+    deviation = torch.where(kept, values, torch.ones_like(values)).sqrt()
+    inverse, root = torch.where(kept, 1 / deviation, 0.0), torch.where(kept, deviation, 0.0)
+    return (axes * inverse) @ axes.T, (axes * root) @ axes.T
+
+
+METHODS: dict[str, Fit] = {"low_rank": fit_low_rank, "pls": fit_pls, "cca": fit_cca}

@@ -1,0 +1,102 @@
+"""Translations that turn and, at most, scale: Procrustes and its kin."""
+
+from __future__ import annotations
+
+import torch
+
+from rlstitch.latent._arrays import Array, is_moderate, to_pairs, to_weights
+from rlstitch.latent._linalg import least_squares, one_torch_thread, product, singular
+from rlstitch.latent.translation.translation import Fit, Translation, finish
+
+
+@one_torch_thread()
+def fit_orthogonal(
+    x: Array, y: Array, *, center: bool = True, scale: bool = False, weights: Array | None = None
+) -> Translation:
+    """The rotation (or reflection) R that best maps x (n, d_x) on y (n, d_y): R = U V^T of the SVD of x^T y
+    (Schönemann, 1966).
+
+    `center` maps mean on mean, `scale` adds one factor (least squares), `weights` (n,) weigh the pairs. At least 2
+    pairs. Widths that differ are padded with zeros and cut back, which leaves R semi-orthogonal: its rows are
+    orthonormal where d_x <= d_y, its columns where d_x >= d_y. Directions that the pairs do not show are turned in a
+    defined but arbitrary way.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> y = x.flip(1) + 5
+        >>> turn = fit_orthogonal(x, y)
+        >>> bool(torch.allclose(turn(x), y, atol=1e-5))
+        True
+        >>> bool(torch.allclose(turn.matrix.T @ turn.matrix, torch.eye(3), atol=1e-5))
+        True
+    """
+    source, target = to_pairs(x, y, method="fit_orthogonal", finite=False)
+    w = to_weights(weights, len(source), source)
+    centred_x, centred_y = source, target
+    if center:
+        mean_x, mean_y = _mean(source, w), _mean(target, w)
+        centred_x, centred_y = source - mean_x, target - mean_y
+    weighted = centred_x if w is None else centred_x * w[:, None]
+    cross = product(weighted.T, centred_y)
+    if not is_moderate(cross):
+        # NaN and infinity always come through, and this is the smaller array to look at: whose are they?
+        to_pairs(x, y, method="fit_orthogonal")
+    # The thin SVD is the padded one without its zero rows.
+    u, s, vh = singular(cross)
+    matrix = product(u, vh)
+    if scale:
+        # The norm after turning: with d_x > d_y a part of x is cut away.
+        size = ((centred_x @ matrix).square().sum(1) * (1 if w is None else w)).sum()
+        matrix = matrix * torch.where(size > 0, s.sum() / size, torch.ones_like(size))
+    bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
+    # All singular values are equal (to the factor), or all 0 where x or y is constant and the factor is 0.
+    condition = 1.0 if not scale else None
+    return finish(matrix, bias, "scaled_orthogonal" if scale else "orthogonal", source, target, condition)
+
+
+def fit_scaled_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
+    """`fit_orthogonal` with one factor: rotation, scale and, with `center`, shift (Schönemann and Carroll, 1970).
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> turn = fit_scaled_orthogonal(x, 4 * x.flip(1))
+        >>> round(float(turn.matrix.norm(dim=0)[0]), 4)
+        4.0
+    """
+    return fit_orthogonal(x, y, center=center, scale=True, weights=weights)
+
+
+@one_torch_thread()
+def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
+    """The (semi-)orthogonal matrix nearest to the (weighted) least-squares solution ("l-ortho" of arXiv:2311.00664):
+    U V^T of its SVD. At least 2 pairs.
+
+    Least squares sees each direction of x on its own scale, so that directions of little variance count as much as
+    the others.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> turn = fit_l_orthogonal(x, x * torch.tensor([1.0, 2.0, 3.0]))
+        >>> bool(torch.allclose(turn.matrix, torch.eye(3), atol=1e-5))
+        True
+    """
+    source, target = to_pairs(x, y, method="fit_l_orthogonal")
+    w = to_weights(weights, len(source), source)
+    zero = source.new_zeros(1)
+    mean_x, mean_y = (_mean(source, w), _mean(target, w)) if center else (zero, zero)
+    root = 1 if w is None else w.sqrt()[:, None]
+    u, _, vh = singular(least_squares((source - mean_x) * root, (target - mean_y) * root, source.dtype).to(source))
+    matrix = product(u, vh)
+    bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
+    return finish(matrix, bias, "l_orthogonal", source, target, 1.0)
+
+
+def _mean(x: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    return x.mean(0) if weights is None else (x * weights[:, None]).mean(0)
+
+
+METHODS: dict[str, Fit] = {
+    "orthogonal": fit_orthogonal,
+    "scaled_orthogonal": fit_scaled_orthogonal,
+    "l_orthogonal": fit_l_orthogonal,
+}

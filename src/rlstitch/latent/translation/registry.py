@@ -1,0 +1,42 @@
+"""Direct translation between latent spaces by name: maps fitted on pairs (x_i, y_i) that mean the same.
+
+Maiorca et al., "Latent Space Translation via Semantic Alignment", arXiv:2311.00664. A fit is a function that returns
+a finished `Translation`; `fit(method, x, y)` picks one by name. x (n, d_x) is the source, y (n, d_y) the target; the
+widths may differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlstitch.latent._arrays import Array
+from rlstitch.latent._registry import look_up, methods_of
+from rlstitch.latent.translation import methods
+from rlstitch.latent.translation.translation import Translation
+
+_METHODS = methods_of(methods)
+
+
+def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
+    """Fit the method called `method` on pairs x (n, d_x), y (n, d_y); options go to its function.
+
+    Raises UnknownNameError for another name; InvalidInputError for too few pairs, options the method does not take,
+    NaN or infinity.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> bool(torch.allclose(fit("affine", x, 2 * x + 1, ridge=0)(x), 2 * x + 1, atol=1e-4))
+        True
+    """
+    translation: Translation = look_up("translation method", method, _METHODS, options)(x, y, **options)
+    return translation
+
+
+def translation_methods() -> list[str]:
+    """The names that `fit` takes.
+
+    Examples:
+        >>> "orthogonal" in translation_methods(), "robust" in translation_methods()
+        (True, True)
+    """
+    return sorted(_METHODS)
