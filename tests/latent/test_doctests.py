@@ -6,11 +6,16 @@ import doctest
 import importlib
 import sys
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import rlstitch.latent as latent
 
 DOCUMENTED = [name for name in latent.__all__ if callable(getattr(latent, name))]
+# What the pages of the reference take for granted.
+NAMES = {"np": np, "torch": torch, "nn": nn, **{name: getattr(latent, name) for name in latent.__all__}}
 # What an example cannot do without; elsewhere it does not run.
 EXTRAS = {
     "nearest_approximate": "faiss",
@@ -34,7 +39,7 @@ def test_constants_are_the_only_names_without_examples() -> None:
 def test_example_in_docstring(name: str) -> None:
     public = getattr(latent, name)
     module = importlib.import_module(public.__module__)
-    (found,) = doctest.DocTestFinder(recurse=False).find(public, name, module=module, globs=dict(vars(module)))
+    (found,) = doctest.DocTestFinder(recurse=False).find(public, name, module=module, globs=dict(NAMES))
     assert found.examples, f"{name} has no example"
     assert any(example.want for example in found.examples), f"the example of {name} shows nothing"
     if name in EXTRAS:

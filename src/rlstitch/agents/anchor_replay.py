@@ -27,10 +27,10 @@ def replay_frames(
     Raises:
         InvalidInputError: where an episode ends before one of its frames, or comes out differently when played again.
     """
-    wanted = np.unique(frames[:, 0])
-    last = {int(episode): int(frames[frames[:, 0] == episode, 1].max()) for episode in wanted}
+    episodes = np.unique(frames[:, 0])
+    last = {int(episode): int(frames[frames[:, 0] == episode, 1].max()) for episode in episodes}
     given = [actions[episode, : max(steps, 1)] for episode, steps in last.items()]
-    # Played once under the world's own look and again under the other, so that chance in the environment is noticed.
+    # Played under the world's own look and again under the other, to detect nondeterministic environments.
     recording = record_actions(world, [int(seeds[episode]) for episode in last], given)
     images: dict[int, NDArray[np.uint8]] = {}
     played = replay_episodes(recording, replace(world, look=variation))

@@ -240,10 +240,10 @@ def load_anchor_set(reference: Path | str, *, root: Path | str = "anchors") -> A
         if len(fitting) > 1:
             raise InvalidInputError(f"anchor set {text!r} is ambiguous: {', '.join(fitting[:5])}")
         if fitting:
-            found = _load(Path(root) / fitting[0])
-            if not found.identity.startswith(text):
+            stored = _load(Path(root) / fitting[0])
+            if not stored.identity.startswith(text):
                 raise UnknownNameError("anchor set", text, names)
-            return found
+            return stored
         if not Path(text).is_dir():
             raise UnknownNameError("anchor set", text, names)
     return _load(Path(reference))
@@ -267,12 +267,12 @@ def _load(folder: Path) -> AnchorSet:
     try:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         played = manifest.get("played", {})
-        found = AnchorSet(manifest["environment"], manifest["view"], manifest["kind"], **arrays, played=played)
+        anchors = AnchorSet(manifest["environment"], manifest["view"], manifest["kind"], **arrays, played=played)
     except (RlstitchError, TypeError) as error:  # TypeError: a tensor type that NumPy does not have
         raise ArtefactError(f"{folder}: not an anchor set: {error}") from None
-    if found.identity != manifest["identity"] or len(found) != manifest["count"]:
+    if anchors.identity != manifest["identity"] or len(anchors) != manifest["count"]:
         raise ArtefactError(f"{folder}: its content is not what {MANIFEST} says; it was altered or damaged")
-    return found
+    return anchors
 
 
 def _canonical_environment(name: object) -> str:
@@ -301,7 +301,7 @@ def _checked_views(views: object) -> NDArray[np.uint8]:
     fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[-1:] == (5,) and array.size > 0
     _require(fits, "views", "uint8 (k, h, w, 5)", array)
     _require(len(array) <= limits.ANCHORS, "views", f"at most {limits.ANCHORS} anchors", array)
-    encode_views(array)  # what cannot be drawn is no anchor
+    encode_views(array)  # refuses views that cannot be rendered
     return array
 
 
@@ -317,6 +317,6 @@ def _checked_actions(array: NDArray[Any]) -> NDArray[np.int64] | NDArray[np.floa
     return array.astype(np.int64)
 
 
-def _require(holds: bool, name: str, expected: str, found: NDArray[Any]) -> None:
+def _require(holds: bool, name: str, expected: str, array: NDArray[Any]) -> None:
     if not holds:
-        raise InvalidInputError(f"{name}: expected {expected}, found {found.dtype} {found.shape}")
+        raise InvalidInputError(f"{name}: expected {expected}, found {array.dtype} {array.shape}")

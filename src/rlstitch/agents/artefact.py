@@ -138,13 +138,13 @@ def _check_size(spec: Any, n_bytes: int, path: Path) -> None:
         _check_size(value, n_bytes, path)
 
 
-def check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+def check_shapes(expected: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
     """Refuse tensors that differ from what a module expects in name, type or shape; ArtefactError names the first."""
-    for name in sorted(expected.keys() | found.keys()):
-        wanted = _describe(expected[name]) if name in expected else "none"
-        present = _describe(found[name]) if name in found else "none"
-        if wanted != present:
-            raise ArtefactError(f"{path}: tensor {name[:100]!r}: expected {wanted}, found {present}")
+    for name in sorted(expected.keys() | tensors.keys()):
+        ours = _describe(expected[name]) if name in expected else "none"
+        theirs = _describe(tensors[name]) if name in tensors else "none"
+        if ours != theirs:
+            raise ArtefactError(f"{path}: tensor {name[:100]!r}: expected {ours}, found {theirs}")
 
 
 def _describe(tensor: Tensor) -> str:

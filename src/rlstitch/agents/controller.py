@@ -75,8 +75,8 @@ class Controller(nn.Module):
     def spec(self) -> dict[str, Any]:
         """Return what `build_controller` needs to make this module again (without weights)."""
         default = {key: ControllerSpec.model_fields[key].default for key in _LATER}
-        found = self._spec.model_dump(mode="json")
-        return {key: value for key, value in found.items() if key not in default or value != default[key]}
+        spec = self._spec.model_dump(mode="json")
+        return {key: value for key, value in spec.items() if key not in default or value != default[key]}
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return action parameters `(N, A)` and values `(N,)` of latents `(N, latent_dim)`."""

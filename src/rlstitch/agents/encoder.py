@@ -7,29 +7,17 @@ another agent's latent space; SAPS, arXiv 2503.01881).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rlstitch.agents.extractors import ExtractorEncoder
-from rlstitch.agents.specs import (
-    AnyEncoderSpec,
-    CNNSpec,
-    ExtractorSpec,
-    RelativeSpec,
-    parse_encoder_spec,
-)
+from rlstitch.agents.extractors import build_extractor
+from rlstitch.agents.specs import AnyEncoderSpec, CNNSpec, ExtractorSpec, RelativeSpec, parse_encoder_spec
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
-from rlstitch.latent import (
-    NORMALIZATIONS,
-    SIMILARITIES,
-    Normalization,
-    Translation,
-    fit_normalization,
-    project,
-)
+from rlstitch.latent import NORMALIZATIONS, SIMILARITIES, Normalization, Translation, fit_normalization, project
 from rlstitch.storage import limits
 
 _MIXING = ("whiten", "pca_whiten")  # normalizations that mix dimensions: their weights are matrices
@@ -69,11 +57,28 @@ WITHOUT_LINEAR = ("r3l",)
 """Architectures whose flattened convolutions are the latent space: its width follows from the images."""
 
 
-class CNNEncoder(nn.Module):
+class Encoder(nn.Module, ABC):
+    """Float images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`."""
+
+    image_shape: tuple[int, int, int]
+    """Height, width, channels of the observations."""
+    latent_dim: int
+    """Width of the latent space."""
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int) -> None:
+        super().__init__()
+        self.image_shape, self.latent_dim = image_shape, latent_dim
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """Return what `build_encoder` needs to make this module again (without weights)."""
+
+
+class CNNEncoder(Encoder):
     """Convolutions and (but for `r3l`) a linear map: images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`.
 
     Where the specification has several frames, each `C / frames` channels are encoded alone by the same weights, and
-    the latents, `latent_dim / frames` wide, stand side by side (R3L, arXiv 2404.12917).
+    the latents, `latent_dim / frames` wide, are concatenated (R3L, arXiv 2404.12917).
 
     Raises:
         UnknownNameError: for an unknown architecture.
@@ -81,30 +86,16 @@ class CNNEncoder(nn.Module):
     """
 
     def __init__(self, spec: CNNSpec) -> None:
-        super().__init__()
-        if spec.arch not in ARCHITECTURES:
-            raise UnknownNameError("encoder architecture", spec.arch, ARCHITECTURES)
-        convolutions = ARCHITECTURES[spec.arch](_frame_channels(spec))
+        super().__init__(spec.image_shape, encoder_width(spec))
         self._spec = spec
-        self.convolutions = convolutions
-        self._latent_dim = encoder_width(spec)
+        self.convolutions = ARCHITECTURES[spec.arch](_frame_channels(spec))
         self.linear: nn.Module = nn.Identity()
         if spec.arch not in WITHOUT_LINEAR:
-            self.linear = nn.Linear(_flat_width(convolutions, spec), self._latent_dim // spec.frames)
-
-    @property
-    def latent_dim(self) -> int:
-        """Width of the latent space."""
-        return self._latent_dim
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of the observations."""
-        return self._spec.image_shape
+            self.linear = nn.Linear(_flat_width(self.convolutions, spec), self.latent_dim // spec.frames)
 
     def spec(self) -> dict[str, Any]:
-        """Return what `build_encoder` needs to make this module again (without weights)."""
-        return {**self._spec.model_dump(mode="json"), "latent_dim": self._latent_dim}
+        """See `Encoder.spec`."""
+        return {**self._spec.model_dump(mode="json"), "latent_dim": self.latent_dim}
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
@@ -139,12 +130,35 @@ def _flat_width(convolutions: nn.Sequential, spec: CNNSpec) -> int:
     return height * width * channels
 
 
-class RelativeEncoder(nn.Module):
+class ExtractorEncoder(Encoder):
+    """A features extractor of the user's own; see `extractors`.
+
+    Raises:
+        UnknownNameError: where no installed package has an extractor of this name.
+        InvalidInputError: where it cannot be made so, or gives latents of another shape.
+    """
+
+    def __init__(self, spec: ExtractorSpec) -> None:
+        super().__init__(spec.image_shape, spec.latent_dim)
+        self._spec = spec
+        self.module = build_extractor(spec)
+
+    def spec(self) -> dict[str, Any]:
+        """See `Encoder.spec`."""
+        return self._spec.model_dump(mode="json")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
+        latents: Tensor = self.module(images)
+        return latents
+
+
+class RelativeEncoder(Encoder):
     """A base encoder, then its similarities to anchors: images -> `(N, anchors)`.
 
     The anchors' embeddings are buffers, and the normalization's statistics are those of the anchors
     (arXiv 2209.15430, eq. 1; for agents arXiv 2404.12917). No gradient flows into the anchors: they follow the
-    encoder by `update_anchors`. Several similarities, joined by `+`, stand side by side, each in units of its own
+    encoder by `update_anchors`. Several similarities, joined by `+`, are concatenated, each divided by its own standard
     deviation among the anchors (a product of projections, arXiv 2310.01211): `(N, anchors * similarities)`.
     """
 
@@ -152,7 +166,7 @@ class RelativeEncoder(nn.Module):
     scales: Tensor
 
     def __init__(self, base: Encoder, spec: RelativeSpec) -> None:
-        super().__init__()
+        super().__init__(base.image_shape, spec.width)
         self._spec = spec
         self.base = base
         self.register_buffer("anchors", torch.zeros(spec.anchors, base.latent_dim))
@@ -169,22 +183,12 @@ class RelativeEncoder(nn.Module):
         )
 
     @property
-    def latent_dim(self) -> int:
-        """Number of anchors, times that of similarities."""
-        return self._spec.width
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of the observations."""
-        return self.base.image_shape
-
-    @property
     def anchor_set(self) -> str:
         """Identity of the anchor set."""
         return self._spec.anchor_set
 
     def spec(self) -> dict[str, Any]:
-        """Return what `build_encoder` needs to make this module again (without weights)."""
+        """See `Encoder.spec`."""
         return {**self._spec.model_dump(mode="json"), "base": self.base.spec()}
 
     @torch.no_grad()
@@ -231,40 +235,26 @@ class RelativeEncoder(nn.Module):
         return [project(latents, anchors, similarity) for similarity in self._spec.similarities]
 
 
-class TranslatedEncoder(nn.Module):
+class TranslatedEncoder(Encoder):
     """A base encoder, then a translation into another latent space: images -> `(N, translation's width)`."""
 
     def __init__(self, base: Encoder, translation: Translation) -> None:
-        super().__init__()
-        width = translation.matrix.shape[0]
-        if width != base.latent_dim:
+        super().__init__(base.image_shape, translation.width_out)
+        if translation.width_in != base.latent_dim:
             raise IncompatibleError(
-                f"translation: expects latents of width {width}, the encoder gives {base.latent_dim}"
+                f"translation: expects latents of width {translation.width_in}, the encoder gives {base.latent_dim}"
             )
         self.base = base
         self.translation = translation
 
-    @property
-    def latent_dim(self) -> int:
-        """Width of the space that is translated to."""
-        return int(self.translation.matrix.shape[1])
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of the observations."""
-        return self.base.image_shape
-
     def spec(self) -> dict[str, Any]:
-        """Return what `build_encoder` needs to make this module again (without weights)."""
+        """See `Encoder.spec`."""
         return {"kind": "translated", "base": self.base.spec(), "translation": self.translation.spec()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] and translate their latents."""
         latents: Tensor = self.translation(self.base(images))
         return latents
-
-
-Encoder: TypeAlias = CNNEncoder | ExtractorEncoder | RelativeEncoder | TranslatedEncoder
 
 
 def build_encoder(spec: dict[str, Any]) -> Encoder:

@@ -129,7 +129,7 @@ def write_exported(
     before = agent.device
     agent.to("cpu")
     try:
-        wanted = _outputs(_Plain(agent), torch.from_numpy(images))
+        native = _outputs(_Plain(agent), torch.from_numpy(images))
         if form == "safetensors":
             content, batch = _pack(agent), torch.from_numpy(images)
             again: nn.Module = _Plain(_unpack(content, path))
@@ -137,7 +137,7 @@ def write_exported(
             batch = _batch(images, observations)
             content = _program(Policy(agent, observations), batch)
             again = torch.export.load(io.BytesIO(content)).module()  # our own, just made
-        difference = _compare(path, wanted, _outputs(again, batch))
+        difference = _compare(path, native, _outputs(again, batch))
     finally:
         agent.to(before)
     write_bytes(path, content)
@@ -193,7 +193,7 @@ def _program(policy: Policy, example: Tensor) -> bytes:
     with torch.no_grad():
         program = torch.export.export(policy.eval(), (example[:2].clone(),), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # where the sources lie on this machine is nobody's business
+        node.meta.pop("stack_trace", None)  # holds paths of this machine
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
@@ -212,9 +212,9 @@ def _outputs(policy: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([parameters for parameters, _ in parts]), torch.cat([values for _, values in parts])
 
 
-def _compare(path: Path, wanted: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> float:
+def _compare(path: Path, native: tuple[Tensor, Tensor], exported: tuple[Tensor, Tensor]) -> float:
     greatest = 0.0
-    for ours, theirs in zip(wanted, found, strict=True):
+    for ours, theirs in zip(native, exported, strict=True):
         difference = float((ours - theirs).abs().max())
         if ours.shape != theirs.shape or not difference <= TOLERANCE * max(1.0, float(ours.abs().max())):
             raise ArtefactError(f"{path}: the exported agent differs from the agent by {difference:.2g}; not written")

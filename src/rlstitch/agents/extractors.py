@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import nn
 
 from rlstitch.agents.specs import ExtractorSpec
 from rlstitch.errors import InvalidInputError, UnknownNameError
@@ -25,7 +25,7 @@ from rlstitch.storage import limits
 
 GROUP = "rlstitch.extractors"
 
-# What importing, making or running somebody else's module with wrong arguments may raise.
+# What importing, making or running another package's module with wrong arguments may raise.
 _FOREIGN_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError,
     ValueError,
@@ -37,52 +37,22 @@ def extractor_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
-class ExtractorEncoder(nn.Module):
-    """A features extractor of the user's own: images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`.
+def _entry_point(name: str) -> EntryPoint:
+    points = [point for point in entry_points(group=GROUP) if point.name == name]
+    if not points:
+        raise UnknownNameError(f"extractor (entry points of the group {GROUP!r})", name, extractor_names())
+    if len({point.value for point in points}) > 1:
+        raise InvalidInputError(f"extractor {name!r}: several packages claim it: {[point.value for point in points]}")
+    return points[0]
+
+
+def build_extractor(spec: ExtractorSpec) -> nn.Module:
+    """Make a user's extractor and run it once.
 
     Raises:
         UnknownNameError: where no installed package has an extractor of this name.
-        InvalidInputError: where it cannot be made so, or gives latents of another shape.
+        InvalidInputError: where it cannot be made so, gives latents of another shape or holds too many numbers.
     """
-
-    def __init__(self, spec: ExtractorSpec) -> None:
-        super().__init__()
-        self._spec = spec
-        self.module = _make(spec)
-        numbers = sum(value.numel() for value in self.module.state_dict().values())
-        if numbers > limits.PARAMETERS:
-            raise InvalidInputError(f"extractor {spec.name!r}: {numbers:,} parameters, at most {limits.PARAMETERS:,}")
-
-    @property
-    def latent_dim(self) -> int:
-        """Width of the latent space."""
-        return self._spec.latent_dim
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of the observations."""
-        return self._spec.image_shape
-
-    def spec(self) -> dict[str, Any]:
-        """Return what `build_encoder` needs to make this module again (without weights)."""
-        return self._spec.model_dump(mode="json")
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
-        latents: Tensor = self.module(images)
-        return latents
-
-
-def _entry_point(name: str) -> EntryPoint:
-    found = [point for point in entry_points(group=GROUP) if point.name == name]
-    if not found:
-        raise UnknownNameError(f"extractor (entry points of the group {GROUP!r})", name, extractor_names())
-    if len({point.value for point in found}) > 1:
-        raise InvalidInputError(f"extractor {name!r}: several packages claim it: {[point.value for point in found]}")
-    return found[0]
-
-
-def _make(spec: ExtractorSpec) -> nn.Module:
     point = _entry_point(spec.name)
     height, width, channels = spec.image_shape
     where = f"extractor {spec.name!r} ({point.value})"
@@ -96,6 +66,9 @@ def _make(spec: ExtractorSpec) -> nn.Module:
     except _FOREIGN_ERRORS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InvalidInputError(f"{where}: cannot be made with {spec.arguments}: {reason}") from None
+    numbers = sum(value.numel() for value in module.state_dict().values())
+    if numbers > limits.PARAMETERS:
+        raise InvalidInputError(f"extractor {spec.name!r}: {numbers:,} parameters, at most {limits.PARAMETERS:,}")
     if shape != (2, spec.latent_dim):
         raise InvalidInputError(f"{where}: expected latents of width {spec.latent_dim}, found shape {shape[1:]}")
     return module

@@ -44,7 +44,7 @@ class AgentEntry:
 
 
 def list_agents(*, roots: Iterable[Path] | None = None) -> list[AgentEntry]:
-    """Return every agent that can be found by name, sorted; a broken one stands there with its reason.
+    """Return every agent that can be found by name, sorted; for a broken one, the reason.
 
     Args:
         roots: look in these folders instead of `./agents` and those that came with the package.

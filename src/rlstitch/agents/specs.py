@@ -56,7 +56,7 @@ class RelativeSpec(_Spec):
 
     @property
     def similarities(self) -> tuple[str, ...]:
-        """Names of the similarities, in the order in which they stand side by side."""
+        """Names of the similarities, in the order of their concatenation."""
         return tuple(self.similarity.split("+"))
 
     @property
@@ -115,7 +115,7 @@ class ControllerSpec(_Spec):
     """First of all: LayerNorm and the activation, nothing, or a ReLU alone."""
     activation: Literal["relu", "tanh"] = "relu"
     value_hidden: tuple[Dimension, ...] | None = Field(default=None, max_length=16)
-    """Hidden layers of the value's own; None: it stands on those of the actions."""
+    """Hidden layers of a separate value network; None: the value shares the hidden layers of the actions."""
     value: Literal["head", "max", "none"] = "head"
     """A linear head; the greatest of the action values (Q-learning); or zeros where the value was not kept."""
     temperature: float = Field(default=1.0, gt=0.0, le=1e6, allow_inf_nan=False)

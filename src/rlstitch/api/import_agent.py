@@ -1,4 +1,4 @@
-"""Import an agent that Stable-Baselines3 trained, see how it does in its world, and save it."""
+"""Import an agent that Stable-Baselines3 trained, evaluate it in its world and save it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACTIONS: TypeAdapter[DiscreteActions | BoxActions] = TypeAdapter(Actions)
 
 @dataclass(frozen=True)
 class ImportOutcome:
-    """An imported agent, how it does, and where it lies. Its text is what the command prints."""
+    """An imported agent, its evaluation and its folder. Its text is what the command prints."""
 
     agent: Agent
     evaluation: Evaluation | None
@@ -141,14 +141,14 @@ def _with_returns(card: AgentCard, outcome: Evaluation) -> AgentCard:
     if card.training is None:
         return card
     summary = outcome.summary()
-    found = {
+    results = {
         "return_mean": summary.mean.estimate,
         "return_interval": (summary.mean.low, summary.mean.high),
         "success_rate": None if summary.success is None else summary.success.estimate,
         "episodes": len(outcome.returns),
     }
-    return card.model_copy(update={"training": card.training.model_copy(update=found)})
+    return card.model_copy(update={"training": card.training.model_copy(update=results)})
 
 
 def _words(world: World) -> str:
-    return f"{world.environment}, {world.variation}, {world.task}"
+    return f"{world.environment}, {world.look}, {world.task}"

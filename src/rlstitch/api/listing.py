@@ -1,4 +1,4 @@
-"""What is at hand: the agents and presets that can be found by name, and what one agent is."""
+"""List agents and presets, and describe one agent."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class AgentDetails:
             ("agent", card.name),
             ("folder", str(self.path)),
             ("environment", world.environment),
-            ("look", world.variation),
+            ("look", world.look),
             ("task", world.task),
-            ("observation", f"{height}x{width}x{channels}{_drawn(world)}"),
+            ("observation", f"{height}x{width}x{channels}{_observation_details(world)}"),
             ("kind", _kind(card)),
             ("seed", str(card.seed)),
             ("encoder", f"{self.parameters['encoder']:,} weights"),
@@ -62,8 +62,8 @@ class AgentDetails:
         return "\n".join(f"{key:<17}{value}" for key, value in pairs)
 
 
-def _drawn(world: World) -> str:
-    """Return in words what differs from the environment's own observations and actions."""
+def _observation_details(world: World) -> str:
+    """Settings of observations and actions that differ from the environment's own."""
     from rlstitch.envs.registry import named_family
 
     parts = [
@@ -101,7 +101,7 @@ def _row(card: AgentCard) -> tuple[str, ...]:
     training = card.training
     mean = "-" if training is None or training.return_mean is None else f"{training.return_mean:.3f}"
     success = "-" if training is None or training.success_rate is None else f"{training.success_rate:.0%}"
-    return (card.name, card.world.environment, card.world.variation, card.world.task, _kind(card), mean, success)
+    return (card.name, card.world.environment, card.world.look, card.world.task, _kind(card), mean, success)
 
 
 def _kind(card: AgentCard) -> str:

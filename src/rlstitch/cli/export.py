@@ -20,14 +20,14 @@ class Export:
     format: Literal["torch-export", "safetensors"] = "torch-export"
     """torch-export: a .pt2 program, observations to action parameters and value; safetensors: weights and card."""
     output: Annotated[Path | None, arg(metavar="FILE", aliases=["-o"])] = None
-    """The file; the agent's name in the working folder where not given."""
+    """Output file; default: the agent's name, in the working folder."""
     input: Literal["uint8", "float32"] = "uint8"
-    """What the program takes: bytes (N, H, W, C), or floats (N, C, H, W) in [0, 1]."""
+    """Input of the program: uint8 (N, H, W, C), or float32 (N, C, H, W) in [0, 1]."""
     force: bool = False
-    """Replace a file."""
+    """Overwrite an existing file."""
 
     def run(self) -> int:
-        """Export, and print the file and how far it is from the agent."""
+        """Export, and print the file and its difference from the agent."""
         from rlstitch.api.export_agent import export_agent
 
         say(export_agent(self.agent, form=self.format, output=self.output, observations=self.input, force=self.force))

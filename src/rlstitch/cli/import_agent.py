@@ -13,22 +13,22 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Make an agent of a model that Stable-Baselines3 saved (PPO, A2C or DQN on images); nothing in it is run."""
+    """Import a model that Stable-Baselines3 saved (PPO, A2C or DQN on images), without running code from it."""
 
     model: Annotated[Positional[Path], arg(metavar="ZIP")]
-    """What model.save wrote."""
+    """Zip file written by model.save."""
     name: Annotated[str, arg(metavar="NAME")]
     """Name of the agent."""
     env: Annotated[str, arg(metavar="ID")]
-    """Gymnasium id of the environment that it was trained in."""
+    """Gymnasium id of the training environment."""
     variation: Annotated[str, arg(metavar="NAME")] = "standard"
-    """Look that it was trained under."""
+    """Look that the model was trained with."""
     task: Annotated[str, arg(metavar="NAME")] = "standard"
-    """Task that it was trained on."""
+    """Task that the model was trained on."""
     world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
-    """Any other key of the world, such as view=full or tile_size=12."""
+    """Other fields of the world, such as view=full or tile_size=12."""
     activation: Literal["relu", "tanh"] | None = None
-    """Activation of hidden layers where the file does not tell it."""
+    """Activation of the hidden layers, where the file does not state it."""
     extractor: Annotated[str | None, arg(metavar="NAME")] = None
     """An extractor class of your own (entry point of the group rlstitch.extractors) instead of NatureCNN."""
     extractor_args: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
@@ -36,14 +36,14 @@ class Import:
     temperature: Annotated[float, arg(metavar="NUMBER")] = 1e-3
     """DQN: sampled actions are drawn from softmax(Q / temperature)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
-    """Episodes of the evaluation; 0 leaves it out."""
+    """Evaluation episodes; 0: no evaluation."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of the episodes."""
+    """Random seed of the evaluation."""
     force: bool = False
     """Replace an agent of the same name."""
 
     def run(self) -> int:
-        """Import, and print how the agent does in its world and where it lies."""
+        """Import, and print the evaluation and the agent's folder."""
         from rlstitch.api.import_agent import import_agent, world_of
         from rlstitch.config.training import parse_overrides
 

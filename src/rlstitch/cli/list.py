@@ -9,7 +9,7 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the agents and presets that are at hand."""
+    """List agents and presets."""
 
     def run(self) -> int:
         """Print one line an agent, broken ones with the reason, then one line a preset."""

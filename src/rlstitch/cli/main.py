@@ -1,7 +1,7 @@
-"""`rlstitch <command>`: choose the command, run it, and turn how it ended into an exit status.
+"""`rlstitch <command>`: choose the command, run it, and return its exit status.
 
 0: done. 1: some runs of a sweep failed. 2: a wrong usage, or an error that the user can act on, in one line.
-130: interrupted. 141: nobody reads on.
+130: interrupted. 141: the reader of the output closed it.
 """
 
 from __future__ import annotations

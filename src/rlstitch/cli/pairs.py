@@ -13,20 +13,20 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Collect what two agents see of the same states into a file that rlstitch stitch --pairs takes."""
+    """Write the observations of two agents for the same states to a file for rlstitch stitch --pairs."""
 
     encoder: Annotated[str, arg(metavar="AGENT")]
-    """Agent that gives the encoder: it sees x."""
+    """Agent that gives the encoder; x are its observations."""
     policy: Annotated[str, arg(metavar="AGENT")]
-    """Agent that gives the controller: it sees y."""
+    """Agent that gives the controller; y are its observations."""
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .npz: images x and y, row by row the same state."""
     count: Annotated[int, arg(metavar="NUMBER")] = 1024
-    """Distinct views, at most."""
+    """Maximum number of distinct observations."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Seed of the episodes that the views come from."""
+    """Random seed of the episodes."""
     force: bool = False
-    """Replace a file of that name."""
+    """Overwrite an existing file."""
 
     def run(self) -> int:
         """Collect, and print what was written."""

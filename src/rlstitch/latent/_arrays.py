@@ -60,7 +60,7 @@ def require_finite(x: torch.Tensor, name: str) -> None:
     """Raise InvalidInputError where `x` holds NaN or infinity, or is so large that its squares would (norm: 1e18 in
     float32).
     """
-    # One number tells, and needs no mask as large as the data.
+    # The norm alone shows it, without a mask as large as the data.
     if is_moderate(x):
         return
     bad = int((~torch.isfinite(x)).sum())

@@ -47,8 +47,8 @@ def _by_torch(*factors: torch.Tensor) -> bool:
     # torch.compile and torch.export follow torch alone, and know no numbers yet.
     if torch.compiler.is_compiling() or any(factor.device.type != "cpu" for factor in factors):
         return True
-    wanted = torch.is_grad_enabled() and any(factor.requires_grad for factor in factors)
-    return wanted or factors[0].numel() < _SMALL
+    differentiable = torch.is_grad_enabled() and any(factor.requires_grad for factor in factors)
+    return differentiable or factors[0].numel() < _SMALL
 
 
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -90,8 +90,8 @@ def distances(
     """
     if not _by_torch(x, y, center):
         triangle = None if lower is None else lower.detach().numpy()
-        found = _plain_distances(x.detach().numpy(), y.detach().numpy(), center.detach().numpy(), triangle)
-        return torch.from_numpy(found)
+        x_array, y_array, center_array = (tensor.detach().numpy() for tensor in (x, y, center))
+        return torch.from_numpy(_plain_distances(x_array, y_array, center_array, triangle))
     x = x - center if lower is None else (x - center) @ lower
     # The factor goes with the smaller side, and what follows is done in place.
     squared = (x @ (-2 * y).T).add_(_square_norm(x)[:, None]).add_(_square_norm(y))
@@ -154,15 +154,15 @@ def solve_positive(gram: torch.Tensor, y: torch.Tensor, *, condition: float = fl
         factor, failed = torch.linalg.cholesky_ex(gram)
     else:
         factorise, backward = lapack.get_lapack_funcs(("potrf", "potrs"), (gram.numpy(),))
-        found, failed = factorise(gram.numpy().T, lower=1, overwrite_a=1, clean=0)
-        factor = torch.from_numpy(found.T)
+        cholesky, failed = factorise(gram.numpy().T, lower=1, overwrite_a=1, clean=0)
+        factor = torch.from_numpy(cholesky.T)
     # The squared ratio of the diagonal is at most the condition number, and in practice near it.
     pivots = factor.diagonal()
     if int(failed) or float(pivots.max() / pivots.min()) ** 2 > condition:
         return None
     if by_torch:
         return torch.cholesky_solve(y, factor)
-    return torch.from_numpy(backward(found, y.numpy(), lower=1)[0])
+    return torch.from_numpy(backward(cholesky, y.numpy(), lower=1)[0])
 
 
 def least_squares(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

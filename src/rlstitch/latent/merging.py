@@ -19,8 +19,8 @@ from rlstitch.latent.projection.registry import Similarity, relative_projection
 
 @dataclass(frozen=True)
 class Chart:
-    """What one model knows: the keys of its samples, their vectors (n, d), and its embeddings (k, d) of the shared
-    anchors. `weight` is its say where charts overlap.
+    """The samples of one model: the keys of its samples, their vectors (n, d), and its embeddings (k, d) of the shared
+    anchors. `weight` weighs its vectors where charts overlap.
 
     Examples:
         >>> chart = Chart(keys=("cat", "dog"), vectors=torch.eye(2), anchors=torch.eye(2))

@@ -11,6 +11,7 @@ scaled, never NaN.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -220,13 +221,9 @@ def fit_normalization(kind: str, x: Array, *, shrinkage: float = 0.1) -> Normali
         >>> fit_normalization("center", x)(x)[0]
         tensor([-2.,  0.])
     """
-    if kind == "whiten":
-        return fit_whitening(x, shrinkage=shrinkage)
-    if kind == "pca_whiten":
-        return fit_whitening(x, shrinkage=shrinkage, kind="pca")
-    if kind not in _SIMPLE:
+    if kind not in _FITS:
         raise UnknownNameError("normalization", kind, NORMALIZATIONS)
-    return _SIMPLE[kind](x)
+    return _FITS[kind](x, shrinkage=shrinkage) if "whiten" in kind else _FITS[kind](x)
 
 
 def _elementwise(shift: torch.Tensor, scale: torch.Tensor, kind: str) -> Normalization:
@@ -242,11 +239,13 @@ def _usable(deviation: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
     return torch.where(deviation > floor, deviation, torch.ones_like(deviation))
 
 
-_SIMPLE: dict[str, Callable[[Array], Normalization]] = {
+_FITS: dict[str, Callable[..., Normalization]] = {
     "identity": fit_identity,
     "center": fit_centering,
     "standardize": fit_standardization,
     "mean_norm": fit_mean_norm,
     "isotropic": fit_isotropic,
+    "whiten": fit_whitening,
+    "pca_whiten": partial(fit_whitening, kind="pca"),
 }
-NORMALIZATIONS = (*_SIMPLE, "whiten", "pca_whiten")
+NORMALIZATIONS = tuple(_FITS)

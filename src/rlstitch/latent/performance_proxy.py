@@ -102,18 +102,18 @@ def evaluate_population(
             f" {len(performance)}"
         )
     measured = to_tensor(np.asarray(performance, dtype=np.float64), "performance", ndim=1).numpy()
-    found = np.array(
+    likeness = np.array(
         [
             reference_similarity(x, reference, anchors, similarity=similarity, normalization=normalization, proxy=proxy)
             for x in population
         ]
     )
-    for values, name in ((measured, "performance"), (found, "population")):
+    for values, name in ((measured, "performance"), (likeness, "population")):
         if np.ptp(values) <= 1e-12 * np.abs(values).max():
             raise InvalidInputError(f"{name} must differ between models, found the same for all {len(values)}")
-    pearson, spearman = scipy.stats.pearsonr(found, measured), scipy.stats.spearmanr(found, measured)
+    pearson, spearman = scipy.stats.pearsonr(likeness, measured), scipy.stats.spearmanr(likeness, measured)
     return LatentEvaluation(
-        tuple(found.tolist()),
+        tuple(likeness.tolist()),
         tuple(measured.tolist()),
         float(pearson[0]),
         float(pearson[1]),

@@ -35,8 +35,8 @@ class Neighbours(Generic[A]):
 
     Examples:
         >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-        >>> found = nearest(keys[:1], keys, 2)
-        >>> found.indices, found.scores
+        >>> result = nearest(keys[:1], keys, 2)
+        >>> result.indices, result.scores
         (tensor([[0, 2]]), tensor([[1.0000, 0.6000]]))
     """
 
@@ -66,8 +66,8 @@ def nearest(queries: A, keys: Array, k: int, *, metric: Metric = "cosine", exclu
         if exclude_self:
             own = torch.arange(len(scores), device=scores.device)
             scores[own, start + own] = -torch.inf
-        found = scores.topk(k, dim=1)
-        return found.indices, found.values
+        best = scores.topk(k, dim=1)
+        return best.indices, best.values
 
     indices, scores = _over_blocks(q, c, metric, select)
     return Neighbours(like(indices, queries), like(scores, queries))
@@ -137,8 +137,8 @@ def csls(queries: A, keys: Array, k: int, *, neighbourhood: int = 10) -> Neighbo
 
     def select(start: int, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
         corrected = 2 * scores - local_q[start : start + len(scores), None] - local_c
-        found = corrected.topk(k, dim=1)
-        return found.indices, found.values
+        best = corrected.topk(k, dim=1)
+        return best.indices, best.values
 
     indices, scores = _over_blocks(q, c, "cosine", select)
     return Neighbours(like(indices, queries), like(scores, queries))

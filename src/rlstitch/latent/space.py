@@ -72,12 +72,12 @@ class LatentSpace(Generic[V]):
     def select(self, keys: Iterable[str]) -> LatentSpace[V]:
         """The rows with these keys, in their order. Raises InvalidInputError for a key that is not here."""
         row_of = {key: row for row, key in enumerate(self.keys)}
-        wanted = list(keys)
-        if missing := [key for key in wanted if key not in row_of]:
+        names = list(keys)
+        if missing := [key for key in names if key not in row_of]:
             raise InvalidInputError(
                 f"keys must be among those of the space, found {len(missing)} others: {missing[:3]}"
             )
-        return self.subset([row_of[key] for key in wanted])
+        return self.subset([row_of[key] for key in names])
 
     def sample(self, k: int, seed: int = 0) -> LatentSpace[V]:
         """k rows drawn without replacement."""

@@ -155,6 +155,6 @@ def printable(text: object, limit: int = 100) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """Return an error's first sentence in one line: torch's go on about settings that nobody should change."""
+    """Return an error's first sentence in one line: torch's continue with advice on unsafe settings."""
     text = " ".join(str(error).split()) or type(error).__name__
     return printable(text.split(". ")[0], 200)

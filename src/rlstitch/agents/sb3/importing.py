@@ -172,13 +172,13 @@ def _encoder(
 def _fill(encoder: Encoder, tensors: dict[str, Tensor], model: ModelFile) -> None:
     expected = encoder.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
-        wanted = tuple(expected[name].shape) if name in expected else "none"
-        found = tuple(tensors[name].shape) if name in tensors else "none"
-        if wanted != found:
+        ours = tuple(expected[name].shape) if name in expected else "none"
+        theirs = tuple(tensors[name].shape) if name in tensors else "none"
+        if ours != theirs:
             height, width, channels = encoder.image_shape
             raise IncompatibleError(
                 f"{model.path}: its extractor does not fit images of {height} x {width} x {channels}: "
-                f"{name}: expected {wanted}, found {found}"
+                f"{name}: expected {ours}, found {theirs}"
             )
     encoder.load_state_dict(tensors)
 
@@ -199,8 +199,8 @@ def _activation(model: ModelFile, parts: Parts, given: Activation | None) -> str
 def _setting(model: ModelFile, name: str) -> str:
     """One of the policy's keyword arguments as the file prints it, at most 100 characters; `none` where it has none."""
     settings = model.data.get("policy_kwargs")
-    found = settings.get(name) if isinstance(settings, dict) else None
-    return "none" if found is None else printable(found)
+    value = settings.get(name) if isinstance(settings, dict) else None
+    return "none" if value is None else printable(value)
 
 
 def _check_settings(model: ModelFile) -> None:
@@ -216,20 +216,20 @@ def _check_settings(model: ModelFile) -> None:
 def _check_spaces(model: ModelFile, image_shape: tuple[int, int, int], actions: DiscreteActions | BoxActions) -> None:
     """Compare the spaces that the file prints with the environment's; what it does not print, the weights will tell."""
     height, width, channels = image_shape
-    found = _shape(model.data.get("observation_space"))
-    if found is not None and found != [channels, height, width]:
+    shape = _shape(model.data.get("observation_space"))
+    if shape is not None and shape != [channels, height, width]:
         raise IncompatibleError(
             f"{model.path}: observations: the environment gives images of {height} x {width} x {channels}, "
-            f"the model was trained on {found} (channels first)"
+            f"the model was trained on {shape} (channels first)"
         )
     printed = model.data.get("action_space")
     if not isinstance(printed, dict):
         return
     kind = str(printed.get(":type:", "")).removesuffix("'>").rpartition(".")[2]
-    wanted = "Box" if isinstance(actions, BoxActions) else "Discrete"
-    if kind in ("Box", "Discrete", "MultiDiscrete", "MultiBinary") and kind != wanted:
+    own_kind = "Box" if isinstance(actions, BoxActions) else "Discrete"
+    if kind in ("Box", "Discrete", "MultiDiscrete", "MultiBinary") and kind != own_kind:
         raise IncompatibleError(
-            f"{model.path}: actions: the environment's are a {wanted}, the model was trained on a {kind}"
+            f"{model.path}: actions: the environment's are a {own_kind}, the model was trained on a {kind}"
         )
     for name in ("low", "high") if isinstance(actions, BoxActions) else ():
         bounds, own = _numbers(str(printed.get(name, ""))), list(getattr(actions, name))
@@ -248,10 +248,8 @@ def _check_actions(model: ModelFile, parts: Parts, actions: DiscreteActions | Bo
     if parts.log_std is not None and parts.log_std.shape != (gives,):
         fits = False
     if not fits:
-        wanted = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
-        raise IncompatibleError(
-            f"{model.path}: actions: the environment takes {wanted}, the model gives {gives} {what}"
-        )
+        takes = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
+        raise IncompatibleError(f"{model.path}: actions: the environment takes {takes}, the model gives {gives} {what}")
 
 
 def _shape(printed: Any) -> list[int] | None:
@@ -267,12 +265,12 @@ def _numbers(printed: str) -> list[float]:
 
 
 def _hyperparameters(model: ModelFile) -> dict[str, int | float]:
-    found: dict[str, int | float] = {}
+    settings: dict[str, int | float] = {}
     for key in _SETTINGS:
         value = model.data.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
-            found[key] = value
-    return found
+            settings[key] = value
+    return settings
 
 
 def _whole(value: Any) -> int:

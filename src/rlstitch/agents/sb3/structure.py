@@ -1,6 +1,6 @@
-"""The tensors of a Stable-Baselines3 policy, told apart by their names: extractor, hidden layers, heads.
+"""The tensors of a Stable-Baselines3 policy, sorted by name into extractor, hidden layers and heads.
 
-Every tensor has to have its place; a policy of another structure is refused with a list of what was found.
+Every tensor must be accounted for; a policy of another structure is refused with a list of its tensors.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def describe(tensors: Mapping[str, Tensor | None]) -> str:
 def printed_class(model: ModelFile) -> str:
     """The name of the policy's class as the file prints it; it is not looked up."""
     printed = model.data.get("policy_class")
-    found = str(printed.get("__init__", "")) if isinstance(printed, dict) else ""
-    return printable(found.removeprefix("<function ").partition(".")[0]) or "unknown"
+    name = str(printed.get("__init__", "")) if isinstance(printed, dict) else ""
+    return printable(name.removeprefix("<function ").partition(".")[0]) or "unknown"
 
 
 def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:
@@ -129,7 +129,7 @@ def _layer(left: dict[str, Tensor], name: str, model: ModelFile) -> Layer:
 
 
 def _mlp(left: dict[str, Tensor], name: str, model: ModelFile) -> list[Layer]:
-    """Linear layers at 0, 2, 4, ...: between them stand activations, which have no weights."""
+    """Linear layers at 0, 2, 4, ...: the activations between them have no weights."""
     layers: list[Layer] = []
     while f"{name}.{2 * len(layers)}.weight" in left:
         layers.append(_layer(left, f"{name}.{2 * len(layers)}", model))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ Distance: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # Above this many points, k-medoids fits its centres on mini-batches.
 LARGE = 20_000
-# Rows whose distances farthest-point sampling computes before it knows that it needs them.
+# Rows whose distances farthest-point sampling computes ahead of need.
 _AHEAD = 31
 
 
@@ -146,17 +147,10 @@ def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
         >>> choose_anchors("farthest_cosine", x, 4).shape
         torch.Size([4])
     """
-    if method == "random":
-        return choose_random(points, k, seed)
-    if method == "farthest":
-        return choose_farthest(points, k, seed=seed)
-    if method == "farthest_cosine":
-        return choose_farthest(points, k, metric="cosine", seed=seed)
-    if method == "kmedoids":
-        return choose_kmedoids(points, k, seed)
-    if method == "central":
-        return choose_central(points, k, seed)
-    raise UnknownNameError("way to choose anchors", method, ANCHOR_METHODS)
+    if method not in _METHODS:
+        raise UnknownNameError("anchor method", method, ANCHOR_METHODS)
+    chosen: A = _METHODS[method](points, k, seed=seed)
+    return chosen
 
 
 def _checked(points: Array, k: int) -> torch.Tensor:
@@ -195,4 +189,11 @@ def _distances(points: torch.Tensor, metric: str | Distance) -> tuple[Callable[[
     raise UnknownNameError("metric", metric, ["euclidean", "cosine", "abs_cosine", "l1"])
 
 
-ANCHOR_METHODS = ("random", "farthest", "farthest_cosine", "kmedoids", "central")
+_METHODS: dict[str, Callable[..., Any]] = {
+    "random": choose_random,
+    "farthest": choose_farthest,
+    "farthest_cosine": partial(choose_farthest, metric="cosine"),
+    "kmedoids": choose_kmedoids,
+    "central": choose_central,
+}
+ANCHOR_METHODS = tuple(_METHODS)

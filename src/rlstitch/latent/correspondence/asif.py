@@ -68,8 +68,8 @@ class Coupling:
         Candidates that share no pair with the query all score 0, in no particular order.
         """
         require_count(k, y.shape[0], "k", "the number of candidates")
-        found = [torch.from_numpy(block).topk(k, dim=1) for block in self._score_blocks(x, y)]
-        indices, values = torch.cat([f.indices for f in found]), torch.cat([f.values for f in found])
+        best = [torch.from_numpy(block).topk(k, dim=1) for block in self._score_blocks(x, y)]
+        indices, values = torch.cat([f.indices for f in best]), torch.cat([f.values for f in best])
         return Neighbours(_follow(indices.numpy(), x), _follow(values.numpy(), x))
 
     def classify(self, x: Samples, classes: Samples) -> Array:

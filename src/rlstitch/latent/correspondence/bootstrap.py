@@ -35,12 +35,12 @@ class BootstrappedAnchors(Generic[A]):
 
     `x_indices`, `y_indices` (k,) are the anchors, seeds first; `confidence` (k,) in [0, 1] is the share of a sample's
     transported mass that goes to its match, 1 for seeds. `matches` (n,) pairs every sample of x with one of y, with
-    `match_confidence` (n,). `rounds` tells how many it took; `converged` whether the pairing had come to rest by then.
+    `match_confidence` (n,). `rounds` tells how many it took; `converged` whether the pairing had converged by then.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
-        >>> found = bootstrap_anchors(x, x[::-1].copy(), np.array([[0, 19], [1, 18], [2, 17]]), 10)
-        >>> len(found.x_indices), found.matches[:5]
+        >>> result = bootstrap_anchors(x, x[::-1].copy(), np.array([[0, 19], [1, 18], [2, 17]]), 10)
+        >>> len(result.x_indices), result.matches[:5]
         (10, array([19, 18, 17, 16, 15]))
     """
 
@@ -68,7 +68,7 @@ def bootstrap_anchors(
 
     x and y need be neither paired nor equally many, but should hold much the same things: a sample without counterpart
     gets a match all the same, of low confidence. `center` subtracts each space's mean first, without which common
-    directions (as in word vectors) drown the signal. `epsilon` is the entropic smoothing of cosine distances in [0,
+    directions (as in word vectors) dominate the signal. `epsilon` is the entropic smoothing of cosine distances in [0,
     2]. Fewer than k anchors come back where fewer matches are mutual. Quadratic in memory, O(n m), as the transport
     plan is: give samples of large spaces. Deterministic. Raises MissingExtraError without POT, InvalidInputError for
     fewer than 2 seeds, seeds that repeat or lie outside, and k below the number of seeds or above min(n, m).
@@ -76,8 +76,8 @@ def bootstrap_anchors(
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
         >>> y = -2 * x[::-1] + 1
-        >>> found = bootstrap_anchors(x, y, np.array([[0, 19], [1, 18], [2, 17]]), 10)
-        >>> float((found.matches == np.arange(20)[::-1]).mean())
+        >>> result = bootstrap_anchors(x, y, np.array([[0, 19], [1, 18], [2, 17]]), 10)
+        >>> float((result.matches == np.arange(20)[::-1]).mean())
         1.0
     """
     require_positive(epsilon, "epsilon")
@@ -93,18 +93,18 @@ def bootstrap_anchors(
     converged, done = False, 0
     while done < rounds and not converged:
         plan = sinkhorn(_relative_distance(source, target, pairs), epsilon, "bootstrapped anchors")
-        found = surest_matches(plan)
-        wanted = min(k, 2 * len(pairs))
-        grown = _extend(known, found.mutual, wanted)
-        converged = wanted == k and float((found.matches != matches).mean()) <= tolerance
-        matches, pairs, done = found.matches, grown, done + 1
-    confidence = np.where(np.arange(len(pairs)) < len(known), 1.0, found.confidence[pairs[:, 0]])
+        matching = surest_matches(plan)
+        size = min(k, 2 * len(pairs))
+        grown = _extend(known, matching.mutual, size)
+        converged = size == k and float((matching.matches != matches).mean()) <= tolerance
+        matches, pairs, done = matching.matches, grown, done + 1
+    confidence = np.where(np.arange(len(pairs)) < len(known), 1.0, matching.confidence[pairs[:, 0]])
     return BootstrappedAnchors(
         x_indices=follow(pairs[:, 0], x),
         y_indices=follow(pairs[:, 1], x),
         confidence=follow(confidence, x),
         matches=follow(_with_seeds(matches, known), x),
-        match_confidence=follow(found.confidence, x),
+        match_confidence=follow(matching.confidence, x),
         rounds=done,
         converged=converged,
     )
@@ -139,10 +139,10 @@ def _relative_distance(source: Any, target: Any, pairs: NDArray[np.int64]) -> ND
     return distance
 
 
-def _extend(known: NDArray[np.int64], mutual: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+def _extend(known: NDArray[np.int64], mutual: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """The seeds, then the surest mutual matches that leave the seeds' rows alone."""
     free = ~np.isin(mutual[:, 0], known[:, 0]) & ~np.isin(mutual[:, 1], known[:, 1])
-    return np.concatenate([known, mutual[free][: wanted - len(known)]])
+    return np.concatenate([known, mutual[free][: size - len(known)]])
 
 
 def _with_seeds(matches: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:

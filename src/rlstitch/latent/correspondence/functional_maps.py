@@ -19,7 +19,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, follow, require_count, to_numpy, to_tensor
 from rlstitch.latent.retrieval import Metric, nearest
 
-_DENSE = 300  # below this many samples a dense eigensolver is quicker and sturdier
+_DENSE = 300  # below this many samples a dense eigensolver is faster and more robust
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,8 @@ def fit_functional_map(
 def refine_functional_map(fitted: FunctionalMap[A], *, rounds: int = 10) -> FunctionalMap[A]:
     """Alternate between points and functions: match samples, then take the orthogonal C nearest to that matching.
 
-    The iterative closest points of Ovsjanikov et al. 2012 in the spectral domain. Ends early when the matching rests.
+    The iterative closest points of Ovsjanikov et al. 2012 in the spectral domain. Ends early
+    when the matching no longer changes.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)

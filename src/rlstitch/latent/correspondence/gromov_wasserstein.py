@@ -33,14 +33,14 @@ class Matching(Generic[A]):
     samples of x with those between their mutual matches, in [-1, 1] (NaN-free: 0 with fewer than 3 mutual pairs), and
     `chance` the largest that came out of matching with random spaces (0 where none was asked for). `confidence` (n,)
     is the share of a sample's mass on its match times (structure - chance) / (1 - chance), in [0, 1]: near 0
-    throughout where the matching is no better than chance. It bounds hope, it is no probability: spaces that agree
+    throughout where the matching is no better than chance. It is no probability: spaces that agree
     only roughly are matched with near neighbours of the truth. `distance` is the Gromov-Wasserstein objective that was
     reached, at least 0.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
-        >>> found = match_gromov_wasserstein(x, 3 * x)
-        >>> len(found.pairs(min_structure=0.9)), round(found.structure, 6)
+        >>> result = match_gromov_wasserstein(x, 3 * x)
+        >>> len(result.pairs(min_structure=0.9)), round(result.structure, 6)
         (20, 1.0)
     """
 
@@ -81,8 +81,8 @@ def match_gromov_wasserstein(
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
         >>> y = 3 * x[::-1, ::-1] + 1
-        >>> found = match_gromov_wasserstein(x, y)
-        >>> float((found.matches == np.arange(20)[::-1]).mean()), round(found.structure, 6)
+        >>> result = match_gromov_wasserstein(x, y)
+        >>> float((result.matches == np.arange(20)[::-1]).mean()), round(result.structure, 6)
         (1.0, 1.0)
     """
     require_positive(epsilon, "epsilon")
@@ -92,8 +92,8 @@ def match_gromov_wasserstein(
     points = _points(x, "x"), _points(y, "y")
     first, second = (_cosines(p, center) for p in points)
     plan, distance = _solve(first, second, epsilon, iterations)
-    found = surest_matches(plan)
-    structure, chance = structure_agreement(first, second, found.mutual), 0.0
+    matching = surest_matches(plan)
+    structure, chance = structure_agreement(first, second, matching.mutual), 0.0
     for seed in range(surrogates):
         side = 1 - seed % 2
         noise = _cosines(_surrogate(points[side], seed), center)
@@ -102,10 +102,10 @@ def match_gromov_wasserstein(
     # Two spaces that chance matches perfectly (three points, say) leave nothing to be sure of.
     evidence = max(0.0, structure - chance) / (1 - chance) if chance < 1 else 0.0
     return Matching(
-        matches=follow(found.matches, x),
-        confidence=follow(found.confidence * min(1.0, evidence), x),
-        mutual=follow(found.mutual, x),
-        mutual_share=len(found.mutual) / min(plan.shape),
+        matches=follow(matching.matches, x),
+        confidence=follow(matching.confidence * min(1.0, evidence), x),
+        mutual=follow(matching.mutual, x),
+        mutual_share=len(matching.mutual) / min(plan.shape),
         structure=structure,
         chance=chance,
         distance=distance,
@@ -122,7 +122,7 @@ def _solve(
     distances = [d / d.mean() for d in distances]
     n, m = len(first), len(second)
     start = _profile_plan(first, second)
-    # Mass that has underflowed to 0 stays 0: its logarithm is no news. The plan is checked below.
+    # Mass that has underflowed to 0 stays 0; the warning about its logarithm is silenced. The plan is checked below.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         plan, log = ot.gromov.entropic_gromov_wasserstein(
             *distances,
@@ -183,7 +183,7 @@ def _surrogate(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Random points (n, d) with the mean and the covariance of `points`, about it unrelated to them."""
     mean: NDArray[np.float64] = points.mean(0)
     _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
-    # The sign of an axis is arbitrary: turned spaces shall have turned surrogates.
+    # The sign of an axis is arbitrary: rotated spaces must have rotated surrogates.
     axes *= np.where(axes @ mean < 0, -1, 1)[:, None]
     noise = np.random.default_rng(seed).standard_normal((len(points), len(sizes)))
     random: NDArray[np.float64] = np.linalg.qr(noise - noise.mean(0))[0]

@@ -39,7 +39,7 @@ def aggregate_concat(blocks: Sequence[A]) -> A:
 
 
 def aggregate_sum(blocks: Sequence[A], *, normalize: bool = True) -> A:
-    """The sum (n, k) of blocks (n, k), by default after a layer norm without weights, so that no block drowns the
+    """The sum (n, k) of blocks (n, k), by default after a layer norm without weights, so that no block dominates the
     others.
 
     Examples:

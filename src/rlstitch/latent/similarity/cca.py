@@ -1,4 +1,4 @@
-"""Similarities from canonical correlation, which forget any invertible linear map of a space."""
+"""Similarities from canonical correlation, invariant to any invertible linear map of a space."""
 
 from __future__ import annotations
 

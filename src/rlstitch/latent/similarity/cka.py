@@ -1,4 +1,4 @@
-"""Centred kernel alignment of two spaces, in [0, 1]: forgets rotation, translation and scale.
+"""Centred kernel alignment of two spaces, in [0, 1]: invariant to rotation, translation and scale.
 
 `x` (n, d_x) and `y` (n, d_y) are paired row by row; widths may differ. Computed in float64, a Python float, the same
 for any order of the samples. Raises InvalidInputError for unpaired rows, too few of them, NaN or infinity, and for a
@@ -66,8 +66,8 @@ def minibatch_cka(
         if first:
             widths = bandwidth * _median_distance(a), bandwidth * _median_distance(b)
         pairs = ((a, b), (a, a), (b, b))
-        found = _rbf_hsics(a, b, widths, True) if kernel == "rbf" else [_linear_hsic(p, q, True) for p, q in pairs]
-        sums += torch.tensor(found, dtype=torch.float64)
+        hsics = _rbf_hsics(a, b, widths, True) if kernel == "rbf" else [_linear_hsic(p, q, True) for p, q in pairs]
+        sums += torch.tensor(hsics, dtype=torch.float64)
         count += 1
     if count == 0:
         raise InvalidInputError("batches must hold at least 1 batch, found none")

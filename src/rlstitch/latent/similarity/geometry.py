@@ -1,8 +1,8 @@
 """How alike two spaces are in their geometry: Procrustes distance, pairwise distances, common neighbours, cosines.
 
 `x` (n, d_x) and `y` (n, d_y) are paired row by row; widths may differ. Every measure is computed in float64, returns a
-Python float, and does not depend on the order of the samples. The Procrustes distance forgets rotation, translation and
-scale; RSA and mutual neighbours forget rotation (and, by their distance, scale or translation). Raises
+Python float, and does not depend on the order of the samples. The Procrustes distance is invariant to rotation,
+translation and scale; RSA and mutual neighbours to rotation (and, by their distance, scale or translation). Raises
 InvalidInputError for unpaired rows, too few of them, NaN or infinity, and for a constant space, where no measure is
 defined.
 """
@@ -48,8 +48,9 @@ def rsa(x: Array, y: Array, *, distance: Distance = "correlation", rank: bool = 
     """Representational similarity: correlation of the two lists of pairwise distances, in [-1, 1].
 
     Kriegeskorte et al. 2008. Spearman's correlation where `rank`, Pearson's otherwise. Quadratic in memory in the
-    number of samples: the n (n - 1) / 2 distances are what is compared. Needs 3 rows. Distance "correlation" forgets
-    what is added to a whole row, "cosine" forgets scale, "euclidean" translation (and scale, as a correlation does).
+    number of samples: the n (n - 1) / 2 distances are what is compared. Needs 3 rows. Distance "correlation" is
+    invariant to what is added to a whole row, "cosine" to scale, "euclidean" to translation (and scale, as is every
+    correlation).
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

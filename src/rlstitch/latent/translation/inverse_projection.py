@@ -24,7 +24,7 @@ Pruning = Literal["anchors", "spectrum"]
 
 
 def encode_relative(x: A, anchors: Array, *, center: bool = True) -> A:
-    """Cosines (n, k) of x (n, d) with anchors (k, d), by default about their mean: the half that knows only X.
+    """Cosines (n, k) of x (n, d) with anchors (k, d), by default about their mean; needs only X.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -41,7 +41,7 @@ def encode_relative(x: A, anchors: Array, *, center: bool = True) -> A:
 
 
 def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: float = 1e-3) -> A:
-    """Vectors (n, d) whose cosines with anchors (k, d) come nearest to relative (n, k): the half that knows only Y.
+    """Vectors (n, d) whose cosines with anchors (k, d) come nearest to relative (n, k); needs only Y.
 
     Directions come back, norms do not: each vector has the mean norm of the anchors (about their mean, with `center`,
     which is then added). Singular values of the unit anchors below rtol times the largest count as 0: a bound of 1 /
@@ -50,8 +50,8 @@ def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: f
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> y = 3 * x.flip(1) + 1
-        >>> found = decode_relative(encode_relative(x, x[:8]), y[:8]) - y[:8].mean(0)
-        >>> bool(torch.nn.functional.cosine_similarity(found, y - y[:8].mean(0)).min() > 0.9999)
+        >>> result = decode_relative(encode_relative(x, x[:8]), y[:8]) - y[:8].mean(0)
+        >>> bool(torch.nn.functional.cosine_similarity(result, y - y[:8].mean(0)).min() > 0.9999)
         True
     """
     points = to_tensor(anchors, "anchors", min_rows=1)
@@ -190,8 +190,8 @@ class InverseProjection(nn.Module):
         """A zero map of the shape that `spec` describes, ready for `load_state_dict`."""
         dtype = torch.float64 if spec["dtype"] == "float64" else torch.float32
         matrix = torch.zeros(int(spec["width_in"]), int(spec["width_out"]), dtype=dtype)
-        told = spec.get("report")
-        report = InversionReport(**{**told, "kept": tuple(told["kept"])}) if told else None
+        stated = spec.get("report")
+        report = InversionReport(**{**stated, "kept": tuple(stated["kept"])}) if stated else None
         means = matrix.new_zeros(len(matrix)), matrix.new_zeros(matrix.shape[1])
         return cls(matrix, *means, matrix.new_ones(2), spec["norm"], report)
 

@@ -60,8 +60,8 @@ class Translation(nn.Module):
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
-        >>> there = fit("affine", x, 2 * x.flip(1) + 1)
-        >>> there, bool(torch.allclose(there.then(there.inverse())(x), x, atol=1e-4))
+        >>> translate = fit("affine", x, 2 * x.flip(1) + 1)
+        >>> translate, bool(torch.allclose(translate.then(translate.inverse())(x), x, atol=1e-4))
         (Translation(affine, 3 -> 3), True)
     """
 

@@ -1,5 +1,5 @@
 """Relations between directions (2209.15430, equation 1): cosine, angular and Gaussian similarity; all grow with
-likeness and are blind to scale.
+likeness and are invariant to scale.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rlstitch.latent.projection.relation import Relation, relate
 
 
 def project_cosine(x: A, anchors: Array) -> A:
-    """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Blind to rotation and to scale.
+    """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Invariant to rotation and scale.
 
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])

@@ -10,7 +10,7 @@ from rlstitch.latent.projection.relation import Relation, relate
 
 
 def project_dot(x: A, anchors: Array) -> A:
-    """The inner product. Blind to rotation only.
+    """The inner product. Invariant to rotation only.
 
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -29,7 +29,7 @@ def project_basis(x: A, anchors: Array, *, rtol: float | None = None) -> A:
     """Change of basis: the least-squares coordinates of x_i in the anchors, c with c @ anchors nearest to x (of least
     norm, where many).
 
-    Blind to every invertible linear map where the anchors span the space. `rtol`: singular values below rtol times
+    Invariant to every invertible linear map where the anchors span the space. `rtol`: singular values below rtol times
     the largest count as 0 (default: as in the pseudo-inverse, eps * max(k, d)), so that duplicated anchors share
     their weight.
 

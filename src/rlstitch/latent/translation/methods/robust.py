@@ -62,7 +62,7 @@ def fit_robust(
     for index in range(rounds):
         translation = _BASES[base](source, target, weights=weights)
         distance = torch.linalg.vector_norm(translation(source) - target, dim=1)
-        # Tukey's weights forget pairs for good; the first half of the rounds leads to the right neighbourhood.
+        # Pairs with Tukey weight 0 stay at 0; the first half of the rounds leads to the right neighbourhood.
         current = "huber" if loss == "tukey" and index < rounds // 2 else loss
         fresh = _trust(distance, current, keep)
         settled = bool((fresh - weights).abs().max() < 1e-6)
