@@ -9,6 +9,8 @@ from typing import Any
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import weights_sha256
+from rlstitch.agents.controller import Controller
+from rlstitch.agents.encoder import Encoder
 from rlstitch.storage import canonical_json, write_json
 from rlstitch.storage.workspace import RUNS, command_line
 
@@ -32,6 +34,6 @@ def open_run(name: str, agents: Mapping[str, Agent], options: Mapping[str, Any])
 
 
 def _content(agent: Agent) -> dict[str, Any]:
-    parts = {"encoder": agent.encoder, "controller": agent.controller}
+    parts: dict[str, Encoder | Controller] = {"encoder": agent.encoder, "controller": agent.controller}
     described = {role: {"sha256": weights_sha256(part), **part.spec()} for role, part in parts.items()}
     return {**described, "world": agent.card.world.to_dict()}
