@@ -1,4 +1,4 @@
-"""Sounds are read from an archive, made up, turned into spectra and classified."""
+"""Sounds are read from an archive, synthesised and turned into spectra."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
-from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, made_up_sounds, read_fsdd
-from rlstitch.modalities.audio_encoders import KINDS, Moved, audio_encoder, train_audio_classifier
-from rlstitch.modalities.classifiers import accuracy, encode_inputs
+from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, read_fsdd, synthetic_sounds
 
 
 def wav(samples: np.ndarray, *, rate: int = 8000, channels: int = 1) -> bytes:
@@ -98,17 +95,17 @@ def test_a_tone_lights_up_the_band_of_its_pitch(frequency: float) -> None:
     assert float(spectra[0].std()) == pytest.approx(1, abs=1e-4)
 
 
-def test_made_up_sounds_are_fixed_by_their_seed() -> None:
-    sounds = made_up_sounds(2, speakers=2, classes=3)
+def test_synthetic_sounds_are_fixed_by_their_seed() -> None:
+    sounds = synthetic_sounds(2, speakers=2, classes=3)
     assert (len(sounds), sounds.classes, sorted(set(sounds.speakers))) == (12, 3, ["speaker0", "speaker1"])
     assert np.bincount(sounds.labels).tolist() == [4] * 3
-    assert np.array_equal(sounds.waves, made_up_sounds(2, speakers=2, classes=3).waves)
+    assert np.array_equal(sounds.waves, synthetic_sounds(2, speakers=2, classes=3).waves)
     assert not np.allclose(sounds.waves[0], sounds.waves[6], atol=0.1), "no take is like another"
 
 
 def test_sounds_that_cannot_be() -> None:
     with pytest.raises(InvalidInputError, match="must be at least 1, found 0, 3 and 6"):
-        made_up_sounds(0)
+        synthetic_sounds(0)
     with pytest.raises(InvalidInputError, match=r"at least 256 samples, found \(2, 100\)"):
         log_mel(np.zeros((2, 100), np.float32))
     waves, one = np.zeros((2, 9), np.float32), np.zeros(2, np.int64)
@@ -118,48 +115,3 @@ def test_sounds_that_cannot_be() -> None:
         LabelledSounds(waves, one, ("a", "b"), one, ("k", "k"))
     with pytest.raises(InvalidInputError, match=r"lie in \[0, 10\), found 10"):
         LabelledSounds(waves, one + 10, ("a", "b"), one, ("k", "l"))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_learns_and_is_fixed_by_its_seed(kind: str) -> None:
-    sounds = made_up_sounds(8, classes=3)
-    spectra = log_mel(sounds.waves, bands=16)
-    torch.manual_seed(5)
-    before = torch.random.get_rng_state()
-    one, again = (
-        train_audio_classifier(spectra, sounds.labels, 3, kind=kind, seed=1, epochs=8, latent_dim=8, batch_size=12)
-        for _ in range(2)
-    )
-    assert torch.equal(torch.random.get_rng_state(), before)
-    seen, same = (encode_inputs(model.encoder, spectra, sounds.keys) for model in (one, again))
-    assert torch.equal(seen.vectors, same.vectors)
-    assert (seen.vectors.shape, seen.keys, one.name) == ((72, 8), sounds.keys, f"{kind}-s1")
-    assert accuracy(one.head, seen.vectors, sounds.labels) > 0.9
-
-
-def test_sounds_are_moved_in_time_in_training_only() -> None:
-    spectra = torch.rand(50, 8, 12)
-    moved = Moved(2)
-    found = moved(spectra)
-    steps = [
-        next(by for by in range(-2, 3) if torch.equal(row.roll(by, 1), other))
-        for row, other in zip(spectra, found, strict=True)
-    ]
-    assert set(steps) == {-2, -1, 0, 1, 2}
-    assert torch.equal(moved.eval()(spectra), spectra)
-
-
-def test_encoders_that_cannot_be_made() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean"):
-        audio_encoder("gur", (16, 20))
-    with pytest.raises(InvalidInputError, match=r"at least 8 x 8 and latent_dim at least 1, found \(4, 20\) and 64"):
-        audio_encoder("cnn", (4, 20))
-    with pytest.raises(InvalidInputError, match=r"spectra must be \(n, bands, frames\), found \(3, 2\)"):
-        train_audio_classifier(torch.zeros(3, 2), np.zeros(3, np.int64), 2, kind="cnn", seed=0, epochs=1)
-    with pytest.raises(InvalidInputError, match=r"one an input \(3\), found \(2,\)"):
-        train_audio_classifier(torch.zeros(3, 9, 9), np.zeros(2, np.int64), 2, kind="cnn", seed=0, epochs=1)
-    five = torch.zeros(5, 9, 9), np.zeros(5, np.int64), 2
-    with pytest.raises(InvalidInputError, match="needs two sounds in the last one, found one of 5 in batches of 4"):
-        train_audio_classifier(*five, kind="mlp", seed=0, epochs=1, batch_size=4)
-    with pytest.raises(InvalidInputError, match="in batches of 1"):
-        train_audio_classifier(*five, kind="mlp", seed=0, epochs=1, batch_size=1)

@@ -1,4 +1,4 @@
-"""Reading images, and training classifiers that fall into two parts."""
+"""Reading of labelled images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
-from rlstitch.modalities.classifiers import accuracy, encode, to_pixels, train_classifier, train_head
+from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.image import (
     FASHION_FILES,
     LabelledImages,
@@ -19,7 +17,6 @@ from rlstitch.modalities.image import (
     read_fashion_mnist,
     read_idx,
 )
-from rlstitch.modalities.image_encoders import ARCHITECTURES, classifier_head, image_encoder
 
 
 def packed(content: bytes) -> bytes:
@@ -115,95 +112,3 @@ def test_images_that_do_not_fit_together_are_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         LabelledImages(images, np.array(labels), tuple(keys), 3)
-
-
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (12, 16)])
-def test_every_encoder_gives_latents_of_its_width(arch: str, shape: tuple[int, int]) -> None:
-    if arch == "vit" and shape == (12, 16):
-        shape = (16, 20)
-    encoder = image_encoder(arch, shape, latent_dim=7)
-    images = torch.rand(3, 1, *shape)
-    latents = encoder(images)
-    assert latents.shape == (3, 7)
-    # No image sees another.
-    assert torch.allclose(encoder(images[1:2]), latents[1:2], atol=1e-5)
-
-
-@pytest.mark.parametrize("arch", ["cnn", "vit"])
-def test_an_encoder_sees_where_things_are(arch: str) -> None:
-    torch.manual_seed(0)
-    image = torch.zeros(1, 1, 8, 8)
-    image[..., :2, :2] = 1
-    encoder = image_encoder(arch, (8, 8), latent_dim=5)
-    assert not torch.allclose(encoder(image), encoder(image.flip(3)), atol=1e-3)
-
-
-def test_encoders_that_cannot_be_made() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean"):
-        image_encoder("cnnn", (8, 8))
-    with pytest.raises(InvalidInputError, match="multiple of the patches' side 2"):
-        image_encoder("vit", (9, 8))
-    with pytest.raises(InvalidInputError, match="at least 4 x 4"):
-        image_encoder("mlp", (3, 8))
-
-
-@pytest.fixture(scope="module")
-def some_digits() -> tuple[LabelledImages, LabelledImages]:
-    digits = load_digits()
-    return digits.subset(np.arange(400)), digits.subset(np.arange(400, 600))
-
-
-def test_training_learns_and_is_fixed_by_its_seed(some_digits: tuple[LabelledImages, LabelledImages]) -> None:
-    train, test = some_digits
-    torch.manual_seed(5)
-    before = torch.random.get_rng_state()
-    one, again, other = (
-        train_classifier(train, arch="mlp", seed=seed, epochs=15, latent_dim=8, batch_size=32) for seed in (1, 1, 2)
-    )
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert one.name == "mlp-s1"
-    assert one.losses[-1] < one.losses[0] / 2
-    spaces = [encode(model.encoder, test, name=model.name) for model in (one, again, other)]
-    assert torch.equal(spaces[0].vectors, spaces[1].vectors)
-    assert not torch.allclose(spaces[0].vectors, spaces[2].vectors, atol=0.1)
-    assert spaces[0].keys == test.keys
-    assert accuracy(one.head, spaces[0].vectors, test.labels) > 0.7
-    # A head trained alone on another's latents does as well; as it is, the first head does not.
-    head = train_head(encode(other.encoder, train).vectors, train.labels, 10, seed=0, epochs=15, batch_size=32)
-    assert accuracy(head, spaces[2].vectors, test.labels) > 0.7
-    assert accuracy(one.head, spaces[2].vectors, test.labels) < 0.5
-
-
-def test_encoding_in_batches_is_encoding_at_once(some_digits: tuple[LabelledImages, LabelledImages]) -> None:
-    images = some_digits[1]
-    torch.manual_seed(0)
-    encoder = image_encoder("cnn", (8, 8), latent_dim=6)
-    with torch.no_grad():
-        naive = encoder(to_pixels(images.images))
-    assert torch.allclose(encode(encoder, images, batch_size=64).vectors, naive, atol=1e-5)
-
-
-def test_accuracy_by_hand() -> None:
-    head = torch.nn.Identity()
-    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 2.0], [0.0, 9.0]])
-    assert accuracy(head, logits, np.array([0, 1, 1, 1])) == 0.75
-
-
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": float("inf")}])
-def test_training_that_cannot_be_done(
-    some_digits: tuple[LabelledImages, LabelledImages], wrong: dict[str, float]
-) -> None:
-    options = {"epochs": 1, **wrong}
-    with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))} must be above 0"):
-        train_classifier(some_digits[0], arch="mlp", seed=0, **options)  # type: ignore[arg-type]
-
-
-def test_nothing_to_train_on_or_to_encode(some_digits: tuple[LabelledImages, LabelledImages]) -> None:
-    none = some_digits[0].subset([])
-    with pytest.raises(InvalidInputError, match="at least one sample"):
-        train_classifier(none, arch="mlp", seed=0, epochs=1)
-    with pytest.raises(InvalidInputError, match="at least one row"):
-        encode(classifier_head(64, 2), none)
-    with pytest.raises(InvalidInputError, match=r"labels \(n,\), found \(3, 2\)"):
-        train_head(torch.zeros(3, 2), np.zeros(2, np.int64), 2, seed=0, epochs=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.modalities.parallel_text import ParallelTexts, made_up_captions, read_multi30k
+from rlstitch.modalities.parallel_text import ParallelTexts, read_multi30k
 
 real_data = pytest.mark.skipif(
     "RLSTITCH_DATA" not in os.environ, reason="RLSTITCH_DATA does not name the folder of real data"
@@ -48,24 +48,6 @@ def test_sentences_and_keys_that_do_not_fit() -> None:
     for texts, keys in (({}, ()), ({"a": ("x",), "b": ()}, ("k",)), ({"a": ("x", "y")}, ("k", "k"))):
         with pytest.raises(InvalidInputError, match="as many sentences in each language as different keys"):
             ParallelTexts(texts, keys)
-
-
-def test_made_up_captions_share_what_they_mean_and_no_word() -> None:
-    made = made_up_captions(300, languages=("a", "b"))
-    words = {language: {word for text in texts for word in text.split()} for language, texts in made.texts.items()}
-    assert not words["a"] & words["b"]
-    # The same concepts in each row, whatever their order and synonym.
-    for one, other in zip(*made.texts.values(), strict=True):
-        assert meaning(one) == meaning(other)
-    assert made.texts["a"][0].split()[0][1] != made.texts["b"][0].split()[0][1], "another order of words"
-    assert made == made_up_captions(300, languages=("a", "b"))
-    assert made != made_up_captions(300, languages=("a", "b"), seed=1)
-    with pytest.raises(InvalidInputError, match="n from 1 on and languages, found 0 and"):
-        made_up_captions(0)
-
-
-def meaning(text: str) -> set[str]:
-    return {word[1:].split("x")[0] for word in text.split()}
 
 
 @real_data

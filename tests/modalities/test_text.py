@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.modalities.text import TREC_CLASSES, read_trec, read_word_vectors, tfidf_space
+from rlstitch.latent import LatentSpace
+from rlstitch.modalities.text import TREC_CLASSES, mean_of_words, read_trec, read_word_vectors, tfidf_space
 
 WORDS = np.array(["cat", "dog", "owl"])
 VECTORS = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -105,6 +106,15 @@ def test_sentences_that_cannot_be_made_vectors() -> None:
         tfidf_space([], [])
     with pytest.raises(InvalidInputError, match="word, character, found 'line'"):
         tfidf_space(SENTENCES, "abcdef", unit="line")  # type: ignore[arg-type]
+
+
+def test_a_text_is_the_mean_of_the_words_that_are_known() -> None:
+    words = LatentSpace(np.array([[1, 0], [0, 2]], dtype=np.float32), ("cat", "dog"))
+    space = mean_of_words(["Cat", "a cat , a dog", "dog dog cat"], ["x", "y", "z"], words, name="pets")
+    assert np.allclose(space.vectors, [[1, 0], [0.5, 1], [1 / 3, 4 / 3]])
+    assert (space.keys, space.name) == (("x", "y", "z"), "pets")
+    with pytest.raises(InvalidInputError, match="a word that has a vector, found 'an owl'"):
+        mean_of_words(["cat", "an owl"], ["x", "y"], words)
 
 
 @real_data

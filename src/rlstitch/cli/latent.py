@@ -17,7 +17,7 @@ class ListStudies:
 
     def run(self) -> int:
         """Print the list."""
-        from rlstitch.studies.study import list_studies
+        from rlstitch.studies.catalogue import list_studies
 
         say(list_studies())
         return 0
@@ -40,7 +40,8 @@ class RunStudy:
 
     def run(self) -> int:
         """Run it, and print the table."""
-        from rlstitch.studies.study import StudyOptions, run_study
+        from rlstitch.studies.runs import run_study
+        from rlstitch.studies.study import StudyOptions
 
         options = StudyOptions(self.quick, self.data, self.seeds, self.device, on_progress=complain)
         say(run_study(self.study, options))

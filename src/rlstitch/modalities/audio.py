@@ -107,7 +107,7 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
     )
 
 
-def made_up_sounds(takes: int, *, speakers: int = 3, classes: int = 6, seed: int = 0) -> LabelledSounds:
+def synthetic_sounds(takes: int, *, speakers: int = 3, classes: int = 6, seed: int = 0) -> LabelledSounds:
     """Sounds of half a second, so that audio can be tried with nothing to download: each class is two gliding tones,
     each speaker has a pitch of its own, and every take differs in time, speed, loudness and noise.
 

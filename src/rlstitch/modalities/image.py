@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.modalities.compressed import read_gzip
 
 FASHION_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -21,7 +20,6 @@ FASHION_FILES = {
 """Split -> the names of its images and its labels."""
 
 _UNSIGNED_BYTES = 0x08
-_MAX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +72,7 @@ def read_idx(path: Path | str, *, dimensions: int) -> NDArray[np.uint8]:
             than its header says, or larger than 256 MiB.
     """
     path = Path(path)
-    try:
-        with gzip.open(path, "rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ArtefactError(f"cannot read {path}: expected a whole gzip file: {error}") from None
-    if len(content) > _MAX_BYTES:
-        raise ArtefactError(f"cannot read {path}: it unpacks to more than {_MAX_BYTES:,} bytes")
+    content = read_gzip(path)
     start = 4 + 4 * dimensions
     magic = bytes([0, 0, _UNSIGNED_BYTES, dimensions])
     if len(content) < start or content[:4] != magic:

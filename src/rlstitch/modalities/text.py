@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zipfile
 import zlib
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.latent import LatentSpace
+from rlstitch.modalities.compressed import read_gzip
 
 TREC_CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 """The coarse classes of Li and Roth (2002), in the order of their labels."""
 
-_MAX_BYTES = 1 << 28
+TREC_FILES = {"train": "TREC.train.gz", "test": "TREC.test.gz"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,11 @@ class LabelledTexts:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def subset(self, rows: NDArray[np.int64]) -> LabelledTexts:
+        """The texts with these row numbers, in their order."""
+        texts, keys = (tuple(values[row] for row in rows) for values in (self.texts, self.keys))
+        return LabelledTexts(texts, self.labels[rows], keys, self.classes)
 
 
 def read_word_vectors(path: Path | str, *, name: str = "") -> LatentSpace[NDArray[np.float32]]:
@@ -74,18 +79,9 @@ def read_trec(path: Path | str) -> LabelledTexts:
         ArtefactError: where the file is missing, no gzip, or a line is not of this form; the line is named.
     """
     path = Path(path)
-    try:
-        with gzip.open(path, "rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ArtefactError(f"cannot read {path}: expected a whole gzip file: {error}") from None
-    if len(content) > _MAX_BYTES:
-        raise ArtefactError(f"cannot read {path}: it unpacks to more than {_MAX_BYTES:,} bytes")
     texts, labels, keys = [], [], []
     # Not `splitlines`, which also breaks at characters that stand inside of questions.
-    for number, line in enumerate(content.decode("latin-1").split("\n"), start=1):
+    for number, line in enumerate(read_gzip(path).decode("latin-1").split("\n"), start=1):
         if not line.strip():
             continue
         label, _, text = line.strip().partition(" ")
@@ -140,3 +136,22 @@ def tfidf_space(
         )
     reduction = TruncatedSVD(width, random_state=seed).fit(weights)
     return LatentSpace(reduction.transform(vectorizer.transform(list(texts))), tuple(keys), name)
+
+
+def mean_of_words(
+    texts: Sequence[str], keys: Sequence[str], words: LatentSpace[NDArray[np.float32]], *, name: str = ""
+) -> LatentSpace[NDArray[np.float64]]:
+    """Texts as the mean of the vectors of their words, in small letters and set apart by spaces; words that `words`
+    does not hold are passed over, words that stand twice count twice.
+
+    Raises:
+        InvalidInputError: where a text has no known word, or texts and keys do not fit together.
+    """
+    row_of = {word: row for row, word in enumerate(words.keys)}
+    means = []
+    for text in texts:
+        rows = [row_of[word] for word in text.lower().split() if word in row_of]
+        if not rows:
+            raise InvalidInputError(f"texts must each hold a word that has a vector, found {text[:60]!r}")
+        means.append(words.vectors[rows].astype(np.float64).mean(0))
+    return LatentSpace(np.stack(means), tuple(keys), name)

@@ -1,1 +1,1 @@
-"""Studies: experiments on latent spaces beyond reinforcement learning."""
+"""Studies of latent spaces beyond reinforcement learning, on one base class, and what they are trained with."""

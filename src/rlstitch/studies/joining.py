@@ -1,22 +1,24 @@
-"""Joining parts that were trained apart by every method, and the table of it: what the studies of encoders and heads
-share.
+"""Joining encoders and heads that were trained independently, by every method, and the studies made of that.
 
-A part is an encoder with its head; the encoder of x drives the head of y. A seed pair (s, next s) joins encoders of
-seed s to heads of the next seed, so that the two sides share neither weights nor order of training, and every network
-is an encoder once and a head once.
+The encoder of x drives the head of y. Encoders of one seed are joined to heads of the next one, so the two sides share
+neither weights nor order of training, and every network is an encoder once and a head once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from rlstitch.latent import (
     LatentSpace,
+    Translation,
     aggregate_sum,
     fit,
     fit_inverse_projection,
@@ -24,28 +26,31 @@ from rlstitch.latent import (
     project_product,
     relative_projection,
 )
-from rlstitch.studies.study import Row, mean_interval
+from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.tables import SHARE, Row, interval_table
+from rlstitch.studies.training.classifiers import Trained, accuracy
 
 TRANSLATIONS = (
     "orthogonal", "scaled_orthogonal", "l_orthogonal", "linear", "ridge", "affine", "low_rank", "cca", "pls",
 )  # fmt: skip
-"""Those that have a closed form."""
+"""Translations with a closed form."""
 ALL_TRANSLATIONS = (*TRANSLATIONS, "robust", "affine_gradient")
-"""Those that go in rounds, too, and take up to a hundred times as long: in full only."""
+"""With the iterative ones, which take up to a hundred times as long."""
 INVERSE = "inverse relative"
+INTERVALS = "low and high: 95 % interval (Student's t) over seed pairs; the two sides never share a seed."
 
 Relation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Score = Callable[[nn.Module, torch.Tensor], float]
-"""(head, features of the test items) -> how well they do."""
+Metric = Callable[[nn.Module, torch.Tensor], float]
+"""(head, features of the test items) -> how well the head does on them."""
 
 
 def _product(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     """Crescenzi et al. 2023 (2310.01211): several similarities, summed after a layer norm of each."""
     normalize = fit_normalization("center", anchors)
-    found: torch.Tensor = aggregate_sum(
+    features: torch.Tensor = aggregate_sum(
         project_product(normalize(x), normalize(anchors), ["cosine", "euclidean", "l1", "linf"])
     )
-    return found
+    return features
 
 
 RELATIVE: dict[str, Relation] = {
@@ -56,107 +61,104 @@ RELATIVE: dict[str, Relation] = {
 """Method -> features (n, anchors) of x (n, d) relative to anchors (anchors, d)."""
 
 
+def fit_map(method: str, x: torch.Tensor, y: torch.Tensor) -> Translation | nn.Module:
+    """Fit the translation of this name, or the `INVERSE` of a relative projection, on pairs (n, d_x), (n, d_y)."""
+    return fit_inverse_projection(x, y) if method == INVERSE else fit(method, x, y)
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A trained network: its own head, its heads for relative features, and what its encoder makes of anchors and test
-    items. Parts that are joined name the same anchors and the same test items by the same keys.
+    """A trained network as one side of a joining.
+
+    Attributes:
+        arch: name of the encoder.
+        seed: of the training.
+        head: trained together with the encoder.
+        heads: relative method -> a head for its features.
+        anchors: latents of the anchors; parts that are joined have the same keys.
+        test: latents of the test items, the same ones for all parts.
     """
 
-    make: str
+    arch: str
     seed: int
     head: nn.Module
     heads: Mapping[str, nn.Module]
     anchors: LatentSpace[torch.Tensor]
     test: LatentSpace[torch.Tensor]
 
+    @classmethod
+    def of(cls, arch: str, seed: int, trained: Trained, anchors: Sequence[int]) -> Part:
+        """Train a head for each relative method; `anchors` are rows of the training items."""
+        chosen = trained.known.subset(list(anchors))
+        known = trained.known.vectors
+        heads = {method: trained.train_head(relate(known, chosen.vectors)) for method, relate in RELATIVE.items()}
+        return cls(arch, seed, trained.head, heads, chosen, trained.test)
+
     def relative(self, method: str) -> torch.Tensor:
-        """Test items (n, anchors), relative to this encoder's own anchors."""
+        """Test items (n, anchors) relative to this encoder's own anchors."""
         return RELATIVE[method](self.test.vectors, self.anchors.vectors)
 
 
-def make_part(
-    make: str,
-    seed: int,
-    head: nn.Module,
-    known: LatentSpace[torch.Tensor],
-    test: LatentSpace[torch.Tensor],
-    anchors: Sequence[int],
-    train_head: Callable[[torch.Tensor], nn.Module],
-) -> Part:
-    """A part with a head for each relative method, which `train_head` trains on the relative features of the `known`
-    items; `anchors` are rows of these.
-    """
-    chosen = known.subset(list(anchors))
-    heads = {method: train_head(relate(known.vectors, chosen.vectors)) for method, relate in RELATIVE.items()}
-    return Part(make, seed, head, heads, chosen, test)
-
-
-def native_scores(y: Part, score: Score) -> dict[str, float]:
-    """The scores of y's encoder with y's own heads: the no-stitch rows."""
-    results = {"no-stitch": score(y.head, y.test.vectors)}
-    return results | {f"no-stitch, {method}": score(y.heads[method], y.relative(method)) for method in RELATIVE}
+def native_scores(y: Part, metric: Metric) -> dict[str, float]:
+    """Score y's encoder with y's own heads: the no-stitch rows."""
+    results = {"no-stitch": metric(y.head, y.test.vectors)}
+    return results | {f"no-stitch, {method}": metric(y.heads[method], y.relative(method)) for method in RELATIVE}
 
 
 def join(
     x: Part,
     y: Part,
-    score: Score,
+    metric: Metric,
     translations: Sequence[str] = TRANSLATIONS,
-    seen: Mapping[str, torch.Tensor] | None = None,
+    features: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, float]:
-    """The score of x's encoder with y's head by each method. `seen`: x's relative features by method, where known."""
+    """Score x's encoder with y's head by each method; `features` are x's relative ones by method, where known."""
     source, target = x.anchors.pair(y.anchors)
-    seen = seen or {method: x.relative(method) for method in RELATIVE}
-    results = {"absolute": score(y.head, x.test.vectors)}
-    results |= {method: score(y.heads[method], features) for method, features in seen.items()}
-    for method in translations:
-        results[method] = score(y.head, fit(method, source.vectors, target.vectors)(x.test.vectors))
-    back = fit_inverse_projection(source.vectors, target.vectors)
-    return results | {INVERSE: score(y.head, back(x.test.vectors))}
+    features = features or {method: x.relative(method) for method in RELATIVE}
+    results = {"absolute": metric(y.head, x.test.vectors)}
+    results |= {method: metric(y.heads[method], relative) for method, relative in features.items()}
+    for method in (*translations, INVERSE):
+        results[method] = metric(y.head, fit_map(method, source.vectors, target.vectors)(x.test.vectors))
+    return results
 
 
 def join_all(
-    parts: Sequence[Part], score: Score, translations: Sequence[str] = TRANSLATIONS, measure: str = "accuracy"
+    parts: Sequence[Part], metric: Metric, translations: Sequence[str] = TRANSLATIONS, name: str = "accuracy"
 ) -> list[Row]:
-    """A cell for each encoder, head of the next seed, and method."""
-    seeds = list(dict.fromkeys(part.seed for part in parts))
-    following = dict(zip(seeds, seeds[1:] + seeds[:1], strict=True))
-    natives = {part: native_scores(part, score) for part in parts}
+    """Measure each encoder with each head of the next seed by each method; `name` is the column of the metric."""
+    following = StudyConfig(seeds=tuple(dict.fromkeys(part.seed for part in parts))).next_seed
+    natives = {part: native_scores(part, metric) for part in parts}
     cells: list[Row] = []
     for x in parts:
-        seen = {method: x.relative(method) for method in RELATIVE}
+        features = {method: x.relative(method) for method in RELATIVE}
         for y in parts:
             if y.seed == following[x.seed]:
-                where: Row = {"encoder": x.make, "head": y.make, "encoder seed": x.seed, "head seed": y.seed}
-                found = natives[y] | join(x, y, score, translations, seen)
-                cells += [where | {"method": name, measure: value} for name, value in found.items()]
+                pair: Row = {"encoder": x.arch, "head": y.arch, "encoder seed": x.seed, "head seed": y.seed}
+                scores = natives[y] | join(x, y, metric, translations, features)
+                cells += [pair | {"method": method, name: score} for method, score in scores.items()]
     return cells
 
 
-def table_of(cells: Sequence[Row], measure: str = "accuracy", within: tuple[float, float] = (0.0, 1.0)) -> list[Row]:
-    """A row for each method: over all pairs of makes, of the same make, of different makes.
+def joining_table(cells: Sequence[Row], name: str = "accuracy", within: tuple[float, float] = SHARE) -> list[Row]:
+    """A line for each method: over all pairs of architectures, over pairs of the same one, and over different ones.
 
-    The value that counts once is the mean of a seed pair, as its cells share networks. `within`: values that are
-    possible.
+    The unit is a seed pair, as its cells share networks. `within`: possible values.
     """
-    kinds: dict[str, Callable[[Row], bool]] = {
-        measure: lambda row: True,
-        "same make": lambda row: row["encoder"] == row["head"],
-        "other make": lambda row: row["encoder"] != row["head"],
-    }
-    rows: list[Row] = []
-    for method in dict.fromkeys(row["method"] for row in cells):
-        line: Row = {"method": method}
-        for kind, belongs in kinds.items():
-            chosen = [row for row in cells if row["method"] == method and belongs(row)]
-            pairs = sorted({row["encoder seed"] for row in chosen})
-            means = [float(np.mean([row[measure] for row in chosen if row["encoder seed"] == s])) for s in pairs]
-            mean, low, high = mean_interval(means, within=within) if means else (None, None, None)
-            line |= {kind: mean}
-            if kind == measure:
-                line |= {"low": low, "high": high, "seed pairs": len(means), "cells": len(chosen)}
-        rows.append(line)
-    return rows
+
+    def table(rows: Sequence[Row]) -> list[Row]:
+        return interval_table(
+            rows, lambda row: {"method": row["method"]}, name, unit=lambda row: row["encoder seed"], within=within,
+            counts=("seed pairs", "cells"),
+        )  # fmt: skip
+
+    lines = table(cells)
+    for column, same in (("same make", True), ("other make", False)):
+        means = {
+            row["method"]: row[name] for row in table([row for row in cells if (row["encoder"] == row["head"]) is same])
+        }
+        for line in lines:
+            line[column] = means.get(line["method"])
+    return lines
 
 
 def translators(table: Sequence[Row]) -> list[str]:
@@ -164,19 +166,98 @@ def translators(table: Sequence[Row]) -> list[str]:
     return [row["method"] for row in table if row["method"] in (*ALL_TRANSLATIONS, INVERSE)]
 
 
-def accuracy_facts(table: Sequence[Row], tested: str, cells: Sequence[Row]) -> list[str]:
-    """What the table says in words, with the no-stitch accuracy of each make. `tested`: what was classified."""
+def accuracy_fact(table: Sequence[Row], tested: str, cells: Sequence[Row]) -> str:
+    """What a table says in words, with the no-stitch accuracy of each architecture. `tested`: what was classified."""
     by = {row["method"]: row["accuracy"] for row in table}
     best = max(translators(table), key=by.__getitem__)
     relative = max(RELATIVE, key=by.__getitem__)
-    own = [row for row in cells if row["method"] == "no-stitch"]
-    makes = ", ".join(
-        f"{make} {np.mean([row['accuracy'] for row in own if row['head'] == make]):.3f}"
-        for make in dict.fromkeys(row["head"] for row in own)
-    )
-    return [
-        f"Accuracy on {tested}. No-stitch {by['no-stitch']:.3f} ({makes}), joined as is {by['absolute']:.3f}, "
+    own: dict[str, list[float]] = {}
+    for row in cells:
+        if row["method"] == "no-stitch":
+            own.setdefault(row["head"], []).append(row["accuracy"])
+    natives = ", ".join(f"{arch} {np.mean(scores):.3f}" for arch, scores in own.items())
+    return (
+        f"Accuracy on {tested}. No-stitch {by['no-stitch']:.3f} ({natives}), joined as is {by['absolute']:.3f}, "
         f"best translation ({best}) {by[best]:.3f} = {100 * by[best] / by['no-stitch']:.1f} % of no-stitch, "
-        f"best relative ({relative}) {by[relative]:.3f} = {100 * by[relative] / by['no-stitch']:.1f} %.",
-        "low and high: 95 % interval (Student's t) over seed pairs; the two sides never share a seed.",
-    ]
+        f"best relative ({relative}) {by[relative]:.3f} = {100 * by[relative] / by['no-stitch']:.1f} %."
+    )
+
+
+class JoiningConfig(StudyConfig):
+    """Config of a study that joins encoders and heads.
+
+    Attributes:
+        dataset: what is loaded.
+        translations: that are tried.
+        data_seed: of the choice of data and anchors.
+    """
+
+    dataset: str
+    translations: tuple[str, ...] = TRANSLATIONS
+    data_seed: int = 0
+
+
+C = TypeVar("C", bound=JoiningConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class JoiningTask:
+    """Encoders to be joined on one split of the data.
+
+    Attributes:
+        encoders: name -> what trains it by a seed. Their training items, and their test items, have equal keys.
+        anchors: number of training items that are anchors.
+        labels: of the test items.
+        tested: what the test items are, in words.
+        columns: first columns of the task's rows, such as its split.
+    """
+
+    encoders: Mapping[str, Callable[[int], Trained]]
+    anchors: int
+    labels: NDArray[np.int64]
+    tested: str
+    columns: Row = field(default_factory=dict)
+
+
+def train_parts(
+    study: Study[C], encoders: Mapping[str, Callable[[int], Trained]], anchors: int, describe: Callable[[Part], str]
+) -> list[Part]:
+    """Train each encoder by each seed; a line of progress each, `describe` tells how well the part does alone."""
+    parts = []
+    for seed in study.config.seeds:
+        for name, train in encoders.items():
+            trained = train(seed)
+            rows = np.random.default_rng(study.config.data_seed).permutation(len(trained.known))[:anchors]
+            parts.append(Part.of(name, seed, trained, rows.tolist()))
+            study.report(f"{name}-s{seed} trained: {describe(parts[-1])}")
+    return parts
+
+
+class ClassificationStudy(Study[C]):
+    """A study that joins encoders and heads of classifiers: its tasks are all that a subclass defines."""
+
+    @abstractmethod
+    def tasks(self) -> Iterator[JoiningTask]:
+        """Load the data, and yield one task for each split."""
+
+    def run(self) -> Findings:
+        """Train every network, join each encoder to each head of the next seed, and measure accuracy."""
+        cells: list[Row] = []
+        table: list[Row] = []
+        facts: list[str] = []
+        for task in self.tasks():
+            prefix = "".join(f"{value}: " for value in task.columns.values())
+
+            def metric(head: nn.Module, features: torch.Tensor, labels: NDArray[np.int64] = task.labels) -> float:
+                return accuracy(head, features, labels)
+
+            def describe(part: Part, prefix: str = prefix, metric: Metric = metric) -> str:
+                return f"accuracy {metric(part.head, part.test.vectors):.3f} with its own head"
+
+            parts = train_parts(self, task.encoders, task.anchors, describe)
+            measured = join_all(parts, metric, self.config.translations)
+            lines = joining_table(measured)
+            cells += [task.columns | row for row in measured]
+            table += [task.columns | row for row in lines]
+            facts.append(prefix + accuracy_fact(lines, f"{task.tested}", measured))
+        return Findings(cells, table, [*facts, INTERVALS])

@@ -1,0 +1,1 @@
+"""What study `graphs-latent-evaluation` measures: similarity of node classifiers to a reference, along two sweeps."""

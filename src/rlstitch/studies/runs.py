@@ -1,0 +1,109 @@
+"""Runs of studies: from a name and options to a folder of results."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlstitch.agents.card import current_versions
+from rlstitch.errors import InvalidInputError
+from rlstitch.reporting.plots import table_plot
+from rlstitch.reporting.tensorboard import write_study_events
+from rlstitch.storage import canonical_json, write_bytes, write_json, write_table
+from rlstitch.storage.workspace import RUNS, command_line
+from rlstitch.studies.catalogue import Description, describe
+from rlstitch.studies.study import Findings, Study, StudyConfig, StudyOptions
+from rlstitch.studies.tables import Row, markdown_table
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """A finished study and the folder of its results; the text is what the command prints."""
+
+    study: Description
+    findings: Findings
+    folder: Path
+
+    def __str__(self) -> str:
+        lines = [f"{self.study.name}: {self.study.shows}", "", markdown_table(self.findings.table), ""]
+        return "\n".join([*lines, *self.findings.facts, f"written to {self.folder}"])
+
+
+def study_class(name: str) -> type[Study[Any]]:
+    """Import the study of this name, one of `study_names()`."""
+    module = importlib.import_module(f"rlstitch.studies.catalogue.{name.replace('-', '_')}")
+    return next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Study) and value.__module__ == module.__name__
+    )
+
+
+def study_config(study: type[Study[Any]], options: StudyOptions) -> StudyConfig:
+    """Return the config that the options ask for.
+
+    Raises:
+        InvalidInputError: for fewer than 2 seeds, or a number of seeds where the study has its own.
+    """
+    config: StudyConfig = study.configure(options.quick)
+    if options.seeds is None:
+        return config
+    if not study.takes_seeds:
+        raise InvalidInputError(
+            f"seeds: this study has one seed a model, fixed by its sweep; leave --seeds out, found {options.seeds}"
+        )
+    if options.seeds < 2:
+        raise InvalidInputError(f"seeds: expected at least 2, as the two sides never share one, found {options.seeds}")
+    return config.model_copy(update={"seeds": tuple(range(options.seeds))})
+
+
+def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
+    """Run a study, and write it to `runs/latent-<name>-<hash8>/`, with the hash of its config.
+
+    The folder holds config.json (also where the data came from), cells and table (CSV and JSON), table.md, table.png
+    where the table has values with intervals, and all of it as TensorBoard events in `tensorboard/`.
+
+    Args:
+        name: of a study, one of `rlstitch.studies.catalogue.study_names()`.
+        options: what the user chooses; the full study by default.
+
+    Raises:
+        UnknownNameError: for a study that does not exist.
+        InvalidInputError: for fewer than 2 seeds, a device that is not available, or data that are not found.
+        ArtefactError: where data are damaged, or the results cannot be written.
+    """
+    options = options or StudyOptions()
+    description = describe(name)
+    kind = study_class(name)
+    chosen = study_config(kind, options)
+    config: Row = {"study": name, **chosen.model_dump()}
+    folder = RUNS / f"latent-{name}-{hashlib.sha256(canonical_json(config)).hexdigest()[:8]}"
+    started = time.perf_counter()
+    study = kind(chosen, options, folder)
+    findings = study.run()
+    about = {
+        "seconds": round(time.perf_counter() - started, 1),
+        "command": command_line(),
+        "versions": current_versions(),
+        "data": study.data.origins,
+    }
+    _write(folder, config, findings, about)
+    return StudyOutcome(description, findings, folder)
+
+
+def _write(folder: Path, config: Row, findings: Findings, about: Mapping[str, Any]) -> None:
+    write_table(list(findings.cells), folder / "cells")
+    write_table(list(findings.table), folder / "table")
+    page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
+    write_bytes(folder / "table.md", "\n".join(page).encode())
+    plot = table_plot(findings.table)
+    files = {**({} if plot is None else {"table.png": plot.png()}), **findings.files}
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files)
+    write_json(folder / "config.json", {"config": config, "run": about}, schema_version=1)

@@ -1,0 +1,170 @@
+"""Stored spaces are compared and translated, in Python and by the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlstitch.cli.main import main
+from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.latent import LatentSpace, translation_methods
+from rlstitch.storage import load_translation, save_space
+from rlstitch.studies.spaces import compare_spaces, translate_spaces
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+@pytest.fixture
+def spaces(workplace: Path) -> tuple[Path, Path]:
+    """Two stored spaces of other widths and orders; y = 2 x R + 3 on the 60 keys that both have."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 4)).astype(np.float32)
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0][:4].astype(np.float32)
+    keys = [f"k{row}" for row in range(80)]
+    save_space(LatentSpace(torch.tensor(x), tuple(keys)), workplace / "x.safetensors")
+    order = rng.permutation(60)
+    save_space(LatentSpace((2 * x @ turn + 3)[order], tuple(keys[row] for row in order)), workplace / "y.npz")
+    return Path("x.safetensors"), Path("y.npz")
+
+
+def test_turned_spaces_compare_as_equal(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = compare_spaces(*spaces)
+    assert (found.pairs, found.held_out, found.width_x, found.width_y, found.seed) == (60, 30, 4, 6, 0)
+    assert list(found.measures) == ["all pairs", "held out", "orthogonal", "affine"]
+    for measures in found.measures.values():
+        assert measures.linear_cka == pytest.approx(1, abs=1e-4)
+        assert measures.procrustes_distance == pytest.approx(0, abs=1e-2)
+        assert measures.svcca is not None
+        assert measures.svcca > 0.99
+    # Of other widths, there is no cosine before; y is twice as long as x, which an orthogonal map leaves.
+    before, turned, mapped = (found.measures[name] for name in ("held out", "orthogonal", "affine"))
+    assert (before.cosine, before.r2) == (None, None)
+    assert turned.r2 == pytest.approx(0.75, abs=0.05)
+    assert (mapped.r2, mapped.cosine) == pytest.approx((1, 1), abs=1e-3)
+    assert main(["latent", "compare", *map(str, spaces), "--neighbours", "5", "--seed", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "60, 30 of them held out of the maps (seed 3)" in printed
+    assert "all pairs  held out  after orthogonal  after affine" in printed
+    assert "cosine                       –         –" in printed
+    assert printed == f"{compare_spaces(*spaces, neighbours=5, seed=3)}\n"
+
+
+def test_a_space_and_its_turned_and_noisy_self_meet_after_a_map() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 8))
+    y = x @ np.linalg.qr(rng.normal(size=(8, 8)))[0] + 5 + 0.1 * rng.normal(size=(400, 8))
+    for name, vectors in {"a": x, "b": y, "c": rng.normal(size=(400, 8))}.items():
+        save_space(LatentSpace(vectors), Path(f"{name}.npz"))
+    assert compare_spaces("a.npz", "a.npz").measures["all pairs"].cosine == pytest.approx(1)
+    found = compare_spaces("a.npz", "b.npz").measures
+    assert (found["held out"].r2 or 0) < -10
+    assert min(found[name].r2 or 0 for name in ("orthogonal", "affine")) > 0.97
+    # Nothing in common: no map helps on pairs that it was not fitted on.
+    assert (compare_spaces("a.npz", "c.npz").measures["affine"].r2 or 0) < 0.1
+
+
+def test_few_pairs_are_compared_as_they_are() -> None:
+    save_space(LatentSpace(np.random.default_rng(0).normal(size=(7, 3))), Path("few.npz"))
+    found = compare_spaces("few.npz", "few.npz", neighbours=3)
+    assert (found.held_out, list(found.measures)) == (0, ["all pairs"])
+    assert "7, too few for maps" in str(found)
+    with pytest.raises(InvalidInputError, match=r"k must be a whole number in \[1, 6\]"):
+        compare_spaces("few.npz", "few.npz", neighbours=7)
+    # Of the half that judges there are fewer than neighbours asked for.
+    save_space(LatentSpace(np.random.default_rng(0).normal(size=(12, 3))), Path("more.npz"))
+    measures = compare_spaces("more.npz", "more.npz", neighbours=10).measures
+    assert measures["all pairs"].mutual_knn == 1
+    assert measures["affine"].mutual_knn is None
+
+
+def test_a_map_is_fitted_judged_and_stored(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = spaces
+    command = ["latent", "translate", "--source", str(x), "--target", str(y), "--method", "affine", "-o"]
+    assert main([*command, "map.safetensors"]) == 0
+    assert "fitted on 60 pairs; on 12 pairs held out before: R² 1.0000" in capsys.readouterr().out
+    there = load_translation("map.safetensors")
+    assert (there.width_in, there.width_out, there.method) == (4, 6, "affine")
+    assert main([*command, "map.safetensors"]) == 2
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main([*command, "map.safetensors", "--force"]) == 0
+
+
+def planted(n: int, noise: float, *, rigid: bool, width: int = 8) -> None:
+    """Store x and y, whose pairs lie `noise` apart after a rotation (or any affine map)."""
+    rng = np.random.default_rng(n)
+    x = rng.normal(size=(n, width))
+    matrix = np.linalg.qr(rng.normal(size=(width, width)))[0] if rigid else rng.normal(size=(width, width))
+    y = x @ matrix + 2 + noise * rng.normal(size=(n, width))
+    save_space(LatentSpace(x), Path("x.npz"))
+    save_space(LatentSpace(y), Path("y.npz"))
+
+
+@pytest.mark.parametrize(
+    ("n", "noise", "rigid", "best"),
+    [
+        (200, 0.0, True, {"orthogonal"}),
+        (60, 0.3, True, {"orthogonal", "scaled_orthogonal", "l_orthogonal"}),
+        (200, 0.0, False, {"affine", "affine_gradient", "pls", "robust"}),
+        (200, 0.1, False, {"affine", "affine_gradient", "pls", "robust"}),
+        (20, 0.2, True, {"orthogonal", "scaled_orthogonal", "l_orthogonal"}),
+    ],
+)
+def test_auto_takes_the_map_that_was_planted(n: int, noise: float, rigid: bool, best: set[str]) -> None:
+    planted(n, noise, rigid=rigid)
+    outcome = translate_spaces("x.npz", "y.npz", "map.safetensors", method="auto")
+    assert outcome.method in best
+    assert outcome.method == outcome.ranking[0].method == load_translation("map.safetensors").method
+    assert {each.method for each in outcome.ranking} == set(translation_methods())
+    residuals = [each.residual for each in outcome.ranking if each.residual is not None]
+    assert residuals[1:] == sorted(residuals[1:])
+    assert residuals[0] <= 1.01 * min(residuals) + 1e-4
+
+
+def test_auto_tells_its_ranking_and_what_so_few_pairs_do_not_allow(capsys: pytest.CaptureFixture[str]) -> None:
+    planted(5, 0.1, rigid=True, width=3)
+    command = ["latent", "translate", "--source", "x.npz", "--target", "y.npz", "--method", "auto", "-o"]
+    assert main([*command, "map.safetensors"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "fitted on 5 pairs; on 1 pairs held out" in lines[0]
+    assert lines[1] == "chosen from, by cross-validation on the other pairs:"
+    assert len(lines) == 2 + len(translation_methods())
+    assert "fit_robust needs at least 4 pairs, found 3" in lines[-1]
+
+
+@pytest.mark.parametrize("method", translation_methods())
+def test_every_method_translates_stored_spaces(spaces: tuple[Path, Path], method: str) -> None:
+    outcome = translate_spaces(*spaces, f"{method}.safetensors", method=method)
+    assert outcome.pairs == 60
+    assert outcome.held_out.n_pairs == 12
+    assert load_translation(outcome.path).method.startswith(method)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"method": "afine"}, UnknownNameError, "did you mean affine"),
+        ({"held_out": 1.0}, InvalidInputError, "held_out must lie between 0 and 1"),
+        ({"held_out": 0.99}, InvalidInputError, "at least 3 pairs must be left"),
+        ({"out": "map.npz"}, InvalidInputError, "ends in .safetensors"),
+        ({"target": "z.npz"}, ArtefactError, "no such file"),
+        ({"target": "other.npz"}, IncompatibleError, "no key in common"),
+    ],
+)
+def test_translations_that_cannot_be_made(
+    spaces: tuple[Path, Path], options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    save_space(LatentSpace(np.eye(3), ("a", "b", "c")), Path("other.npz"))
+    call = {"source": spaces[0], "target": spaces[1], "out": "map.safetensors", **options}
+    with pytest.raises(error, match=message):
+        translate_spaces(**call)
+    assert not Path("map.safetensors").exists()
+
+
+def test_too_few_common_keys_to_compare() -> None:
+    save_space(LatentSpace(np.eye(3), ("a", "b", "c")), Path("few.npz"))
+    with pytest.raises(InvalidInputError, match="at least 4 keys must be common to both spaces, found 3"):
+        compare_spaces("few.npz", "few.npz")
