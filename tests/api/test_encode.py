@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
@@ -16,8 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlstitch.api import encode as pipeline
-from rlstitch.api.encode import ProgressLine, encode, encode_stream
+from rlstitch.api.encode import encode, encode_stream
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, IncompatibleError
 from rlstitch.modalities.items import ItemEncoder, Items
@@ -183,7 +181,6 @@ def test_ctrl_c_ends_cleanly_and_the_command_goes_on(
     # The rows of a batch do not depend on its size.
     assert main(command("--batch-size", "5")) == 0
     printed, told = capsys.readouterr()
-    assert "goes on from 64 of 100" in told
     assert "64 of them by an earlier run" in printed
     assert np.array_equal(load_space("space.safetensors").vectors.numpy(), hashed_words(LINES))
 
@@ -244,15 +241,3 @@ def test_wrong_arguments_are_one_line(
     assert message in told
     assert len(told.splitlines()) == 1
     assert not list(workplace.glob("*.part"))
-
-
-def test_the_line_tells_rate_and_time_left() -> None:
-    stream = io.StringIO()
-    line = ProgressLine(stream)
-    line(40, 1000)
-    began = line._history[0][0]
-    assert line.line(began + 4, 80, 1000) == "80 of 1,000 items, 10 a second, 1 min 32 s left"
-    line(1000, 1000)
-    line.close()
-    assert stream.getvalue().splitlines() == ["goes on from 40 of 1,000", "1,000 of 1,000 items"]
-    assert set(pipeline.MODALITIES) == {"text", "image", "audio"}

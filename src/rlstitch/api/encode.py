@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.jobs.resources import resolve_device
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
     from rlstitch.modalities.items import ItemEncoder, Items
 
 MODALITIES = ("text", "image", "audio")
-
-_WINDOW = 30.0  # seconds over which the rate is taken
-_LOG_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -160,52 +155,6 @@ def load_encoder(modality: str, model: str, *, device: str, pooling: str, revisi
         "text": load_text_encoder, "image": load_image_encoder, "audio": load_audio_encoder,
     }  # fmt: skip
     return loaders[modality](model, device=device, pooling=pooling, revision=revision)
-
-
-class ProgressLine:
-    """Draws items done, their rate and the time left: anew on a terminal, a line a minute elsewhere."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Begin; `stream` is standard error where it is None."""
-        self.stream = stream or sys.stderr
-        self._terminal = self.stream.isatty()
-        self._every = 0.5 if self._terminal else _LOG_EVERY
-        self._told = time.monotonic()
-        self._history: deque[tuple[float, int]] = deque()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Tell how far it is, where it is time to."""
-        now = time.monotonic()
-        if not self._history:
-            self._told = now
-            if done:
-                self._write(f"goes on from {done:,} of {total:,}")
-        elif now - self._told < self._every and done < total:
-            return
-        else:
-            self._told = now
-            self._write(self.line(now, done, total))
-        self._history.append((now, done))
-        while now - self._history[0][0] > _WINDOW and len(self._history) > 2:
-            self._history.popleft()
-
-    def line(self, now: float, done: int, total: int) -> str:
-        """Return the one line."""
-        from rlstitch.jobs.progress import duration
-
-        first, before = self._history[0]
-        rate = (done - before) / (now - first) if now > first else 0.0
-        left = f", {rate:,.0f} a second, {duration((total - done) / rate)} left" if rate > 0 and done < total else ""
-        return f"{done:,} of {total:,} items{left}"
-
-    def close(self) -> None:
-        """End the line."""
-        if self._terminal and self._history:
-            self.stream.write("\n")
-
-    def _write(self, line: str) -> None:
-        self.stream.write(f"\r\x1b[2K{line}" if self._terminal else f"{line}\n")
-        self.stream.flush()
 
 
 def _check(modality: str, out: Path, batch_size: int, force: bool) -> None:

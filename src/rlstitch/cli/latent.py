@@ -132,10 +132,10 @@ class Encode:
 
     def run(self) -> int:
         """Encode what is missing, and print where it is; 130 where it was interrupted."""
-        from rlstitch.api.encode import ProgressLine, encode
+        from rlstitch.api.encode import encode
+        from rlstitch.jobs.progress import ProgressReporter
 
-        line = ProgressLine()
-        try:
+        with ProgressReporter("items") as progress:
             outcome = encode(
                 self.modality,
                 self.model,
@@ -147,10 +147,8 @@ class Encode:
                 pooling=self.pooling,
                 revision=self.revision,
                 force=self.force,
-                on_progress=line,
+                on_progress=progress,
             )
-        finally:
-            line.close()
         say(outcome)
         if outcome.interrupted:
             complain("interrupted; the same command goes on")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError
 from rlstitch.modalities.items import Items, opened
+from rlstitch.storage.limits import IMAGE_VALUES
 
 _BAD = (
     OSError, EOFError, ValueError, SyntaxError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
@@ -23,7 +24,6 @@ _BAD = (
 )  # fmt: skip
 _IDX_BYTES = 0x08
 _SKIP = 1 << 20
-_MAX_ROW = 1 << 28
 
 
 def array_images(path: Path) -> Items:
@@ -37,7 +37,7 @@ def array_images(path: Path) -> Items:
     """
     try:
         with _array(path) as (stream, shape):
-            if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)) or not 0 < math.prod(shape[1:]) < _MAX_ROW:
+            if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)) or not 0 < math.prod(shape[1:]) < IMAGE_VALUES:
                 raise ArtefactError(f"{path}: expected uint8 (n, h, w) or (n, h, w, 3), found {shape}")
             stream.read(1)
         with path.open("rb") as file:

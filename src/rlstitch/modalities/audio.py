@@ -17,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.storage.limits import SOUND_FILE_BYTES, SOUND_FILES
 
 FSDD_FILE = "recordings.tar.gz"
 RATE = 8000
 """Samples a second."""
 
 _NAME = re.compile(r"(?:.*/)?(\d)_([a-z]+)_(\d{1,4})\.wav")
-_MAX_FILES = 100_000
-_MAX_BYTES = 1 << 20
 _BAD = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, wave.Error)
 
 
@@ -84,7 +83,7 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
                 if not member.isfile():
                     continue
                 name = _NAME.fullmatch(member.name)
-                if name is None or member.size > _MAX_BYTES or number > _MAX_FILES:
+                if name is None or member.size > SOUND_FILE_BYTES or number > SOUND_FILES:
                     raise ArtefactError(f"{path}: expected <digit>_<speaker>_<take>.wav, found {member.name!r:.80}")
                 content = archive.extractfile(member)
                 if content is None:

@@ -7,8 +7,7 @@ import zlib
 from pathlib import Path
 
 from rlstitch.errors import ArtefactError
-
-_MAX_BYTES = 1 << 28
+from rlstitch.storage.limits import DATASET_BYTES
 
 
 def read_gzip(path: Path) -> bytes:
@@ -19,11 +18,11 @@ def read_gzip(path: Path) -> bytes:
     """
     try:
         with gzip.open(path, "rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
+            content = stream.read(DATASET_BYTES + 1)
     except FileNotFoundError:
         raise ArtefactError(f"cannot read {path}: there is no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise ArtefactError(f"cannot read {path}: expected a whole gzip file: {error}") from None
-    if len(content) > _MAX_BYTES:
-        raise ArtefactError(f"cannot read {path}: it unpacks to more than {_MAX_BYTES:,} bytes")
+    if len(content) > DATASET_BYTES:
+        raise ArtefactError(f"cannot read {path}: it unpacks to more than {DATASET_BYTES:,} bytes")
     return content

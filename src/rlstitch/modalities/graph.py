@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, UnknownNameError
 from rlstitch.storage.files import read_bytes
+from rlstitch.storage.limits import DATASET_BYTES
 
 PLANETOID: dict[str, dict[str, str]] = {
     "cora": {
@@ -50,7 +51,6 @@ PLANETOID: dict[str, dict[str, str]] = {
 """Data set -> its files as published (github.com/kimiyoung/planetoid at af6abf4), each with its git blob id. They are
 pickles, which PyTorch Geometric unpickles: only these exact contents ever reach it (see `SECURITY.md`).
 """
-_MAX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ def read_planetoid(folder: Path | str, name: str = "cora") -> LabelledGraph:
     geometric = import_geometric()
     with tempfile.TemporaryDirectory() as checked:
         for file, blob in PLANETOID[name].items():
-            content = read_bytes(Path(folder) / file, max_bytes=_MAX_BYTES)
+            content = read_bytes(Path(folder) / file, max_bytes=DATASET_BYTES)
             if hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() != blob:
                 raise ArtefactError(f"{Path(folder) / file}: expected the published file, found other content")
             Path(checked, file).write_bytes(content)

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.storage.limits import LINE_BYTES, SOUND_BYTES
 
 Sound: TypeAlias = tuple[NDArray[np.float32], int]
 """Samples (n,) in [-1, 1], and how many there are in a second."""
 
 _IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-_MAX_LINE = 1 << 20
-_MAX_SOUND = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +119,8 @@ def read_wav(path: Path) -> Sound:
     try:
         with wave.open(str(path)) as sound:
             channels, width, rate, count = sound.getparams()[:4]
-            if width * channels * count > _MAX_SOUND:
-                raise ArtefactError(f"cannot read {path}: it is larger than {_MAX_SOUND:,} bytes")
+            if width * channels * count > SOUND_BYTES:
+                raise ArtefactError(f"cannot read {path}: it is larger than {SOUND_BYTES:,} bytes")
             content = sound.readframes(count)
     except FileNotFoundError:
         raise ArtefactError(f"cannot read {path}: there is no such file") from None
@@ -182,9 +181,9 @@ def _keys_of(path: Path, count: int) -> list[str]:
 def _lines(path: Path) -> Iterable[str]:
     try:
         with opened(path) as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(_MAX_LINE + 1), b""), start=1):
-                if len(line) > _MAX_LINE:
-                    raise ArtefactError(f"{path}, line {number}: is longer than {_MAX_LINE:,} bytes")
+            for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
+                if len(line) > LINE_BYTES:
+                    raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:

@@ -220,16 +220,20 @@ class JoiningTask:
 
 
 def train_parts(
-    study: Study[C], encoders: Mapping[str, Callable[[int], Trained]], anchors: int, describe: Callable[[Part], str]
+    study: Study[C],
+    encoders: Mapping[str, Callable[[int], Trained]],
+    anchors: int,
+    describe: Callable[[Part], str],
+    prefix: str = "",
 ) -> list[Part]:
-    """Train each encoder by each seed; a line of progress each, `describe` tells how well the part does alone."""
+    """Train each encoder by each seed; report a line each, with `prefix` and how well the part does alone."""
     parts = []
     for seed in study.config.seeds:
         for name, train in encoders.items():
             trained = train(seed)
             rows = np.random.default_rng(study.config.data_seed).permutation(len(trained.known))[:anchors]
             parts.append(Part.of(name, seed, trained, rows.tolist()))
-            study.report(f"{name}-s{seed} trained: {describe(parts[-1])}")
+            study.report(f"{prefix}{name}-s{seed} trained: {describe(parts[-1])}")
     return parts
 
 
@@ -251,13 +255,13 @@ class ClassificationStudy(Study[C]):
             def metric(head: nn.Module, features: torch.Tensor, labels: NDArray[np.int64] = task.labels) -> float:
                 return accuracy(head, features, labels)
 
-            def describe(part: Part, prefix: str = prefix, metric: Metric = metric) -> str:
+            def describe(part: Part, metric: Metric = metric) -> str:
                 return f"accuracy {metric(part.head, part.test.vectors):.3f} with its own head"
 
-            parts = train_parts(self, task.encoders, task.anchors, describe)
+            parts = train_parts(self, task.encoders, task.anchors, describe, prefix)
             measured = join_all(parts, metric, self.config.translations)
             lines = joining_table(measured)
             cells += [task.columns | row for row in measured]
             table += [task.columns | row for row in lines]
-            facts.append(prefix + accuracy_fact(lines, f"{task.tested}", measured))
+            facts.append(prefix + accuracy_fact(lines, task.tested, measured))
         return Findings(cells, table, [*facts, INTERVALS])
