@@ -6,13 +6,14 @@ import io
 import os
 import tarfile
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, log_mel, read_fsdd, synthetic_sounds
+from rlstitch.modalities.audio import FSDD_FILE, log_mel, read_fsdd, synthetic_sounds
 
 
 def wav(samples: np.ndarray, *, rate: int = 8000, channels: int = 1) -> bytes:
@@ -108,10 +109,11 @@ def test_sounds_that_cannot_be() -> None:
         synthetic_sounds(0)
     with pytest.raises(InvalidInputError, match=r"at least 256 samples, found \(2, 100\)"):
         log_mel(np.zeros((2, 100), np.float32))
-    waves, one = np.zeros((2, 9), np.float32), np.zeros(2, np.int64)
-    with pytest.raises(InvalidInputError, match="one label, take and speaker a sound"):
-        LabelledSounds(waves, one[:1], ("a", "b"), one, ("k", "l"))
-    with pytest.raises(InvalidInputError, match="all different, found 1"):
-        LabelledSounds(waves, one, ("a", "b"), one, ("k", "k"))
-    with pytest.raises(InvalidInputError, match=r"lie in \[0, 10\), found 10"):
-        LabelledSounds(waves, one + 10, ("a", "b"), one, ("k", "l"))
+    whole = synthetic_sounds(1, speakers=1, classes=2)
+    for wrong, message in (
+        ({"takes": whole.takes[:1]}, "one of each an item, found .*'takes': 1"),
+        ({"keys": ("k", "k")}, "keys must be 2 different ones, found 1"),
+        ({"labels": whole.labels + 10}, r"lie in \[0, 2\), found 10 to 11"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            replace(whole, **wrong)

@@ -102,8 +102,8 @@ def test_digits_and_subsets() -> None:
     ("images", "labels", "keys", "message"),
     [
         (np.zeros((2, 4, 4)), [0, 1], "ab", "uint8"),
-        (np.zeros((2, 4, 4), np.uint8), [0], "ab", "one an image"),
-        (np.zeros((2, 4, 4), np.uint8), [0, 1], "aa", "1 different keys"),
+        (np.zeros((2, 4, 4), np.uint8), [0], "ab", "one of each an item, found .*'labels': 1"),
+        (np.zeros((2, 4, 4), np.uint8), [0, 1], "aa", "2 different ones, found 1"),
         (np.zeros((2, 4, 4), np.uint8), [0, 3], "ab", r"\[0, 3\), found 0 to 3"),
     ],
 )
@@ -111,4 +111,4 @@ def test_images_that_do_not_fit_together_are_refused(
     images: np.ndarray, labels: list[int], keys: str, message: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        LabelledImages(images, np.array(labels), tuple(keys), 3)
+        LabelledImages(images=images, labels=np.array(labels), keys=tuple(keys), classes=3)

@@ -102,7 +102,7 @@ def test_sentences_of_one_matter_lie_together(unit: Any) -> None:
 def test_sentences_that_cannot_be_made_vectors() -> None:
     with pytest.raises(InvalidInputError, match=r"width must lie in \[1, 1\]"):
         tfidf_space(SENTENCES[:2], "ab", width=2)
-    with pytest.raises(InvalidInputError, match="at least one text"):
+    with pytest.raises(InvalidInputError, match="found none in 0"):
         tfidf_space([], [])
     with pytest.raises(InvalidInputError, match="word, character, found 'line'"):
         tfidf_space(SENTENCES, "abcdef", unit="line")  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def test_asif_quick_shows_its_claim() -> None:
 def test_each_class_is_held_out_once_and_no_side_shares_a_seed() -> None:
     options = StudyOptions(quick=True, device="cpu")
     small = {"train_images": 600, "epochs": 2, "classifier_epochs": 1, "pairs": (60,), "kept": (5,), "powers": (1.0,)}
-    config = Asif.configure(quick=True).model_copy(update=small | {"unseen_pairs": 100, "folds": 3, "queries": 20})
+    config = Asif.quick.model_copy(update=small | {"unseen_pairs": 100, "folds": 3, "queries": 20})
     findings = Asif(config, options, Path()).run()
     held = Counter(
         (row["seed"], label)
@@ -69,7 +69,7 @@ def test_captions_by_word_vectors_are_read_from_the_data(workplace: Path) -> Non
     np.savez(workplace / "data" / WORD2VEC, words=words, vectors=vectors)
     options = StudyOptions(quick=True, data=workplace / "data", device="cpu")
     small = {"pairs": (1000,), "kept": (), "powers": (), "folds": 5, "texts": ("words",), "classifier_epochs": 1}
-    findings = Asif(Asif.configure(quick=True).model_copy(update=small), options, Path()).run()
+    findings = Asif(Asif.quick.model_copy(update=small), options, Path()).run()
     by = {(row["setting"], row["texts"], row["method"]): row["score"] for row in findings.table}
     assert by[WEAK, "words", "ASIF"] > 0.7
     assert (WEAK, "words", "absolute") not in by, "the widths differ"

@@ -56,7 +56,9 @@ def test_every_class_has_a_text_of_its_own_in_words_of_captions(dataset: str) ->
 
 
 def test_classes_that_nobody_described() -> None:
-    other = LabelledImages(np.zeros((1, 4, 4), dtype=np.uint8), np.zeros(1, dtype=np.int64), ("a",), 1, "birds")
+    other = LabelledImages(
+        images=np.zeros((1, 4, 4), dtype=np.uint8), labels=np.zeros(1, np.int64), keys=("a",), classes=1, name="birds"
+    )
     for call in (lambda: class_texts("birds"), lambda: captions(other, np.zeros(6))):
         with pytest.raises(UnknownNameError, match="birds"):
             call()

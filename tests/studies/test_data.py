@@ -21,7 +21,7 @@ from rlstitch.modalities.audio import FSDD_FILE, read_fsdd
 from rlstitch.modalities.graph import PLANETOID, read_planetoid
 from rlstitch.modalities.image import read_fashion_mnist
 from rlstitch.modalities.parallel_text import read_multi30k
-from rlstitch.modalities.text import read_trec
+from rlstitch.modalities.text import TREC_CLASSES, read_trec
 from rlstitch.studies.data import DataLocator
 from rlstitch.studies.downloads import DATA_SETS, RECORD, cache_folder, fetch
 
@@ -82,8 +82,8 @@ def test_questions_are_fetched_once_and_read_by_their_reader(workplace: Path) ->
     assert place == workplace / "cache" / "rlstitch" / "data" / "trec"
     train, test = (read_trec(place / file) for file in TREC)
     assert train.texts == ("How far is it ?", "Who was he ?", "What is an atom ?")
-    assert [train.classes[label] for label in train.labels] == ["NUM", "HUM", "DESC"]
-    assert [test.classes[label] for label in test.labels] == ["DESC", "DESC", "ABBR"]
+    assert [TREC_CLASSES[label] for label in train.labels] == ["NUM", "HUM", "DESC"]
+    assert [TREC_CLASSES[label] for label in test.labels] == ["DESC", "DESC", "ABBR"]
     record = json.loads((place / RECORD).read_text())
     assert (record["origin"], record["library"]) == (str(workplace / "hub"), "datasets")
     assert sorted(record["sha256"]) == sorted(TREC)

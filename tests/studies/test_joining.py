@@ -74,5 +74,5 @@ def test_joining_turned_spaces_is_as_good_as_not_parting() -> None:
 
 def test_studies_in_full_have_every_translator() -> None:
     assert sorted(ALL_TRANSLATIONS) == translation_methods()
-    assert ImagesClassification.configure(quick=False).translations == ALL_TRANSLATIONS
-    assert ImagesClassification.configure(quick=True).translations == TRANSLATIONS
+    assert ImagesClassification.full.translations == ALL_TRANSLATIONS
+    assert ImagesClassification.quick.translations == TRANSLATIONS

@@ -159,7 +159,7 @@ def test_few_pairs_quick_shows_its_claim() -> None:
 
 @needs_transport
 def test_matching_without_pairs_is_one_of_the_kinds() -> None:
-    config = FewPairs.configure(quick=False)
+    config = FewPairs.full
     assert config.unsupervised
     assert len(config.budgets) == 7
     small = {

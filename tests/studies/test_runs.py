@@ -118,7 +118,7 @@ def test_listing_loads_no_study_and_no_torch() -> None:
 @pytest.mark.parametrize("name", study_names())
 def test_configs_are_typed_and_the_quick_one_is_smaller(name: str) -> None:
     study = study_class(name)
-    quick, full = study.configure(quick=True), study.configure(quick=False)
+    quick, full = study.quick, study.full
     assert isinstance(full, StudyConfig)
     assert quick != full
     assert type(full).model_validate_json(full.model_dump_json()) == full

@@ -1,15 +1,16 @@
-"""Spoken digits from FSDD's archive, sounds that are made up here, and logarithmic mel spectra of both."""
+"""Spoken digits of FSDD, synthetic sounds, and logarithmic mel spectra of both."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 import tarfile
 import wave
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,66 +18,46 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.modalities.labelled import Labelled
 from rlstitch.storage.limits import SOUND_FILE_BYTES, SOUND_FILES
 
 FSDD_FILE = "recordings.tar.gz"
 RATE = 8000
 """Samples a second."""
 
+Take = tuple[int, str, int]
+"""Label, speaker, and number of the recording."""
+
 _NAME = re.compile(r"(?:.*/)?(\d)_([a-z]+)_(\d{1,4})\.wav")
 _BAD = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, wave.Error)
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledSounds:
-    """Sounds float32 (n, samples) in [-1, 1], labels int64 (n,) in [0, classes), who speaks and which take it is, and n
-    different keys.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledSounds(Labelled):
+    """Sounds float32 (n, samples) in [-1, 1], with the speaker and the number of the take of each."""
 
     waves: NDArray[np.float32]
-    labels: NDArray[np.int64]
     speakers: tuple[str, ...]
     takes: NDArray[np.int64]
-    keys: tuple[str, ...]
-    classes: int = 10
-
-    def __post_init__(self) -> None:
-        n = len(self.waves)
-        if self.waves.ndim != 2 or self.labels.shape != (n,) or self.takes.shape != (n,) or len(self.speakers) != n:
-            raise InvalidInputError(
-                f"expected one label, take and speaker a sound, found {self.waves.shape}, {self.labels.shape}, "
-                f"{self.takes.shape} and {len(self.speakers)}"
-            )
-        if len(set(self.keys)) != n:
-            raise InvalidInputError(f"keys must be one a sound ({n}), all different, found {len(set(self.keys))}")
-        if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
-            raise InvalidInputError(f"labels must lie in [0, {self.classes}), found {self.labels.max()}")
-
-    def __len__(self) -> int:
-        return len(self.waves)
-
-    def subset(self, rows: Sequence[int] | NDArray[np.int64]) -> LabelledSounds:
-        """The sounds with these numbers, in their order."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        return replace(
-            self,
-            waves=self.waves[chosen],
-            labels=self.labels[chosen],
-            speakers=tuple(self.speakers[row] for row in chosen),
-            takes=self.takes[chosen],
-            keys=tuple(self.keys[row] for row in chosen),
-        )
 
 
 def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
-    """The Free Spoken Digit Dataset, a tar.gz of `<digit>_<speaker>_<take>.wav` (8 kHz, mono, 16 bits), in order of
-    names. Each sound is cut to `samples`, or stands in the middle of silence. Nothing is unpacked on to the disk.
+    """Read the Free Spoken Digit Dataset: a tar.gz of `<digit>_<speaker>_<take>.wav`, 8 kHz, mono, 16 bits.
+
+    Nothing is unpacked on to the disk.
+
+    Args:
+        path: of the archive.
+        samples: to which each sound is cut, or padded with silence on both sides.
+
+    Returns:
+        The sounds, sorted by digit, speaker and take.
 
     Raises:
         ArtefactError: where the file is missing or damaged, or a recording in it is not of this form.
     """
     path = Path(path)
-    found: dict[tuple[int, str, int], NDArray[np.float32]] = {}
+    recordings: dict[Take, NDArray[np.float32]] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
             for number, member in enumerate(archive):
@@ -88,27 +69,22 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
                 content = archive.extractfile(member)
                 if content is None:
                     raise ArtefactError(f"{path}: {member.name!r:.80} cannot be read")
-                key = (int(name[1]), name[2], int(name[3]))
-                found[key] = _centred(_samples(content.read(), f"{path}: {member.name}"), samples)
+                sound = _samples(content.read(), f"{path}: {member.name}")
+                recordings[int(name[1]), name[2], int(name[3])] = _centred(sound, samples)
     except FileNotFoundError:
         raise ArtefactError(f"cannot read {path}: there is no such file") from None
     except _BAD as error:
         raise ArtefactError(f"cannot read {path}: expected a whole tar.gz file: {error}") from None
-    if not found:
+    if not recordings:
         raise ArtefactError(f"{path}: expected recordings, found none")
-    order = sorted(found)
-    return LabelledSounds(
-        np.stack([found[key] for key in order]),
-        np.array([digit for digit, _, _ in order], dtype=np.int64),
-        tuple(speaker for _, speaker, _ in order),
-        np.array([take for _, _, take in order], dtype=np.int64),
-        tuple(f"{digit}_{speaker}_{take}" for digit, speaker, take in order),
-    )
+    return _labelled(dict(sorted(recordings.items())), 10)
 
 
 def synthetic_sounds(takes: int, *, speakers: int = 3, classes: int = 6, seed: int = 0) -> LabelledSounds:
-    """Sounds of half a second, so that audio can be tried with nothing to download: each class is two gliding tones,
-    each speaker has a pitch of its own, and every take differs in time, speed, loudness and noise.
+    """Synthesise sounds of half a second, so that studies of audio run without a download.
+
+    Each class is two gliding tones, each speaker has a pitch of its own, and every take differs in time, speed,
+    loudness and noise.
 
     Raises:
         InvalidInputError: for a number below 1.
@@ -121,28 +97,28 @@ def synthetic_sounds(takes: int, *, speakers: int = 3, classes: int = 6, seed: i
     rng = np.random.default_rng(seed)
     samples = RATE // 2
     time = np.arange(samples) / RATE
-    rows, waves = [], []
-    for take in range(takes):
-        for speaker in range(speakers):
-            for label in range(classes):
-                start, length = rng.uniform(0, 0.1), rng.uniform(0.3, 0.4)
-                place = np.clip((time - start) / length, 0, 1)
-                pitch = (1 + 0.12 * speaker) * rng.uniform(0.96, 1.04)
-                tones = (
-                    np.sin(2 * np.pi * np.cumsum(pitch * (low + (high - low) * place)) / RATE)
-                    for low, high in patterns[label]
-                )
-                sound = sum(tones) * np.sin(np.pi * place) * rng.uniform(0.2, 0.45)
-                waves.append(sound + rng.normal(scale=0.05, size=samples))
-                rows.append((label, f"speaker{speaker}", take))
-    labels, names, numbers = zip(*rows, strict=True)
+    sounds: dict[Take, NDArray[np.float32]] = {}
+    for take, speaker, label in itertools.product(range(takes), range(speakers), range(classes)):
+        start, length = rng.uniform(0, 0.1), rng.uniform(0.3, 0.4)
+        place = np.clip((time - start) / length, 0, 1)
+        pitch = (1 + 0.12 * speaker) * rng.uniform(0.96, 1.04)
+        tones = (
+            np.sin(2 * np.pi * np.cumsum(pitch * (low + (high - low) * place)) / RATE) for low, high in patterns[label]
+        )
+        sound = sum(tones) * np.sin(np.pi * place) * rng.uniform(0.2, 0.45) + rng.normal(scale=0.05, size=samples)
+        sounds[label, f"speaker{speaker}", take] = np.clip(sound, -1, 1).astype(np.float32)
+    return _labelled(sounds, classes)
+
+
+def _labelled(sounds: Mapping[Take, NDArray[np.float32]], classes: int) -> LabelledSounds:
+    labels, speakers, takes = zip(*sounds, strict=True)
     return LabelledSounds(
-        np.clip(np.array(waves), -1, 1).astype(np.float32),
-        np.array(labels, dtype=np.int64),
-        tuple(names),
-        np.array(numbers, dtype=np.int64),
-        tuple(f"{label}_{name}_{number}" for label, name, number in rows),
-        classes,
+        waves=np.stack(list(sounds.values())),
+        labels=np.array(labels, dtype=np.int64),
+        speakers=speakers,
+        takes=np.array(takes, dtype=np.int64),
+        keys=tuple(f"{label}_{speaker}_{take}" for label, speaker, take in sounds),
+        classes=classes,
     )
 
 
@@ -163,9 +139,9 @@ def log_mel(
         torch.tensor(waves), window, step, window=torch.hann_window(window), center=False, return_complex=True
     )
     power = spectra.abs().square().transpose(1, 2) @ torch.tensor(_triangles(bands, window, rate)).T
-    found = (power + 1e-6).log().transpose(1, 2)
-    mean, spread = found.mean((1, 2), keepdim=True), found.std((1, 2), keepdim=True)
-    return (found - mean) / spread.clamp(min=1e-6)
+    spectra = (power + 1e-6).log().transpose(1, 2)
+    mean, spread = spectra.mean((1, 2), keepdim=True), spectra.std((1, 2), keepdim=True)
+    return (spectra - mean) / spread.clamp(min=1e-6)
 
 
 def _triangles(bands: int, window: int, rate: int) -> NDArray[np.float32]:

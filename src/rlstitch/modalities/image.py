@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.compressed import read_gzip
+from rlstitch.modalities.labelled import Labelled
 
 FASHION_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -22,43 +22,18 @@ FASHION_FILES = {
 _UNSIGNED_BYTES = 0x08
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Grey images uint8 (n, h, w) in [0, 255], labels int64 (n,) in [0, classes), and n different keys.
-
-    Raises InvalidInputError where these do not fit together.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledImages(Labelled):
+    """Grey images uint8 (n, h, w) in [0, 255]; raises InvalidInputError for others."""
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    keys: tuple[str, ...]
-    classes: int
-    name: str = ""
 
     def __post_init__(self) -> None:
-        n = len(self.images)
+        super().__post_init__()
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
             raise InvalidInputError(
                 f"images must be uint8 (n, h, w), found {self.images.dtype} of shape {self.images.shape}"
             )
-        if self.labels.shape != (n,) or len(set(self.keys)) != n:
-            raise InvalidInputError(
-                f"labels and keys must be one an image ({n}), keys all different, found labels of shape "
-                f"{self.labels.shape} and {len(set(self.keys))} different keys"
-            )
-        if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
-            raise InvalidInputError(
-                f"labels must lie in [0, {self.classes}), found {self.labels.min()} to {self.labels.max()}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def subset(self, rows: Sequence[int] | NDArray[np.int64]) -> LabelledImages:
-        """The images with these numbers, in their order."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        keys = tuple(self.keys[row] for row in chosen)
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], keys=keys)
 
 
 def read_idx(path: Path | str, *, dimensions: int) -> NDArray[np.uint8]:
@@ -101,7 +76,8 @@ def read_fashion_mnist(folder: Path | str, split: str = "train") -> LabelledImag
         raise ArtefactError(
             f"{folder}: expected one label below 10 an image, found {len(images)} images and {len(labels)} labels"
         )
-    return LabelledImages(images, labels, tuple(f"{split}-{row}" for row in range(len(images))), 10, "fashion-mnist")
+    keys = tuple(f"{split}-{row}" for row in range(len(images)))
+    return LabelledImages(images=images, labels=labels, keys=keys, classes=10, name="fashion-mnist")
 
 
 def load_digits() -> LabelledImages:
@@ -110,6 +86,5 @@ def load_digits() -> LabelledImages:
 
     digits = bundled()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    return LabelledImages(
-        images, digits.target.astype(np.int64), tuple(f"digit-{row}" for row in range(len(images))), 10, "digits"
-    )
+    keys = tuple(f"digit-{row}" for row in range(len(images)))
+    return LabelledImages(images=images, labels=digits.target.astype(np.int64), keys=keys, classes=10, name="digits")

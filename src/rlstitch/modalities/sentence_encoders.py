@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import UnknownNameError
+from rlstitch.modalities.text import fit_lsa
 
 UNITS: dict[str, tuple[str, tuple[int, int]]] = {"characters": ("char_wb", (2, 4)), "words": ("word", (1, 1))}
 """What terms are: runs of 2 to 4 characters inside of words, which find the parts of compounds, or words."""
@@ -33,44 +34,25 @@ class SentenceEncoder:
 
 
 def train_sentence_encoder(
-    texts: Sequence[str],
-    *,
-    unit: str = "characters",
-    width: int = 800,
-    least: int = 5,
-    seed: int = 0,
+    texts: Sequence[str], *, unit: str = "characters", width: int = 800, least: int = 5, seed: int = 0
 ) -> SentenceEncoder:
-    """Train on sentences of one language. Letters are made small and what is no letter or digit parts words.
+    """Train on sentences of one language, in lower case and with words separated by what is no letter or digit.
 
-    `least`: in how many sentences a term must stand; `seed`: that of the randomised decomposition (Halko et al. 2009,
-    0909.4061), with two rounds of iteration.
+    Args:
+        texts: the sentences.
+        unit: one of `UNITS`.
+        width: of the latent space.
+        least: in how many sentences a term must stand.
+        seed: of the decomposition, which has two iterations.
 
     Raises:
-        UnknownNameError: for another `unit` than `UNITS`.
+        UnknownNameError: for another unit.
         InvalidInputError: for no texts, or where they do not give `width` directions.
     """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     if unit not in UNITS:
         raise UnknownNameError("unit of sentences", unit, UNITS)
-    analyzer, lengths = UNITS[unit]
-    vectorizer = TfidfVectorizer(
-        analyzer=analyzer, ngram_range=lengths, token_pattern=r"\S+" if analyzer == "word" else None, min_df=least,
-        sublinear_tf=True, dtype=np.float32,
-    )  # fmt: skip
-    try:
-        weights = vectorizer.fit_transform(_plain(texts))
-    except ValueError:
-        raise InvalidInputError(
-            f"texts must hold terms that stand in at least {least} of them, found none in {len(texts)}"
-        ) from None
-    if not 1 <= width < min(weights.shape):
-        raise InvalidInputError(
-            f"width must lie in [1, {min(weights.shape) - 1}] for {weights.shape[0]} texts of {weights.shape[1]} "
-            f"terms, found {width}"
-        )
-    return SentenceEncoder(vectorizer, TruncatedSVD(width, n_iter=2, random_state=seed).fit(weights))
+    terms: dict[str, Any] = {"min_df": least, "dtype": np.float32}
+    return SentenceEncoder(*fit_lsa(_plain(texts), *UNITS[unit], width, seed=seed, n_iter=2, **terms))
 
 
 def _plain(texts: Sequence[str]) -> list[str]:

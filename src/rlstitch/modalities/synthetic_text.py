@@ -71,7 +71,8 @@ def synthetic_questions(n: int, *, seed: int = 0) -> LabelledTexts:
             choices[int(rng.integers(len(choices)))] for choices in (_BEFORE, patterns, things, _AFTER)
         )
         texts.append(" ".join(f"{before} {pattern.format(thing)} {after} ?".split()))
-    return LabelledTexts(tuple(texts), labels, tuple(f"made-up-{row}" for row in range(n)), TREC_CLASSES)
+    keys = tuple(f"made-up-{row}" for row in range(n))
+    return LabelledTexts(texts=tuple(texts), labels=labels, keys=keys, classes=len(TREC_CLASSES))
 
 
 def synthetic_captions(n: int, *, languages: Sequence[str] = ("a", "b", "c"), seed: int = 0) -> ParallelTexts:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.latent import LatentSpace
 from rlstitch.modalities.compressed import read_gzip
+from rlstitch.modalities.labelled import Labelled
 
 TREC_CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 """The coarse classes of Li and Roth (2002), in the order of their labels."""
@@ -23,22 +24,11 @@ TREC_CLASSES = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
 TREC_FILES = {"train": "TREC.train.gz", "test": "TREC.test.gz"}
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledTexts:
-    """n texts, labels int64 (n,) into `classes`, and n different keys."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledTexts(Labelled):
+    """Texts with labels."""
 
     texts: tuple[str, ...]
-    labels: NDArray[np.int64]
-    keys: tuple[str, ...]
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def subset(self, rows: NDArray[np.int64]) -> LabelledTexts:
-        """The texts with these row numbers, in their order."""
-        texts, keys = (tuple(values[row] for row in rows) for values in (self.texts, self.keys))
-        return LabelledTexts(texts, self.labels[rows], keys, self.classes)
 
 
 def read_word_vectors(path: Path | str, *, name: str = "") -> LatentSpace[NDArray[np.float32]]:
@@ -94,7 +84,57 @@ def read_trec(path: Path | str) -> LabelledTexts:
         texts.append(text)
         labels.append(TREC_CLASSES.index(coarse))
         keys.append(f"{path.stem}-{number}")
-    return LabelledTexts(tuple(texts), np.array(labels, dtype=np.int64), tuple(keys), TREC_CLASSES)
+    return LabelledTexts(
+        texts=tuple(texts), labels=np.array(labels, dtype=np.int64), keys=tuple(keys), classes=len(TREC_CLASSES)
+    )
+
+
+def fit_lsa(
+    texts: Sequence[str],
+    analyzer: str,
+    ngrams: tuple[int, int],
+    width: int,
+    *,
+    seed: int,
+    n_iter: int = 5,
+    **terms: Any,
+) -> tuple[Any, Any]:
+    """Fit latent semantic analysis (Deerwester et al. 1990): TF-IDF, then the `width` largest singular directions.
+
+    Args:
+        texts: give vocabulary, weights and directions.
+        analyzer: scikit-learn's, `word` or `char_wb`.
+        ngrams: range of lengths of its n-grams.
+        width: number of directions.
+        seed: of the randomised decomposition (Halko et al. 2009, 0909.4061).
+        n_iter: its iterations.
+        terms: further options of `TfidfVectorizer`.
+
+    Returns:
+        scikit-learn's vectorizer and decomposition.
+
+    Raises:
+        InvalidInputError: for texts without terms, or that do not give `width` directions.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    pattern = r"\S+" if analyzer == "word" else None
+    vectorizer = TfidfVectorizer(
+        analyzer=analyzer, ngram_range=ngrams, token_pattern=pattern, sublinear_tf=True, **terms
+    )
+    try:
+        weights = vectorizer.fit_transform(texts)
+    except ValueError:
+        raise InvalidInputError(
+            f"texts must hold terms that stand in at least {vectorizer.min_df} of them, found none in {len(texts)}"
+        ) from None
+    if not 1 <= width < min(weights.shape):
+        raise InvalidInputError(
+            f"width must lie in [1, {min(weights.shape) - 1}] for {weights.shape[0]} texts of {weights.shape[1]} "
+            f"terms, found {width}"
+        )
+    return vectorizer, TruncatedSVD(width, n_iter=n_iter, random_state=seed).fit(weights)
 
 
 def tfidf_space(
@@ -107,34 +147,24 @@ def tfidf_space(
     seed: int = 0,
     name: str = "",
 ) -> LatentSpace[NDArray[np.float64]]:
-    """Latent semantic analysis (Deerwester et al. 1990): TF-IDF, then the `width` largest singular directions.
+    """Encode texts by latent semantic analysis, see `fit_lsa`.
 
-    `unit`: words and pairs of words, or runs of 2 to 4 characters inside of words. Vocabulary, weights and directions
-    come from `fit_on` (default: the texts themselves); `seed` is that of the randomised SVD.
+    Args:
+        texts: to be encoded.
+        keys: one a text.
+        width: of the space.
+        fit_on: texts that the analysis is fitted on; the texts themselves by default.
+        unit: terms are words and pairs of words, or runs of 2 to 4 characters inside of words.
+        seed: of the decomposition.
+        name: of the space.
 
     Raises:
-        InvalidInputError: where `width` is not below the size of the vocabulary, or texts and keys do not fit together.
+        InvalidInputError: for another unit, as for `fit_lsa`, or where texts and keys do not fit together.
     """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     options = {"word": ("word", (1, 2)), "character": ("char_wb", (2, 4))}
     if unit not in options:
         raise InvalidInputError(f"unit must be one of {', '.join(options)}, found {unit!r}")
-    analyzer, lengths = options[unit]
-    vectorizer = TfidfVectorizer(
-        analyzer=analyzer, ngram_range=lengths, token_pattern=r"\S+" if unit == "word" else None, sublinear_tf=True
-    )
-    known = list(texts if fit_on is None else fit_on)
-    if not known:
-        raise InvalidInputError("texts must hold at least one text, found none")
-    weights = vectorizer.fit_transform(known)
-    if not 1 <= width < min(weights.shape):
-        raise InvalidInputError(
-            f"width must lie in [1, {min(weights.shape) - 1}] for {weights.shape[0]} texts of {weights.shape[1]} "
-            f"terms, found {width}"
-        )
-    reduction = TruncatedSVD(width, random_state=seed).fit(weights)
+    vectorizer, reduction = fit_lsa(list(texts if fit_on is None else fit_on), *options[unit], width, seed=seed)
     return LatentSpace(reduction.transform(vectorizer.transform(list(texts))), tuple(keys), name)
 
 

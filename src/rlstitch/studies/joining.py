@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from rlstitch.latent import (
     project_product,
     relative_projection,
 )
-from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.study import DatasetConfig, Findings, Study, StudyConfig
 from rlstitch.studies.tables import SHARE, Row, interval_table
 from rlstitch.studies.training.classifiers import Trained, accuracy
 
@@ -94,32 +95,32 @@ class Part:
         heads = {method: trained.train_head(relate(known, chosen.vectors)) for method, relate in RELATIVE.items()}
         return cls(arch, seed, trained.head, heads, chosen, trained.test)
 
-    def relative(self, method: str) -> torch.Tensor:
-        """Test items (n, anchors) relative to this encoder's own anchors."""
-        return RELATIVE[method](self.test.vectors, self.anchors.vectors)
+    @cached_property
+    def relative(self) -> dict[str, torch.Tensor]:
+        """Relative method -> test items (n, anchors) relative to this encoder's own anchors."""
+        return {method: relate(self.test.vectors, self.anchors.vectors) for method, relate in RELATIVE.items()}
+
+
+def unmapped_scores(x: Part, y: Part, metric: Metric, name: str) -> dict[str, float]:
+    """Score x's encoder with y's heads, as it is (under `name`) and by each relative method."""
+    relative = {method: metric(y.heads[method], features) for method, features in x.relative.items()}
+    return {name: metric(y.head, x.test.vectors)} | relative
 
 
 def native_scores(y: Part, metric: Metric) -> dict[str, float]:
     """Score y's encoder with y's own heads: the no-stitch rows."""
-    results = {"no-stitch": metric(y.head, y.test.vectors)}
-    return results | {f"no-stitch, {method}": metric(y.heads[method], y.relative(method)) for method in RELATIVE}
+    own = unmapped_scores(y, y, metric, "")
+    return {f"no-stitch, {method}" if method else "no-stitch": score for method, score in own.items()}
 
 
-def join(
-    x: Part,
-    y: Part,
-    metric: Metric,
-    translations: Sequence[str] = TRANSLATIONS,
-    features: Mapping[str, torch.Tensor] | None = None,
-) -> dict[str, float]:
-    """Score x's encoder with y's head by each method; `features` are x's relative ones by method, where known."""
+def join(x: Part, y: Part, metric: Metric, translations: Sequence[str] = TRANSLATIONS) -> dict[str, float]:
+    """Score x's encoder with y's head by each method."""
     source, target = x.anchors.pair(y.anchors)
-    features = features or {method: x.relative(method) for method in RELATIVE}
-    results = {"absolute": metric(y.head, x.test.vectors)}
-    results |= {method: metric(y.heads[method], relative) for method, relative in features.items()}
-    for method in (*translations, INVERSE):
-        results[method] = metric(y.head, fit_map(method, source.vectors, target.vectors)(x.test.vectors))
-    return results
+    mapped = {
+        method: metric(y.head, fit_map(method, source.vectors, target.vectors)(x.test.vectors))
+        for method in (*translations, INVERSE)
+    }
+    return unmapped_scores(x, y, metric, "absolute") | mapped
 
 
 def join_all(
@@ -130,11 +131,10 @@ def join_all(
     natives = {part: native_scores(part, metric) for part in parts}
     cells: list[Row] = []
     for x in parts:
-        features = {method: x.relative(method) for method in RELATIVE}
         for y in parts:
             if y.seed == following[x.seed]:
                 pair: Row = {"encoder": x.arch, "head": y.arch, "encoder seed": x.seed, "head seed": y.seed}
-                scores = natives[y] | join(x, y, metric, translations, features)
+                scores = natives[y] | join(x, y, metric, translations)
                 cells += [pair | {"method": method, name: score} for method, score in scores.items()]
     return cells
 
@@ -183,18 +183,10 @@ def accuracy_fact(table: Sequence[Row], tested: str, cells: Sequence[Row]) -> st
     )
 
 
-class JoiningConfig(StudyConfig):
-    """Config of a study that joins encoders and heads.
+class JoiningConfig(DatasetConfig):
+    """Config of a study that joins encoders and heads by these translations."""
 
-    Attributes:
-        dataset: what is loaded.
-        translations: that are tried.
-        data_seed: of the choice of data and anchors.
-    """
-
-    dataset: str
     translations: tuple[str, ...] = TRANSLATIONS
-    data_seed: int = 0
 
 
 C = TypeVar("C", bound=JoiningConfig)

@@ -50,7 +50,7 @@ def study_config(study: type[Study[Any]], options: StudyOptions) -> StudyConfig:
     Raises:
         InvalidInputError: for fewer than 2 seeds, or a number of seeds where the study has its own.
     """
-    config: StudyConfig = study.configure(options.quick)
+    config = study.quick if options.quick else study.full
     if options.seeds is None:
         return config
     if not study.takes_seeds:

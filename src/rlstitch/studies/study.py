@@ -51,6 +51,18 @@ class StudyConfig(BaseModel):
         return dict(zip(self.seeds, self.seeds[1:] + self.seeds[:1], strict=True))
 
 
+class DatasetConfig(StudyConfig):
+    """Config of a study on one data set.
+
+    Attributes:
+        dataset: what is loaded.
+        data_seed: of the choice of data.
+    """
+
+    dataset: str
+    data_seed: int = 0
+
+
 C = TypeVar("C", bound=StudyConfig)
 
 
@@ -77,6 +89,9 @@ class Study(ABC, Generic[C]):
     A module of `rlstitch.studies.catalogue` holds one final subclass; the module's docstring describes it to users.
     """
 
+    quick: ClassVar[StudyConfig]
+    """The small version, which takes seconds."""
+    full: ClassVar[StudyConfig]
     takes_seeds: ClassVar[bool] = True
     """Whether a user may choose the number of seeds."""
 
@@ -94,11 +109,6 @@ class Study(ABC, Generic[C]):
         self.config, self.folder, self.report = config, folder, options.on_progress
         self.device = resolve_device(options.device)
         self.data = DataLocator(options.data, options.on_progress)
-
-    @classmethod
-    @abstractmethod
-    def configure(cls, quick: bool) -> C:
-        """Return the config of the quick or the full version."""
 
     @abstractmethod
     def run(self) -> Findings:

@@ -46,9 +46,9 @@ def test_encoders_that_cannot_be_made() -> None:
         audio_encoder("cnn", torch.zeros(1, 4, 20))
     with pytest.raises(InvalidInputError, match=r"spectra must be \(n, bands, frames\).* found \(3, 20\)"):
         audio_encoder("cnn", torch.zeros(3, 20))
-    with pytest.raises(InvalidInputError, match=r"one an input \(3\), found \(2,\)"):
-        Samples(torch.zeros(3, 9, 9), np.zeros(2, np.int64), ("a", "b", "c"), 2)
-    five = Samples(torch.zeros(5, 9, 9), np.zeros(5, np.int64), tuple("abcde"), 2)
+    with pytest.raises(InvalidInputError, match=r"one of each an item, found .*'inputs': 3"):
+        Samples(inputs=torch.zeros(3, 9, 9), labels=np.zeros(2, np.int64), keys=("a", "b"), classes=2)
+    five = Samples(inputs=torch.zeros(5, 9, 9), labels=np.zeros(5, np.int64), keys=tuple("abcde"), classes=2)
     for batch_size in (4, 1):
         with pytest.raises(InvalidInputError, match=f"found one of 5 in batches of {batch_size}"):
             train_classifier(five, audio_encoder, "mlp", seed=0, epochs=1, batch_size=batch_size)

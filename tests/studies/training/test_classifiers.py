@@ -38,7 +38,6 @@ def test_training_learns_and_is_fixed_by_its_seed(some_digits: tuple[Samples, Sa
     )
     assert torch.equal(torch.random.get_rng_state(), before)
     assert one.name == "mlp-s1"
-    assert one.losses[-1] < one.losses[0] / 2
     spaces = [encode(model.encoder, test, name=model.name) for model in (one, again, other)]
     assert torch.equal(spaces[0].vectors, spaces[1].vectors)
     assert not torch.allclose(spaces[0].vectors, spaces[2].vectors, atol=0.1)

@@ -25,7 +25,7 @@ from rlstitch.reporting.plots import Point, curves_plot
 from rlstitch.studies.captions import attributes, captions, class_texts
 from rlstitch.studies.data import load_images
 from rlstitch.studies.downloads import WORD2VEC
-from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table
 from rlstitch.studies.training.autoencoders import train_autoencoder
 from rlstitch.studies.training.classifiers import (
@@ -53,7 +53,7 @@ Search = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int],
 """(images of pairs, texts of pairs, query images, candidate texts, k) -> the k best candidates of each query, int64."""
 
 
-class Config(StudyConfig):
+class Config(DatasetConfig):
     """Everything that decides the result.
 
     `texts`: encoders of captions. `pairs`: numbers of pairs; with the largest, `kept` and `powers` are tried as well.
@@ -61,7 +61,6 @@ class Config(StudyConfig):
     is held out once. `queries`: test images that search for their caption.
     """
 
-    dataset: str
     texts: tuple[str, ...]
     train_images: int
     epochs: int
@@ -75,7 +74,6 @@ class Config(StudyConfig):
     unseen_pairs: int
     folds: int
     queries: int
-    data_seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,20 +88,16 @@ class _Images:
 class Asif(Study[Config]):
     """Couples images and captions."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Digits and TF-IDF alone where quick, else Fashion-MNIST, and word vectors too."""
-        if quick:
-            return Config(
-                dataset="digits", seeds=(0, 1), texts=("lsa",), train_images=1200, epochs=15, classifier_epochs=5,
-                batch_size=50, latent_dim=16, hidden=128, pairs=(100, 1000), kept=(10, 100), powers=(1.0, 2.0),
-                unseen_pairs=900, folds=5, queries=300,
-            )  # fmt: skip
-        return Config(
-            dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), texts=("lsa", "words"), train_images=12_000, epochs=10,
-            classifier_epochs=3, batch_size=128, latent_dim=32, hidden=256, pairs=(100, 300, 1000, 3000, 10_000),
-            kept=(30, 100, 300), powers=(1.0, 4.0, 16.0), unseen_pairs=3000, folds=5, queries=1000,
-        )  # fmt: skip
+    quick = Config(
+        dataset="digits", seeds=(0, 1), texts=("lsa",), train_images=1200, epochs=15, classifier_epochs=5,
+        batch_size=50, latent_dim=16, hidden=128, pairs=(100, 1000), kept=(10, 100), powers=(1.0, 2.0),
+        unseen_pairs=900, folds=5, queries=300,
+    )  # fmt: skip
+    full = Config(
+        dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), texts=("lsa", "words"), train_images=12_000, epochs=10,
+        classifier_epochs=3, batch_size=128, latent_dim=32, hidden=256, pairs=(100, 300, 1000, 3000, 10_000),
+        kept=(30, 100, 300), powers=(1.0, 4.0, 16.0), unseen_pairs=3000, folds=5, queries=1000,
+    )  # fmt: skip
 
     def run(self) -> Findings:
         """Couple images and captions in every way for each seed, and measure classification and retrieval."""

@@ -14,6 +14,7 @@ digit in common.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -50,18 +51,14 @@ class Config(JoiningConfig):
 class AudioDigits(ClassificationStudy[Config]):
     """Joins classifiers of spoken digits."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Synthetic sounds where quick, else FSDD."""
-        if quick:
-            return Config(
-                dataset="made-up", seeds=(0, 1), epochs=6, head_epochs=6, anchors=120, latent_dim=32, test_speakers=1,
-                language_epochs=7, language_anchors=100,
-            )  # fmt: skip
-        return Config(
-            dataset="fsdd", seeds=(0, 1, 2, 3, 4), epochs=15, head_epochs=10, anchors=500, latent_dim=64,
-            test_speakers=2, language_epochs=30, language_anchors=300, translations=ALL_TRANSLATIONS,
-        )  # fmt: skip
+    quick = Config(
+        dataset="made-up", seeds=(0, 1), epochs=6, head_epochs=6, anchors=120, latent_dim=32, test_speakers=1,
+        language_epochs=7, language_anchors=100,
+    )  # fmt: skip
+    full = Config(
+        dataset="fsdd", seeds=(0, 1, 2, 3, 4), epochs=15, head_epochs=10, anchors=500, latent_dim=64,
+        test_speakers=2, language_epochs=30, language_anchors=300, translations=ALL_TRANSLATIONS,
+    )  # fmt: skip
 
     def tasks(self) -> Iterator[JoiningTask]:
         """One task for each split."""
@@ -111,7 +108,6 @@ def _speaker_samples(sounds: LabelledSounds, speaker: str) -> tuple[Samples, Sam
     own = own.subset(np.lexsort((own.takes, own.labels)))
     halves = (own.subset(np.flatnonzero(rows)) for rows in (own.takes >= TEST_TAKES, own.takes < TEST_TAKES))
     train, test = (
-        sound_samples(half, [f"{label}_{take}" for label, take in zip(half.labels, half.takes, strict=True)])
-        for half in halves
+        sound_samples(replace(half, keys=tuple(map("{}_{}".format, half.labels, half.takes)))) for half in halves
     )
     return train, test

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rlstitch.latent import Chart, fit_affine, linear_cka, merge_charts, relative_projection
 from rlstitch.reporting.plots import curves_plot
 from rlstitch.studies.data import load_images
-from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table, mean_interval
 from rlstitch.studies.training.classifiers import (
     Samples,
@@ -43,14 +43,13 @@ JOINT_SEED = 9
 Rows = NDArray[np.int64]
 
 
-class Config(StudyConfig):
+class Config(DatasetConfig):
     """Everything that decides the result.
 
     `models`: into how many the data is split, at most 9; `shared`: shares of the classes that all of them learn, each
     on its own part of the samples. `anchors` are training images of any class.
     """
 
-    dataset: str
     models: tuple[int, ...]
     shared: tuple[float, ...]
     arch: str = "mlp"
@@ -59,7 +58,6 @@ class Config(StudyConfig):
     batch_size: int
     anchors: int
     latent_dim: int
-    data_seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +87,14 @@ class _Judge:
 class Charts(Study[Config]):
     """Merges models that learnt parts of the classes."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Two splits on digits where quick, else twenty on Fashion-MNIST."""
-        if quick:
-            return Config(
-                dataset="digits", seeds=(0, 1), models=(2, 4), shared=(0.0, 1.0), train_images=900, epochs=10,
-                batch_size=50, anchors=200, latent_dim=32,
-            )  # fmt: skip
-        return Config(
-            dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), models=(2, 3, 4, 5), shared=(0.0, 0.2, 0.5, 0.8, 1.0),
-            train_images=6000, epochs=8, batch_size=128, anchors=300, latent_dim=64,
-        )  # fmt: skip
+    quick = Config(
+        dataset="digits", seeds=(0, 1), models=(2, 4), shared=(0.0, 1.0), train_images=900, epochs=10,
+        batch_size=50, anchors=200, latent_dim=32,
+    )  # fmt: skip
+    full = Config(
+        dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), models=(2, 3, 4, 5), shared=(0.0, 0.2, 0.5, 0.8, 1.0),
+        train_images=6000, epochs=8, batch_size=128, anchors=300, latent_dim=64,
+    )  # fmt: skip
 
     def run(self) -> Findings:
         """Train the models of every split, combine their spaces in every way, and fit and test a head on each."""

@@ -28,7 +28,7 @@ from rlstitch.modalities.text import read_word_vectors
 from rlstitch.studies.data import load_images, load_sounds
 from rlstitch.studies.downloads import WORD2VEC
 from rlstitch.studies.joining import INTERVALS, INVERSE, RELATIVE, TRANSLATIONS, fit_map
-from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table
 from rlstitch.studies.training.audio_networks import audio_encoder
 from rlstitch.studies.training.classifiers import (
@@ -55,14 +55,13 @@ Split = tuple[Samples, Samples]
 """Training and test samples."""
 
 
-class Config(StudyConfig):
+class Config(DatasetConfig):
     """Everything that decides the result.
 
     `pairs`: number of pairs of one label; `dataset`: synthetic sounds and names of digits (`made-up`), or FSDD and
     Fashion-MNIST (`published`), of which `train_images` and `test_images` are taken.
     """
 
-    dataset: str
     image_epochs: int
     audio_epochs: int
     head_epochs: int
@@ -70,7 +69,6 @@ class Config(StudyConfig):
     train_images: int
     test_images: int
     latent_dim: int
-    data_seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,18 +99,14 @@ class Side:
 class CrossModal(Study[Config]):
     """Joins images to sounds and to words."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Digits with synthetic sounds and names where quick."""
-        if quick:
-            return Config(
-                dataset="made-up", seeds=(0, 1), image_epochs=5, audio_epochs=6, head_epochs=5, pairs=150,
-                train_images=900, test_images=900, latent_dim=32,
-            )  # fmt: skip
-        return Config(
-            dataset="published", seeds=(0, 1, 2, 3, 4), image_epochs=10, audio_epochs=8, head_epochs=5, pairs=500,
-            train_images=6_000, test_images=2_000, latent_dim=64,
-        )  # fmt: skip
+    quick = Config(
+        dataset="made-up", seeds=(0, 1), image_epochs=5, audio_epochs=6, head_epochs=5, pairs=150,
+        train_images=900, test_images=900, latent_dim=32,
+    )  # fmt: skip
+    full = Config(
+        dataset="published", seeds=(0, 1, 2, 3, 4), image_epochs=10, audio_epochs=8, head_epochs=5, pairs=500,
+        train_images=6_000, test_images=2_000, latent_dim=64,
+    )  # fmt: skip
 
     def run(self) -> Findings:
         """Train every network, join the two modalities both ways, and measure retrieval and classification."""

@@ -21,7 +21,7 @@ from rlstitch.latent import bootstrap_anchors, fit, match_gromov_wasserstein
 from rlstitch.reporting.plots import curves_plot
 from rlstitch.studies.data import load_images
 from rlstitch.studies.joining import ALL_TRANSLATIONS, INTERVALS
-from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table
 from rlstitch.studies.training.classifiers import ClassifierTrainer, Trained, accuracy, image_samples
 from rlstitch.studies.training.image_networks import image_encoder
@@ -36,14 +36,13 @@ Pairing = tuple[str, int, Rows, Rows]
 """(kind, number of pairs given, rows of x, rows of y)."""
 
 
-class Config(StudyConfig):
+class Config(DatasetConfig):
     """Everything that decides the result.
 
     `budgets`: numbers of pairs; `pool`: images that pairs are taken of, and that are matched without pairs;
     `unsupervised`: whether the latter is tried, as it takes longest.
     """
 
-    dataset: str
     architectures: tuple[str, ...] = ("cnn", "mlp")
     train_images: int
     epochs: int
@@ -53,25 +52,20 @@ class Config(StudyConfig):
     pool: int
     unsupervised: bool
     methods: tuple[str, ...] = METHODS
-    data_seed: int = 0
 
 
 class FewPairs(Study[Config]):
     """Joins classifiers of images by every kind and number of pairs."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Digits, and no matching without pairs, where quick, else Fashion-MNIST."""
-        if quick:
-            return Config(
-                dataset="digits", seeds=(0, 1), train_images=900, epochs=5, batch_size=50, latent_dim=32,
-                budgets=(5, 15, 50, 200), pool=250, unsupervised=False,
-            )  # fmt: skip
-        return Config(
-            dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), train_images=10_000, epochs=5, batch_size=128,
-            latent_dim=64, budgets=(5, 10, 15, 30, 100, 300, 1000), pool=1000, unsupervised=True,
-            methods=ALL_TRANSLATIONS,
-        )  # fmt: skip
+    quick = Config(
+        dataset="digits", seeds=(0, 1), train_images=900, epochs=5, batch_size=50, latent_dim=32,
+        budgets=(5, 15, 50, 200), pool=250, unsupervised=False,
+    )  # fmt: skip
+    full = Config(
+        dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), train_images=10_000, epochs=5, batch_size=128,
+        latent_dim=64, budgets=(5, 10, 15, 30, 100, 300, 1000), pool=1000, unsupervised=True,
+        methods=ALL_TRANSLATIONS,
+    )  # fmt: skip
 
     def run(self) -> Findings:
         """Train every network, join each encoder to each head of the next seed by all pairs, and measure accuracy."""

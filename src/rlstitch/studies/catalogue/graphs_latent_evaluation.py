@@ -100,15 +100,11 @@ class GraphsLatentEvaluation(Study[Config]):
 
     takes_seeds = False
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """A block model where quick, else Cora."""
-        if quick:
-            return Config(
-                dataset="block-model", models=18, anchors=100, followed=1, trainings=4, stops=_STOPS[:-3],
-                second_reference=SECOND_REFERENCE | {"epochs": 40},
-            )  # fmt: skip
-        return Config(dataset="cora", models=1100, anchors=300, followed=3, trainings=64)
+    quick = Config(
+        dataset="block-model", models=18, anchors=100, followed=1, trainings=4, stops=_STOPS[:-3],
+        second_reference=SECOND_REFERENCE | {"epochs": 40},
+    )  # fmt: skip
+    full = Config(dataset="cora", models=1100, anchors=300, followed=3, trainings=64)
 
     def run(self) -> Findings:
         """Train the reference and every model that is not stored yet, and correlate similarity with accuracy."""

@@ -34,18 +34,14 @@ class Config(JoiningConfig):
 class GraphsNodes(ClassificationStudy[Config]):
     """Joins node classifiers."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """A block model of 700 nodes where quick, else Cora."""
-        if quick:
-            return Config(
-                dataset="block-model", seeds=(0, 1), layers=LAYERS | {"gcnii": 4}, epochs=40, head_epochs=40,
-                anchors=100, latent_dim=32,
-            )  # fmt: skip
-        return Config(
-            dataset="cora", seeds=(0, 1, 2, 3, 4), layers=LAYERS, epochs=150, head_epochs=150, anchors=500,
-            latent_dim=64, translations=ALL_TRANSLATIONS,
-        )  # fmt: skip
+    quick = Config(
+        dataset="block-model", seeds=(0, 1), layers=LAYERS | {"gcnii": 4}, epochs=40, head_epochs=40,
+        anchors=100, latent_dim=32,
+    )  # fmt: skip
+    full = Config(
+        dataset="cora", seeds=(0, 1, 2, 3, 4), layers=LAYERS, epochs=150, head_epochs=150, anchors=500,
+        latent_dim=64, translations=ALL_TRANSLATIONS,
+    )  # fmt: skip
 
     def tasks(self) -> Iterator[JoiningTask]:
         """One task: all architectures on the test nodes."""

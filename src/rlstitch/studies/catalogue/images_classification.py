@@ -33,18 +33,14 @@ class Config(JoiningConfig):
 class ImagesClassification(ClassificationStudy[Config]):
     """Joins classifiers of images."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Digits where quick, else Fashion-MNIST."""
-        if quick:
-            return Config(
-                dataset="digits", seeds=(0, 1), train_images=900, epochs=(5, 5, 5), batch_size=50, anchors=200,
-                head_epochs=5, latent_dim=32,
-            )  # fmt: skip
-        return Config(
-            dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), train_images=60_000, epochs=(6, 12, 4), batch_size=128,
-            anchors=500, head_epochs=3, latent_dim=64, translations=ALL_TRANSLATIONS,
-        )  # fmt: skip
+    quick = Config(
+        dataset="digits", seeds=(0, 1), train_images=900, epochs=(5, 5, 5), batch_size=50, anchors=200,
+        head_epochs=5, latent_dim=32,
+    )  # fmt: skip
+    full = Config(
+        dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), train_images=60_000, epochs=(6, 12, 4), batch_size=128,
+        anchors=500, head_epochs=3, latent_dim=64, translations=ALL_TRANSLATIONS,
+    )  # fmt: skip
 
     def tasks(self) -> Iterator[JoiningTask]:
         """One task: all architectures on the test images."""

@@ -59,18 +59,14 @@ class Config(JoiningConfig):
 class ImagesReconstruction(Study[Config]):
     """Joins autoencoders of images."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Digits where quick, else Fashion-MNIST."""
-        if quick:
-            return Config(
-                dataset="digits", seeds=(0, 1), train_images=1200, epochs=15, decoder_epochs=15, batch_size=50,
-                anchors=200, latent_dim=16, hidden=128,
-            )  # fmt: skip
-        return Config(
-            dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), train_images=10_000, epochs=15, decoder_epochs=15,
-            batch_size=128, anchors=500, latent_dim=32, hidden=256, translations=ALL_TRANSLATIONS,
-        )  # fmt: skip
+    quick = Config(
+        dataset="digits", seeds=(0, 1), train_images=1200, epochs=15, decoder_epochs=15, batch_size=50,
+        anchors=200, latent_dim=16, hidden=128,
+    )  # fmt: skip
+    full = Config(
+        dataset="fashion-mnist", seeds=(0, 1, 2, 3, 4), train_images=10_000, epochs=15, decoder_epochs=15,
+        batch_size=128, anchors=500, latent_dim=32, hidden=256, translations=ALL_TRANSLATIONS,
+    )  # fmt: skip
 
     def run(self) -> Findings:
         """Train every autoencoder, join each encoder to each decoder of the next seed, and measure the error."""
@@ -119,7 +115,7 @@ class ImagesReconstruction(Study[Config]):
                 batch_size=config.batch_size, device=self.device,
             )  # fmt: skip
 
-        return Trained(model.decoder, known, tested, decoder)
+        return Trained(model.head, known, tested, decoder)
 
 
 def _images(x: Part, y: Part, test: Samples, translation: str, relative: str) -> bytes:
@@ -129,7 +125,7 @@ def _images(x: Part, y: Part, test: Samples, translation: str, relative: str) ->
         (y.head, y.test.vectors),
         (y.head, x.test.vectors),
         (y.head, mapped),
-        (y.heads[relative], x.relative(relative)),
+        (y.heads[relative], x.relative[relative]),
     )
     rows = [test.inputs[:_SHOWN], *(batched(decoder, features[:_SHOWN]) for decoder, features in inputs)]
     framed = [nn.functional.pad(images[:, 0], (1, 1, 1, 1), value=0.5) for images in rows]

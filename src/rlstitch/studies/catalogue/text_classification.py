@@ -41,21 +41,17 @@ class Config(JoiningConfig):
 class TextClassification(ClassificationStudy[Config]):
     """Joins classifiers of questions."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Synthetic questions where quick, else TREC."""
-        if quick:
-            return Config(
-                dataset="made-up", seeds=(0, 1), epochs=dict.fromkeys(ARCHITECTURES, 8),
-                learning_rates=dict.fromkeys(ARCHITECTURES, 1e-3), head_epochs=6, anchors=200, latent_dim=32,
-                lsa_width=60,
-            )  # fmt: skip
-        return Config(
-            dataset="trec", seeds=(0, 1, 2, 3, 4), epochs={"lsa": 15, "words": 15, "transformer": 12},
-            # Chosen on held-out training questions.
-            learning_rates={"lsa": 1e-3, "words": 3e-3, "transformer": 3e-3}, head_epochs=5, anchors=500,
-            latent_dim=64, lsa_width=300, translations=ALL_TRANSLATIONS,
-        )  # fmt: skip
+    quick = Config(
+        dataset="made-up", seeds=(0, 1), epochs=dict.fromkeys(ARCHITECTURES, 8),
+        learning_rates=dict.fromkeys(ARCHITECTURES, 1e-3), head_epochs=6, anchors=200, latent_dim=32,
+        lsa_width=60,
+    )  # fmt: skip
+    full = Config(
+        dataset="trec", seeds=(0, 1, 2, 3, 4), epochs={"lsa": 15, "words": 15, "transformer": 12},
+        # Chosen on held-out training questions.
+        learning_rates={"lsa": 1e-3, "words": 3e-3, "transformer": 3e-3}, head_epochs=5, anchors=500,
+        latent_dim=64, lsa_width=300, translations=ALL_TRANSLATIONS,
+    )  # fmt: skip
 
     def tasks(self) -> Iterator[JoiningTask]:
         """One task: all architectures on the test questions."""

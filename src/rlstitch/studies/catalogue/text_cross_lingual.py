@@ -39,7 +39,7 @@ from rlstitch.modalities.parallel_text import MULTI30K_FILES, ParallelTexts, rea
 from rlstitch.modalities.sentence_encoders import train_sentence_encoder
 from rlstitch.modalities.synthetic_text import synthetic_captions
 from rlstitch.studies.joining import INVERSE, TRANSLATIONS
-from rlstitch.studies.study import Findings, Study, StudyConfig
+from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table, mean_interval
 
 BASELINES = ("tf-idf relative", "tf-idf relative, centred")
@@ -56,7 +56,7 @@ Array = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 
-class Config(StudyConfig):
+class Config(DatasetConfig):
     """Everything that decides the result.
 
     `train`: sentences that each encoder is trained on; `parallel`: those that anchors are chosen of; `anchors`: how
@@ -64,7 +64,6 @@ class Config(StudyConfig):
     of whitening.
     """
 
-    dataset: str
     languages: tuple[str, ...]
     train: int
     parallel: int
@@ -74,7 +73,6 @@ class Config(StudyConfig):
     widths: dict[str, int]
     least: int
     shrinkage: float = 0.5
-    data_seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +89,14 @@ class _Space:
 class TextCrossLingual(Study[Config]):
     """Joins encoders of sentences of different languages."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """Synthetic captions where quick, else Multi30k."""
-        if quick:
-            return Config(
-                dataset="made-up", languages=("a", "b", "c"), seeds=(0, 1), train=500, parallel=500, anchors=200,
-                topic_anchors=120, widths={"words": 100}, least=2,
-            )  # fmt: skip
-        return Config(
-            dataset="multi30k", languages=("en", "de", "fr"), seeds=(0, 1, 2, 3, 4), train=8000, parallel=5000,
-            anchors=2000, topic_anchors=1000, widths={"characters": 500}, least=5,
-        )  # fmt: skip
+    quick = Config(
+        dataset="made-up", languages=("a", "b", "c"), seeds=(0, 1), train=500, parallel=500, anchors=200,
+        topic_anchors=120, widths={"words": 100}, least=2,
+    )  # fmt: skip
+    full = Config(
+        dataset="multi30k", languages=("en", "de", "fr"), seeds=(0, 1, 2, 3, 4), train=8000, parallel=5000,
+        anchors=2000, topic_anchors=1000, widths={"characters": 500}, least=5,
+    )  # fmt: skip
 
     def run(self) -> Findings:
         """Train every encoder, join each language to each other, and let test sentences find their translations."""

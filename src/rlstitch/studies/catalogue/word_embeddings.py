@@ -42,12 +42,8 @@ class Config(StudyConfig):
 class WordEmbeddings(Study[Config]):
     """Joins two spaces of word vectors."""
 
-    @classmethod
-    def configure(cls, quick: bool) -> Config:
-        """2 seeds and 500 of the words where quick."""
-        if quick:
-            return Config(seeds=(0, 1), words=500, anchors=200)
-        return Config(seeds=tuple(range(10)), anchors=300)
+    quick = Config(seeds=(0, 1), words=500, anchors=200)
+    full = Config(seeds=tuple(range(10)), anchors=300)
 
     def run(self) -> Findings:
         """Measure every method with the anchors of every seed."""

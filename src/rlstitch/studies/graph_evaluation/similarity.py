@@ -15,12 +15,12 @@ from rlstitch.storage import read_json, write_json
 from rlstitch.studies.tables import Row
 from rlstitch.studies.training.classifiers import accuracy
 from rlstitch.studies.training.node_classifiers import (
-    NodeClassifier,
     NodeTraining,
     encode_nodes,
     train_node_classifier,
 )
 from rlstitch.studies.training.node_networks import NodeInputs
+from rlstitch.studies.training.optim import Network
 
 MIN_VALIDATION = 0.5
 """The paper's filter: models below this accuracy on validation nodes are left out."""
@@ -95,7 +95,7 @@ class Reference:
         *,
         select: bool = False,
         on_epoch: Callable[[int, nn.Module, nn.Module], None] | None = None,
-    ) -> NodeClassifier:
+    ) -> Network:
         """Train a model on the graph; `settings` holds fields of `NodeTraining` and arguments of `NodeEncoder`."""
         of_training = {field.name for field in fields(NodeTraining)} & settings.keys()
         training = NodeTraining(select=select, **{name: settings[name] for name in of_training})

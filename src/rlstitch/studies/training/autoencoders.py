@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.studies.training.optim import batched, minimize, require_positive, seeded
+from rlstitch.studies.training.optim import Network, batched, minimize, require_positive, seeded
 
 KINDS = ("ae", "vae")
 
@@ -25,22 +23,6 @@ class ImageEncoder(nn.Module):
         """(n, 1, h, w) -> (n, latent_dim)."""
         latents: torch.Tensor = self.mean(self.body(images))
         return latents
-
-
-@dataclass(frozen=True, eq=False)
-class Autoencoder:
-    """`decoder(encoder(images))`: the images again, (n, 1, h, w). `losses` are the mean losses of the epochs."""
-
-    encoder: ImageEncoder
-    decoder: nn.Module
-    kind: str
-    seed: int
-    losses: tuple[float, ...]
-
-    @property
-    def name(self) -> str:
-        """`<kind>-s<seed>`."""
-        return f"{self.kind}-s{self.seed}"
 
 
 def image_decoder(width: int, shape: tuple[int, int], *, hidden: int = 256) -> nn.Sequential:
@@ -63,7 +45,7 @@ def train_autoencoder(
     batch_size: int = 128,
     learning_rate: float = 2e-3,
     device: str = "cpu",
-) -> Autoencoder:
+) -> Network:
     """Train an encoder and a decoder together on the squared error, summed over pixels, as `minimize` says.
 
     Args:
@@ -104,10 +86,8 @@ def train_autoencoder(
             loss: torch.Tensor = _squared_error(decoder(sample), batch) + beta * divergence
             return loss
 
-        losses = minimize(
-            model, loss_of, pixels, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
-        )
-    return Autoencoder(encoder.cpu(), decoder.cpu(), kind, seed, losses)
+        minimize(model, loss_of, pixels, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    return Network(encoder.cpu(), decoder.cpu(), f"{kind}-s{seed}")
 
 
 def train_decoder(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,68 +16,33 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.latent import LatentSpace, nearest
 from rlstitch.modalities.audio import LabelledSounds, log_mel
 from rlstitch.modalities.image import LabelledImages
-from rlstitch.studies.training.optim import batched, minimize, seeded
+from rlstitch.modalities.labelled import Labelled
+from rlstitch.studies.training.optim import Network, batched, minimize, seeded
 
 NetworkFactory: TypeAlias = Callable[[str, torch.Tensor, int], nn.Module]
 """(architecture, inputs (n, ...), latent width) -> a new encoder of such inputs, by torch's global generator."""
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Inputs (n, ...) of a network, labels int64 (n,) in [0, classes), and n different keys.
-
-    Raises InvalidInputError where there is not one label an input.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Samples(Labelled):
+    """Inputs (n, ...) of a network, with labels."""
 
     inputs: torch.Tensor
-    labels: NDArray[np.int64]
-    keys: tuple[str, ...]
-    classes: int
-
-    def __post_init__(self) -> None:
-        if self.labels.shape != (len(self.inputs),):
-            raise InvalidInputError(
-                f"labels must be (n,), one an input ({len(self.inputs)}), found {self.labels.shape}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def subset(self, rows: NDArray[np.int64]) -> Samples:
-        """The samples with these row numbers, in their order."""
-        keys = tuple(self.keys[row] for row in rows)
-        return Samples(self.inputs[torch.from_numpy(rows)], self.labels[rows], keys, self.classes)
 
 
-def to_pixels(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Convert uint8 (n, h, w) to float32 (n, 1, h, w) in [0, 1]."""
-    return torch.tensor(images)[:, None].float() / 255
+def as_samples(data: Labelled, inputs: torch.Tensor) -> Samples:
+    """Take other inputs for the items of a data set."""
+    return Samples(inputs=inputs, labels=data.labels, keys=data.keys, classes=data.classes, name=data.name)
 
 
 def image_samples(data: LabelledImages) -> Samples:
-    """Images as inputs (n, 1, h, w) in [0, 1]."""
-    return Samples(to_pixels(data.images), data.labels, data.keys, data.classes)
+    """Images as inputs float32 (n, 1, h, w) in [0, 1]."""
+    return as_samples(data, torch.tensor(data.images)[:, None].float() / 255)
 
 
-def sound_samples(data: LabelledSounds, keys: Sequence[str] | None = None) -> Samples:
-    """Sounds as logarithmic mel spectra (n, bands, frames), under other keys where they are given."""
-    return Samples(log_mel(data.waves), data.labels, data.keys if keys is None else tuple(keys), data.classes)
-
-
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """`head(encoder(inputs))`: logits. `losses` are the mean training losses of the epochs."""
-
-    encoder: nn.Module
-    head: nn.Module
-    arch: str
-    seed: int
-    losses: tuple[float, ...]
-
-    @property
-    def name(self) -> str:
-        """`<arch>-s<seed>`."""
-        return f"{self.arch}-s{self.seed}"
+def sound_samples(data: LabelledSounds) -> Samples:
+    """Sounds as logarithmic mel spectra (n, bands, frames)."""
+    return as_samples(data, log_mel(data.waves))
 
 
 def classifier_head(width: int, classes: int, *, hidden: int = 128) -> nn.Sequential:
@@ -96,7 +61,7 @@ def train_classifier(
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     device: str = "cpu",
-) -> Classifier:
+) -> Network:
     """Train an encoder and a head together on the cross-entropy, as `minimize` says.
 
     The same seed gives the same weights on the same device with the same number of threads; torch's global generator
@@ -129,11 +94,11 @@ def train_classifier(
         head = classifier_head(latent_dim, data.classes)
         model = nn.Sequential(encoder, head).to(device)
         inputs, labels = data.inputs.to(device), torch.tensor(data.labels).to(device)
-        losses = minimize(
+        minimize(
             model, lambda rows: cross_entropy(model(inputs[rows]), labels[rows]), inputs,
             seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
         )  # fmt: skip
-    return Classifier(encoder.cpu(), head.cpu(), arch, seed, losses)
+    return Network(encoder.cpu(), head.cpu(), f"{arch}-s{seed}")
 
 
 def _normalizes_over_batches(encoder: nn.Module) -> bool:

@@ -16,7 +16,7 @@ from rlstitch.latent import LatentSpace
 from rlstitch.modalities.graph import LabelledGraph
 from rlstitch.studies.training.classifiers import Trained
 from rlstitch.studies.training.node_networks import NodeEncoder, NodeInputs, node_head
-from rlstitch.studies.training.optim import require_positive, seeded
+from rlstitch.studies.training.optim import Network, require_positive, seeded
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
@@ -49,22 +49,6 @@ class NodeTraining:
         require_positive(epochs=self.epochs, learning_rate=self.learning_rate)
 
 
-@dataclass(frozen=True, eq=False)
-class NodeClassifier:
-    """`head(encoder(inputs))`: logits. `validation` is the accuracy of these weights on validation nodes."""
-
-    encoder: nn.Module
-    head: nn.Module
-    arch: str
-    seed: int
-    validation: float
-
-    @property
-    def name(self) -> str:
-        """`<arch>-s<seed>`."""
-        return f"{self.arch}-s{self.seed}"
-
-
 def train_node_classifier(
     graph: LabelledGraph,
     arch: str,
@@ -73,7 +57,7 @@ def train_node_classifier(
     device: str = "cpu",
     on_epoch: Callable[[int, nn.Module, nn.Module], None] | None = None,
     **network: Any,
-) -> NodeClassifier:
+) -> Network:
     """Train an encoder and a head together on the training nodes, given all edges and all features.
 
     Args:
@@ -91,11 +75,11 @@ def train_node_classifier(
         encoder = NodeEncoder(arch, graph.features.shape[1], **network).to(device)
         head = node_head(encoder.latent_dim, graph.classes, dropout=encoder.dropout).to(device)
         inputs = NodeInputs.of(graph, device)
-        validation = _train(
+        _train(
             nn.ModuleList([encoder, head]), lambda rows: head(encoder(inputs)[rows]), graph, training,
             None if on_epoch is None else lambda epoch: on_epoch(epoch, encoder, head),
         )  # fmt: skip
-    return NodeClassifier(encoder.cpu(), head.cpu(), arch, training.seed, validation)
+    return Network(encoder.cpu(), head.cpu(), f"{arch}-s{training.seed}")
 
 
 def train_node_head(graph: LabelledGraph, vectors: torch.Tensor, training: NodeTraining) -> nn.Module:
@@ -156,7 +140,7 @@ def _train(
     graph: LabelledGraph,
     training: NodeTraining,
     on_epoch: Callable[[int], None] | None = None,
-) -> float:
+) -> None:
     """Minimise the cross-entropy of the training nodes in place.
 
     Args:
@@ -165,9 +149,6 @@ def _train(
         graph: gives labels and splits.
         training: settings.
         on_epoch: called after every epoch.
-
-    Returns:
-        The accuracy on validation nodes.
     """
     device = next(model.parameters()).device
     labels = torch.tensor(graph.labels).to(device)
@@ -192,8 +173,6 @@ def _train(
             best, weights = score, copy.deepcopy(model.state_dict())
         if on_epoch is not None:
             on_epoch(epoch)
-    if not training.select:
-        return validate()
-    model.load_state_dict(weights)
+    if training.select:
+        model.load_state_dict(weights)
     model.eval()
-    return best

@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network in two parts, an encoder and what reads its latents: a head or a decoder."""
+
+    encoder: nn.Module
+    head: nn.Module
+    name: str
+    """`<architecture>-s<seed>`."""
 
 
 @contextmanager
@@ -55,7 +66,7 @@ def minimize(
     epochs: int,
     batch_size: int,
     learning_rate: float,
-) -> tuple[float, ...]:
+) -> None:
     """Train a model in place by Adam, with the learning rate annealed to 0 along a cosine.
 
     Args:
@@ -67,9 +78,6 @@ def minimize(
         batch_size: rows a step.
         learning_rate: at the start.
 
-    Returns:
-        The mean loss of each epoch.
-
     Raises:
         InvalidInputError: for no inputs, or `epochs`, `batch_size` or `learning_rate` not above 0.
     """
@@ -80,16 +88,11 @@ def minimize(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(len(inputs) / batch_size))
     generator = torch.Generator().manual_seed(seed)
     model.train()
-    losses = []
     for _ in range(epochs):
-        total = 0.0
         for rows in torch.randperm(len(inputs), generator=generator).to(inputs.device).split(batch_size):
             loss = loss_of(rows)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += float(loss.detach()) * len(rows)
-        losses.append(total / len(inputs))
     model.eval()
-    return tuple(losses)

@@ -18,7 +18,7 @@ from torch import nn
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.modalities.text import LabelledTexts, tfidf_space
-from rlstitch.studies.training.classifiers import Samples
+from rlstitch.studies.training.classifiers import Samples, as_samples
 
 ARCHITECTURES = ("lsa", "words", "transformer")
 
@@ -120,7 +120,7 @@ def text_samples(arch: str, texts: LabelledTexts, known: LabelledTexts, *, width
         inputs = torch.tensor(space.vectors, dtype=torch.float32) * math.sqrt(width)
     else:
         inputs = Vocabulary.of(known.texts).tokens(texts.texts)
-    return Samples(inputs, texts.labels, texts.keys, len(texts.classes))
+    return as_samples(texts, inputs)
 
 
 def text_encoder(arch: str, inputs: torch.Tensor, latent_dim: int = 64) -> nn.Module:
