@@ -18,7 +18,7 @@ from rlstitch.cli.main import main
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.studies.catalogue import describe, list_studies, study_names
 from rlstitch.studies.joining import TRANSLATIONS
-from rlstitch.studies.runs import run_study, study_class
+from rlstitch.studies.runs import run_study, study_class, study_folder
 from rlstitch.studies.study import StudyConfig, StudyOptions
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies.md"
@@ -113,6 +113,30 @@ def test_listing_loads_no_study_and_no_torch() -> None:
     code = "import sys; from rlstitch.studies.catalogue import list_studies; list_studies(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "numpy", "pydantic", "rlstitch.studies.study"} & set(loaded)
+
+
+RUN_FOLDERS = {
+    "asif": ("6621ca9e", "2492fcca"),
+    "audio-digits": ("51b61407", "3ac34f1a"),
+    "charts": ("d9a6eb5b", "ba03d203"),
+    "cross-modal": ("221d1c2c", "0b035f10"),
+    "few-pairs": ("2f21c90c", "bc634d2c"),
+    "graphs-latent-evaluation": ("50094d17", "129dc9e2"),
+    "graphs-nodes": ("4a122707", "27cf1979"),
+    "images-classification": ("61277af3", "8ccbf1f4"),
+    "images-reconstruction": ("a71dda04", "412da3d4"),
+    "text-classification": ("7d49d02e", "34d4281c"),
+    "text-cross-lingual": ("ff528f9e", "79ca2751"),
+    "word-embeddings": ("6ad7ecfa", "d0fb9c19"),
+}
+"""Study -> the hashes in its run folders, quick and full; a new study adds a line."""
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_run_folders_keep_their_names(name: str) -> None:
+    study = study_class(name)
+    folders = [study_folder(name, config).name for config in (study.quick, study.full)]
+    assert folders == [f"latent-{name}-{digest}" for digest in RUN_FOLDERS[name]]
 
 
 @pytest.mark.parametrize("name", study_names())

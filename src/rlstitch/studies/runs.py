@@ -62,6 +62,12 @@ def study_config(study: type[Study[Any]], options: StudyOptions) -> StudyConfig:
     return config.model_copy(update={"seeds": tuple(range(options.seeds))})
 
 
+def study_folder(name: str, config: StudyConfig) -> Path:
+    """Return the run folder of a study with this config."""
+    digest = hashlib.sha256(canonical_json({"study": name, **config.model_dump()})).hexdigest()
+    return RUNS / f"latent-{name}-{digest[:8]}"
+
+
 def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
     """Run a study, and write it to `runs/latent-<name>-<hash8>/`, with the hash of its config.
 
@@ -81,8 +87,7 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
     description = describe(name)
     kind = study_class(name)
     chosen = study_config(kind, options)
-    config: Row = {"study": name, **chosen.model_dump()}
-    folder = RUNS / f"latent-{name}-{hashlib.sha256(canonical_json(config)).hexdigest()[:8]}"
+    folder = study_folder(name, chosen)
     started = time.perf_counter()
     study = kind(chosen, options, folder)
     findings = study.run()
@@ -92,7 +97,7 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
         "versions": current_versions(),
         "data": study.data.origins,
     }
-    _write(folder, config, findings, about)
+    _write(folder, {"study": name, **chosen.model_dump()}, findings, about)
     return StudyOutcome(description, findings, folder)
 
 
