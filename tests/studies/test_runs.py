@@ -128,6 +128,7 @@ RUN_FOLDERS = {
     "text-classification": ("7d49d02e", "34d4281c"),
     "text-cross-lingual": ("ff528f9e", "79ca2751"),
     "word-embeddings": ("6ad7ecfa", "d0fb9c19"),
+    "words-similarity": ("277ec5d6", "54723b2f"),
 }
 """Study -> the hashes in its run folders, quick and full; a new study adds a line."""
 
