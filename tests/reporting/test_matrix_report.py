@@ -28,7 +28,6 @@ from rlstitch.agents.artefact import save_agent
 from rlstitch.api.matrix import matrix as run_matrix
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.reporting.matrix import report as pipeline
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.exports import markdown
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
@@ -37,7 +36,7 @@ from rlstitch.reporting.matrix.page import payload, render_matrix
 from rlstitch.reporting.matrix.report import find_videos, report_matrix
 from rlstitch.reporting.matrix.summary import correlations, headline, method_line
 from rlstitch.rollouts.video import write_gif, write_mp4
-from rlstitch.storage import read_json
+from rlstitch.storage import limits, read_json
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`|$title"
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
@@ -278,7 +277,7 @@ def test_films_are_found_by_name_and_large_ones_left_out(matrix, monkeypatch: py
     page = Page(render_matrix(data, videos=films))
     for film in films:
         assert base64.b64decode(page.inside[film.id]) == film.path.read_bytes()
-    monkeypatch.setattr(pipeline, "VIDEOS_BYTES", films[0].path.stat().st_size)
+    monkeypatch.setattr(limits, "VIDEOS_BYTES", films[0].path.stat().st_size)
     assert [len(part) for part in find_videos(data)] == [1, 2]
 
 

@@ -20,10 +20,9 @@ from rlstitch.reporting.tables import (
     return_parts,
     success_parts,
 )
-from rlstitch.storage import write_bytes
+from rlstitch.storage import limits, write_bytes
 from rlstitch.storage.text import printable, shorten
 
-MAX_MEDIA_BYTES = 64 * 2**20
 _DIAGNOSTICS = {
     "pairs": "pairs fitted",
     "held_out": "held out",
@@ -103,8 +102,8 @@ def render_report(report: Report) -> str:
         columns=(return_parts, recovery_parts, success_parts),
         number=number,
         chart=_chart(cells),
-        videos=[read_video(*panel, max_bytes=MAX_MEDIA_BYTES) for panel in report.panels],
-        images=[read_image(*image, max_bytes=MAX_MEDIA_BYTES) for image in report.images],
+        videos=[read_video(*panel, max_bytes=limits.MEDIA_BYTES) for panel in report.panels],
+        images=[read_image(*image, max_bytes=limits.MEDIA_BYTES) for image in report.images],
         fitted=fitted,
         fit_names=fit_names,
         fit_header=[(name, "") for name in ("method", "encoder", "controller")]

@@ -11,11 +11,10 @@ from typing import Any
 from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import NATIVE
 from rlstitch.evaluation.matrix.worlds import CELL
-from rlstitch.storage import read_json
+from rlstitch.storage import limits, read_json
 
 SCHEMA_VERSION = 1
 """Of `matrix.json`, as `rlstitch.evaluation.matrix.run` writes it."""
-MAX_BYTES = 512 * 2**20
 STATES = ("done", "refused", "missing")
 _TEXTS = ("encoder", "controller", "method", "state")
 PARTS = ("return_low", "return_high", "recovery_low", "recovery_high", "random_return", "native_return", "episodes")
@@ -170,8 +169,8 @@ def read_matrix(folder: str | Path) -> MatrixData:
     folder = Path(folder)
     if not (folder / "matrix.json").is_file():
         raise ArtefactError(f"{folder}: expected the folder of a matrix, found no matrix.json; see rlstitch matrix")
-    about = read_json(folder / "matrix.json", schema_version=SCHEMA_VERSION, max_bytes=MAX_BYTES)
-    rows = read_json(folder / "cells.json", max_bytes=MAX_BYTES)
+    about = read_json(folder / "matrix.json", schema_version=SCHEMA_VERSION, max_bytes=limits.MATRIX_BYTES)
+    rows = read_json(folder / "cells.json", max_bytes=limits.MATRIX_BYTES)
     where = folder / "cells.json"
     if not isinstance(rows, list):
         raise ArtefactError(f"{where}: expected a list of rows, found {type(rows).__name__}")

@@ -20,9 +20,8 @@ from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plo
 from rlstitch.reporting.matrix.summary import all_methods, comparison_text, correlations, headline, method_table
 from rlstitch.reporting.matrix.training_curves import training_curves
 from rlstitch.reporting.plots import RAMP, Plot
-from rlstitch.storage import read_bytes
+from rlstitch.storage import limits, read_bytes
 
-MAX_VIDEO_BYTES = 32 * 2**20
 _SCRIPTS = ("core.js", "heat.js", "table.js", "cell.js")
 
 
@@ -87,7 +86,8 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         },
         command=data.command,
         videos=[
-            (video.id, base64.b64encode(read_bytes(video.path, max_bytes=MAX_VIDEO_BYTES)).decode()) for video in videos
+            (video.id, base64.b64encode(read_bytes(video.path, max_bytes=limits.VIDEO_BYTES)).decode())
+            for video in videos
         ],
         data=content,
     )

@@ -16,16 +16,12 @@ from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
 from rlstitch.reporting.matrix.exports import write_tables
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plot, matrix_heat_plot, profile_plots
-from rlstitch.reporting.matrix.page import MAX_VIDEO_BYTES, Video, render_matrix
+from rlstitch.reporting.matrix.page import Video, render_matrix
 from rlstitch.reporting.matrix.summary import headline
 from rlstitch.reporting.plots import Plot
 from rlstitch.reporting.tensorboard import write_events
-from rlstitch.storage import read_bytes, write_bytes
+from rlstitch.storage import limits, read_bytes, write_bytes
 from rlstitch.storage.workspace import RUNS, VIDEOS
-
-VIDEOS_BYTES = 128 * 2**20
-"""Size of all embedded videos together, at most."""
-_GIF_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def report_matrix(
         images: dict[str, bytes | npt.NDArray[np.uint8]] = {name: plot.array() for name, plot in drawn.items()}
         for video in embedded:
             if (animation := video.path.with_suffix(".gif")).is_file():
-                images[f"videos/{video.path.stem}"] = read_bytes(animation, max_bytes=_GIF_BYTES)
+                images[f"videos/{video.path.stem}"] = read_bytes(animation, max_bytes=limits.VIDEO_BYTES)
         events = write_events(data.folder / "tensorboard", scalars=_scalars(data), images=images)
     return MatrixReport(
         data, page, tuple(tables), events, tuple(embedded), tuple(shown), (*notes, *left_out), tuple(files)
@@ -162,7 +158,7 @@ def find_videos(data: MatrixData) -> tuple[list[Video], list[str]]:
         if path is None or row["state"] != "done" or place_of(row) != CELL:  # a video shows the cell's own world
             continue
         size = path.stat().st_size
-        if size > MAX_VIDEO_BYTES or total + size > VIDEOS_BYTES:
+        if size > limits.VIDEO_BYTES or total + size > limits.VIDEOS_BYTES:
             left_out.append(f"video left out, too large: {path}")
             continue
         total += size

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from rlstitch.errors import ArtefactError
 from rlstitch.reporting.matrix.data import MatrixData
-from rlstitch.storage import read_bytes
+from rlstitch.storage import limits, read_bytes
 from rlstitch.storage.workspace import RUNS
 
 MAX_CURVES = 24
 """More would hide each other."""
 _DIGITS = "[0-9a-f]" * 8
-_MAX_BYTES = 16 * 2**20
 
 
 Curve = list[tuple[float, float]]
@@ -40,7 +39,7 @@ def training_curves(data: MatrixData, runs: Path = RUNS) -> dict[str, Curve]:
 def _read(path: Path) -> Curve:
     """Return the points of a file; none if it is damaged or holds fewer than two."""
     try:
-        text = read_bytes(path, max_bytes=_MAX_BYTES).decode()
+        text = read_bytes(path, max_bytes=limits.CURVE_BYTES).decode()
         points = [(float(row["steps"]), float(row["success"])) for row in csv.DictReader(io.StringIO(text))]
     except (ArtefactError, KeyError, TypeError, ValueError):
         return []
