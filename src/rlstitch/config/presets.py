@@ -9,9 +9,14 @@ from rlstitch.storage.workspace import data_roots
 
 
 def list_presets() -> dict[str, Path]:
-    """Return names and paths of the presets; one in the working folder hides the packaged one of the same name."""
+    """Return names and paths of the presets: of the working folder, of the package, and of installed families.
+
+    One that comes first hides others of the same name.
+    """
+    from rlstitch.envs.registry import all_families
+
     presets: dict[str, Path] = {}
-    for root in data_roots("configs"):
+    for root in [*data_roots("configs"), *(family.presets for family in all_families() if family.presets)]:
         for path in sorted(root.glob("*.yaml")):
             presets.setdefault(path.stem, path)
     return dict(sorted(presets.items()))

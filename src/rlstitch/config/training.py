@@ -179,6 +179,8 @@ class TrainConfig(_Section):
         if not isinstance(values, Mapping):
             return values
         values = group_world(values)
+        if isinstance(world := values.get("world"), Mapping):
+            values["world"] = {**named_family(str(world.get("environment", ""))).defaults, **world}
         if values.get("name") is None:
             values["name"] = default_name(environment_stem(values), values)
         return values

@@ -11,6 +11,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -45,6 +46,8 @@ class Family(ABC):
     """Modules to import before an environment is made, because they register it."""
     defaults: Mapping[str, Any] = MappingProxyType({})
     """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`."""
+    presets: Path | None = None
+    """Folder of training configs `*.yaml` that are found by name."""
     look_free_backends: tuple[str, ...] = ()
     """Backends whose images are the same under every look, which is then a function of pixels alone."""
 

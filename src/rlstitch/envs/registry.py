@@ -7,8 +7,10 @@ A package adds a family by the entry point group `rlstitch.families`, whose valu
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -35,6 +37,7 @@ class NamedFamily(Protocol):
     sensors: tuple[str, ...]
     modules: tuple[str, ...]
     defaults: Mapping[str, Any]
+    presets: Path | None
 
     def claims(self, environment: str) -> bool:
         """Return whether an environment's id belongs to this family."""
@@ -63,18 +66,15 @@ def built_in_families() -> tuple[NamedFamily, ...]:
 def installed_families() -> Mapping[str, NamedFamily]:
     """Return the families of other packages by their providers, `distribution:entry point`.
 
-    Raises:
-        InvalidInputError: where one cannot be imported.
+    One that cannot be imported is left out with a warning: only its own environments need it.
     """
-    families = {}
+    families: dict[str, NamedFamily] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        distribution = entry.dist.name if entry.dist is not None else "unknown"
+        provider = f"{entry.dist.name if entry.dist is not None else 'unknown'}:{entry.name}"
         try:
-            families[f"{distribution}:{entry.name}"] = entry.load()
+            families[provider] = entry.load()
         except (ImportError, AttributeError) as error:
-            raise InvalidInputError(
-                f"entry point {GROUP} {entry.name!r} of the package {distribution}: cannot load {entry.value}: {error}"
-            ) from error
+            warnings.warn(f"entry point {GROUP} {provider}: cannot load {entry.value}: {error}", stacklevel=2)
     return MappingProxyType(families)
 
 
@@ -99,15 +99,15 @@ def named_family(environment: str, provider: str = "") -> NamedFamily:
         provider: the package that is known to provide it (see `provider_of`).
 
     Raises:
-        InvalidInputError: where that package is not installed.
+        InvalidInputError: where that package is not there.
     """
+    if provider and provider not in installed_families():
+        package, _, entry = provider.partition(":")
+        raise InvalidInputError(
+            f"environment: {environment} needs the package {package}, which is not installed or cannot be loaded "
+            f"(entry point {GROUP} {entry!r})"
+        )
     if provider:
-        if provider not in installed_families():
-            package, _, entry = provider.partition(":")
-            raise InvalidInputError(
-                f"environment: {environment} needs the package {package}, which is not installed "
-                f"(entry point {GROUP} {entry!r})"
-            )
         return installed_families()[provider]
     *_, other = families = built_in_families()
     known = next(family for family in families if family.claims(environment))

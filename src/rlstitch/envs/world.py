@@ -146,7 +146,10 @@ class World:
         Args:
             compact: leave out those of the second release too, as the hashes of trainings do.
         """
-        always = _FIRST if compact else _FIRST + _SECOND
+        from rlstitch.envs.registry import named_family
+
+        # A field that a family has a default for is always written: the config that is read back takes the default.
+        always = {*_FIRST, *(() if compact else _SECOND), *named_family(self.environment).defaults}
         changed = _ADAPTER.dump_python(self, mode="json", exclude_defaults=True)
         return {
             "variation" if name == "look" else name: value

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,6 +32,7 @@ class GymnasiumFamily(Family):
         tasks: the words of tasks.
         modules: imported before an environment is made, because they register it.
         defaults: fields of a `World` that training configs take where they are not given.
+        presets: folder of training configs.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class GymnasiumFamily(Family):
         tasks: TaskWords = COMMON_WORDS,
         modules: tuple[str, ...] = (),
         defaults: Mapping[str, Any] = MappingProxyType({}),
+        presets: Path | None = None,
     ) -> None:
-        self.name, self.prefixes, self.tasks, self.modules, self.defaults = name, prefixes, tasks, modules, defaults
+        self.name, self.prefixes, self.tasks, self.modules = name, prefixes, tasks, modules
+        self.defaults, self.presets = defaults, presets
 
     @property
     def makers(self) -> Mapping[str, Maker]:
