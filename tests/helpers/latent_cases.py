@@ -122,8 +122,12 @@ def stitched(s: Spaces) -> Any:
 
 
 # Functions that stand under a name in a registry: the cases go by the registry, and these are the same functions.
-FITS = {method: function.__name__ for method, function in methods_of(methods).items()}
-PROJECTIONS = {name: f"project_{name}" for name in latent.SIMILARITIES}
+FITS = {
+    method: function.__name__
+    for method, function in methods_of(methods).items()
+    if function.__name__ in latent.__all__  # a new method needs no public name of its own
+}
+PROJECTIONS = {name: f"project_{name}" for name in latent.SIMILARITIES if f"project_{name}" in latent.__all__}
 NORMALIZATIONS = {
     "identity": "fit_identity",
     "center": "fit_centering",

@@ -25,6 +25,7 @@ from rlstitch.latent import (
     fit_scaled_orthogonal,
     translation_methods,
 )
+from rlstitch.latent.translation.methods.robust import BASES
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5)) @ np.diag([3, 2, 1, 1, 0.3]) + 1
@@ -289,9 +290,8 @@ def test_every_method_but_the_robust_takes_weights_and_those_in_closed_form_serv
         assert fit(method, X, Y, weights=WEIGHTS).report is not None
         with pytest.raises(InvalidInputError, match="weights must be non-negative"):
             fit(method, X, Y, weights=-np.ones(60))
-        if method == "affine_gradient":
-            continue
-        assert fit_robust(X, Y, base=method, rounds=2).method == f"robust {method}"
+    for base in BASES:
+        assert fit_robust(X, Y, base=base, rounds=2).method == f"robust {base}"
 
 
 def test_pairs_without_weight_have_no_say() -> None:

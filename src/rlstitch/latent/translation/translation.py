@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor
+from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor, to_weights
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 
@@ -225,6 +225,18 @@ def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tupl
     r2 = 1 - error / spread if spread > 0 else float(exact)
     cosine = float((unit_rows(mapped) * unit_rows(y)).sum(1).mean())
     return math.sqrt(error), r2, max(-1.0, min(1.0, cosine))
+
+
+def centred_pairs(
+    x: torch.Tensor, y: torch.Tensor, weights: Array | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64."""
+    w, x, y = to_weights(weights, len(x), x.double()), x.double(), y.double()
+    if w is None:
+        return x.mean(0), y.mean(0), x - x.mean(0), y - y.mean(0)
+    column = w[:, None]
+    mean_x, mean_y = (x * column).mean(0), (y * column).mean(0)
+    return mean_x, mean_y, (x - mean_x) * column.sqrt(), (y - mean_y) * column.sqrt()
 
 
 def finish(

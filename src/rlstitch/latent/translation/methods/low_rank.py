@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import torch
 
-from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs, to_weights
+from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs
 from rlstitch.latent.translation.methods.linear import Ridge, fit_affine
-from rlstitch.latent.translation.translation import Fit, Translation, finish
+from rlstitch.latent.translation.translation import Fit, Translation, centred_pairs, finish
 
 
 def fit_low_rank(
@@ -28,7 +28,7 @@ def fit_low_rank(
     full = fit_affine(source.double(), target.double(), ridge=ridge, weights=weights)
     if rank is not None:
         require_count(rank, min(full.matrix.shape), "rank", "the smaller width")
-    mean_x, mean_y, centred_x, _ = _centred(source, target, weights)
+    mean_x, mean_y, centred_x, _ = centred_pairs(source, target, weights)
     fitted = centred_x @ full.matrix
     energy, axes = torch.linalg.eigh(fitted.T @ fitted)
     if rank is None:
@@ -58,7 +58,7 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array
     most = min(len(source) - 1, source.shape[1])
     if components is not None:
         require_count(components, most, "components", "the number of pairs less one, or the width of x")
-    mean_x, mean_y, rest, centred_y = _centred(source, target, weights)
+    mean_x, mean_y, rest, centred_y = centred_pairs(source, target, weights)
     cross = rest.T @ centred_y
     floor = float(torch.linalg.vector_norm(cross)) * torch.finfo(source.dtype).eps
     directions, loadings, responses = [], [], []
@@ -113,25 +113,13 @@ def fit_cca(
     most = min(source.shape[1], target.shape[1])
     if components is not None:
         require_count(components, most, "components", "the smaller width")
-    mean_x, mean_y, centred_x, centred_y = _centred(source, target, weights)
+    mean_x, mean_y, centred_x, centred_y = centred_pairs(source, target, weights)
     white_x, _ = _roots(centred_x, shrinkage, source.dtype)
     white_y, colour_y = _roots(centred_y, shrinkage, source.dtype)
     u, s, vh = torch.linalg.svd(white_x @ (centred_x.T @ centred_y / len(source)) @ white_y, full_matrices=False)
     kept = most if components is None else components
     matrix = white_x @ (u[:, :kept] * s[:kept]) @ vh[:kept] @ colour_y
     return finish(matrix, mean_y - mean_x @ matrix, "cca", source, target)
-
-
-def _centred(
-    x: torch.Tensor, y: torch.Tensor, weights: Array | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64."""
-    w, x, y = to_weights(weights, len(x), x.double()), x.double(), y.double()
-    if w is None:
-        return x.mean(0), y.mean(0), x - x.mean(0), y - y.mean(0)
-    column = w[:, None]
-    mean_x, mean_y = (x * column).mean(0), (y * column).mean(0)
-    return mean_x, mean_y, (x - mean_x) * column.sqrt(), (y - mean_y) * column.sqrt()
 
 
 def _roots(centred: torch.Tensor, shrinkage: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

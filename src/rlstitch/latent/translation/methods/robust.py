@@ -15,7 +15,7 @@ from rlstitch.latent.translation.translation import Fit, Translation, finish
 # The least share of pairs that a trimmed fit may keep: below half, the outliers could be the majority.
 _LEAST = 0.5
 
-_BASES: dict[str, Fit] = orthogonal.METHODS | linear.METHODS | low_rank.METHODS
+BASES: dict[str, Fit] = orthogonal.METHODS | linear.METHODS | low_rank.METHODS
 
 
 def fit_robust(
@@ -46,8 +46,8 @@ def fit_robust(
         >>> bool(torch.allclose(turn(x[4:]), y[4:], atol=1e-3))
         True
     """
-    if base not in _BASES:
-        raise UnknownNameError("base of fit_robust", base, _BASES)
+    if base not in BASES:
+        raise UnknownNameError("base of fit_robust", base, BASES)
     if loss not in ("tukey", "huber", "trimmed", "rank"):
         raise UnknownNameError("robust loss", loss, ["tukey", "huber", "trimmed", "rank"])
     if not _LEAST <= keep <= 1:
@@ -56,11 +56,11 @@ def fit_robust(
     source, target = to_pairs(x, y, minimum=4, method="fit_robust")
     if loss == "rank":
         trusted = screen_pairs(source, target, rounds=rounds)
-        translation = _BASES[base](source[trusted], target[trusted])
+        translation = BASES[base](source[trusted], target[trusted])
         return finish(translation.matrix, translation.bias, f"robust {base}", source, target)
     weights = torch.ones(len(source), dtype=source.dtype, device=source.device)
     for index in range(rounds):
-        translation = _BASES[base](source, target, weights=weights)
+        translation = BASES[base](source, target, weights=weights)
         distance = torch.linalg.vector_norm(translation(source) - target, dim=1)
         # Pairs with Tukey weight 0 stay at 0; the first half of the rounds leads to the right neighbourhood.
         current = "huber" if loss == "tukey" and index < rounds // 2 else loss
@@ -69,7 +69,7 @@ def fit_robust(
         weights = fresh
         if settled and current == loss:
             break
-    translation = _BASES[base](source, target, weights=weights)
+    translation = BASES[base](source, target, weights=weights)
     return finish(translation.matrix, translation.bias, f"robust {base}", source, target)
 
 
