@@ -27,9 +27,16 @@ CLAIMS: dict[str, str] = {
     "pls": "linear affine shifts turns",
     "cca": "linear affine shifts turns",
     "affine_gradient": "linear affine shifts",
+    "total_least_squares": "linear affine shifts turns",
 }
 # Shrinks by design, or keeps 99 % of the variance: near the planted map, not on it.
-NEAR = {"cca": {"shrinkage": 0.0}, "low_rank": {"rank": 6, "ridge": 0}, "affine": {"ridge": 0}, "ridge": {"ridge": 0}}
+NEAR = {
+    "cca": {"shrinkage": 0.0},
+    "low_rank": {"rank": 6, "ridge": 0},
+    "affine": {"ridge": 0},
+    "ridge": {"ridge": 0},
+    "total_least_squares": {"rank": 6},
+}
 
 
 def gaussian(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
