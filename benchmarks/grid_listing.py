@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rlstitch.config.sweep import load_grid
+from rlstitch.config.sweep import load_sweep
 from rlstitch.storage import data_roots
 
 REPEATS = 5
@@ -32,7 +32,7 @@ def generate(folder: Path, count: int) -> None:
     )
     template = next(path for root in data_roots("agents") for path in sorted(root.glob("*/agent.json")))
     card = json.loads(template.read_text())
-    for run in load_grid(folder / "many.yaml").runs:
+    for run in load_sweep(folder / "many.yaml").runs:
         agent, record = folder / "agents" / run.config.name, folder / "runs" / run.key
         agent.mkdir(parents=True)
         record.mkdir(parents=True)

@@ -19,7 +19,7 @@ import rlstitch
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.api.matrix import matrix
 from rlstitch.api.sweep import sweep, sweep_states
-from rlstitch.config.sweep import load_grid
+from rlstitch.config.sweep import load_sweep
 from rlstitch.config.training import load_config
 from rlstitch.latent import fit_affine
 from rlstitch.stitching.pair_files import read_pairs
@@ -104,7 +104,7 @@ def test_an_unfinished_matrix_goes_on_with_no_cell_measured_again(workplace: Pat
 
 
 def test_a_sweep_finds_its_trainings(workplace: Path) -> None:
-    grid = load_grid("grid.yaml")
+    grid = load_sweep("grid.yaml")
     assert {run.key: run.config.hash8 for run in grid.runs} == {
         key: entry["hash"] for key, entry in GOLDEN["grid"].items()
     }
@@ -114,7 +114,7 @@ def test_a_sweep_finds_its_trainings(workplace: Path) -> None:
 
 def test_a_training_that_was_cut_off_goes_on_from_its_checkpoint(workplace: Path) -> None:
     whole = (workplace / "agents" / "lavagap-red-s1" / "agent.json").read_bytes()
-    grid = load_grid("grid.yaml")
+    grid = load_sweep("grid.yaml")
     begun = grid.runs[1]
     checkpoint = workplace / "runs" / begun.key / "checkpoints" / f"{512:012}" / "progress.json"
     progress = json.loads(checkpoint.read_text())

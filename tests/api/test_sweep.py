@@ -24,7 +24,7 @@ from rlstitch.api.plan_sweep import plan_sweep
 from rlstitch.api.sweep import RunState, SweepProgress, SweepResult, sweep, sweep_states
 from rlstitch.api.train import train
 from rlstitch.cli.main import main
-from rlstitch.config.sweep import load_grid
+from rlstitch.config.sweep import load_sweep
 from rlstitch.jobs.local import Status
 
 SETTINGS = """
@@ -94,7 +94,7 @@ def test_cut_off_sweeps_end_as_if_nothing_had_happened(workplace: Path, monkeypa
         for process in [killed.pid, *children(killed.pid)]:
             os.kill(process, signal.SIGKILL)
     assert all(not entry.broken for entry in list_agents(roots=[workplace / "agents"]))
-    states = [entry.state for entry in sweep_states(load_grid(path))]
+    states = [entry.state for entry in sweep_states(load_sweep(path))]
     assert "begun" in states
     assert not {"failed", "changed"} & set(states)
     with start(str(path), "--workers", "1") as stopped:
@@ -106,7 +106,7 @@ def test_cut_off_sweeps_end_as_if_nothing_had_happened(workplace: Path, monkeypa
 
     whole = workplace / "whole"
     whole.mkdir()
-    runs = load_grid(path).runs
+    runs = load_sweep(path).runs
     monkeypatch.chdir(whole)
     for run in runs:
         train(run.config, progress="none")
@@ -126,7 +126,7 @@ def test_two_sweeps_at_once_train_each_run_once(workplace: Path) -> None:
     assert (first.returncode, second.returncode) == (0, 0), told
     counts = [int(re.search(r"3 of 3 runs done, (\d) of them now, 0 failed", text).group(1)) for text in told]
     assert sum(counts) == 3, told
-    assert [entry.state for entry in sweep_states(load_grid(path))] == ["done"] * 3
+    assert [entry.state for entry in sweep_states(load_sweep(path))] == ["done"] * 3
     assert len(list(Path("runs").glob("*/events.*"))) == 3
 
 
@@ -134,8 +134,8 @@ def test_a_sweep_again_runs_what_is_missing_failed_changed_or_damaged(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write("axes: {seed: [1, 2, 3, 4]}" + SHORT)
-    bad, damaged, changed, good = (run.config.name for run in load_grid(path).runs)
-    in_the_way = Path("runs") / load_grid(path).runs[0].key
+    bad, damaged, changed, good = (run.config.name for run in load_sweep(path).runs)
+    in_the_way = Path("runs") / load_sweep(path).runs[0].key
     in_the_way.parent.mkdir()
     in_the_way.write_text("no folder")
     assert main(["sweep", str(path), "--workers", "1"]) == 1
@@ -154,7 +154,7 @@ def test_a_sweep_again_runs_what_is_missing_failed_changed_or_damaged(
     written = Path(f"agents/{good}/agent.json").stat().st_mtime_ns
     Path(f"agents/{damaged}/agent.json").write_text('{"training": {"hyper')
     path = write("axes: {seed: [1, 2, 3, 4]}" + SHORT + "overrides: [{when: {seed: 3}, set: {ppo.gamma: 0.5}}]")
-    assert [entry.state for entry in sweep_states(load_grid(path))] == ["failed", "changed", "changed", "done"]
+    assert [entry.state for entry in sweep_states(load_sweep(path))] == ["failed", "changed", "changed", "done"]
     assert main(["sweep", str(path), "--dry-run", "--retry"]) == 0
     assert "4 runs: 2 to train again, because their config changed" in capsys.readouterr().out
     assert main(["sweep", str(path), "--retry", "--workers", "1"]) == 0
@@ -167,12 +167,12 @@ def test_a_sweep_again_runs_what_is_missing_failed_changed_or_damaged(
     assert [(row["name"], row["state"], row["steps"]) for row in table] == [
         (name, "done", 128) for name in (bad, damaged, changed, good)
     ]
-    assert sweep(load_grid(path)).trained == 0
+    assert sweep(load_sweep(path)).trained == 0
 
 
 def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> None:
     text = "axes: {environment: [MiniGrid-Empty-5x5-v0, MiniGrid-Empty-6x6-v0], seed: [1, 2]}\nset: {total_steps: 500}"
-    grid = load_grid(write(text))
+    grid = load_sweep(write(text))
     states = sweep_states(grid)
     assert "unknown, no such training is recorded" in str(plan_sweep(states, workers=2))
     for seed, steps in ((7, 1000), (8, 3000)):
@@ -200,7 +200,7 @@ def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> No
 
 
 def test_progress_counts_the_steps_of_now_only(workplace: Path) -> None:
-    entries = sweep_states(load_grid(write("axes: {seed: [1, 2, 3]}" + SETTINGS)))
+    entries = sweep_states(load_sweep(write("axes: {seed: [1, 2, 3]}" + SETTINGS)))
     keys = [entry.run.key for entry in entries]
     stream = io.StringIO()
     progress = SweepProgress(entries, stream=stream)

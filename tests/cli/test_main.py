@@ -82,7 +82,7 @@ def test_parse_train() -> None:
     )
     assert parse([*line.split(), "--device", "cpu", "--set", "a=1", "ppo.clip=0.3", "--set", "b=-2"]) == Train(
         config="configs/minigrid-doorkey.yaml",
-        variation="red",
+        look="red",
         seed=1,
         representation="relative",
         resume=True,
@@ -111,7 +111,7 @@ def test_parse_stitch() -> None:
 
 
 def test_parse_the_others() -> None:
-    line = "evaluate doorkey-red-s1 --variation green --task scrambled --episodes 5 --greedy --video --seed 2"
+    line = "evaluate doorkey-red-s1 --look green --task scrambled --episodes 5 --greedy --video --seed 2"
     assert parse(line.split()) == Evaluate(
         agent="doorkey-red-s1", variation="green", task="scrambled", episodes=5, greedy=True, video=True, seed=2
     )
@@ -120,9 +120,9 @@ def test_parse_the_others() -> None:
 
 
 def test_train_overrides_join_options_and_settings() -> None:
-    train = Train(config="c", variation="no", seed=1, set=(("ppo.clip=0.3",), ("threads=2",)))
+    train = Train(config="c", look="no", seed=1, set=(("ppo.clip=0.3",), ("threads=2",)))
     # An option's text stays text: a look may be called "no" without being false.
-    assert train.overrides() == {"variation": "no", "seed": 1, "ppo.clip": 0.3, "threads": 2}
+    assert train.overrides() == {"look": "no", "seed": 1, "ppo.clip": 0.3, "threads": 2}
 
 
 def test_train_refuses_a_key_given_in_two_ways() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlstitch.config.sweep import load_grid
+from rlstitch.config.sweep import load_sweep
 from rlstitch.config.training import TrainConfig, load_config
 
 OLD = json.loads(Path(__file__).with_name("identities_847a483.json").read_text())
@@ -22,12 +22,12 @@ def test_trainings(preset: str | None, values: dict[str, object], key: str) -> N
 
 @pytest.mark.parametrize(("name", "count", "digest"), [(name, *found) for name, found in OLD["sweeps"].items()])
 def test_sweeps(name: str, count: int, digest: str) -> None:
-    keys = [run.key for run in load_grid(name).runs]
+    keys = [run.key for run in load_sweep(name).runs]
     assert (len(keys), hashlib.sha256("\n".join(keys).encode()).hexdigest()) == (count, digest)
 
 
 def test_new_fields_change_the_hash() -> None:
     plain = load_config("minigrid-doorkey")
-    changes = [("sensor", "state"), ("padding", "zeros"), ("make_kwargs.size", 6), ("modules", ["json"])]
+    changes = [("sensor", "state"), ("padding", "zeros"), ("make_kwargs", {"size": 6}), ("modules", ["json"])]
     hashes = {plain.hash8, *(load_config("minigrid-doorkey", {key: value}).hash8 for key, value in changes)}
     assert len(hashes) == 5

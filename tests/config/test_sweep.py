@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlstitch.config.sweep import Grid, load_grid
+from rlstitch.config.sweep import Sweep, load_sweep
 from rlstitch.config.training import load_config
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
@@ -16,15 +16,15 @@ from rlstitch.errors import InvalidInputError, UnknownNameError
 def grid(tmp_path: Path):
     """Write a grid's file and load it."""
 
-    def load(text: str) -> Grid:
+    def load(text: str) -> Sweep:
         path = tmp_path / "some.yaml"
         path.write_text(text)
-        return load_grid(path)
+        return load_sweep(path)
 
     return load
 
 
-def names(grid: Grid) -> list[str]:
+def names(grid: Sweep) -> list[str]:
     return [run.config.name for run in grid.runs]
 
 
@@ -117,13 +117,13 @@ def test_many_problems_are_told_at_once_but_not_all(grid) -> None:
 
 
 def test_grids_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    evidence = load_grid("evidence")
+    evidence = load_sweep("evidence")
     assert len(evidence.runs) == 2 * 5 * 3 + 5 * 2 * 3
     assert all((run.config.device, run.config.threads) == ("cpu", 1) for run in evidence.runs)
     monkeypatch.chdir(tmp_path)
-    assert load_grid("configs/grids/minigrid.yaml").runs
+    assert load_sweep("configs/grids/minigrid.yaml").runs
     (tmp_path / "configs" / "grids").mkdir(parents=True)
     (tmp_path / "configs" / "grids" / "minigrid.yaml").write_text("axes: {preset: minigrid-unlock}")
-    assert names(load_grid("minigrid")) == ["unlock-standard-s0"]
+    assert names(load_sweep("minigrid")) == ["unlock-standard-s0"]
     with pytest.raises(UnknownNameError, match="did you mean evidence"):
-        load_grid("evidense")
+        load_sweep("evidense")

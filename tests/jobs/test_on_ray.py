@@ -12,7 +12,7 @@ import torch
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.sweep import sweep
 from rlstitch.api.train import train
-from rlstitch.config.sweep import load_grid
+from rlstitch.config.sweep import load_sweep
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.jobs.local import Status, Task
 from rlstitch.jobs.node import interrupted_once
@@ -43,7 +43,7 @@ resources: {cpus: 1}
 def test_a_lost_node_loses_no_run(ray_cluster, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_cluster, nodes, scratch = ray_cluster
     Path("some.yaml").write_text(GRID)
-    grid = load_grid("some.yaml")
+    grid = load_sweep("some.yaml")
     killed: list[Any] = []
 
     def kill_a_node(status: Status) -> None:

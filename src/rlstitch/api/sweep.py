@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from rlstitch.config.sweep import Grid, Run
+from rlstitch.config.sweep import Run, Sweep
 from rlstitch.config.training import TrainConfig
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.local import run_tasks
@@ -64,7 +64,7 @@ class SweepResult:
         return [entry for entry in self.states if entry.state == "failed"]
 
 
-def sweep_states(grid: Grid, *, agents: Path = AGENTS, runs: Path = RUNS) -> list[RunState]:
+def sweep_states(grid: Sweep, *, agents: Path = AGENTS, runs: Path = RUNS) -> list[RunState]:
     """Return the state of each run, from small files; a thousand take a second or two."""
     return [_state(run, agents, runs) for run in grid.runs]
 
@@ -85,7 +85,7 @@ def _state(run: Run, agents: Path, runs: Path) -> RunState:
 
 
 def sweep(
-    grid: Grid,
+    grid: Sweep,
     *,
     workers: int = 1,
     threads: int | None = None,
@@ -102,7 +102,7 @@ def sweep(
     may share the folders: each agent has a lock, and a sweep trains others while one is taken.
 
     Args:
-        grid: from `load_grid`.
+        grid: from `load_sweep`.
         workers: trainings at once, each in a process of its own.
         threads: numerical threads a training, where its config says nothing; None: the processors, shared out.
         retry: train again what failed before.

@@ -16,7 +16,7 @@ class Evaluate:
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
-    variation: Annotated[str | None, arg(metavar="NAME")] = None
+    variation: Annotated[str | None, arg(metavar="NAME", aliases=("--look",))] = None
     """Another look than the agent's own."""
     task: Annotated[str | None, arg(metavar="NAME")] = None
     """Another task than the agent's own."""

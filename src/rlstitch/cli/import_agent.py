@@ -21,7 +21,7 @@ class Import:
     """Name of the agent."""
     env: Annotated[str, arg(metavar="ID")]
     """Gymnasium id of the training environment."""
-    variation: Annotated[str, arg(metavar="NAME")] = "standard"
+    variation: Annotated[str, arg(metavar="NAME", aliases=("--look",))] = "standard"
     """Look that the model was trained with."""
     task: Annotated[str, arg(metavar="NAME")] = "standard"
     """Task that the model was trained on."""

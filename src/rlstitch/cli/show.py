@@ -12,7 +12,7 @@ from rlstitch.cli.console import say
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """Show what an agent is: its world, its parts, where it comes from and how it does."""
+    """Show an agent: its world, its parts, its origin and its results."""
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""

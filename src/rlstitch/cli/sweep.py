@@ -29,9 +29,9 @@ class Sweep:
 
     def run(self) -> int:
         """Train, and print a summary; 1 if runs failed, 130 if the sweep was interrupted."""
-        from rlstitch.config.sweep import load_grid
+        from rlstitch.config.sweep import load_sweep
 
-        grid = load_grid(self.config)
+        grid = load_sweep(self.config)
         from rlstitch.api.plan_sweep import plan_sweep
         from rlstitch.api.sweep import SweepProgress, sweep, sweep_states
         from rlstitch.jobs.resources import available_cores

@@ -13,10 +13,10 @@ from rlstitch.errors import InvalidInputError
 if TYPE_CHECKING:
     from rlstitch.agents.card import TrainingCard
 
-# Options of their own, because they are given often; all other keys of a config go through --set.
-_SHORTCUTS = ("variation", "task", "seed", "representation", "backend", "device", "name")
+# Keys of a config with an option of their own; all others go through --set.
+_SHORTCUTS = ("look", "task", "seed", "representation", "backend", "device", "name")
 
-# R3L's networks (arXiv 2404.12917): --encoder-arch r3l means all of them, unless --set says otherwise.
+# The networks of R3L (arXiv:2404.12917), set by --encoder-arch r3l.
 _R3L = {"encoder.latent_dim": None, "controller.hidden": [512], "controller.norm": "layer",
         "controller.activation": "relu"}  # fmt: skip
 
@@ -27,22 +27,22 @@ class Train:
 
     config: Annotated[Positional[str], arg(metavar="CONFIG")]
     """Preset (minigrid-doorkey) or YAML file (configs/minigrid-doorkey.yaml)."""
-    variation: Annotated[str | None, arg(metavar="NAME")] = None
+    look: Annotated[str | None, arg(metavar="NAME", aliases=("--variation",))] = None
     """Look of the environment: standard, red, green, ..."""
     task: Annotated[str | None, arg(metavar="NAME")] = None
-    """Task variation: standard, scrambled, ..."""
+    """Task: standard, scrambled, ..."""
     seed: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Seed of everything that is drawn."""
+    """Random seed."""
     representation: Literal["absolute", "relative"] | None = None
     """absolute, or relative to anchors while training."""
     backend: Literal["gymnasium", "envpool"] | None = None
-    """Who steps the environments; envpool is fast where it has them (pip install "rlstitch[fast]")."""
+    """Environment backend; envpool is faster where it has the environment (pip install "rlstitch[fast]")."""
     encoder_arch: Literal["small", "nature", "r3l"] | None = None
-    """Convolutions of the encoder; r3l: the encoder and the controller of R3L."""
+    """Encoder architecture; r3l: the encoder and the controller of R3L."""
     device: Annotated[str | None, arg(metavar="DEVICE")] = None
     """auto, cpu or cuda."""
     name: Annotated[str | None, arg(metavar="NAME")] = None
-    """Name of the agent; made of preset, variation and seed where not given."""
+    """Name of the agent (default: preset, look and seed)."""
     resume: bool = False
     """Continue from the newest checkpoint of the same config."""
     force: bool = False
@@ -51,16 +51,18 @@ class Train:
     """Any other key of the config, such as ppo.learning_rate=1e-3."""
 
     def overrides(self) -> dict[str, object]:
-        """Return what is laid over the config: dotted keys to values.
+        """Return the values that the options set, by dotted key.
 
         Raises:
             InvalidInputError: a text after `--set` is no `key=value`, or its key is also given by an option.
         """
+        from rlstitch.config.keys import full_key
         from rlstitch.config.training import parse_overrides
 
         values = {key: value for key in _SHORTCUTS if (value := getattr(self, key)) is not None}
         settings = parse_overrides(item for group in self.set for item in group)
-        if twice := sorted(values.keys() & settings.keys()):
+        keys = {full_key(key) for key in settings}
+        if twice := [key for key in values if full_key(key) in keys]:
             raise InvalidInputError(f"{twice[0]}: expected one value, found one from --set and one from --{twice[0]}")
         return {**self._architecture(settings), **values, **settings}
 
@@ -74,10 +76,10 @@ class Train:
         return {**(_R3L if self.encoder_arch == "r3l" else {}), "encoder.arch": self.encoder_arch}
 
     def run(self) -> int:
-        """Train, and print where the agent lies and how it does; 130 where training was interrupted."""
+        """Train and print the agent's folder and results; return 130 where training was interrupted."""
         from rlstitch.config.training import load_config
 
-        # Before torch is loaded, so that a mistake in a config is told at once.
+        # Before torch is loaded, so that errors in a config come at once.
         config = load_config(self.config, self.overrides())
         from rlstitch.api.train import train
 

@@ -23,7 +23,7 @@ def list_presets() -> dict[str, Path]:
 
 
 def find_config(source: str | Path) -> Path:
-    """Path of a config file: `source` itself where it is a file, else the preset of that name.
+    """Return the path of a config file: `source` itself where it is a file, else the preset of that name.
 
     `configs/<name>.yaml` works from any folder, because a user of the wheel has no `configs/` of their own.
 
@@ -38,3 +38,12 @@ def find_config(source: str | Path) -> Path:
     if str(path.parent) in {".", "configs"} and name in presets:
         return presets[name]
     raise UnknownNameError("config file or preset", str(source) if path.suffix and path.parent.name else name, presets)
+
+
+def preset_stem(name: str) -> str:
+    """Return what stands for a preset in a default name: without the prefix that a family's presets share."""
+    from rlstitch.envs.registry import all_families
+
+    for family in all_families():
+        name = name.removeprefix(family.preset_prefix)
+    return name

@@ -1,4 +1,4 @@
-"""A grid: axes in one YAML file, expanded to the configs of its trainings."""
+"""A sweep: axes in one YAML file, expanded to the configs of its trainings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from rlstitch.config.presets import find_config
+from rlstitch.config.keys import dotted_keys, flatten, full_key
+from rlstitch.config.presets import find_config, preset_stem
 from rlstitch.config.text import parse_yaml_file
 from rlstitch.config.training import (
     Integer,
     NonNegative,
     TrainConfig,
-    apply_overrides,
     build_config,
     default_name,
-    dotted_keys,
     environment_stem,
-    full_key,
+    file_name,
 )
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 from rlstitch.storage.validation import describe_problems
@@ -32,7 +31,7 @@ from rlstitch.storage.workspace import data_roots
 
 MAX_RUNS = 100_000
 PRESET = "preset"
-# What the usual name of an agent says already; every other axis is spelt out in it.
+# Part of every default name; the other axes are added to it.
 _IN_NAME = {PRESET, "world.look", "world.task", "seed", "representation"}
 _SHOWN_PROBLEMS = 8
 
@@ -52,19 +51,19 @@ class _Section(BaseModel):
 
 
 class Override(_Section):
-    """What is set in those runs only whose axes have one of the values of `when`."""
+    """Settings of the runs whose axes have one of the values of `when`."""
 
     when: Axes
     settings: dict[str, Any] = Field(alias="set")
 
 
 class Resources(_Section):
-    """What one run needs, for Ray; a share of a GPU is a number below 1."""
+    """Resources of one run under Ray; `gpus` may be a fraction."""
 
     cpus: Annotated[NonNegative, Field(le=1024)] = 1
     gpus: Annotated[NonNegative, Field(le=64)] = 0
     shared: bool = False
-    """Whether every node sees the working folder; else files travel back through Ray."""
+    """Whether every node has access to the working folder; else Ray transfers the files."""
 
 
 def build_resources(**values: Any) -> Resources:
@@ -79,17 +78,17 @@ def build_resources(**values: Any) -> Resources:
         raise InvalidInputError(f"resources: {'; '.join(describe_problems(error, dotted_keys(Resources)))}") from None
 
 
-class GridConfig(_Section):
-    """The content of a grid's file. Keys of axes and settings are those of a training's config, dotted, or `preset`."""
+class SweepConfig(_Section):
+    """The content of a sweep's file; keys of axes and settings are `preset` and those of a training's config."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Names the agents: `{preset}-{variation}-s{seed}`; not given, the usual name and every other axis."""
+    """Template of the agents' names, such as `{preset}-{look}-s{seed}`; None: the default name and every other axis."""
     axes: Axes = {}
     include: tuple[Axes, ...] = ()
-    """Further products, beside that of `axes`."""
+    """Further products of axes."""
     exclude: tuple[Axes, ...] = ()
     settings: dict[str, Any] = Field(default={}, alias="set")
-    """For all runs; weaker than axes and overrides."""
+    """For all runs; axes and overrides take precedence."""
     overrides: tuple[Override, ...] = ()
     resources: Resources = Resources()
     workers: Annotated[Integer, Field(ge=1, le=1024)] | None = None
@@ -121,10 +120,10 @@ class GridConfig(_Section):
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a grid."""
+    """One training of a sweep."""
 
     axes: Mapping[str, Any]
-    """Its place in the grid."""
+    """Its values of the axes."""
     config: TrainConfig
 
     @property
@@ -134,31 +133,31 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A grid, expanded."""
+class Sweep:
+    """A sweep, expanded."""
 
     name: str
     """The stem of its file."""
     runs: tuple[Run, ...]
-    config: GridConfig
+    config: SweepConfig
 
 
-def load_grid(source: str | Path) -> Grid:
-    """Read a grid and expand it.
+def load_sweep(source: str | Path) -> Sweep:
+    """Read a sweep and expand it.
 
     Args:
-        source: path of a YAML file, or the name of a grid in `configs/grids`.
+        source: path of a YAML file, or the name of a sweep in `configs/grids`.
 
     Raises:
-        UnknownNameError: no such file and no such grid.
+        UnknownNameError: no such file and no such sweep.
         InvalidInputError: the file or one of its runs is wrong, or two different runs have one name; the message has
             the first problems.
     """
-    path = _find_grid(source)
+    path = _find_sweep(source)
     try:
-        config = GridConfig.model_validate(parse_yaml_file(path))
+        config = SweepConfig.model_validate(parse_yaml_file(path))
     except ValidationError as error:
-        raise InvalidInputError(f"{path}: {'; '.join(describe_problems(error, dotted_keys(GridConfig)))}") from None
+        raise InvalidInputError(f"{path}: {'; '.join(describe_problems(error, dotted_keys(SweepConfig)))}") from None
     runs: dict[str, Run] = {}
     problems: dict[str, str] = {}
     for axes in _points(config):
@@ -169,26 +168,26 @@ def load_grid(source: str | Path) -> Grid:
             continue
         other = runs.setdefault(run.config.name, run)
         if other.config.hash8 != run.config.hash8:
-            reason = f"two runs are called {run.config.name!r}; `name: ...` can tell them apart"
+            reason = f"two runs are called {run.config.name!r}; set `name: ...` so that they differ"
             problems.setdefault(reason, f"{_place(other.axes)} and {_place(axes)}")
     if problems:
         shown = [f"{place}: {reason}" for reason, place in itertools.islice(problems.items(), _SHOWN_PROBLEMS)]
         more = f"; and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
         raise InvalidInputError(f"{path}: {'; '.join(shown)}{more}")
-    return Grid(path.stem, tuple(runs.values()), config)
+    return Sweep(path.stem, tuple(runs.values()), config)
 
 
-def _find_grid(source: str | Path) -> Path:
+def _find_sweep(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    grids = {grid.stem: grid for root in reversed(data_roots("configs")) for grid in sorted(root.glob("grids/*.yaml"))}
-    if path.stem in grids and str(path.parent) in {".", "grids", "configs/grids"}:
-        return grids[path.stem]
-    raise UnknownNameError("grid", str(source), grids)
+    sweeps = {file.stem: file for root in reversed(data_roots("configs")) for file in sorted(root.glob("grids/*.yaml"))}
+    if path.stem in sweeps and str(path.parent) in {".", "grids", "configs/grids"}:
+        return sweeps[path.stem]
+    raise UnknownNameError("sweep", str(source), sweeps)
 
 
-def _points(config: GridConfig) -> Iterable[dict[str, Any]]:
+def _points(config: SweepConfig) -> Iterable[dict[str, Any]]:
     """Every combination of values, the first axis outermost, without those that are excluded."""
     for block in config.blocks:
         for values in itertools.product(*block.values()):
@@ -201,19 +200,22 @@ def _matches(condition: Mapping[str, Sequence[Any]], point: Mapping[str, Any]) -
     return all(key in point and point[key] in values for key, values in condition.items())
 
 
-def _resolve(config: GridConfig, axes: Mapping[str, Any], path: Path) -> TrainConfig:
-    """Preset, then settings, then axes, then the overrides that match, each stronger than what stands before it."""
-    given = _flat(config.settings)
-    given |= {key: value for key, value in axes.items() if key != PRESET}
+def _resolve(config: SweepConfig, axes: Mapping[str, Any], path: Path) -> TrainConfig:
+    """Return a run's config: preset, settings, axes and the overrides that match, each stronger than those before."""
+    problems: list[str] = []
+    given = flatten(config.settings, problems) | {full_key(key): value for key, value in axes.items()}
     for override in config.overrides:
         if _matches(override.when, axes):
-            given |= _flat(override.settings)
-    source = axes.get(PRESET, given.pop(PRESET, None))
+            given |= flatten(override.settings, problems)
+    if problems:
+        raise InvalidInputError("; ".join(problems))
+    preset = axes.get(PRESET, given.get(PRESET))
+    given.pop(PRESET, None)
     base: dict[str, Any] = {}
-    if source is not None:
-        path, base = _preset(str(source))
+    if preset is not None:
+        path, base = _preset(str(preset))
     if "name" not in given:
-        given["name"] = _name(config.name, {**axes, PRESET: path.stem} if source is not None else axes, base, given)
+        given["name"] = _name(config.name, axes, {**flatten(base, []), **given}, path.stem if preset else None)
     return build_config(base, given, path)
 
 
@@ -223,24 +225,14 @@ def _preset(source: str) -> tuple[Path, dict[str, Any]]:
     return path, parse_yaml_file(path)
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Sections as dotted keys, so that a section that is set leaves its other values as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    merged, _ = apply_overrides(base, given)
-    preset = axes.get(PRESET)
-    stem = (environment_stem(merged) if preset is None else preset).removeprefix("minigrid-")
+def _name(template: str | None, axes: Mapping[str, Any], flat: Mapping[str, Any], preset: str | None) -> str:
+    stem = preset_stem(environment_stem(flat) if preset is None else preset)
     if template is None:
         named = _IN_NAME if preset is not None else _IN_NAME | {"world.environment"}
         others = {key: value for key, value in axes.items() if full_key(key) not in named}
         extra = [f"{key.rpartition('.')[2]}-{_shown(value)}" for key, value in others.items()]
-        return default_name("-".join([stem, *extra]), merged)
-    values = {full_key(key): value for key, value in {**given, **axes, PRESET: stem}.items()}
+        return default_name("-".join([stem, *extra]), flat)
+    values = {**flat, **{full_key(key): value for key, value in axes.items()}, PRESET: stem}
 
     def value_of(match: re.Match[str]) -> str:
         key = match.group(1)
@@ -248,8 +240,7 @@ def _name(template: str | None, axes: Mapping[str, Any], base: Mapping[str, Any]
             raise InvalidInputError(f"name: {{{key}}} is no axis and no setting of this run")
         return _shown(values[full_key(key)])
 
-    text = re.sub(r"\{([\w.]+)\}", value_of, template)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    return file_name(re.sub(r"\{([\w.]+)\}", value_of, template))
 
 
 def _shown(value: object) -> str:

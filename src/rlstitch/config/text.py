@@ -11,7 +11,7 @@ import yaml
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage import limits
-from rlstitch.storage.validation import show, show_key
+from rlstitch.storage.validation import show
 
 
 class _Loader(yaml.SafeLoader):
@@ -77,17 +77,3 @@ def parse_yaml_file(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InvalidInputError(f"{path}: expected keys and values, found {show(values)}")
     return values
-
-
-def set_dotted(values: dict[str, Any], key: str, value: object) -> str | None:
-    """Set the dotted `key` of nested mappings in place; return why it cannot be set, or None."""
-    *sections, leaf = key.split(".")
-    here = values
-    for depth, section in enumerate(sections, start=1):
-        inner = here.get(section, {})
-        if not isinstance(inner, dict):
-            return f"{show_key(key)}: {show_key('.'.join(sections[:depth]))} is {show(inner)}, not a section"
-        here[section] = inner
-        here = inner
-    here[leaf] = value
-    return None

@@ -1,16 +1,14 @@
-"""What a training run is made from: a preset in YAML and overrides, checked together into one `TrainConfig`.
+"""The config of a training: a preset in YAML and overrides, checked together into one `TrainConfig`.
 
-`load_config` reads; the models say what is allowed. Every problem of a config is reported at once, in one error,
-so that a wrong file is put right in one go. Below the pipelines nobody sees these objects, only plain arguments.
+All problems of a config are reported at once, in one error.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -24,14 +22,15 @@ from pydantic import (
     model_validator,
 )
 
-from rlstitch.config.presets import find_config
-from rlstitch.config.text import parse_yaml, parse_yaml_file, set_dotted
+from rlstitch.config.keys import dotted_keys, flatten, full_key, nest
+from rlstitch.config.presets import find_config, preset_stem
+from rlstitch.config.text import parse_yaml, parse_yaml_file
 from rlstitch.envs.registry import named_family
-from rlstitch.envs.world import WORLD_KEYS, World, name_look
+from rlstitch.envs.world import WORLD_KEYS, World
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.storage.validation import describe_problems
 
-# Where a run is executed, not what it trains: a run may be resumed on another machine.
+# Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -56,7 +55,7 @@ class _Section(BaseModel):
 
 
 class PPOConfig(_Section):
-    """Proximal policy optimisation (1707.06347); the defaults are those of R3L and SAPS for pixels."""
+    """Proximal policy optimisation (arXiv:1707.06347); the defaults are those of R3L and SAPS for pixels."""
 
     n_steps: Annotated[Count, Field(le=10**6)] = 128
     n_epochs: Annotated[Count, Field(le=1000)] = 4
@@ -70,20 +69,18 @@ class PPOConfig(_Section):
     value: NonNegative = 0.5
     max_grad_norm: Annotated[Number, Field(gt=0)] = 0.5
     reward_scale: Annotated[Number, Field(gt=0)] = 1.0
-    """Factor on the rewards that are learned from; returns are reported as they are."""
+    """Factor on the rewards that the algorithm sees; reported returns are unscaled."""
 
 
 class EncoderConfig(_Section):
-    """Observation to latent; `arch` names the convolutions, `latent_dim` the width of what leaves the encoder.
-
-    With `r3l` (arXiv 2404.12917) no linear map follows: the width is that of the convolutions, `latent_dim` is null.
-    """
+    """Architecture of the encoder."""
 
     arch: Literal["small", "nature", "r3l"] = "small"
+    """Convolutions; `r3l` (arXiv:2404.12917) has no linear layer after them."""
     latent_dim: Annotated[Count, Field(le=65536)] | None = 256
-
+    """Width of the latents; null with `r3l`, where the convolutions decide."""
     frames: Literal["channels", "separate"] = "channels"
-    """Stacked frames are the channels of one image, or each is encoded alone and their latents stand side by side."""
+    """Stacked frames are channels of one image, or each is encoded separately and the latents are concatenated."""
 
     @model_validator(mode="before")
     @classmethod
@@ -101,7 +98,7 @@ class EncoderConfig(_Section):
 
 
 class ControllerConfig(_Section):
-    """Latent to action and value; `hidden` may be empty (one linear layer)."""
+    """Architecture of the controller; without `hidden` layers it is linear."""
 
     hidden: Annotated[tuple[Annotated[Count, Field(le=65536)], ...], Field(max_length=16)] = (64,)
     norm: Literal["layer", "none"] = "layer"
@@ -109,7 +106,7 @@ class ControllerConfig(_Section):
 
 
 class RelativeConfig(_Section):
-    """How a relative agent projects (2209.15430, R3L); without effect where `representation` is absolute."""
+    """Relative projection (arXiv:2209.15430, R3L); without effect where `representation` is absolute."""
 
     anchors: Annotated[Count, Field(le=65536)] = 128
     selection: Literal["random", "farthest", "farthest_cosine", "kmedoids"] = "farthest"
@@ -121,7 +118,7 @@ class RelativeConfig(_Section):
     @field_validator("similarity")
     @classmethod
     def _known_similarity(cls, value: str) -> str:
-        if value != "cosine":  # the usual one needs no torch to be checked
+        if value != "cosine":  # the default is checked without loading torch
             from rlstitch.latent import SIMILARITIES
 
             for similarity in value.split("+"):
@@ -131,7 +128,7 @@ class RelativeConfig(_Section):
 
 
 class EvaluationConfig(_Section):
-    """The evaluation while training, and after it."""
+    """Evaluations during training."""
 
     every_steps: Count = 50_000
     episodes: Annotated[Count, Field(le=10**6)] = 100
@@ -139,21 +136,18 @@ class EvaluationConfig(_Section):
 
 
 class CheckpointConfig(_Section):
-    """How often a run writes what `--resume` continues from."""
+    """How often `--resume` has a state to continue from."""
 
     every_steps: Count = 100_000
 
 
 class TrainConfig(_Section):
-    """Everything that decides a training run.
-
-    `name` is the name of the agent; where it is not given it is made of the preset (or the environment), the
-    representation where relative, variation and task where not standard or asked for, and the seed.
-    """
+    """All that determines a training."""
 
     name: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")] = ""
+    """Name of the agent; by default made of preset or environment, representation, look, task and seed."""
     world: World
-    """In a file its fields may stand at the top, as `environment:`, `variation:`, ...; they are written so."""
+    """Its fields may stand at the top of a file, as `environment:`, `look:`, ..., and are written there."""
     seed: Annotated[Integer, Field(ge=0, lt=2**31)] = 0
     representation: Literal["absolute", "relative"] = "absolute"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -161,10 +155,10 @@ class TrainConfig(_Section):
     total_steps: Count = 300_000
     num_envs: Annotated[Count, Field(le=4096)] = 16
     stop_at_success: Annotated[Number, Field(gt=0, le=1)] | None = None
-    """End once `stop_patience` evaluations in a row reach this success rate."""
+    """Stop once `stop_patience` evaluations in a row reach this success rate."""
     stop_patience: Annotated[Count, Field(le=10**6)] = 1
     processes: bool = False
-    """Whether each environment runs in a process of its own (not MiniGrids, nor those of envpool)."""
+    """Whether each environment runs in a process of its own; without effect for MiniGrid and envpool."""
     threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
     ppo: PPOConfig = PPOConfig()
     encoder: EncoderConfig = EncoderConfig()
@@ -178,12 +172,16 @@ class TrainConfig(_Section):
     def _complete(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        values = group_world(values)
-        if isinstance(world := values.get("world"), Mapping):
-            values["world"] = {**named_family(str(world.get("environment", ""))).defaults, **world}
-        if values.get("name") is None:
-            values["name"] = default_name(environment_stem(values), values)
-        return values
+        problems: list[str] = []
+        flat = flatten(values, problems)
+        if flat.get("name") is None:
+            flat["name"] = default_name(environment_stem(flat), flat)
+        defaults = named_family(str(flat.get("world.environment", ""))).defaults
+        flat = {f"world.{key}": value for key, value in defaults.items()} | flat
+        nested = nest(flat, problems)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return nested
 
     @model_validator(mode="after")
     def _minibatches_fit(self) -> Self:
@@ -198,7 +196,7 @@ class TrainConfig(_Section):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Return a field of the world: `config.environment` was how configs had it."""
+            """Return a field of the world, as in configs without the section `world`."""
             return getattr(self.world, name) if name in WORLD_KEYS else super().__getattr__(name)
 
     def resolved(self, *, compact: bool = False) -> dict[str, Any]:
@@ -212,7 +210,7 @@ class TrainConfig(_Section):
 
     @property
     def hash8(self) -> str:
-        """Eight hexadecimal digits of the SHA-256 over what is trained (device and threads left out)."""
+        """Eight hexadecimal digits of the SHA-256 of all values but device, threads and processes."""
         identity = {key: value for key, value in self.resolved(compact=True).items() if key not in _NOT_IDENTITY}
         if self.encoder.frames == "channels":
             identity["encoder"].pop("frames")
@@ -223,10 +221,10 @@ class TrainConfig(_Section):
 
 
 def load_config(source: str | Path, overrides: Mapping[str, object] | Iterable[str] = ()) -> TrainConfig:
-    """Read a preset or a YAML file, lay overrides over it and check the whole.
+    """Read a preset or a YAML file, apply overrides and check the result.
 
     Args:
-        source: path of a YAML file, or the name of a preset (`minigrid-doorkey`; `configs/` and `.yaml` may stand).
+        source: path of a YAML file, or the name of a preset (`minigrid-doorkey` or `configs/minigrid-doorkey.yaml`).
         overrides: dotted keys to values, or texts `key=value` whose value is read as YAML.
 
     Raises:
@@ -238,88 +236,35 @@ def load_config(source: str | Path, overrides: Mapping[str, object] | Iterable[s
     return build_config(parse_yaml_file(path), given, path)
 
 
-def build_config(
-    values: Mapping[str, Any], overrides: Mapping[str, object], path: Path, stem: str | None = None
-) -> TrainConfig:
-    """Apply overrides to the values of a file and check the whole.
+def build_config(values: Mapping[str, Any], overrides: Mapping[str, object], path: Path) -> TrainConfig:
+    """Apply overrides to the values of a file and check the result.
 
     Args:
         values: what the file holds.
         overrides: dotted keys to values.
-        path: the file, named by errors.
-        stem: first part of the default name; where None, the stem of the file.
+        path: the file; errors name it, and its stem begins the default name.
 
     Raises:
         InvalidInputError: something is wrong; all problems are in the one message.
     """
-    values, problems = apply_overrides(values, overrides)
-    if values.get("name") is None:
-        values["name"] = default_name(path.stem.removeprefix("minigrid-") if stem is None else stem, values)
+    problems: list[str] = []
+    flat = flatten(values, problems)
+    changes: dict[str, object] = {}
+    for key, value in overrides.items():
+        if full_key(key) in changes:
+            problems.append(f"{key}: expected one value, found two; {full_key(key)} is another name for it")
+        changes[full_key(key)] = value
+    flat |= changes
+    if flat.get("name") is None:
+        flat["name"] = default_name(preset_stem(path.stem), flat)
     try:
-        config = TrainConfig.model_validate(values)
+        config = TrainConfig.model_validate(nest(flat, problems))
     except ValidationError as error:
-        problems += describe_problems(error, config_keys(), inline="world")
+        problems += describe_problems(error, dotted_keys(TrainConfig), inline="world")
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InvalidInputError(f"{path}: {count}: " + "; ".join(problems))
     return config
-
-
-def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
-    """Return the values of a config with dotted keys set, the fields of its world grouped, and what is wrong."""
-    problems: list[str] = []
-    try:
-        merged = group_world(values)
-    except InvalidInputError as error:
-        merged, problems = {key: value for key, value in values.items() if key not in WORLD_KEYS}, [str(error)]
-    merged, seen = copy.deepcopy(merged), set[str]()
-    for key, value in overrides.items():
-        full = full_key(key)
-        problem = f"{key}: expected one value, found one under its alias too" if full in seen else None
-        problem = problem or set_dotted(merged, full, value)
-        seen.add(full)
-        problems += [problem] if problem else []
-    return merged, problems
-
-
-def full_key(key: str) -> str:
-    """Return the dotted key that a short one stands for: `variation` and `look` are `world.look`."""
-    name = key.removeprefix("world.")
-    if name.partition(".")[0] not in WORLD_KEYS:
-        return key
-    return "world.look" if name == "variation" else f"world.{name}"
-
-
-def group_world(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config's values with the fields of its world that stand at the top moved to `world`.
-
-    Raises:
-        InvalidInputError: where a field is given in both places, or under its alias too.
-    """
-    world = values.get("world", {})
-    if isinstance(world, World):
-        world = world.to_dict()
-    if not isinstance(world, Mapping):
-        return dict(values)
-    fields = name_look({key: value for key, value in values.items() if key in WORLD_KEYS})
-    world = name_look(world)
-    if twice := sorted(fields.keys() & world.keys()):
-        raise InvalidInputError(f"{twice[0]}: expected one value, found one at the top and one under world")
-    return {**{key: value for key, value in values.items() if key not in WORLD_KEYS}, "world": {**world, **fields}}
-
-
-def config_keys() -> list[str]:
-    """Return every key that a config can have: `section.key` for a section's, the world's without its section."""
-    keys = [key for key in dotted_keys(TrainConfig) if key != "world"]
-    return [*keys[:1], *WORLD_KEYS, *keys[1:]]
-
-
-def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield every key of a model, `section.key` for those of its sections."""
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from dotted_keys(field.annotation, f"{prefix}{name}.")
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, object]:
@@ -347,30 +292,29 @@ def parse_overrides(items: Iterable[str]) -> dict[str, object]:
     return values
 
 
-def default_name(stem: str, values: Mapping[str, Any]) -> str:
+def default_name(stem: str, flat: Mapping[str, Any]) -> str:
     """Return `<stem>[-relative]-<look>[-<task>]-s<seed>`, in characters that a folder's name can hold.
 
     Args:
         stem: first part.
-        values: of a config, its world grouped; they may be wrong.
+        flat: the values of a config by full keys; they may be wrong.
     """
-    world = _world_values(values)
     parts = [stem]
-    if values.get("representation") == "relative":
+    if flat.get("representation") == "relative":
         parts.append("relative")
-    parts.append(str(world.get("look", "standard")))
-    if world.get("task", "standard") != "standard":
-        parts.append(str(world["task"]))
-    parts.append(f"s{values.get('seed', 0)}")
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("-._")[:100] or "agent"
+    parts.append(str(flat.get("world.look", "standard")))
+    if flat.get("world.task", "standard") != "standard":
+        parts.append(str(flat["world.task"]))
+    parts.append(f"s{flat.get('seed', 0)}")
+    return file_name("-".join(parts))[:100] or "agent"
 
 
-def environment_stem(values: Mapping[str, Any]) -> str:
+def file_name(text: str) -> str:
+    """Return a text with a hyphen for what a folder's name should not hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
+def environment_stem(flat: Mapping[str, Any]) -> str:
     """Return what stands for the environment in a default name."""
-    environment = str(_world_values(values).get("environment", ""))
+    environment = str(flat.get("world.environment", ""))
     return named_family(environment).stem(environment)
-
-
-def _world_values(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    world = values.get("world")
-    return world if isinstance(world, Mapping) else {}

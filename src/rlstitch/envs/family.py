@@ -48,6 +48,8 @@ class Family(ABC):
     """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`."""
     presets: Path | None = None
     """Folder of training configs `*.yaml` that are found by name."""
+    preset_prefix: str = ""
+    """What names of presets begin with and default names of agents leave out."""
     look_free_backends: tuple[str, ...] = ()
     """Backends whose images are the same under every look, which is then a function of pixels alone."""
 

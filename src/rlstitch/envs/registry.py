@@ -38,6 +38,7 @@ class NamedFamily(Protocol):
     modules: tuple[str, ...]
     defaults: Mapping[str, Any]
     presets: Path | None
+    preset_prefix: str
 
     def claims(self, environment: str) -> bool:
         """Return whether an environment's id belongs to this family."""

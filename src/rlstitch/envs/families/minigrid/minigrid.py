@@ -28,6 +28,7 @@ class MiniGrid(Family):
     name = "MiniGrid"
     symbolic = True
     modules = ("minigrid",)
+    preset_prefix = "minigrid-"
     tasks = GRID_TASKS
 
     @property
