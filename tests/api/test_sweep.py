@@ -185,9 +185,12 @@ def test_the_plan_estimates_from_what_is_recorded(workplace: Path, stored) -> No
         path.write_text(json.dumps(card))
     plan = plan_sweep(states, workers=2)
     # Both of the known environment take 500 steps at 10 a second, on two workers.
-    assert (plan.seconds, plan.costs.count(None)) == (100.0, 2)
+    assert (plan.seconds, plan.unknown) == (100.0, 2)
     assert "about 50 s on 2 worker(s) and an unknown time for 2 runs" in str(plan)
-    assert plan.size == pytest.approx(2 * sum(f.stat().st_size for f in Path("agents/some-s7").iterdir()), rel=0.01)
+    stored_bytes = sum(file.stat().st_size for file in Path("agents/some-s7").iterdir())
+    assert sum(cost.size for cost in plan.costs) == pytest.approx(2 * stored_bytes, rel=0.01)
+        2 * sum(f.stat().st_size for f in Path("agents/some-s7").iterdir()), rel=0.01
+    )
     assert re.search(r"; [\d.]+ MB, of [\d,]+ MB that are free$", str(plan))
     assert "MB, which is more than 0 MB that are free" in str(replace(plan, free=0))
     # One was cut off after its checkpoint at 300 steps.

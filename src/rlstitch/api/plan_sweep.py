@@ -27,9 +27,9 @@ _WORDS: dict[State, str] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one training took."""
+    """What one training took, or what trainings will take."""
 
-    steps: int
+    steps: float
     seconds: float
     size: int
     """Bytes of the agent and, if it is still there, of its run's folder."""
@@ -42,25 +42,17 @@ class SweepPlan:
     states: tuple[RunState, ...]
     workers: int
     retry: bool
-    costs: tuple[Cost | None, ...]
-    """Of each run to be trained; None: no training in its environment is recorded."""
+    costs: tuple[Cost, ...]
+    """Of the runs that are to be trained, on one worker."""
+    unknown: int
+    """Further such runs, in environments of which no training is recorded."""
     free: int
     """Free bytes on the disk."""
 
     @property
-    def known(self) -> list[Cost]:
-        """The costs that can be estimated."""
-        return [cost for cost in self.costs if cost is not None]
-
-    @property
     def seconds(self) -> float:
-        """Of all trainings together, on one worker."""
-        return sum(cost.seconds for cost in self.known)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all trainings together."""
-        return sum(cost.size for cost in self.known)
+        """Time of all trainings together, on one worker."""
+        return sum(cost.seconds for cost in self.costs)
 
     def __str__(self) -> str:
         width = max((len(entry.run.config.name) for entry in self.states), default=0)
@@ -73,14 +65,12 @@ class SweepPlan:
 
     def _estimate(self) -> str:
         if not self.costs:
-            return "nothing to do"
-        if not self.known:
-            return "time and disk: unknown, no such training is recorded"
-        unknown = len(self.costs) - len(self.known)
-        rest = f" and an unknown time for {unknown} runs" if unknown else ""
+            return "time and disk: unknown, no such training is recorded" if self.unknown else "nothing to do"
+        rest = f" and an unknown time for {self.unknown} runs" if self.unknown else ""
         time = f"about {duration(self.seconds / self.workers)} on {self.workers} worker(s){rest}"
-        room = "which is more than" if self.size > self.free else "of"
-        disk = f"{self.size / 1e6:,.1f} MB, {room} {self.free / 1e6:,.0f} MB that are free"
+        size = sum(cost.size for cost in self.costs)
+        room = "which is more than" if size > self.free else "of"
+        disk = f"{size / 1e6:,.1f} MB, {room} {self.free / 1e6:,.0f} MB that are free"
         return f"by the trainings that are recorded: {time}; {disk}"
 
 
@@ -94,9 +84,11 @@ def plan_sweep(
     """
     pending = [entry for entry in states if entry.pending(retry)]
     recorded = _recorded([agents, *data_roots("agents")], runs) if pending else {}
-    costs = tuple(_cost(entry.run.config, recorded, _steps_before(entry, runs)) for entry in pending)
+    costs = [_cost(entry.run.config, recorded, _steps_before(entry, runs)) for entry in pending]
+    known = tuple(cost for cost in costs if cost is not None)
     disk = next(path for path in (runs, *runs.absolute().parents) if path.is_dir())
-    return SweepPlan(tuple(states), max(1, min(workers, len(pending))), retry, costs, shutil.disk_usage(disk).free)
+    free = shutil.disk_usage(disk).free
+    return SweepPlan(tuple(states), max(1, min(workers, len(pending))), retry, known, costs.count(None), free)
 
 
 def _steps_before(entry: RunState, runs: Path) -> int:
@@ -111,10 +103,9 @@ def _cost(config: TrainConfig, recorded: dict[tuple[str, str], list[Cost]], befo
     if not costs:
         return None
     # Trainings may end early, so that not all steps are taken; a smaller budget is a smaller share.
-    steps = min(statistics.median(cost.steps for cost in costs), config.total_steps)
+    steps = max(0, min(statistics.median(cost.steps for cost in costs), config.total_steps) - before)
     pace = statistics.median(cost.seconds / max(cost.steps, 1) for cost in costs)
-    steps = max(0, steps - before)
-    return Cost(int(steps), steps * pace, int(statistics.median(cost.size for cost in costs)))
+    return Cost(steps, steps * pace, int(statistics.median(cost.size for cost in costs)))
 
 
 def _recorded(roots: Iterable[Path], runs: Path) -> dict[tuple[str, str], list[Cost]]:

@@ -169,27 +169,28 @@ class _Driver:
         return self._sent[folder]
 
     def collect(self) -> None:
+        """Wait a moment for the next task that ends."""
         if not self.running:
             time.sleep(0.2 if self.todo.waiting else 0)
-            return
-        ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=0.5)
-        for reference in ready:
-            entry = self.running.pop(reference)
-            with entry.lock:
-                self.todo.answer(entry.task, self._answer(entry, reference), entry.started)
+        for entry, answer in self._ended(1, timeout=0.5):
+            self.todo.answer(entry.task, answer, entry.started)
 
     def cancel(self) -> None:
         """Interrupt what runs, give it time to end, and keep what it sends back."""
         for reference in self.running:
             self.ray.cancel(reference)
-        references = list(self.running)
-        ready, _ = self.ray.wait(references, num_returns=len(references), timeout=_GRACE) if references else ([], [])
-        for reference in ready:
-            entry = self.running.pop(reference)
-            with entry.lock:
-                answer = self._answer(entry, reference)
-                if answer["kind"] == "done":  # just before
-                    self.todo.answer(entry.task, answer, entry.started)
+        for entry, answer in self._ended(len(self.running), timeout=_GRACE):
+            if answer["kind"] == "done":  # just before
+                self.todo.answer(entry.task, answer, entry.started)
+
+    def _ended(self, count: int, timeout: float) -> Iterator[tuple[_Running, Answer]]:
+        """Wait for tasks to end; yield their answers while their locks are held."""
+        if self.running:
+            ready, _ = self.ray.wait(list(self.running), num_returns=count, timeout=timeout)
+            for reference in ready:
+                entry = self.running.pop(reference)
+                with entry.lock:
+                    yield entry, self._answer(entry, reference)
 
     def _answer(self, entry: _Running, reference: Any) -> Answer:
         try:
