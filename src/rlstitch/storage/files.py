@@ -32,8 +32,8 @@ def make_folder(path: Path) -> None:
     """Make a folder and its parents.
 
     Raises:
-        InvalidInputError: where a file stands in the way.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: a file stands in the way.
+        ArtefactError: the operating system refuses.
     """
     try:
         with translated_errors("make the folder", path):
@@ -57,8 +57,8 @@ def staged_file(path: Path) -> Iterator[Path]:
     An older file stays until the new one is complete.
 
     Raises:
-        InvalidInputError: where `path` is a folder, or a file stands where its folder should be.
-        ArtefactError: where the operating system refuses (a full disk, no permission).
+        InvalidInputError: `path` is a folder, or a file stands where its folder should be.
+        ArtefactError: the operating system refuses (a full disk, no permission).
     """
     make_folder(path.parent)
     with translated_errors("write", path):
@@ -105,7 +105,7 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     """Read a whole file.
 
     Raises:
-        ArtefactError: where it is missing, no file, unreadable, or larger than `max_bytes`.
+        ArtefactError: it is missing, no file, unreadable, or larger than `max_bytes`.
     """
     with _reading(path) as stream:
         content = stream.read(max_bytes + 1)
@@ -118,7 +118,7 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's content, 64 hexadecimal digits.
 
     Raises:
-        ArtefactError: where the file is missing or unreadable.
+        ArtefactError: the file is missing or unreadable.
     """
     with _reading(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -25,8 +25,8 @@ def staged_folder(path: Path, *, force: bool = False, marker: str | None = None)
             cannot cost a folder of another kind.
 
     Raises:
-        InvalidInputError: where `path` exists (without `force`), is a file, or holds something else than expected.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: `path` exists (without `force`), is a file, or holds something else than expected.
+        ArtefactError: the operating system refuses.
     """
     with translated_errors("find", path):
         path = path.resolve()

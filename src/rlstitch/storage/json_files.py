@@ -29,8 +29,8 @@ def write_json(path: Path, value: Any, *, schema_version: int | None = None) -> 
         schema_version: written first in the file, for `read_json` to check.
 
     Raises:
-        InvalidInputError: where the value holds NaN, infinity, or what JSON cannot hold.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: the value holds NaN, infinity, or what JSON cannot hold.
+        ArtefactError: the operating system refuses.
     """
     if schema_version is not None:
         value = {"schema_version": schema_version, **value}
@@ -63,7 +63,7 @@ def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int =
         max_bytes: larger files are refused.
 
     Raises:
-        ArtefactError: where the file is missing, too large, not JSON, or of another schema version.
+        ArtefactError: the file is missing, too large, not JSON, or of another schema version.
     """
     value = parse_json(read_bytes(path, max_bytes=max_bytes), str(path))
     if schema_version is not None:
@@ -132,8 +132,8 @@ def write_table(rows: Sequence[Mapping[str, Any]], path_without_suffix: Path) ->
     A result that is not a finite number (a mean of nothing) is an empty cell, and null in JSON.
 
     Raises:
-        InvalidInputError: where a cell cannot be written as JSON.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: a cell cannot be written as JSON.
+        ArtefactError: the operating system refuses.
     """
     clean: list[dict[str, Any]] = [_cell(row) for row in rows]
     columns = list(dict.fromkeys(key for row in clean for key in row))

@@ -29,7 +29,7 @@ def space_header(keys: Sequence[str], width: int, name: str = "") -> bytes:
     """Return what a `.safetensors` file of float32 vectors `(len(keys), width)` begins with: equal to `save_space`'s.
 
     Raises:
-        InvalidInputError: where keys or vectors are more than a file may hold.
+        InvalidInputError: keys or vectors are more than a file may hold.
     """
     size = 4 * len(keys) * width
     own = {"format": SPACE_FORMAT, "header": canonical_json({"name": name, "keys": list(keys)}).decode()}

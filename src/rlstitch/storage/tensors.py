@@ -25,7 +25,7 @@ def pack_tensors(tensors: Mapping[str, Tensor | NDArray[Any]], *, metadata: Mapp
     """Return tensors as the bytes of a safetensors file: equal tensors and metadata give equal bytes.
 
     Raises:
-        InvalidInputError: where a tensor is not finite, naming it, or of a type that the format does not know.
+        InvalidInputError: a tensor is not finite, naming it, or of a type that the format does not know.
     """
     plain: dict[str, Tensor] = {}
     for name, value in tensors.items():
@@ -53,7 +53,7 @@ def unpack_tensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[
         where: the file's name, for the errors.
 
     Raises:
-        ArtefactError: where the bytes are no safetensors file, are truncated, or hold NaN or infinity.
+        ArtefactError: the bytes are no safetensors file, are truncated, or hold NaN or infinity.
     """
     try:
         tensors = safetensors.torch.load(content)
@@ -67,11 +67,11 @@ def unpack_tensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[
     return tensors, _own_metadata(header.get("__metadata__") or {}, where)
 
 
-def _own_metadata(found: dict[str, str], where: str) -> dict[str, str]:
-    if _METADATA_KEY not in found:
-        return found
+def _own_metadata(stored: dict[str, str], where: str) -> dict[str, str]:
+    if _METADATA_KEY not in stored:
+        return stored
     try:
-        metadata = json.loads(found[_METADATA_KEY])
+        metadata = json.loads(stored[_METADATA_KEY])
     except (ValueError, RecursionError):
         raise ArtefactError(f"{where}: its metadata is not JSON") from None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
@@ -85,8 +85,8 @@ def write_tensors(
     """Write tensors as a safetensors file, atomically.
 
     Raises:
-        InvalidInputError: where a tensor is not finite, naming it, or of a type that the format does not know.
-        ArtefactError: where the operating system refuses.
+        InvalidInputError: a tensor is not finite, naming it, or of a type that the format does not know.
+        ArtefactError: the operating system refuses.
     """
     write_bytes(path, pack_tensors(tensors, metadata=metadata))
 
@@ -95,7 +95,7 @@ def read_tensors(path: Path, *, max_bytes: int = limits.TENSOR_BYTES) -> tuple[d
     """Read a safetensors file: its tensors, on the CPU, and its metadata.
 
     Raises:
-        ArtefactError: where the file is missing, too large, truncated, no safetensors file, or holds NaN or infinity.
+        ArtefactError: the file is missing, too large, truncated, no safetensors file, or holds NaN or infinity.
     """
     return unpack_tensors(read_bytes(path, max_bytes=max_bytes), str(path))
 

@@ -23,10 +23,10 @@ def command_line() -> str:
 
 
 def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -> Path:
-    """Return the folder that an agent will be saved in; asked before the work, so that no work is lost to a bad name.
+    """Return the folder that an agent will be saved in; checked before the work, so that no work is lost to a bad name.
 
     Raises:
-        InvalidInputError: where the name cannot be a folder's, or (without `force`) the folder is there already.
+        InvalidInputError: the name cannot be a folder's, or (without `force`) the folder exists.
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidInputError(
