@@ -5,9 +5,10 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from episodes_recorded import record_episodes
 from gymnasium import spaces
 
-from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, record_episodes, replay_episodes
+from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, replay_episodes
 from rlstitch.envs.tasks.task import Task
 from rlstitch.envs.tasks.wrappers import with_task
 from rlstitch.errors import InvalidInputError, UnknownNameError

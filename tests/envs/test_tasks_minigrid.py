@@ -5,10 +5,11 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from episodes_recorded import record_episodes
 from gymnasium import spaces
 from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 
-from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, record_episodes, replay_episodes
+from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, replay_episodes
 
 EMPTY, OBSTACLES, BABY = "MiniGrid-Empty-5x5-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0", "BabyAI-GoToRedBallNoDists-v0"
 TO_THE_GOAL = [2, 2, 1, 2, 2]

@@ -7,8 +7,8 @@ another look, each frame shows the same state. That is the general way to paired
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -23,7 +23,6 @@ from rlstitch.envs.make import make_vec
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
-Policy = Callable[[Images], npt.ArrayLike]
 Action = int | tuple[float, ...]
 """A discrete action, or the numbers of a continuous one (each exact in float32)."""
 
@@ -51,38 +50,6 @@ class Recording:
 
     world: World
     episodes: tuple[Episode, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return {"world": self.world.to_dict(), "episodes": [asdict(episode) for episode in self.episodes]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recording:
-        """The inverse of `to_dict`. Raises InvalidInputError where fields are unknown, missing or of a wrong kind."""
-        if not isinstance(values, Mapping) or set(values) != {"world", "episodes"}:
-            raise InvalidInputError(f"recording: expected the fields world and episodes, found {_names(values)}")
-        if not isinstance(values["episodes"], Sequence):
-            raise InvalidInputError(f"episodes: expected a list, found {type(values['episodes']).__name__}")
-        return cls(World.from_dict(values["world"]), tuple(_read_episode(one) for one in values["episodes"]))
-
-
-def _names(values: object) -> str:
-    return ", ".join(sorted(map(str, values))) if isinstance(values, Mapping) else type(values).__name__
-
-
-def _read_episode(values: Any) -> Episode:
-    names = {field.name for field in fields(Episode)}
-    if not isinstance(values, Mapping) or set(values) != names:
-        raise InvalidInputError(f"episode: expected the fields {', '.join(sorted(names))}, found {_names(values)}")
-    try:
-        actions = tuple(_read_action(action) for action in values["actions"])
-        rewards = tuple(float(reward) for reward in values["rewards"])
-        seed = int(values["seed"])
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"episode: expected numbers for seed, actions and rewards; {error}") from None
-    if len(actions) != len(rewards):
-        raise InvalidInputError(f"episode: expected as many rewards as actions, {len(actions)}, found {len(rewards)}")
-    return Episode(seed, actions, rewards, bool(values["terminated"]), bool(values["truncated"]), str(values["states"]))
 
 
 def _read_action(value: Any) -> Action:
@@ -134,28 +101,6 @@ class Player:
             states.update(self._state())
         episode = Episode(seed, tuple(actions), tuple(rewards), terminated, truncated, states.hexdigest())
         return episode, np.stack(frames)
-
-
-def record_episodes(world: World, seeds: Sequence[int], policy: Policy, *, max_steps: int = 1000) -> Recording:
-    """Plays one episode for each seed and records it.
-
-    `policy` maps observations uint8 `(1, H, W, C)` to actions `(1,)`, or `(1, A)` where they are continuous. An episode
-    that has not ended is left after `max_steps`.
-    Raises InvalidInputError where there is no seed or `max_steps` is below 1, and as `make_vec`.
-    """
-    if len(seeds) < 1:
-        raise InvalidInputError("seeds: expected at least one, found none")
-    if max_steps < 1:
-        raise InvalidInputError(f"max_steps: expected at least 1, found {max_steps}")
-
-    def choose(observations: Images, step: int) -> Action | None:
-        return None if step >= max_steps else first_action(policy(observations))
-
-    player = Player(world)
-    try:
-        return Recording(world, tuple(player.play(int(seed), choose)[0] for seed in seeds))
-    finally:
-        player.environment.close()
 
 
 def first_action(actions: npt.ArrayLike) -> Action:
