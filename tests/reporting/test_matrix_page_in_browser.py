@@ -250,7 +250,7 @@ def test_it_fits_a_phone_in_light_and_dark(browser, report, scheme):
 
 
 def test_it_prints_every_heat_map_whole(browser, tmp_path):
-    folder = made_up_matrix(tmp_path, agents=60)
+    folder = made_up_matrix(tmp_path, agents=32, methods=METHODS[:1])
     browser.open(report_matrix(folder, latents=0, tensorboard=False).page)
     box = (
         "const b = document.querySelector('.heat-box');"
