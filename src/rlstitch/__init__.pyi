@@ -8,8 +8,11 @@ from .api.encode import encode as encode
 from .api.evaluate import evaluate as evaluate
 from .api.export_agent import export_agent as export_agent
 from .api.import_agent import import_agent as import_agent
+from .api.matrix import matrix as matrix
 from .api.relativize import relativize as relativize
+from .api.report import report as report
 from .api.stitch import stitch as stitch
+from .api.sweep import sweep as sweep
 from .api.train import train as train
 from .config.training import TrainConfig as TrainConfig
 from .config.training import load_config as load_config

@@ -30,10 +30,10 @@ class Report:
 
     def run(self) -> int:
         """Write the report and print its paths."""
-        from rlstitch.reporting.matrix.report import report_matrix
+        from rlstitch.api.report import report
 
         say(
-            report_matrix(
+            report(
                 self.folder,
                 latents=self.latents,
                 cells=split_names(self.cells),
