@@ -49,8 +49,13 @@ class Pairing:
     """Why there is no world."""
     place: str = CELL
     """Text of the world, as it was asked for."""
-    elsewhere: bool = False
-    """Whether this is another world than the cell's own."""
+    home: World | None = None
+    """The cell's own world; None where there is none."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the world is another than the cell's own."""
+        return self.world != self.home
 
     @property
     def native(self) -> bool:
@@ -90,11 +95,6 @@ class Plan:
         """Eight digits over the agents and options; methods and worlds that come later stay in the same folder."""
         named = {member.name: member.identity for member in self.members}
         return digest("matrix", named, asdict(self.options))[:8]
-
-    @property
-    def playable(self) -> list[Pairing]:
-        """The pairings that have a world."""
-        return [pairing for pairing in self.pairings if pairing.world is not None]
 
 
 def digest(*parts: Any) -> str:
@@ -159,7 +159,7 @@ def plan_matrix(
         hint = f" ({left_out_text(left_out)})" if left_out else ""
         raise InvalidInputError(f"agents: a matrix needs two or more, found {found} by {', '.join(patterns)}{hint}")
     own = _pairings(members)
-    homes = [Pairing(member, member, member.world) for member in members]
+    homes = [Pairing(member, member, member.world, home=member.world) for member in members]
     pairings = tuple(pairing for place in places for pairing in _place_all(own, place))
     natives = tuple(home for place in places if place.text != CELL for home in _place_all(homes, place))
     return Plan(members, methods, options, pairings, left_out, tuple(place.text for place in places), natives)
@@ -219,7 +219,7 @@ def _pairings(members: Sequence[Member]) -> list[Pairing]:
         if isinstance(world, str):
             pairings.append(Pairing(encoder, controller, None, world))
         else:
-            pairings.append(Pairing(encoder, controller, world))
+            pairings.append(Pairing(encoder, controller, world, home=world))
     return pairings
 
 
@@ -230,7 +230,7 @@ def _place_all(pairings: Sequence[Pairing], place: Place) -> list[Pairing]:
         InvalidInputError: where none of their environments has such a world.
     """
     placed = [_placed(pairing, place) for pairing in pairings]
-    reasons = [there.refused for own, there in zip(pairings, placed, strict=True) if own.world is not None]
+    reasons = [pairing.refused for pairing in placed if pairing.home is not None]
     if reasons and all(reasons):
         raise InvalidInputError(f"worlds: {place.text!r} cannot be made for any of these agents: {reasons[0]}")
     return placed
@@ -245,4 +245,4 @@ def _placed(pairing: Pairing, place: Place) -> Pairing:
     except (InvalidInputError, UnknownNameError) as error:
         return replace(pairing, world=None, refused=str(error), place=place.text)
     reason = "" if world == own else why_not(world)
-    return replace(pairing, world=None if reason else world, refused=reason, place=place.text, elsewhere=world != own)
+    return replace(pairing, world=None if reason else world, refused=reason, place=place.text)

@@ -10,7 +10,7 @@ from typing import Any
 from rlstitch.config.sweep import Resources
 from rlstitch.envs import World
 from rlstitch.evaluation.baselines import plain_world
-from rlstitch.evaluation.matrix.plan import NATIVE, Pairing, Plan, native_identity, random_identity
+from rlstitch.evaluation.matrix.plan import NATIVE, Member, Plan, native_identity, random_identity
 from rlstitch.evaluation.matrix.table import MatrixResults, assemble
 from rlstitch.evaluation.matrix.tasks import MODULE, forget_agents, read_cell
 from rlstitch.evaluation.matrix.text import markdown, terminal_text
@@ -100,73 +100,52 @@ def measure_matrix(
 def open_work(plan: Plan, folder: Path) -> list[Work]:
     """Return the tasks whose results are not on the disk: baselines first, then one or more an encoder.
 
-    An encoder has several tasks where its controllers are played in different worlds.
+    An encoder has a task for each world of its cells, in which the cells of that world are played elsewhere, too.
     """
-    work = _baselines(plan, folder)
-    pairs: dict[tuple[str, str], dict[World, Pairing]] = {}
-    for pairing in plan.playable:
-        if pairing.world is not None:  # two texts can name one world
-            key = (pairing.encoder.name, pairing.controller.name)
-            pairs.setdefault(key, {}).setdefault(pairing.world, pairing)
-    groups: dict[tuple[str, tuple[World, ...]], list[Sequence[Pairing]]] = {}
-    for (name, _), places in pairs.items():
-        groups.setdefault((name, tuple(places)), []).append(tuple(places.values()))
-    for (name, worlds), pairings in groups.items():
-        work += _group(plan, folder, f"cells-{name}-{len(work)}", worlds, pairings)
+    work = [
+        _work(f"{function}-{identity}", function, folder, plan, 1, identity=identity, **arguments)
+        for identity, (function, arguments) in _baselines(plan).items()
+        if read_cell(folder, identity) is None
+    ]
+    groups: dict[tuple[Member, World], dict[Path, dict[str, dict[str, Any]]]] = {}
+    for pairing in plan.pairings:
+        if pairing.world is not None and pairing.home is not None:
+            controllers = groups.setdefault((pairing.encoder, pairing.home), {})
+            for method in plan.methods:
+                identity = pairing.identity(method, plan.options)  # two texts can name one world
+                cell = {"identity": identity, "method": method, "world": pairing.world.to_dict()}
+                if read_cell(folder, identity) is None:
+                    controllers.setdefault(pairing.controller.folder, {})[identity] = cell
+    for (encoder, _), controllers in groups.items():
+        cells = [{"agent": agent, "cells": list(cells.values())} for agent, cells in controllers.items()]
+        if cells:
+            count = sum(map(len, controllers.values()))
+            key = f"cells-{encoder.name}-{len(work)}"
+            work.append(_work(key, "play_cells", folder, plan, count, encoder=encoder.folder, controllers=cells))
     return work
 
 
-def _baselines(plan: Plan, folder: Path) -> list[Work]:
+def _baselines(plan: Plan) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return function and arguments of the native and random evaluations that the cells need, by identity."""
     options = plan.options
-    played = [*plan.playable, *(pairing for pairing in plan.natives if pairing.world is not None)]
+    played = [pairing for pairing in (*plan.pairings, *plan.natives) if pairing.world is not None]
     tasks: dict[str, tuple[str, dict[str, Any]]] = {}
     for pairing in played:
-        member = pairing.controller
-        tasks[native_identity(member, options)] = ("play_native", {"agent": member.folder})
-    for pairing in played:
-        if pairing.world is not None:
-            world = plain_world(pairing.world)
-            tasks[random_identity(world, options)] = ("play_random", {"world": world.to_dict()})
+        tasks[native_identity(pairing.controller, options)] = ("play_native", {"agent": pairing.controller.folder})
+    for world in (plain_world(pairing.world) for pairing in played if pairing.world is not None):
+        tasks[random_identity(world, options)] = ("play_random", {"world": world.to_dict()})
     for pairing in plan.natives:
         if pairing.world is not None and pairing.elsewhere:
             arguments = {"agent": pairing.encoder.folder, "world": pairing.world.to_dict()}
             tasks[pairing.identity(NATIVE, options)] = ("play_native", arguments)
-    work = []
-    for identity, (function, arguments) in tasks.items():
-        if read_cell(folder, identity) is None:
-            arguments = {"identity": identity, "options": asdict(options), **arguments}
-            work.append(Work(_task(f"{function}-{identity}", function, arguments, folder), 1))
-    return work
+    return tasks
 
 
-def _task(key: str, function: str, arguments: dict[str, Any], folder: Path) -> Task:
-    arguments = {"folder": folder, **arguments}
+def _work(key: str, function: str, folder: Path, plan: Plan, results: int, **arguments: Any) -> Work:
+    arguments = {"folder": folder, "options": asdict(plan.options), **arguments}
     # Where one agent cannot be read, a task still has cells of the others.
-    return Task(key, f"{MODULE}:{function}", arguments, folder / "log.txt", writes=(folder,), keep_partial=True)
-
-
-def _group(
-    plan: Plan, folder: Path, key: str, worlds: Sequence[World], pairings: Sequence[Sequence[Pairing]]
-) -> list[Work]:
-    """Return the task of one encoder, if any; `pairings` has a pairing for each world, for each controller."""
-    controllers, results = [], 0
-    for of_controller in pairings:
-        cells = {}
-        for method in plan.methods:
-            identities = [pairing.identity(method, plan.options) for pairing in of_controller]
-            missing = [identity if read_cell(folder, identity) is None else None for identity in identities]
-            if any(missing):
-                cells[method] = missing
-                results += len(missing) - missing.count(None)
-        if cells:
-            controllers.append({"agent": of_controller[0].controller.folder, "cells": cells})
-    arguments = {
-        "encoder": pairings[0][0].encoder.folder,
-        "worlds": [world.to_dict() for world in worlds],
-        "controllers": controllers,
-        "options": asdict(plan.options),
-    }
-    return [Work(_task(key, "play_group", arguments, folder), results)] if controllers else []
+    task = Task(key, f"{MODULE}:{function}", arguments, folder / "log.txt", writes=(folder,), keep_partial=True)
+    return Work(task, results)
 
 
 def _run(work: Sequence[Work], execution: Execution, on_progress: OnProgress | None) -> list[Outcome]:

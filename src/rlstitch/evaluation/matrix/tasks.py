@@ -93,15 +93,14 @@ def play_random(
     on_progress(1, 1)
 
 
-def play_group(
+def play_cells(
     folder: str,
     encoder: str,
-    worlds: Sequence[Mapping[str, Any]],
     controllers: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
     on_progress: OnProgress,
 ) -> None:
-    """Measure one encoder with several controllers, under several methods each, in one world or several.
+    """Measure cells of one encoder, with several controllers under several methods in one world or several.
 
     Pairs are gathered once for all methods of two agents, which are joined once for all worlds. In a world that allows
     it, several cells share one batch of environments, and each distinct view is encoded once. A combination that cannot
@@ -110,23 +109,21 @@ def play_group(
     Args:
         folder: of the matrix.
         encoder: folder of the agent whose encoder is used.
-        worlds: where all these cells are played.
-        controllers: `{"agent": folder, "cells": {method: identities}}` each, an identity or None for each world.
+        controllers: `{"agent": folder, "cells": [{"identity": ..., "method": ..., "world": ...}]}` each.
         options: fields of `CellOptions`.
         on_progress: called with the number of cells done and of all cells.
 
     Raises:
         ArtefactError: where an agent cannot be read, or a result cannot be written.
     """
-    total = sum(len(_given(keys)) for entry in controllers for keys in entry["cells"].values())
-    group = _Group(Path(folder), _agent(encoder), [World.from_dict(world) for world in worlds], CellOptions(**options))
-    group.on_written = lambda: on_progress(group.written, total)
+    total = sum(len(entry["cells"]) for entry in controllers)
+    group = _Group(Path(folder), _agent(encoder), CellOptions(**options), lambda done: on_progress(done, total))
     unreadable = []
     for entry in controllers:
-        missing = {method: group.missing(keys) for method, keys in entry["cells"].items()}
-        group.written += sum(len(_given(keys)) - len(missing[method]) for method, keys in entry["cells"].items())
+        missing = [cell for cell in entry["cells"] if read_cell(group.folder, cell["identity"]) is None]
+        group.done += len(entry["cells"]) - len(missing)
         try:
-            group.add(_agent(entry["agent"]), {method: keys for method, keys in missing.items() if keys})
+            group.add(_agent(entry["agent"]), missing)
         except ArtefactError as error:
             unreadable.append(str(error))  # cells of the other controllers are measured nevertheless
     group.play()
@@ -135,11 +132,11 @@ def play_group(
 
 
 @dataclass(frozen=True)
-class _Joined:
-    """An encoder joined to a controller, ready to be played."""
+class _Cell:
+    """An encoder joined to a controller, to be played in a world."""
 
-    identities: Mapping[int, str]
-    """Of its cells, by the index of the world."""
+    identity: str
+    world: World
     stitch: Stitch
 
     @property
@@ -148,56 +145,53 @@ class _Joined:
         parts = (self.stitch.agent.encoder, self.stitch.agent.controller)
         return sum(tensor.numel() for part in parts for tensor in part.state_dict().values())
 
-    def head(self) -> Head:
-        """Return what follows the shared encoder."""
-        agent = self.stitch.agent
-        return Head(self.stitch.translation, agent.controller, agent.card.name)
-
 
 class _Group:
-    """Joins one encoder to controllers, and plays them batch by batch."""
+    """Joins one encoder to controllers, and plays their cells batch by batch."""
 
-    def __init__(self, folder: Path, encoder: Agent, worlds: Sequence[World], options: CellOptions) -> None:
-        self.folder, self.encoder, self.worlds, self.options = folder, encoder, worlds, options
-        self.written = 0
-        self.on_written: Callable[[], None] = lambda: None
-        self._waiting: list[_Joined] = []
-        self._max_cells = _MAX_CELLS if any(map(can_share, worlds)) else 1
+    def __init__(self, folder: Path, encoder: Agent, options: CellOptions, on_done: Callable[[int], None]) -> None:
+        self.folder, self.encoder, self.options = folder, encoder, options
+        self.done, self._on_done = 0, on_done
+        self._waiting: list[_Cell] = []
 
-    def missing(self, identities: Sequence[str | None]) -> dict[int, str]:
-        """Return the identities whose results are not on the disk, by the index of their world."""
-        return {n: key for n, key in enumerate(identities) if key and read_cell(self.folder, key) is None}
-
-    def add(self, policy: Agent, cells: Mapping[str, Mapping[int, str]]) -> None:
-        """Join a controller by each method, and play when a batch is full."""
+    def add(self, policy: Agent, cells: Sequence[Mapping[str, Any]]) -> None:
+        """Join a controller by the method of each cell, and play when a batch is full."""
         if not cells:
             return
         try:
             pairs = gather_pairs(self.encoder, policy, pairs=self.options.pairs, seed=self.options.seed)
         except (IncompatibleError, InvalidInputError) as error:
-            for identities in cells.values():
-                self._refuse(identities, error)
+            self._refuse(cells, error)
             return
-        for method, identities in cells.items():
+        for method in dict.fromkeys(cell["method"] for cell in cells):
+            of_method = [cell for cell in cells if cell["method"] == method]
             try:
                 stitch = stitch_agents(self.encoder, policy, pairs, method=method)
             except (IncompatibleError, InvalidInputError) as error:
-                self._refuse(identities, error)
+                self._refuse(of_method, error)
                 continue
-            self._waiting.append(_Joined(identities, stitch))
-            if len(self._waiting) >= self._max_cells or sum(cell.size for cell in self._waiting) > _MAX_WEIGHTS:
+            self._waiting += [_Cell(cell["identity"], World.from_dict(cell["world"]), stitch) for cell in of_method]
+            if self._full():
                 self.play()
 
-    def play(self) -> None:
-        """Evaluate all cells that wait, in each of their worlds."""
-        batch, self._waiting = self._waiting, []
-        for index, world in enumerate(self.worlds):
-            self._play_in(world, [(cell, key) for cell in batch if (key := cell.identities.get(index)) is not None])
+    def _full(self) -> bool:
+        joined = {id(cell.stitch): cell.size for cell in self._waiting}
+        most = _MAX_CELLS if any(can_share(cell.world) for cell in self._waiting) else 1
+        return len(joined) >= most or sum(joined.values()) > _MAX_WEIGHTS
 
-    def _play_in(self, world: World, cells: Sequence[tuple[_Joined, str]]) -> None:
+    def play(self) -> None:
+        """Evaluate all cells that wait, world by world."""
+        cells, self._waiting = self._waiting, []
+        for world in dict.fromkeys(cell.world for cell in cells):
+            self._play_in(world, [cell for cell in cells if cell.world == world])
+
+    def _play_in(self, world: World, cells: Sequence[_Cell]) -> None:
         left, options = dict(enumerate(cells)), self.options
         if len(cells) > 1 and can_share(world):
-            heads = [cell.head() for cell, _ in cells]
+            heads = [
+                Head(stitch.translation, stitch.agent.controller, stitch.agent.card.name)
+                for stitch in (cell.stitch for cell in cells)
+            ]
             try:
                 for number, result in evaluate_together(
                     self.encoder,
@@ -207,21 +201,21 @@ class _Group:
                     seed=options.seed,
                     deterministic=options.greedy,
                 ):
-                    cell, identity = left.pop(number)
-                    self._write(identity, _result(result, cell.stitch))
+                    cell = left.pop(number)
+                    self._write(cell.identity, _result(result, cell.stitch))
             except (IncompatibleError, InvalidInputError):
                 pass  # one of them cannot be played: playing them one by one shows which, and why
-        for cell, identity in left.values():
-            self._write(identity, _played(cell.stitch.agent, world, options, cell.stitch))
+        for cell in left.values():
+            self._write(cell.identity, _played(cell.stitch.agent, world, options, cell.stitch))
 
-    def _refuse(self, identities: Mapping[int, str], error: Exception) -> None:
-        for identity in identities.values():
-            self._write(identity, {"refused": str(error)})
+    def _refuse(self, cells: Sequence[Mapping[str, Any]], error: Exception) -> None:
+        for cell in cells:
+            self._write(cell["identity"], {"refused": str(error)})
 
     def _write(self, identity: str, content: Content) -> None:
         _write(self.folder, identity, content)
-        self.written += 1
-        self.on_written()
+        self.done += 1
+        self._on_done(self.done)
 
 
 # One process plays an encoder with many controllers, and most of these under the next encoder again.
@@ -239,10 +233,6 @@ def _agent(folder: str) -> Agent:
 def forget_agents() -> None:
     """Free the memory of the agents that this process has read."""
     _load.cache_clear()
-
-
-def _given(identities: Sequence[str | None]) -> list[str]:
-    return [identity for identity in identities if identity is not None]
 
 
 def _played(agent: Agent, world: World, options: CellOptions, stitch: Stitch | None = None) -> Content:
