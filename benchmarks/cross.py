@@ -19,7 +19,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,7 +43,7 @@ from rlstitch.latent import fit_affine
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.views import collect_views
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
-from rlstitch.stitching.relativize import relativize_agent, visited_states
+from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 from rlstitch.stitching.stitch import Stitch, check_relative, stitch_agents
 from rlstitch.storage.json_files import read_json, write_table
 
@@ -219,8 +219,15 @@ class Workplace:
         key = (name, identity, *sorted(method.relativize.items()))
         if key not in self.relative:
             agent = loaded(self.folder, name)
+            names = [field.name for field in fields(Distillation) if field.name in method.relativize]
             self.relative[key] = relativize_agent(
-                agent, images, states_of(self.folder, name), anchor_set=identity, judge=False, **method.relativize
+                agent,
+                images,
+                states_of(self.folder, name),
+                anchor_set=identity,
+                distillation=Distillation(**{name: method.relativize[name] for name in names}),
+                judge=False,
+                **{name: value for name, value in method.relativize.items() if name not in names},
             ).agent
         return self.relative[key]
 

@@ -34,7 +34,7 @@ from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.latent import fit_affine
 from rlstitch.stitching.diagnosis.indicators import effective_rank
-from rlstitch.stitching.relativize import relativize_agent, visited_states
+from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 from rlstitch.storage import read_json, write_table
 
 ENDS = ("red-s1", "green-s2", "red-s3")
@@ -145,10 +145,7 @@ def prepared(variant: Variant, folder: Path, name: str) -> Agent:
             similarity="cosine",
             normalization=variant.normalization,
             shrinkage=variant.shrinkage,
-            noise=variant.noise,
-            steps=STEPS,
-            standardize=True,
-            seed=0,
+            distillation=Distillation(steps=STEPS, noise=variant.noise, standardize=True),
             judge=False,
         ).agent
     if variant.controller != AFRESH:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ def two(stored):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relativize on fewer states, in fewer steps than usual."""
-    states, distil = pipeline.visited_states, pipeline.distil
+    states = pipeline.visited_states
     monkeypatch.setattr(pipeline, "visited_states", lambda agent, seed: states(agent, count=300, seed=seed))
-    monkeypatch.setattr(pipeline, "distil", lambda *args, **kwargs: distil(*args, **kwargs, steps=80, batch_size=64))
+    monkeypatch.setattr(pipeline, "Distillation", partial(pipeline.Distillation, steps=80, batch_size=64))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rlstitch.config.training import load_config
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.video import record
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.relativize import relativize_agent, visited_states
+from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 
 CONFIG = """
@@ -119,7 +119,9 @@ def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
     assert anchors == default_anchor_set(other.card.world, 24)
     assert anchors != default_anchor_set(other.card.world, 24, drivers=[other])
     images, states = anchors.render("inverted"), visited_states(other, count=80, num_envs=8)
-    made = relativize_agent(other, images, states, anchor_set=anchors.identity, steps=20).agent
+    made = relativize_agent(
+        other, images, states, anchor_set=anchors.identity, distillation=Distillation(steps=20)
+    ).agent
     assert stitch(made, outcome.agent, method="relative", pairs=20, episodes=4).report.method == "relative"
 
 

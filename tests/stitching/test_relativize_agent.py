@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -13,22 +15,29 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import CNNEncoder, RelativeEncoder
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.stitching.actions import compare_actions
-from rlstitch.stitching.relativize import Relativized, relativize_agent, visited_states
+from rlstitch.stitching.relativize import Distillation, Relativized, relativize_agent, visited_states
 from rlstitch.stitching.stitch import stitch_agents
 
 IDENTITY = "ab" * 32
 QUICK = {"anchor_set": IDENTITY, "steps": 60, "batch_size": 32}
 
 
+def relativized(agent: Agent, anchor_images: np.ndarray, states: np.ndarray, **options) -> Relativized:
+    """Relativize; options of the distillation and of the projection stand side by side."""
+    names = [field.name for field in fields(Distillation) if field.name in options]
+    how = Distillation(**{name: options.pop(name) for name in names})
+    return relativize_agent(agent, anchor_images, states, distillation=how, **options)
+
+
 def features(agent: Agent, images: np.ndarray, **options) -> torch.Tensor:
     """What a relativized agent's controller sees."""
-    made = relativize_agent(agent, images[:24], images, **{**QUICK, "steps": 1, **options}).agent
+    made = relativized(agent, images[:24], images, **{**QUICK, "steps": 1, **options}).agent
     return made.encode(images)
 
 
 def test_its_encoder_is_the_old_one_and_similarities_to_the_anchors(red, images):
     before = {name: tensor.clone() for name, tensor in red.encoder.state_dict().items()}
-    made = relativize_agent(red, images[:24], images, normalization="center", name="relative", **QUICK).agent
+    made = relativized(red, images[:24], images, normalization="center", name="relative", **QUICK).agent
     encoder = made.encoder
     assert isinstance(encoder, RelativeEncoder)
     assert unlike_weights(encoder.base, red.encoder) == []
@@ -58,7 +67,7 @@ def test_agents_of_equal_angles_share_their_controllers(red, images, pair):
     """What relative stitching rests on: the controller of one relative agent acts the same on the other's encoder."""
     turned = moved(red, rotation(WIDTH), name="turned")
     one, two = (
-        relativize_agent(agent, images[:24], images, normalization="center", **{**QUICK, "steps": 200}).agent
+        relativized(agent, images[:24], images, normalization="center", **{**QUICK, "steps": 200}).agent
         for agent in (red, turned)
     )
     crossed = stitch_agents(one, two, pair(one, two), method="relative")
@@ -72,14 +81,14 @@ def test_agents_of_equal_angles_share_their_controllers(red, images, pair):
 def test_the_seed_decides(red, images):
     def controller(seed: int) -> torch.nn.Module:
         torch.rand(seed + 1)  # what the process has drawn before does not matter
-        return relativize_agent(red, images[:16], images, seed=seed, **QUICK).agent.controller
+        return relativized(red, images[:16], images, seed=seed, **QUICK).agent.controller
 
     assert unlike_weights(controller(1), controller(1)) == []
     assert unlike_weights(controller(1), controller(2)) != []
 
 
 def test_it_is_saved_and_loaded(red, images, tmp_path):
-    made = relativize_agent(red, images[:24], images, name="kept", **QUICK).agent
+    made = relativized(red, images[:24], images, name="kept", **QUICK).agent
     again = load_agent(save_agent(made, tmp_path / "kept"))
     assert again.card == made.card
     torch.testing.assert_close(again.encode(images), made.encode(images), rtol=0, atol=0)
@@ -94,7 +103,7 @@ def test_continuous_controllers_are_distilled_too(red, images):
         controller.log_std.fill_(-0.7)
     agent = Agent(red.encoder, controller, red.card)
     states = np.concatenate([images] * 4)
-    made: Relativized = relativize_agent(agent, images[:24], states, **{**QUICK, "steps": 300})
+    made: Relativized = relativized(agent, images[:24], states, **{**QUICK, "steps": 300})
     assert np.abs(made.agent.act(images) - agent.act(images)).mean() < 0.1
     assert made.agent.controller.log_std.item() == pytest.approx(-0.7)
     assert made.action_agreement > 0.8  # within a tenth of the range
@@ -103,7 +112,7 @@ def test_continuous_controllers_are_distilled_too(red, images):
 def test_what_was_trained_through_a_projection_gets_another_one_and_acts_as_before(images):
     """Its own projection and controller teach; the encoder before them stays."""
     through = untrained("through", representation="relative", relative__anchors=24)
-    made = relativize_agent(through, images[:30], images, anchor_set=IDENTITY, steps=400, noise=0.0).agent
+    made = relativized(through, images[:30], images, anchor_set=IDENTITY, steps=400, noise=0.0).agent
     assert isinstance(through.encoder, RelativeEncoder)
     assert isinstance(made.encoder, RelativeEncoder)
     assert isinstance(made.encoder.base, CNNEncoder)
@@ -114,15 +123,15 @@ def test_what_was_trained_through_a_projection_gets_another_one_and_acts_as_befo
 
 
 def test_twice_is_refused(red, images):
-    made = relativize_agent(red, images[:16], images, name="once", **QUICK).agent
+    made = relativized(red, images[:16], images, name="once", **QUICK).agent
     with pytest.raises(IncompatibleError, match=f"agent 'once' is relative already, to anchor set {IDENTITY}"):
-        relativize_agent(made, images[:16], images, **QUICK)
+        relativized(made, images[:16], images, **QUICK)
 
 
 @pytest.mark.parametrize(("anchors", "states", "message"), [(1, 84, "anchors: .* found 1"), (8, 19, "states: .* 19")])
 def test_too_few_of_either_are_refused(anchors, states, message, red, images):
     with pytest.raises(InvalidInputError, match=message):
-        relativize_agent(red, images[:anchors], images[:states], **QUICK)
+        relativized(red, images[:anchors], images[:states], **QUICK)
 
 
 def test_visited_states_are_those_of_the_agents_own_world():
@@ -139,7 +148,7 @@ def test_a_view_that_is_met_once_is_learned_too(red, images):
     """A rare view decides as much as a common one where one wrong step is the last."""
     states = np.concatenate([np.repeat(images[:1], 4000, axis=0), images])
     options = {"anchor_set": IDENTITY, "steps": 300, "noise": 0.05}
-    often, once = (relativize_agent(red, images, shown, **options) for shown in (images, states))
+    often, once = (relativized(red, images, shown, **options) for shown in (images, states))
     assert often.distinct_views == once.distinct_views == len(images)
     assert _change(once.agent, red, images) < 1.7 * _change(often.agent, red, images)
 
@@ -147,7 +156,7 @@ def test_a_view_that_is_met_once_is_learned_too(red, images):
 def test_what_is_reported_comes_from_views_that_were_not_distilled_on(red, images):
     """Many steps on few views fit those by heart; the report must not be taken from them."""
     options = {"anchor_set": IDENTITY, "similarity": "cosine", "steps": 1000, "learning_rate": 0.01, "noise": 0.0}
-    made = relativize_agent(red, images[:8], np.repeat(images, 9, axis=0), **options)
+    made = relativized(red, images[:8], np.repeat(images, 9, axis=0), **options)
     assert made.judged_views == 8
     assert made.kl > 1.5 * _change(made.agent, red, images)
 
@@ -161,7 +170,7 @@ def _change(one: Agent, two: Agent, images: np.ndarray) -> float:
 
 
 def test_without_judging_there_are_no_figures(red, images):
-    judged, plain = (relativize_agent(red, images[:16], images, judge=judge, **QUICK) for judge in (True, False))
+    judged, plain = (relativized(red, images[:16], images, judge=judge, **QUICK) for judge in (True, False))
     assert np.isfinite([judged.action_agreement, judged.kl]).all()
     assert np.isnan([plain.action_agreement, plain.kl]).all()
 
@@ -177,7 +186,7 @@ def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similar
         torch.manual_seed(0)
         agent = Agent(red.encoder, build_controller(spec), red.card)
     options = {**QUICK, "steps": 800, "learning_rate": 0.01, "noise": 0.0, "similarity": similarity}
-    made = relativize_agent(agent, images[:24], images, judge=False, **options).agent
+    made = relativized(agent, images[:24], images, judge=False, **options).agent
     (logits, values), (new_logits, new_values) = (one.controller(one.encode(images)) for one in (agent, made))
     assert (logits.softmax(1) - new_logits.softmax(1)).std() < 0.5 * logits.softmax(1).std()
     assert (values - new_values).std() < 0.5 * values.std()
@@ -185,22 +194,22 @@ def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similar
 
 def test_kernels_need_many_anchors(red, images):
     """Between few of them they leave gaps, which cosines do not."""
-    few, many = (relativize_agent(red, np.tile(images, (n, 1, 1, 1)), images, **QUICK).agent for n in (1, 4))
+    few, many = (relativized(red, np.tile(images, (n, 1, 1, 1)), images, **QUICK).agent for n in (1, 4))
     kinds = [agent.encoder.spec()["similarity"] for agent in (few, many)]
     assert (len(images), kinds) == (84, ["cosine", "gaussian"])
 
 
 def test_anchors_are_not_what_it_is_judged_on(red, images):
-    made = relativize_agent(red, images, images, **QUICK)
+    made = relativized(red, images, images, **QUICK)
     assert (made.judged_views, np.isnan(made.kl)) == (0, True)
 
 
 def test_one_view_alone_is_refused(red, images):
     with pytest.raises(InvalidInputError, match="2 or more distinct views to distil on, found 1"):
-        relativize_agent(red, *(np.repeat(images[:1], count, axis=0) for count in (24, 30)), **QUICK)
+        relativized(red, *(np.repeat(images[:1], count, axis=0) for count in (24, 30)), **QUICK)
 
 
 def test_anchors_are_distilled_on_too(red, images):
     """Another encoder leads to views that the agent never meets: of these its controller knows the anchors."""
-    made = relativize_agent(red, images, images[:20], **QUICK)
+    made = relativized(red, images, images[:20], **QUICK)
     assert made.distinct_views == len(images)

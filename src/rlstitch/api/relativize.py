@@ -15,7 +15,7 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
-from rlstitch.stitching.relativize import Relativized, visited_states
+from rlstitch.stitching.relativize import Distillation, Relativized, visited_states
 from rlstitch.stitching.relativize import relativize_agent as distil
 from rlstitch.storage.workspace import ANCHORS, command_line, new_agent_folder
 
@@ -105,7 +105,7 @@ def relativize(
             visited_states(source, seed=seed),
             anchor_set=anchor_set.identity,
             similarity=similarity,
-            seed=seed,
+            distillation=Distillation(seed=seed),
             name=title,
         )
     made = relativized.agent

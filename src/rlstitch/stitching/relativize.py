@@ -1,17 +1,16 @@
 """Make a trained agent relative after training: keep its encoder, distil its controller on to similarities to anchors.
 
-Agents that are *trained through* a relative projection often cross badly; an agent made relative afterwards keeps the
-features that it learned absolutely, and only its controller is fitted anew, by cross-entropy on its own action
-distribution over its own states. That takes seconds. Tables call it post-hoc. What was trained through a projection
-is mended in the same way: its projection and controller make room for new ones.
+Agents that are *trained through* a relative projection often stitch badly; an agent made relative afterwards (post-hoc)
+keeps the features that it learned, and only its controller is fitted anew, by cross-entropy on its own action
+distribution over its own states, in seconds. Of an agent that was trained through a projection, projection and
+controller are replaced.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,12 +34,35 @@ KERNEL_ANCHORS = 256
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """How a controller is distilled from another, by Adam.
+
+    Args:
+        steps: of the optimizer.
+        batch_size: of a step.
+        learning_rate: at the first step; it decays to 0 by a cosine.
+        noise: standard deviation of the noise on the inputs, in units of their own: other encoders give the controller
+            similarities that differ a little.
+        standardize: use similarities minus their mean, in units of their standard deviation: fewer steps are needed,
+            but a controller of cosines then tolerates other encoders a little less. None: for all but cosines alone.
+        seed: random seed of the new weights and the batches.
+    """
+
+    steps: int = 3000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    noise: float = 0.3
+    standardize: bool | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Relativized:
-    """A relativized agent, and how well its controller carries to views that it was not distilled on.
+    """A relativized agent, and how its controller acts on views that it was not distilled on.
 
     The controller is distilled on all `distinct_views`. Agreement and KL (nats) are those of a second one, distilled in
-    the same way without the `judged_views` (a tenth of all, none of them an anchor), on these: what the first will do
-    on a view that is new to it. NaN where nothing was judged, as where every view is an anchor.
+    the same way without the `judged_views` (a tenth of all, none of them an anchor), on these. NaN where nothing was
+    judged, as where every view is an anchor.
     """
 
     agent: Agent
@@ -59,42 +81,37 @@ def relativize_agent(
     similarity: str | None = None,
     normalization: str = "whiten",
     shrinkage: float = 0.05,
-    steps: int = 3000,
-    batch_size: int = 256,
-    learning_rate: float = 1e-3,
-    noise: float = 0.3,
-    standardize: bool | None = None,
-    seed: int = 0,
+    distillation: Distillation | None = None,
     judge: bool = True,
     name: str | None = None,
 ) -> Relativized:
-    """Give an agent a relative encoder and a controller that acts as its own did.
+    """Give an agent a relative encoder, and a controller that acts as its own did.
 
     Args:
-        agent: a trained agent; of one that was trained through a projection the encoder before it is kept.
+        agent: a trained agent; of one that was trained through a projection, the encoder before it is kept.
         anchor_images: uint8 `(k, H, W, C)`, the anchor set under the agent's look.
-        states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world. Anchors are distilled on too:
-            another encoder may lead to what the agent never meets.
+        states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world. The anchors are distilled on,
+            too: another encoder may lead to states that the agent never meets.
         anchor_set: identity of the anchor set.
         similarity: of the relative projection; several are joined by `+`. None: `gaussian` on `KERNEL_ANCHORS` anchors
             or more, `cosine` on fewer.
-        normalization, shrinkage: of the relative projection.
-        steps, batch_size, learning_rate, seed: of the distillation (Adam).
-        noise: standard deviation of the noise that the similarities are distilled under, in units of their own: the
-            controller will be driven by other encoders, whose similarities differ a little.
-        standardize: distil from similarities about their mean, in units of their deviation: in fewer steps, but
-            a controller of cosines then bears other encoders a little worse. None: for all but cosines alone.
-        judge: distil a second controller too, for agreement and KL (NaN without it, in half the time and from other
-            random draws).
-        name: of the new agent; the agent's name with `-relativized` where it is not given.
+        normalization: of the relative projection.
+        shrinkage: of the relative projection.
+        distillation: how the controller is distilled; None: the defaults.
+        judge: distil a second controller, too, for agreement and KL (else NaN, in half the time and from other random
+            numbers).
+        name: of the new agent; None: the agent's name with `-relativized`.
 
     Raises:
         IncompatibleError: where the agent was relativized already.
         InvalidInputError: where there are too few anchors or states.
     """
     _check(agent, anchor_images, states)
+    how = distillation or Distillation()
     if similarity is None:
         similarity = "gaussian" if len(anchor_images) >= KERNEL_ANCHORS else "cosine"
+    if how.standardize is None:
+        how = replace(how, standardize=similarity != "cosine")
     base = copy.deepcopy(agent.encoder.base if isinstance(agent.encoder, RelativeEncoder) else agent.encoder)
     spec = RelativeSpec(
         base=base.spec(),  # type: ignore[arg-type]
@@ -104,32 +121,23 @@ def relativize_agent(
         shrinkage=shrinkage,
         anchor_set=anchor_set,
     )
-    draft = _draft(agent, base, anchor_images, spec, seed)
-    generator = torch.Generator().manual_seed(seed)
+    draft = _draft(agent, base, anchor_images, spec, how.seed)
+    generator = torch.Generator().manual_seed(how.seed)
     seen = np.concatenate([states, anchor_images])
     rows, which = np.unique(identities(seen), return_inverse=True)
     if len(rows) < 2:
         raise InvalidInputError("states: expected 2 or more distinct views to distil on, found 1")
     views, visits = seen[rows], torch.from_numpy(which)
-    features, latents = draft.encode(views), agent.encode(views)
+    samples = _Samples(draft.encode(views), agent.encode(views), visits)
     aside = _set_aside(len(views), which[len(states) :], generator)
-    trial, agreement, kl = copy.deepcopy(draft.controller), math.nan, math.nan
-    teach = partial(
-        _distil,
-        agent.controller,
-        latents=latents,
-        features=features,
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        noise=noise,
-        standardize=similarity != "cosine" if standardize is None else standardize,
-        generator=generator,
-    )
+    agreement, kl = math.nan, math.nan
     if judge and aside.any():
-        teach(trial, visits=visits[~aside[visits]])
-        agreement, kl = _compare(agent.controller, trial, latents[aside], features[aside])
-    teach(draft.controller, visits=visits)
+        trial, teacher = copy.deepcopy(draft.controller), agent.controller
+        _distil(teacher, trial, replace(samples, visits=visits[~aside[visits]]), how, generator)
+        sides = (trial, samples.features), (teacher, samples.latents)
+        changes = compare_actions(teacher, *(controller.action_parameters(x[aside]) for controller, x in sides))
+        agreement, kl = changes.agreement, changes.mean_kl
+    _distil(agent.controller, draft.controller, samples, how, generator)
     draft.card = _card(draft, name or f"{agent.card.name}-relativized", spec)
     return Relativized(draft, agreement, kl, len(views), int(aside.sum()) if judge else 0)
 
@@ -183,56 +191,58 @@ def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:
         return build_controller({**spec, "latent_dim": latent_dim, "norm": "none", "value": "head", "temperature": 1.0})
 
 
-def _distil(
-    teacher: Controller,
-    student: Controller,
-    latents: Tensor,
-    features: Tensor,
-    visits: Tensor,
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    noise: float,
-    standardize: bool,
-    generator: torch.Generator,
-) -> None:
-    """Teach the student how the teacher acts; `visits (n,)` names the view, a row of the features, met at each step.
+@dataclass(frozen=True)
+class _Samples:
+    """What a controller is distilled on."""
 
-    Half of a batch are visits, half are distinct views, all alike: what is met often counts more, and what is met
-    seldom counts too, for one wrong step next to lava is the last one. Mean and unit of standardized features go into
-    the student's first weights at the end.
+    features: Tensor
+    """`(v, k)` similarities of the distinct views, the student's input."""
+    latents: Tensor
+    """`(v, d)` latents of the same views, the teacher's input."""
+    visits: Tensor
+    """`(n,)` which view was met at each step."""
+
+
+def _distil(
+    teacher: Controller, student: Controller, samples: _Samples, how: Distillation, generator: torch.Generator
+) -> None:
+    """Train the student to act as the teacher does.
+
+    Half of a batch are visits, half are distinct views, equally often: frequent views matter more, and rare ones matter
+    too, for one wrong step next to lava is the last one. Mean and unit of standardized features become part of the
+    student's first weights at the end.
     """
+    features, visits = samples.features, samples.visits
     with torch.no_grad():
-        wanted, values = teacher(latents)
+        actions, values = teacher(samples.latents)
     met = visits.unique()
     if teacher.log_std is not None and student.log_std is not None:
         student.log_std.data.copy_(teacher.log_std.data)
     continuous = isinstance(teacher.actions, BoxActions)
-    targets = wanted if continuous else wanted.softmax(dim=1)
+    targets = actions if continuous else actions.softmax(dim=1)
     scale = values.std().clamp_min(1e-3)
     middle, unit = torch.zeros_like(features[0]), torch.ones_like(features[0, 0])
-    if standardize:
+    if how.standardize:
         middle = features.mean(dim=0)
         unit = (features - middle).std().clamp_min(1e-6)
-    spread = noise * ((features - middle) / unit).std()
+    spread = how.noise * ((features - middle) / unit).std()
     student.train()
     parameters = [p for p in student.parameters() if p is not student.log_std]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        half = (batch_size // 2,)
-        drawn = [rows[torch.randint(len(rows), half, generator=generator)] for rows in (visits, met)]
-        batch = torch.cat(drawn).to(features.device)
+    optimizer = torch.optim.Adam(parameters, lr=how.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
+    half = (how.batch_size // 2,)
+    for _ in range(how.steps):
+        halves = [rows[torch.randint(len(rows), half, generator=generator)] for rows in (visits, met)]
+        batch = torch.cat(halves).to(features.device)
         similarities = (features[batch] - middle) / unit
         jitter = torch.randn(similarities.shape, generator=generator).to(similarities)
-        found, found_values = student(similarities + spread * jitter)
+        predicted, predicted_values = student(similarities + spread * jitter)
         if continuous:
-            loss = functional.mse_loss(found, targets[batch])
+            loss = functional.mse_loss(predicted, targets[batch])
         else:
-            loss = functional.cross_entropy(found, targets[batch])
+            loss = functional.cross_entropy(predicted, targets[batch])
         # The value head is kept usable too (it is not needed to act), at a weight that does not compete.
-        loss = loss + 0.1 * functional.mse_loss(found_values / scale, values[batch] / scale)
+        loss = loss + 0.1 * functional.mse_loss(predicted_values / scale, values[batch] / scale)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -244,18 +254,11 @@ def _distil(
 
 
 def _entries(controller: Controller) -> list[nn.Linear]:
-    """The layers that take the latents: those of the actions and, where it has a trunk of its own, of the value."""
+    """Return the layers that take the latents: of the actions and, where it has a trunk of its own, of the value."""
     trunk = controller.trunk if controller.value_trunk is None else controller.value_trunk
     ways = ([*controller.trunk, controller.action_head], [*trunk, controller.value_head])
     first = [next(layer for layer in way if isinstance(layer, nn.Linear)) for way in ways]
     return first[:1] if first[0] is first[1] else first
-
-
-@torch.no_grad()
-def _compare(teacher: Controller, student: Controller, latents: Tensor, features: Tensor) -> tuple[float, float]:
-    """Greedy agreement and KL of teacher and student, each on its own input."""
-    changes = compare_actions(teacher, student.action_parameters(features), teacher.action_parameters(latents))
-    return changes.agreement, changes.mean_kl
 
 
 def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, seed: int = 0) -> NDArray[np.uint8]:
@@ -263,7 +266,7 @@ def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, see
 
     In half of the environments it samples its policy. In the others each action is random with a probability that rises
     from environment to environment up to 1: a trained agent sees few states, and a controller that is distilled on
-    those alone does not know what to do one mistake away from them.
+    those alone would not know what to do after one mistake.
     """
     environments = make_vec(agent.card.world, num_envs, seed=seed)
     generator = np.random.default_rng(seed)
