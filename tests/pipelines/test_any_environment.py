@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained):
     """A view means nothing to an environment that draws itself."""
     agent = trained(DISCRETE, "seed=1").agent
     anchors = default_anchor_set(agent.card.world, 12)
-    other = agent.card.model_copy(update={"world": agent.card.world.model_copy(update={"view": "full"})})
+    other = agent.card.model_copy(update={"world": replace(agent.card.world, view="full")})
     agent = type(agent)(agent.encoder, agent.controller, other)
     made = relativize(agent, anchors=str(anchors.save("elsewhere")), episodes=1, save=False)
     assert made.anchor_set == anchors
