@@ -13,7 +13,7 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import World, make_vec
-from rlstitch.rollouts.image_pairs import SLOTS, _Drivers
+from rlstitch.rollouts.image_pairs import SLOTS, shared_drivers
 
 GREEN = World("CarRacing-v3", "green", backend="envpool", actions="discrete", action_repeat=8, crop=84, size=24)
 SHAPE = (24, 24, 3)
@@ -40,10 +40,11 @@ def test_agents_drive_in_most_places_and_random_actions_in_two():
     agents = [bent_on(3, "green"), bent_on(4, "red")]
     with closing(make_vec(GREEN, SLOTS, seed=0)) as env:
         images = np.zeros((SLOTS, *SHAPE), np.uint8)
-        drivers = _Drivers(env, agents, np.random.default_rng(0))
-        taken = np.stack([drivers.actions([images, images]) for _ in range(60)])
-        alone = _Drivers(env, [], np.random.default_rng(0))
-        free = np.stack([alone.actions([]) for _ in range(60)])
+        space, rng = env.single_action_space, np.random.default_rng(0)
+        drivers = shared_drivers(agents, GREEN, space, SLOTS, rng)
+        taken = np.stack([drivers.actions(lambda _, rows: (images[rows], None)) for _ in range(60)])
+        alone = shared_drivers([], GREEN, space, SLOTS, rng)
+        free = np.stack([alone.actions(lambda _, rows: (images[rows], None)) for _ in range(60)])
     steady = [set(column.tolist()) for column in taken.T]
     assert [steady.count({3}), steady.count({4})] == [7, 7]
     assert sum(len(kinds) > 2 for kinds in steady) == 2

@@ -1,7 +1,8 @@
-"""How actions are chosen while observations are collected: held random actions, and agents of any task."""
+"""Actions while observations are collected: random ones, held random ones, and those of agents of any task."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -29,12 +30,12 @@ class HeldActions:
         self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int, *, longest: int = 2 * HOLD - 1
     ) -> None:
         self._rng, self._space, self._slots, self._longest = rng, space, slots, longest
-        self._actions = draw_actions(np.random.default_rng(0), space, slots)  # what they look like; never played
+        self._actions = draw_actions(np.random.default_rng(0), space, slots)  # for shape and type; never played
         self._left = np.zeros(slots, dtype=np.int64)
 
     def next(self) -> npt.NDArray[Any]:
         """Return the actions, int64 `(slots,)` or float32 `(slots, A)`, of the next step."""
-        # Drawn for all slots, needed or not: what one slot draws does not shift another's.
+        # Drawn for all slots, needed or not, so that the numbers of one do not depend on another.
         actions = draw_actions(self._rng, self._space, self._slots)
         lengths = self._rng.integers(1, self._longest + 1, self._slots)
         over = self._left == 0
@@ -57,14 +58,14 @@ def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: i
 
 
 class Driver:
-    """An agent in a world of another task: it chooses by its own actions, and what it chose is said in the world's.
+    """An agent in a world of another task: its policy chooses among its own actions, translated to the world's.
 
-    Of its actions it plays those that the world's controllers have too, in the proportions of its own policy; the
-    others are never chosen.
+    Of its actions it plays those that the world has too, in the proportions of its own policy; the others are never
+    chosen.
 
     Args:
-        agent: who plays.
-        world: where; its look does not matter.
+        agent: the agent that plays.
+        world: its look does not matter.
         space: the action space of the world.
 
     Raises:
@@ -90,6 +91,44 @@ class Driver:
         noise[:, self._missing] = -np.inf
         chosen = self._policy.act(observations, noise=noise, views=views)
         return chosen if self._table is None else self._table[chosen]
+
+
+class Drivers:
+    """Actions of a batch of environments, each played at random or by one of several agents.
+
+    Args:
+        random: functions that draw actions `(slots,)` or `(slots, A)` for all environments.
+        agents: the agents' drivers.
+        roles: `(slots,)` who plays each environment: an index into the random ones, followed by the agents.
+        rng: from which the agents' actions are sampled.
+    """
+
+    def __init__(
+        self,
+        random: Sequence[Callable[[], npt.NDArray[Any]]],
+        agents: Sequence[Driver],
+        roles: npt.NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> None:
+        self._random, self._agents, self._rng = random, agents, rng
+        self._rows = [np.flatnonzero(roles == role) for role in range(len(random) + len(agents))]
+
+    def actions(
+        self, observe: Callable[[int, npt.NDArray[np.intp]], tuple[Any, npt.NDArray[np.uint8] | None]]
+    ) -> npt.NDArray[Any]:
+        """Return the next actions of all environments.
+
+        Args:
+            observe: returns the observations of an agent in some environments, and their symbolic views, if any.
+        """
+        drawn = [draw() for draw in self._random]
+        actions = drawn[0].copy()
+        for other, rows in zip(drawn[1:], self._rows[1:], strict=False):
+            actions[rows] = other[rows]
+        for number, (agent, rows) in enumerate(zip(self._agents, self._rows[len(drawn) :], strict=True)):
+            observations, views = observe(number, rows)
+            actions[rows] = agent.sample(observations, self._rng, views)
+        return actions
 
 
 def collection_seeds(seed: int, count: int) -> list[int]:

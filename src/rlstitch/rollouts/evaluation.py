@@ -75,12 +75,10 @@ class Evaluation:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one dictionary an episode, ready for a table."""
-        rows: list[dict[str, Any]] = []
-        for i in range(self.episodes):
-            success = None if self.successes is None else bool(self.successes[i])
-            row = {"episode": i, "seed": int(self.seeds[i]), "return": float(self.returns[i])}
-            rows.append(row | {"length": int(self.lengths[i]), "success": success})
-        return rows
+        successes = [None] * self.episodes if self.successes is None else self.successes.tolist()
+        columns = zip(self.seeds.tolist(), self.returns.tolist(), self.lengths.tolist(), successes, strict=True)
+        names = ("seed", "return", "length", "success")
+        return [{"episode": i, **dict(zip(names, row, strict=True))} for i, row in enumerate(columns)]
 
 
 def evaluate(

@@ -1,13 +1,13 @@
 """Recorded episodes of any environment, and their frames under two looks.
 
-A recording is played again under each look (see `rlstitch.envs.replay_episodes`), which also finds out an environment
+A recording is played again under each look (see `rlstitch.envs.replay_episodes`), which also detects an environment
 that is not deterministic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ def collect_recording(
         seed: of environments and actions.
         max_steps: of an episode.
         first: number of the first episode; the same seed and another first give other episodes.
-        agents: who else plays.
+        agents: that play too.
 
     Raises:
         InvalidInputError: for numbers out of range.
@@ -61,56 +61,47 @@ def collect_recording(
     check_seed(seed)
     check_counts(episodes=episodes, max_steps=max_steps, first=first + 1)
     seeds = collection_seeds(seed, first + episodes)[first:]
+    players: list[Player] = []
     with ExitStack() as stack:
-
-        def player(place: World) -> Player:
-            made = Player(place)
-            stack.enter_context(closing(made.environment))
-            return made
-
-        plain, others = player(world), []
-        for agent in agents:
-            own = played_as(agent.card.world, world)
-            others.append((player(own), agent))
-            if others[-1][0].view != plain.view:
-                raise IncompatibleError(
-                    f"agent {agent.card.name!r} takes the {own.view} view, the world gives {world.view}"
-                )
-        played = []
-        for number, episode_seed in enumerate(seeds, start=first):
-            rng = np.random.default_rng((DOMAIN, seed, number))
-            played.append(_play_turn(number, plain, others, episode_seed, rng, max_steps))
+        for place in (world, *(played_as(agent.card.world, world) for agent in agents)):
+            players.append(Player(place))
+            stack.callback(players[-1].environment.close)
+            if players[-1].view != players[0].view:
+                name = agents[len(players) - 2].card.name
+                raise IncompatibleError(f"agent {name!r} takes the {place.view} view, the world gives {world.view}")
+        played = [
+            _play(number, players, agents, episode_seed, np.random.default_rng((DOMAIN, seed, number)), max_steps)
+            for number, episode_seed in enumerate(seeds, start=first)
+        ]
     return Recording(world, tuple(played))
 
 
-def _play_turn(
+def _play(
     number: int,
-    plain: Player,
-    others: Sequence[tuple[Player, Agent]],
+    players: Sequence[Player],
+    agents: Sequence[Agent],
     seed: int,
     rng: np.random.Generator,
     max_steps: int,
 ) -> Episode:
-    """Play one episode by whose turn it is: 0 held actions, 1 random actions, then the agents."""
+    """Play one episode: held actions, random actions and the agents take turns. The first player is the world's own."""
     from rlstitch.envs.replay import first_action
 
-    turn, space = number % (2 + len(others)), plain.environment.single_action_space
-    if turn < 2:
-        held = HeldActions(rng, space, 1, longest=2 * HOLD - 1 if turn == 0 else 1)
-        return plain.play(seed, lambda _, step: None if step >= max_steps else first_action(held.next()))[0]
-    player, agent = others[turn - 2]
-    driver = Driver(agent, player.world, space)
+    turn, space = number % (2 + len(agents)), players[0].environment.single_action_space
+    player = players[max(0, turn - 1)]
+    held = HeldActions(rng, space, 1, longest=2 * HOLD - 1 if turn == 0 else 1)
+    driver = Driver(agents[turn - 2], player.world, space) if turn >= 2 else None
 
     def choose(observations: Images, step: int) -> Action | None:
         if step >= max_steps:
             return None
-        return first_action(driver.sample(observations, rng))
+        return first_action(held.next() if driver is None else driver.sample(observations, rng))
 
     return player.play(seed, choose)[0]
 
 
 def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[Agent] = ()) -> Recording:
-    """Record episodes until they have `count` frames, distinct or not; who plays: see `collect_recording`."""
+    """Record episodes, as `collect_recording`, until they have `count` frames, distinct or not."""
     from rlstitch.envs.replay import Recording
 
     check_counts(count=count)
@@ -122,7 +113,7 @@ def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[
 
 
 def played_as(world: World, other: World) -> World:
-    """A world's look and observations, with what is played in another: environment, backend, task and actions."""
+    """Return a world with its own look and observations, and the environment, backend, task and actions of another."""
     names = ("environment", "backend", "task", "actions", "action_repeat", "make_kwargs", "modules")
     return replace(world, **{name: getattr(other, name) for name in names})
 

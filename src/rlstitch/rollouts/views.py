@@ -1,18 +1,17 @@
-"""Walking through a world and keeping every distinct view: symbolic, so that it means the same under every look."""
+"""Collections of the distinct symbolic views of a world, which mean the same under every look."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.rollouts.actors import noise_width
-from rlstitch.rollouts.drivers import DOMAIN, Driver, HeldActions, collection_seeds
+from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
 
@@ -61,18 +60,18 @@ def collect_views(
     agents: Sequence[Agent] = (),
     num_envs: int = 16,
 ) -> ViewCollection:
-    """Walk through a MiniGrid world and keep every distinct view on which an agent would have acted.
+    """Play in a world with symbolic views (MiniGrid) and keep every distinct view on which an agent would have acted.
 
-    The environments are dealt out in turn to random play, play with held random actions, and each of the agents, which
-    sees the same state in its own look and samples its actions (see `rlstitch.rollouts.drivers` where its task is
-    another one). The result is a function of the arguments.
+    The environments are shared out in turn to random actions, held random actions, and each of the agents, which
+    observes the same state in its own look and samples its actions (see `rlstitch.rollouts.drivers.Driver` where its
+    task is another one). The result is a function of the arguments.
 
     Args:
-        world: where to walk; its variation has no effect.
+        world: where to play; its look has no effect.
         count: stop at so many distinct views; None: use all steps. Small worlds have some 50 to 160 views in all.
         max_steps: environment steps, over all environments.
         seed: of environments and actions.
-        agents: who else walks.
+        agents: that play too.
         num_envs: environments at once; at least two more than there are agents, so that each way of playing has one.
 
     Raises:
@@ -83,60 +82,51 @@ def collect_views(
 
     check_seed(seed)
     check_counts(count=1 if count is None else count, max_steps=max_steps, num_envs=num_envs)
-    if num_envs < 2 + len(agents):
-        raise InvalidInputError(
-            f"num_envs: expected at least {2 + len(agents)}, one a way of playing, found {num_envs}"
-        )
+    kinds = 2 + len(agents)
+    if num_envs < kinds:
+        raise InvalidInputError(f"num_envs: expected at least {kinds}, one a way of playing, found {num_envs}")
     if not family_of(world).symbolic:
         raise InvalidInputError(f"world: expected an environment with symbolic views, found {world.environment}")
-    env = make_vec(world, num_envs, seed=seed)
-    try:
-        walkers = _Walkers(world, env.single_action_space, agents, num_envs, seed)
-        met = _Met(count)
+    for agent in agents:
+        if agent.card.world.view != world.view:
+            raise IncompatibleError(
+                f"agent {agent.card.name!r} takes the {agent.card.world.view} view, the world gives {world.view}"
+            )
+    counts: dict[bytes, int] = {}
+    rng = np.random.default_rng((DOMAIN, seed))
+    with closing(make_vec(world, num_envs, seed=seed)) as env:
+        space = env.single_action_space
+        random = (lambda: draw_actions(rng, space, num_envs), HeldActions(rng, space, num_envs).next)
+        drivers = Drivers(random, [Driver(agent, world, space) for agent in agents], np.arange(num_envs) % kinds, rng)
+
+        def observe(number: int, rows: npt.NDArray[np.intp]) -> tuple[_LazyImages, Views]:
+            return _LazyImages(agents[number], views[rows]), views[rows]
+
         env.reset(seed=cast("Any", collection_seeds(seed, num_envs)))
         views = symbolic_views(env)
-        met.add(views)
-        taken = 0
-        while not met.enough and taken < max_steps:
-            env.step(walkers.actions(views))
+        _count(views, counts, count)
+        for _ in range(-(-max_steps // num_envs)):
+            if len(counts) == count:
+                break
+            env.step(drivers.actions(observe))
             views = symbolic_views(env)
-            met.add(views)
-            taken += num_envs
-    finally:
-        env.close()
-    return met.collection(world)
+            _count(views, counts, count)
+    distinct = np.frombuffer(b"".join(counts), dtype=np.uint8).reshape(-1, *views.shape[1:])
+    numbers = np.array(list(counts.values()), dtype=np.int64)
+    return ViewCollection(world, distinct.copy(), numbers, int(numbers.sum()), count in (None, len(counts)))
 
 
-class _Walkers:
-    """Who acts in which environment of a collection."""
-
-    def __init__(
-        self, world: World, space: gymnasium.Space[Any], agents: Sequence[Agent], slots: int, seed: int
-    ) -> None:
-        for agent in agents:
-            if agent.card.world.view != world.view:
-                raise IncompatibleError(
-                    f"agent {agent.card.name!r} takes the {agent.card.world.view} view, the world gives {world.view}"
-                )
-        self._rng = np.random.default_rng((DOMAIN, seed))
-        self._width = noise_width(space)
-        self._held = HeldActions(self._rng, space, slots)
-        self._agents = [(agent, Driver(agent, world, space)) for agent in agents]
-        self._role = np.arange(slots) % (2 + len(agents))
-
-    def actions(self, views: Views) -> npt.NDArray[np.int64]:
-        """Return the actions `(slots,)` in the states that these views show."""
-        random = self._rng.integers(self._width, size=len(views))
-        actions = np.where(self._role == 0, random, self._held.next())
-        for i, (agent, driver) in enumerate(self._agents):
-            mine = np.flatnonzero(self._role == 2 + i)
-            seen = views[mine]
-            actions[mine] = driver.sample(cast("Any", _Unseen(agent, seen)), self._rng, seen)
-        return actions
+def _count(views: Views, counts: dict[bytes, int], limit: int | None) -> None:
+    """Count views in the order of their first appearance, until there are `limit` distinct ones."""
+    for view in views:
+        if len(counts) == limit:
+            return
+        key = view.tobytes()
+        counts[key] = counts.get(key, 0) + 1
 
 
-class _Unseen:
-    """Views `(n, h, w, 5)` as an agent sees them, drawn when asked for: a policy asks for none that it knows."""
+class _LazyImages:
+    """Views `(n, h, w, 5)` in an agent's look, drawn when they are indexed: a policy asks for those it has not met."""
 
     dtype = np.dtype(np.uint8)
 
@@ -148,43 +138,6 @@ class _Unseen:
 
     def __getitem__(self, rows: list[int]) -> npt.NDArray[np.uint8]:
         return own_images(self._agent, self._views[rows])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return own_images(self._agent, self._views).astype(dtype or np.uint8, copy=False)
-
-
-class _Met:
-    """Distinct views in the order of their first meeting."""
-
-    def __init__(self, count: int | None) -> None:
-        self._count = count
-        self._index: dict[bytes, int] = {}
-        self._views: list[Views] = []
-        self._counts: list[int] = []
-        self._total = 0
-
-    @property
-    def enough(self) -> bool:
-        """Whether no more views are needed."""
-        return self._count is not None and len(self._views) >= self._count
-
-    def add(self, views: Views) -> None:
-        """Take in a batch of views."""
-        for view in views:
-            if self.enough:
-                return
-            place = self._index.setdefault(view.tobytes(), len(self._views))
-            if place == len(self._views):
-                self._views.append(view.copy())
-                self._counts.append(0)
-            self._counts[place] += 1
-            self._total += 1
-
-    def collection(self, world: World) -> ViewCollection:
-        """Return what was met."""
-        complete = self._count is None or self.enough
-        counts = np.array(self._counts, dtype=np.int64)
-        return ViewCollection(world, np.stack(self._views), counts, self._total, complete)
 
 
 def own_images(agent: Agent, views: Views) -> npt.NDArray[np.uint8]:

@@ -30,7 +30,14 @@ from rlstitch.training.checkpoint import TrainingState, reseed, save_checkpoint
 _EVALUATION_SEED = 1_000_003  # never a training seed's own stream
 
 
-class EvaluationCallback(BaseCallback):
+class Callback(BaseCallback):
+    """A callback that lets every step pass."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class EvaluationCallback(Callback):
     """Evaluate at the start of a rollout every `every` steps and after the last update; keep the best weights.
 
     Args:
@@ -53,9 +60,6 @@ class EvaluationCallback(BaseCallback):
             self._next = (self.num_timesteps // self.every + 1) * self.every
             self._evaluate()
 
-    def _on_step(self) -> bool:
-        return True
-
     def _on_training_end(self) -> None:
         if not self.ended():
             self._evaluate()
@@ -76,7 +80,7 @@ class EvaluationCallback(BaseCallback):
             state.best_score, state.best_steps, state.best = score, steps, _weights(agent)
 
 
-class ImageCallback(BaseCallback):
+class ImageCallback(Callback):
     """Write observations to TensorBoard at the start of a training and, where `video`, a video of each best agent."""
 
     def __init__(self, card: AgentCard, state: TrainingState, *, video: bool) -> None:
@@ -99,9 +103,6 @@ class ImageCallback(BaseCallback):
             frames = record(current_agent(self.model, self.card), episodes=1, seed=_EVALUATION_SEED).frames
             add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
 
-    def _on_step(self) -> bool:
-        return True
-
     def _on_training_end(self) -> None:
         self._on_rollout_start()
 
@@ -121,7 +122,7 @@ class StopCallback(BaseCallback):
         return not self.reached()
 
 
-class CheckpointCallback(BaseCallback):
+class CheckpointCallback(Callback):
     """Write a checkpoint every `every` steps at the start of a rollout, and draw new seeds there."""
 
     def __init__(self, folder: Path, state: TrainingState, *, seed: int, every: int) -> None:
@@ -140,11 +141,8 @@ class CheckpointCallback(BaseCallback):
         save_checkpoint(self.model, self.folder, state)
         reseed(self.model, self.seed, state.number)
 
-    def _on_step(self) -> bool:
-        return True
 
-
-class AnchorCallback(BaseCallback):
+class AnchorCallback(Callback):
     """Let the anchors' embeddings follow the encoder, once an update, before the rollout.
 
     Moved after the rollout the features would change before the update, and its probability ratios would not start
@@ -167,9 +165,6 @@ class AnchorCallback(BaseCallback):
             self.fresh = False
             return
         self.logger.record("anchors/drift", encoder.update_anchors(self.images, self.alpha))
-
-    def _on_step(self) -> bool:
-        return True
 
 
 class ProgressCallback(BaseCallback):

@@ -82,7 +82,7 @@ def build_ppo(
         InvalidInputError: where the minibatches do not divide a rollout.
     """
     config = PPOConfig(**hyperparameters)
-    batch = num_envs * config.n_steps
+    batch, rate = num_envs * config.n_steps, config.learning_rate
     if batch % config.n_minibatches:
         raise InvalidInputError(f"n_minibatches: {config.n_minibatches} does not divide a rollout of {batch} steps")
     return PPO(
@@ -90,7 +90,7 @@ def build_ppo(
         StableBaselinesVecEnv(
             make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
         ),
-        learning_rate=_schedule(config.learning_rate, config.lr_schedule),
+        learning_rate=rate if config.lr_schedule == "constant" else lambda remaining: rate * remaining,
         n_steps=config.n_steps,
         batch_size=batch // config.n_minibatches,
         n_epochs=config.n_epochs,
@@ -193,16 +193,6 @@ def run_training(
         last=current_agent(model, card),
         history=state.history,
     )
-
-
-def _schedule(learning_rate: float, kind: str) -> Callable[[float], float] | float:
-    if kind == "constant":
-        return learning_rate
-
-    def linear(remaining: float) -> float:
-        return learning_rate * remaining
-
-    return linear
 
 
 def _anchor_tensor(images: NDArray[np.uint8] | None, device: torch.device) -> torch.Tensor:
