@@ -14,6 +14,7 @@ from .api.report import report as report
 from .api.stitch import stitch as stitch
 from .api.sweep import sweep as sweep
 from .api.train import train as train
+from .config.sweep import load_sweep as load_sweep
 from .config.training import TrainConfig as TrainConfig
 from .config.training import load_config as load_config
 from .envs.world import World as World

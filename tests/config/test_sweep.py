@@ -125,5 +125,9 @@ def test_grids_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "configs" / "grids").mkdir(parents=True)
     (tmp_path / "configs" / "grids" / "minigrid.yaml").write_text("axes: {preset: minigrid-unlock}")
     assert names(load_sweep("minigrid")) == ["unlock-standard-s0"]
+    (tmp_path / "configs" / "sweeps").mkdir()
+    (tmp_path / "configs" / "sweeps" / "minigrid.yaml").write_text("axes: {preset: minigrid-doorkey}")
+    for name in ("minigrid", "sweeps/minigrid", "configs/sweeps/minigrid.yaml"):
+        assert names(load_sweep(name)) == ["doorkey-standard-s0"]
     with pytest.raises(UnknownNameError, match="did you mean evidence"):
         load_sweep("evidense")

@@ -64,9 +64,9 @@ class SweepResult:
         return [entry for entry in self.states if entry.state == "failed"]
 
 
-def sweep_states(grid: Sweep, *, agents: Path = AGENTS, runs: Path = RUNS) -> list[RunState]:
+def sweep_states(definition: Sweep, *, agents: Path = AGENTS, runs: Path = RUNS) -> list[RunState]:
     """Return the state of each run, from small files; a thousand take a second or two."""
-    return [_state(run, agents, runs) for run in grid.runs]
+    return [_state(run, agents, runs) for run in definition.runs]
 
 
 def _state(run: Run, agents: Path, runs: Path) -> RunState:
@@ -85,7 +85,7 @@ def _state(run: Run, agents: Path, runs: Path) -> RunState:
 
 
 def sweep(
-    grid: Sweep,
+    definition: Sweep,
     *,
     workers: int = 1,
     threads: int | None = None,
@@ -102,7 +102,7 @@ def sweep(
     may share the folders: each agent has a lock, and a sweep trains others while one is taken.
 
     Args:
-        grid: from `load_sweep`.
+        definition: from `load_sweep`.
         workers: trainings at once, each in a process of its own.
         threads: numerical threads a training, where its config says nothing; None: the processors, shared out.
         retry: train again what failed before.
@@ -115,7 +115,9 @@ def sweep(
     Returns:
         The final states of all runs. They are also written as a table to `<runs>/_grid/<name>.csv` and `.json`.
     """
-    todo = {entry.run.key: entry.run for entry in sweep_states(grid, agents=agents, runs=runs) if entry.pending(retry)}
+    todo = {
+        entry.run.key: entry.run for entry in sweep_states(definition, agents=agents, runs=runs) if entry.pending(retry)
+    }
 
     def on_done(outcome: Outcome) -> None:
         run = todo[outcome.key]
@@ -135,10 +137,10 @@ def sweep(
     else:
         from rlstitch.jobs.on_ray import Cluster, run_tasks_on_ray
 
-        cluster = Cluster(ray, **grid.config.resources.model_dump(), threads=threads)
+        cluster = Cluster(ray, **definition.config.resources.model_dump(), threads=threads)
         outcomes = run_tasks_on_ray(tasks, cluster, on_done=on_done, on_progress=on_progress, on_locked=on_locked)
-    states = tuple(sweep_states(grid, agents=agents, runs=runs))
-    write_table([_row(entry) for entry in states], runs / RECORDS / grid.name)
+    states = tuple(sweep_states(definition, agents=agents, runs=runs))
+    write_table([_row(entry) for entry in states], runs / RECORDS / definition.name)
     trained = sum(outcome.state == "done" and outcome.value["trained"] for outcome in outcomes)
     return SweepResult(states, trained, any(outcome.state == "interrupted" for outcome in outcomes))
 

@@ -15,7 +15,7 @@ class Sweep:
     """Train every run of a sweep that is not done yet."""
 
     config: Annotated[Positional[str], arg(metavar="CONFIG")]
-    """YAML file (configs/grids/minigrid.yaml) or its name (minigrid)."""
+    """YAML file (configs/grids/minigrid.yaml), or the name of one in configs/sweeps or configs/grids (minigrid)."""
     workers: Annotated[int | None, arg(metavar="NUMBER")] = None
     """Trainings at once; default: the number in CONFIG, else the number of processors (at most 8)."""
     threads: Annotated[int | None, arg(metavar="NUMBER")] = None
@@ -31,19 +31,19 @@ class Sweep:
         """Train, and print a summary; 1 if runs failed, 130 if the sweep was interrupted."""
         from rlstitch.config.sweep import load_sweep
 
-        grid = load_sweep(self.config)
+        definition = load_sweep(self.config)
         from rlstitch.api.plan_sweep import plan_sweep
         from rlstitch.api.sweep import SweepProgress, sweep, sweep_states
         from rlstitch.jobs.resources import available_cores
 
-        workers = self.workers or grid.config.workers or min(available_cores(), 8)
-        states = sweep_states(grid)
+        workers = self.workers or definition.config.workers or min(available_cores(), 8)
+        states = sweep_states(definition)
         if self.dry_run:
             say(plan_sweep(states, workers=workers, retry=self.retry))
             return 0
         progress = SweepProgress(states, retry=self.retry)
         result = sweep(
-            grid,
+            definition,
             workers=workers,
             threads=self.threads,
             retry=self.retry,

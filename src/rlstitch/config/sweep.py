@@ -30,6 +30,7 @@ from rlstitch.storage.validation import describe_problems
 from rlstitch.storage.workspace import data_roots
 
 MAX_RUNS = 100_000
+_FOLDERS = ("grids", "sweeps")
 PRESET = "preset"
 # Part of every default name; the other axes are added to it.
 _IN_NAME = {PRESET, "world.look", "world.task", "seed", "representation"}
@@ -146,7 +147,7 @@ def load_sweep(source: str | Path) -> Sweep:
     """Read a sweep and expand it.
 
     Args:
-        source: path of a YAML file, or the name of a sweep in `configs/grids`.
+        source: path of a YAML file, or the name of a sweep in `configs/sweeps` or `configs/grids`.
 
     Raises:
         UnknownNameError: no such file and no such sweep.
@@ -181,8 +182,9 @@ def _find_sweep(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    sweeps = {file.stem: file for root in reversed(data_roots("configs")) for file in sorted(root.glob("grids/*.yaml"))}
-    if path.stem in sweeps and str(path.parent) in {".", "grids", "configs/grids"}:
+    folders = [root / name for root in reversed(data_roots("configs")) for name in _FOLDERS]
+    sweeps = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    if path.stem in sweeps and str(path.parent) in {".", *_FOLDERS, *(f"configs/{name}" for name in _FOLDERS)}:
         return sweeps[path.stem]
     raise UnknownNameError("sweep", str(source), sweeps)
 
