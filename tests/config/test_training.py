@@ -10,12 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlstitch.config.keys import dotted_keys
 from rlstitch.config.presets import list_presets
 from rlstitch.config.text import parse_yaml
 from rlstitch.config.training import TrainConfig, load_config, parse_overrides
 from rlstitch.envs import World
+from rlstitch.envs.world import WORLD_KEYS
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
+from rlstitch.storage.validation import dotted_keys
 
 DOORKEY = "MiniGrid-DoorKey-5x5-v0"
 PRESETS = {
@@ -151,7 +152,7 @@ encoder: 3
         "controller.hidden.1: expected a whole number, found 'x'",
         "controller.norm: expected 'layer' or 'none', found 'batch'",
         "encoder.latent_dim: encoder is 3, not a section",
-        "foo: unknown key; known here: name, environment",
+        "foo: unknown key; known here: environment, look",
         "encoder: expected a section of keys and values, found 3",
     ):
         assert part in message, part
@@ -226,7 +227,7 @@ def test_a_world_is_a_section_or_stands_at_the_top(tmp_path: Path) -> None:
         ("look: red\nvariation: red", {}, "variation: expected one value, found two; world.look is another name"),
         ("view: full\nworld: {view: agent}", {}, "world.view: expected one value, found two"),
         ("seed: 1", {"look": "red", "variation": "red"}, "variation: expected one value, found two"),
-        ("world: {colour: red}", {}, "colour: unknown key; known here: name, environment"),
+        ("world: {colour: red}", {}, "colour: unknown key; known here: environment, look"),
         ("world: 3", {}, "world: expected a section of keys and values, found 3"),
     ],
 )
@@ -339,7 +340,11 @@ values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(dotted_keys(TrainConfig))) | st.text(max_size=6), values, max_size=3))
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted([*WORLD_KEYS, *dotted_keys(TrainConfig)])) | st.text(max_size=6), values, max_size=3
+    )
+)
 def test_any_overrides_give_a_config_or_one_clear_error(overrides: dict[str, object]) -> None:
     message = ""
     try:

@@ -165,5 +165,5 @@ def test_a_world_costs_neither_gymnasium_nor_torch():
 def test_unknown_names_of_the_package_are_attribute_errors():
     import rlstitch.envs
 
-    with pytest.raises(AttributeError, match="has no attribute 'Wrold'"):
+    with pytest.raises(AttributeError, match=r"attribute .*Wrold"):
         rlstitch.envs.Wrold  # noqa: B018

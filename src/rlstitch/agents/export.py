@@ -22,10 +22,10 @@ from rlstitch.agents.artefact import check_shapes
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder
-from rlstitch.agents.specs import first_problem
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
 from rlstitch.storage import limits, pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
+from rlstitch.storage.validation import first_problem
 
 Format: TypeAlias = Literal["torch-export", "safetensors"]
 Input: TypeAlias = Literal["uint8", "float32"]

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
-from rlstitch.agents.specs import first_problem
 from rlstitch.errors import ArtefactError, RlstitchError, UnknownNameError
 from rlstitch.storage import canonical_json, data_roots, limits, read_json, sha256_of
+from rlstitch.storage.validation import first_problem
 from rlstitch.storage.workspace import NAME_PATTERN
 
 MANIFEST = "agent.json"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.validation import first_problem
 
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 Pixels = Annotated[int, Field(ge=1, le=4_096)]
@@ -150,12 +151,3 @@ def parse_controller_spec(value: Any) -> ControllerSpec:
         return ControllerSpec.model_validate(value)
     except (ValidationError, RecursionError) as error:
         raise InvalidInputError(f"controller specification: {first_problem(error)}") from None
-
-
-def first_problem(error: ValidationError | RecursionError) -> str:
-    """Return the first problem of a validation as one line: where, and what was expected."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "value"
-    return f"{where}: {problem['msg']}"

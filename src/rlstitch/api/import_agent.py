@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
 from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, Activation, ImportedModel, import_model
-from rlstitch.agents.specs import Actions, BoxActions, DiscreteActions
-from rlstitch.envs import World, make_vec
+from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.storage.workspace import AGENTS, command_line, new_agent_folder
-from rlstitch.training.policy import actions_of
-
-_ACTIONS: TypeAdapter[DiscreteActions | BoxActions] = TypeAdapter(Actions)
+from rlstitch.training.policy import spaces_of
 
 
 @dataclass(frozen=True)
@@ -106,17 +101,6 @@ def world_of(environment: str, variation: str, task: str, others: Mapping[str, o
     if twice := sorted(named.keys() & others.keys()):
         raise InvalidInputError(f"world: {twice[0]} has an option of its own (--env, --variation, --task)")
     return World.from_dict({**named, **others})
-
-
-def spaces_of(world: World) -> tuple[tuple[int, int, int], DiscreteActions | BoxActions]:
-    """Return height, width, channels of a world's observations, and its actions."""
-    environments = make_vec(world, 1, seed=0)
-    try:
-        height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
-        actions = _ACTIONS.validate_python(actions_of(environments.single_action_space))
-    finally:
-        environments.close()
-    return (height, width, channels), actions
 
 
 def _card(name: str, world: World, imported: ImportedModel) -> AgentCard:

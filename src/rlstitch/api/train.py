@@ -17,7 +17,7 @@ from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard
 from rlstitch.agents.encoder import encoder_width
 from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
 from rlstitch.config.training import TrainConfig
-from rlstitch.envs import World, family_of, make_vec
+from rlstitch.envs import World, family_of
 from rlstitch.envs.single import import_modules
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import Style
@@ -28,10 +28,10 @@ from rlstitch.rollouts.recording import collect_frames, played_as
 from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import write_json, write_table
 from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line
-from rlstitch.training.policy import actions_of
+from rlstitch.training.policy import spaces_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
 
-# The anchor set of an environment is the same for everybody who asks for as many anchors, whatever their look or seed.
+# Agents of any look or seed share one anchor set.
 ANCHOR_SEED = 0
 FINAL_EPISODES = 100
 _FINAL_SEED = 2_000_003
@@ -39,7 +39,7 @@ _FINAL_SEED = 2_000_003
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained agent, where it lies, and how its training ended."""
+    """A trained agent, its folders, and how its training ended."""
 
     agent: Agent
     folder: Path
@@ -66,9 +66,9 @@ def train(
     Args:
         config: from `load_config`.
         resume: continue the run of the same config where there is one.
-        force: replace an agent of the same name, and start its run anew.
-        agents: where the agent is saved.
-        runs: where the run's folder is made.
+        force: replace an agent of the same name and restart its run.
+        agents: folder of agents.
+        runs: folder of runs.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
         on_progress: called with the environment steps done and those wanted, once a rollout.
 
@@ -131,7 +131,7 @@ def train(
 
 @contextmanager
 def _refusals(run_folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one error, in TensorBoard's thread too: it hands its error on to this one."""
+    """Turn errors of the disk into one ArtefactError; TensorBoard's thread passes its own on, without a traceback."""
     before = threading.excepthook
 
     def quiet(args: threading.ExceptHookArgs) -> None:
@@ -150,20 +150,13 @@ def _refusals(run_folder: Path) -> Iterator[None]:
 def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     """Return the card of an agent to be trained, and its anchor set where it is relative."""
     world = config.world
-    environments = make_vec(world, 1, seed=config.seed)
-    height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
-    actions = actions_of(environments.single_action_space)
-    environments.close()
-    frames = config.world.frame_stack if config.encoder.frames == "separate" else 1
+    image_shape, actions = spaces_of(world)
+    frames = world.frame_stack if config.encoder.frames == "separate" else 1
     base = CNNSpec(
-        arch=config.encoder.arch,
-        image_shape=(height, width, channels),
-        latent_dim=config.encoder.latent_dim,
-        frames=frames,
+        arch=config.encoder.arch, image_shape=image_shape, latent_dim=config.encoder.latent_dim, frames=frames
     )
-    latent_dim = encoder_width(base)
-    base = base.model_copy(update={"latent_dim": latent_dim})
-    encoder, anchor_set, anchors = base.model_dump(mode="json"), None, None
+    base = base.model_copy(update={"latent_dim": encoder_width(base)})
+    encoder, latent_dim, anchor_set, anchors = base.model_dump(mode="json"), base.latent_dim, None, None
     if config.representation == "relative":
         anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
         relative = RelativeSpec(
@@ -182,19 +175,13 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
             normalization=config.relative.normalization,
         )
     controller = ControllerSpec.model_validate(
-        {
-            "latent_dim": latent_dim,
-            "actions": actions,
-            "hidden": config.controller.hidden,
-            "norm": config.controller.norm,
-            "activation": config.controller.activation,
-        }
+        {"latent_dim": latent_dim, "actions": actions, **config.controller.model_dump()}
     )
     card = AgentCard(
         name=config.name,
         world=world,
         seed=config.seed,
-        observation_shape=(height, width, channels),
+        observation_shape=image_shape,
         encoder=encoder,
         controller=controller.model_dump(mode="json"),
         anchors=anchors,
@@ -208,16 +195,21 @@ def default_anchor_set(
 ) -> AnchorSet:
     """Return the anchor set of an environment, the same for every look, seed and agent.
 
-    Of a MiniGrid these are symbolic views; of any other environment, frames of recorded episodes. Where the environment
-    shows fewer distinct ones than `count`, the set has those that there are. It is random play that finds them, and
-    beside it the `drivers`, each in its own look: with them it is a set of these drivers, in this order.
+    Anchors are symbolic views where the family has them, else frames of recorded episodes. The states are those of
+    random play and of the `drivers`.
+
+    Args:
+        world: environment and, where the family has symbolic views, view and tile size.
+        count: number of anchors; fewer where fewer distinct states are reached.
+        selection: method of choosing them.
+        drivers: agents that play too, each in its own look; the set depends on them and their order.
 
     Raises:
-        InvalidInputError: where the environment is no MiniGrid and not deterministic.
+        InvalidInputError: where there are no symbolic views and the environment is not deterministic.
         IncompatibleError: where a driver has another view, or no action in common with the environment.
     """
     if not family_of(world).symbolic:
-        # View and tile size mean nothing here, so they must not tell two sets apart.
+        # View and tile size have no effect here: the set must not depend on them.
         plain = played_as(World(world.environment), replace(world, task="standard"))
         recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)

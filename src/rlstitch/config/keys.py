@@ -5,10 +5,8 @@ The fields of the world may stand at the top (`environment`, `variation`, ...) o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from pydantic import BaseModel
 
 from rlstitch.envs.world import WORLD_KEYS, World
 from rlstitch.storage.validation import show, show_key
@@ -54,14 +52,3 @@ def nest(flat: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         else:
             problems.append(f"{show_key(key)}: {show_key(section)} is {show(outer)}, not a section")
     return values
-
-
-def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield every key of a model, `section.key` for those of its sections; the world's stand at the top."""
-    for name, field in model.model_fields.items():
-        if field.annotation is World:
-            yield from WORLD_KEYS
-            continue
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from dotted_keys(field.annotation, f"{prefix}{name}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlstitch.envs.registry import all_families, installed_families
 from rlstitch.errors import UnknownNameError
 from rlstitch.storage.workspace import data_roots
 
@@ -13,10 +14,11 @@ def list_presets() -> dict[str, Path]:
 
     One that comes first hides others of the same name.
     """
-    from rlstitch.envs.registry import all_families
-
     presets: dict[str, Path] = {}
-    for root in [*data_roots("configs"), *(family.presets for family in all_families() if family.presets)]:
+    for root in [
+        *data_roots("configs"),
+        *(family.presets for family in installed_families().values() if family.presets),
+    ]:
         for path in sorted(root.glob("*.yaml")):
             presets.setdefault(path.stem, path)
     return dict(sorted(presets.items()))
@@ -42,8 +44,6 @@ def find_config(source: str | Path) -> Path:
 
 def preset_stem(name: str) -> str:
     """Return what stands for a preset in a default name: without the prefix that a family's presets share."""
-    from rlstitch.envs.registry import all_families
-
     for family in all_families():
         name = name.removeprefix(family.preset_prefix)
     return name

@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from rlstitch.config.keys import dotted_keys, flatten, full_key
+from rlstitch.config.keys import flatten, full_key
 from rlstitch.config.presets import find_config, preset_stem
 from rlstitch.config.text import parse_yaml_file
 from rlstitch.config.training import (
@@ -26,7 +26,7 @@ from rlstitch.config.training import (
     file_name,
 )
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
-from rlstitch.storage.validation import describe_problems
+from rlstitch.storage.validation import validated
 from rlstitch.storage.workspace import data_roots
 
 MAX_RUNS = 100_000
@@ -73,10 +73,7 @@ def build_resources(**values: Any) -> Resources:
     Raises:
         InvalidInputError: a value is out of range.
     """
-    try:
-        return Resources(**values)
-    except ValidationError as error:
-        raise InvalidInputError(f"resources: {'; '.join(describe_problems(error, dotted_keys(Resources)))}") from None
+    return validated(Resources, values, "resources")
 
 
 class SweepConfig(_Section):
@@ -155,10 +152,7 @@ def load_sweep(source: str | Path) -> Sweep:
             the first problems.
     """
     path = _find_sweep(source)
-    try:
-        config = SweepConfig.model_validate(parse_yaml_file(path))
-    except ValidationError as error:
-        raise InvalidInputError(f"{path}: {'; '.join(describe_problems(error, dotted_keys(SweepConfig)))}") from None
+    config = validated(SweepConfig, parse_yaml_file(path), str(path))
     runs: dict[str, Run] = {}
     problems: dict[str, str] = {}
     for axes in _points(config):

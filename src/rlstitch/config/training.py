@@ -22,13 +22,13 @@ from pydantic import (
     model_validator,
 )
 
-from rlstitch.config.keys import dotted_keys, flatten, full_key, nest
+from rlstitch.config.keys import flatten, full_key, nest
 from rlstitch.config.presets import find_config, preset_stem
 from rlstitch.config.text import parse_yaml, parse_yaml_file
 from rlstitch.envs.registry import named_family
 from rlstitch.envs.world import WORLD_KEYS, World
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.storage.validation import describe_problems
+from rlstitch.storage.validation import describe_problems, dotted_keys
 
 # Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
@@ -260,7 +260,7 @@ def build_config(values: Mapping[str, Any], overrides: Mapping[str, object], pat
     try:
         config = TrainConfig.model_validate(nest(flat, problems))
     except ValidationError as error:
-        problems += describe_problems(error, dotted_keys(TrainConfig), inline="world")
+        problems += describe_problems(error, [*WORLD_KEYS, *dotted_keys(TrainConfig)], inline="world")
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InvalidInputError(f"{path}: {count}: " + "; ".join(problems))

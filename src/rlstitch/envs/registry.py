@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rlstitch.envs.tasks.task import Word
-from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords, get_task
 from rlstitch.errors import InvalidInputError, RlstitchError
+
+if TYPE_CHECKING:
+    from rlstitch.envs.tasks.task import Word
+    from rlstitch.envs.tasks.words import TaskWords
 
 GROUP = "rlstitch.families"
 _BUILT_IN = tuple(
@@ -126,6 +128,8 @@ def check_task(task: str, environment: str = "", provider: str = "") -> None:
     Raises:
         UnknownNameError, InvalidInputError: as `rlstitch.envs.tasks.words.get_task`.
     """
+    from rlstitch.envs.tasks.words import COMMON_WORDS, get_task  # here, so that a list of families needs no NumPy
+
     if provider and provider not in installed_families():
         return
     family = named_family(environment, provider)
@@ -137,6 +141,8 @@ def check_task(task: str, environment: str = "", provider: str = "") -> None:
 
 
 def _has_task(family: NamedFamily, task: str) -> bool:
+    from rlstitch.envs.tasks.words import get_task
+
     try:
         get_task(task, family.tasks)
     except RlstitchError:

@@ -172,9 +172,12 @@ class World:
         """
         if not isinstance(values, Mapping):
             raise InvalidInputError(f"world: expected a mapping of fields, found {type(values).__name__}")
+        if "variation" in values and "look" in values:
+            raise InvalidInputError("look: expected one value, found one under its alias variation too")
+        named = {"look" if name == "variation" else name: value for name, value in values.items()}
         try:
             context = {"check_names": check_names, "family": values.get("family", "")}
-            return _ADAPTER.validate_python(name_look(values), context=context)
+            return _ADAPTER.validate_python(named, context=context)
         except ValidationError as error:
             raise as_rlstitch_error(error, WORLD_KEYS) from None
 
@@ -184,14 +187,3 @@ _FIRST = ("environment", "look", "task", "view", "tile_size")
 _SECOND = ("backend", "actions", "action_repeat", "frame_stack", "size", "crop")
 WORLD_KEYS = (*(field.name for field in dataclasses.fields(World)), "variation")
 """Names of the fields, and the alias."""
-
-
-def name_look(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a world with `look` for its alias `variation`.
-
-    Raises:
-        InvalidInputError: where both are given.
-    """
-    if "variation" in values and "look" in values:
-        raise InvalidInputError("look: expected one value, found one under look and one under its alias variation")
-    return {"look" if name == "variation" else name: value for name, value in values.items()}

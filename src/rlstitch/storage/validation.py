@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from rlstitch.errors import InvalidInputError, RlstitchError
+
+M = TypeVar("M", bound=BaseModel)
 
 _SECTION = "a section of keys and values"
 # What was expected, by pydantic's type of error; filled with the error's context.
@@ -45,6 +47,31 @@ def describe_problems(error: ValidationError, known: Iterable[str] = (), *, inli
     """
     keys = list(known)
     return [_describe(problem, keys, inline) for problem in error.errors(include_url=False)]
+
+
+def first_problem(error: ValidationError | RecursionError) -> str:
+    """Return the first problem of a validation on one line."""
+    return "nested too deeply" if isinstance(error, RecursionError) else describe_problems(error)[0]
+
+
+def validated(model: type[M], values: object, where: str) -> M:
+    """Return checked values.
+
+    Raises:
+        InvalidInputError: names `where` and all problems.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInputError(f"{where}: {'; '.join(describe_problems(error, dotted_keys(model)))}") from None
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield every key of a model, `section.key` for those of its sections."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from dotted_keys(field.annotation, f"{prefix}{name}.")
 
 
 def as_rlstitch_error(error: ValidationError, known: Iterable[str] = ()) -> RlstitchError:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from rlstitch.agents.controller import Controller, build_controller, build_trunk
 from rlstitch.agents.encoder import Encoder, build_encoder
-from rlstitch.agents.specs import ControllerSpec, parse_controller_spec
+from rlstitch.agents.specs import BoxActions, ControllerSpec, DiscreteActions, parse_controller_spec
+from rlstitch.envs import World, make_vec
 from rlstitch.errors import InvalidInputError
 from rlstitch.training.buffer import DistinctObservations
 
@@ -109,14 +110,24 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return encoder
 
 
-def actions_of(space: spaces.Space[Any]) -> dict[str, Any]:
+def spaces_of(world: World) -> tuple[tuple[int, int, int], DiscreteActions | BoxActions]:
+    """Return height, width and channels of a world's observations, and its actions as `actions_of` describes them."""
+    environments = make_vec(world, 1, seed=0)
+    try:
+        height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
+        return (height, width, channels), actions_of(environments.single_action_space)
+    finally:
+        environments.close()
+
+
+def actions_of(space: spaces.Space[Any]) -> DiscreteActions | BoxActions:
     """Describe a Gymnasium action space for a controller's specification.
 
     Raises:
         InvalidInputError: for spaces other than Discrete (from 0) and one-dimensional Box.
     """
     if isinstance(space, spaces.Discrete) and space.start == 0:
-        return {"kind": "discrete", "n": int(space.n)}
+        return DiscreteActions(n=int(space.n))
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return {"kind": "box", "low": space.low.tolist(), "high": space.high.tolist()}
+        return BoxActions(low=space.low.tolist(), high=space.high.tolist())
     raise InvalidInputError(f"action space: expected Discrete or a one-dimensional Box, found {space}")
