@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class RlstitchError(Exception):
@@ -27,6 +27,18 @@ class UnknownNameError(RlstitchError, ValueError):
             hint = f"there is no {kind} yet"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
         self.kind, self.name = kind, name
+
+
+def require_known(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise UnknownNameError where `known` does not hold the name.
+
+    Args:
+        kind: of thing that is named, for the message.
+        name: what the user asked for.
+        known: all valid names.
+    """
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
 
 
 class InvalidInputError(RlstitchError, ValueError):

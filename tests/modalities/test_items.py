@@ -19,7 +19,8 @@ from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.image import read_idx
-from rlstitch.modalities.items import Items, image_items, read_wav, sound_items, text_items
+from rlstitch.modalities.image_items import image_items
+from rlstitch.modalities.items import Items, read_wav, sound_items, text_items
 from rlstitch.modalities.plain_encoders import hashed_words, mel_means, plain_encoder, small_greys
 
 RNG = np.random.default_rng(0)

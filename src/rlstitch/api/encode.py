@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.jobs.resources import resolve_device
+from rlstitch.storage.workspace import require_new_file
 
 if TYPE_CHECKING:
     from rlstitch.modalities.items import ItemEncoder, Items
@@ -125,7 +126,8 @@ def encode_stream(
 
 def read_items(modality: str, source: Path, keys: Path | str | None) -> Items:
     """Open the items of a modality, `MODALITIES`; raises as its reader in `rlstitch.modalities.items`."""
-    from rlstitch.modalities.items import image_items, sound_items, text_items
+    from rlstitch.modalities.image_items import image_items
+    from rlstitch.modalities.items import sound_items, text_items
 
     readers: Mapping[str, Callable[..., Items]] = {"text": text_items, "image": image_items, "audio": sound_items}
     return readers[modality](source, keys=keys)
@@ -140,8 +142,7 @@ def load_encoder(modality: str, model: str, *, device: str, pooling: str, revisi
     """
     from rlstitch.modalities.plain_encoders import PLAIN, plain_encoder
 
-    if pooling not in ("auto", "mean", "first"):
-        raise UnknownNameError("pooling", pooling, ("auto", "mean", "first"))
+    require_known("pooling", pooling, ("auto", "mean", "first"))
     others = {name: other for other, (name, _) in PLAIN.items()}
     if model in others and not Path(model).is_dir():
         if others[model] != modality:
@@ -158,11 +159,7 @@ def load_encoder(modality: str, model: str, *, device: str, pooling: str, revisi
 
 
 def _check(modality: str, out: Path, batch_size: int, force: bool) -> None:
-    if modality not in MODALITIES:
-        raise UnknownNameError("modality", modality, MODALITIES)
-    if out.suffix != ".safetensors":
-        raise InvalidInputError(f"{out}: expected a name that ends in .safetensors")
-    if out.exists() and not force:
-        raise InvalidInputError(f"{out} is there already; --force replaces it")
+    require_known("modality", modality, MODALITIES)
+    require_new_file(out, ".safetensors", force)
     if batch_size < 1:
         raise InvalidInputError(f"batch_size must be at least 1, found {batch_size}")

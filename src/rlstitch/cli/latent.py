@@ -63,7 +63,7 @@ class Compare:
 
     def run(self) -> int:
         """Compare, and print every measure."""
-        from rlstitch.studies.spaces import compare_spaces
+        from rlstitch.api.compare_spaces import compare_spaces
 
         say(compare_spaces(self.x, self.y, neighbours=self.neighbours, seed=self.seed))
         return 0
@@ -90,7 +90,7 @@ class Translate:
 
     def run(self) -> int:
         """Fit, write, and print how the map did."""
-        from rlstitch.studies.spaces import translate_spaces
+        from rlstitch.api.translate_spaces import translate_spaces
 
         outcome = translate_spaces(
             self.source,

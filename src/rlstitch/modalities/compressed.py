@@ -1,13 +1,19 @@
-"""Reading of whole gzip files, as public data sets are published."""
+"""Reading of files that may be compressed by gzip."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
 from pathlib import Path
+from typing import IO
 
 from rlstitch.errors import ArtefactError
 from rlstitch.storage.limits import DATASET_BYTES
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """Open a file for its bytes, unpacked where its name ends in `.gz`."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def read_gzip(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, UnknownNameError
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, require_known
 from rlstitch.storage.files import read_bytes
 from rlstitch.storage.limits import DATASET_BYTES
 
@@ -131,8 +131,7 @@ def read_planetoid(folder: Path | str, name: str = "cora") -> LabelledGraph:
         ArtefactError: where a file is missing, or its content is not the published one.
         MissingExtraError: where PyTorch Geometric is not installed.
     """
-    if name not in PLANETOID:
-        raise UnknownNameError("Planetoid data set", name, PLANETOID)
+    require_known("Planetoid data set", name, PLANETOID)
     geometric = import_geometric()
     with tempfile.TemporaryDirectory() as checked:
         for file, blob in PLANETOID[name].items():

@@ -1,33 +1,34 @@
-"""Raw items that are read one after another, from any of them on: lines of text, images, sounds."""
+"""Raw items, read one after another from any position on: lines of text and sounds; images have a file of their own."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import wave
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.modalities.compressed import open_binary
 from rlstitch.storage.limits import LINE_BYTES, SOUND_BYTES
 
 Sound: TypeAlias = tuple[NDArray[np.float32], int]
 """Samples (n,) in [-1, 1], and how many there are in a second."""
-
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+Encode: TypeAlias = Callable[[Sequence[Any]], NDArray[np.float32]]
+"""m items -> their vectors (m, d)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """n items: their keys, all different; `identity`, a sha256 that another input does not have; and `read(start)`,
-    which goes through them from number `start` on.
+    """n items: their different keys; `identity`, a sha256 of the input; and `read(start)`, which iterates over them
+    from number `start` on. Raises InvalidInputError for no items or repeated keys.
     """
 
     keys: tuple[str, ...]
@@ -38,25 +39,25 @@ class Items:
         if not self.keys:
             raise InvalidInputError("expected at least one item to encode, found none")
         if len(set(self.keys)) != len(self.keys):
-            seen: set[str] = set()
-            twice = next(key for key in self.keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise InvalidInputError(f"keys must differ, found {twice!r} more than once")
+            repeated = next(key for key, count in Counter(self.keys).items() if count > 1)
+            raise InvalidInputError(f"keys must differ, found {repeated!r} more than once")
 
 
 @dataclass(frozen=True)
 class ItemEncoder:
-    """`encode` turns m items into float32 (m, d), d always the same; `identity` tells it from encoders that give other
-    vectors.
-    """
+    """`encode` turns m items into float32 (m, d), d always the same; `identity` changes where the vectors do."""
 
     name: str
     identity: str
-    encode: Callable[[Sequence[Any]], NDArray[np.float32]]
+    encode: Encode
 
 
 def text_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
-    """Lines of a UTF-8 file, `.gz` or not; blank ones are passed over. The key of a line is its number, from 1 on, or
-    the line of that number in the file `keys`.
+    """Open the lines of a UTF-8 file, `.gz` or not, without blank ones.
+
+    Args:
+        path: of the file.
+        keys: file with a key for each line; the numbers of lines, from 1 on, by default.
 
     Raises:
         ArtefactError: where a file is missing, damaged, not UTF-8 (the line is named), or a line is over 1 MiB.
@@ -80,38 +81,25 @@ def text_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
     return Items(tuple(names[number - 1] for number in numbers), digest.hexdigest(), read)
 
 
-def image_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
-    """Images as uint8 (h, w, 3): of a folder (PNG, JPEG, ..., with its subfolders, by name; the key is the path in it),
-    or of a file of arrays (see `rlstitch.modalities.array_items`).
-
-    Raises:
-        ArtefactError: where nothing is there, or a file is no image; an image only when it is read.
-        InvalidInputError: where `keys` (a file, one a line) are not one an image.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return _renamed(_folder_items(path, _IMAGES, _image), keys)
-    from rlstitch.modalities.array_items import array_images
-
-    return _renamed(array_images(path), keys)
-
-
 def sound_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
-    """Sounds (`Sound`) of a folder of WAV files (PCM of 8 to 32 bits; channels are averaged), by name; the key is the
-    path in it.
+    """Open the WAV files of a folder, see `read_wav`, sorted by name.
+
+    Args:
+        path: of the folder.
+        keys: file with a key for each sound, one a line; the paths in the folder by default.
 
     Raises:
-        ArtefactError: where the folder is missing, or a file in it is no such sound; that only when it is read.
-        InvalidInputError: where `keys` (a file, one a line) are not one a sound.
+        ArtefactError: where the folder is missing, or (only when it is read) a file in it is no such sound.
+        InvalidInputError: where there is not one key a sound.
     """
     path = Path(path)
     if not path.is_dir():
         raise ArtefactError(f"cannot read {path}: expected a folder of WAV files")
-    return _renamed(_folder_items(path, frozenset({".wav"}), read_wav), keys)
+    return renamed(folder_items(path, frozenset({".wav"}), read_wav), keys)
 
 
 def read_wav(path: Path) -> Sound:
-    """Read a WAV file of whole numbers of 8, 16, 24 or 32 bits, its channels averaged.
+    """Read a WAV file of 8, 16, 24 or 32-bit PCM, and average its channels.
 
     Raises:
         ArtefactError: where it is missing, damaged, empty, or of another kind.
@@ -137,35 +125,27 @@ def read_wav(path: Path) -> Sound:
     return samples.astype(np.float32), rate
 
 
-def _image(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ArtefactError(f"cannot read {path}: expected an image: {error}") from None
-
-
-def _folder_items(folder: Path, suffixes: frozenset[str], read_one: Callable[[Path], Any]) -> Items:
-    found = {
+def folder_items(folder: Path, suffixes: frozenset[str], read_one: Callable[[Path], Any]) -> Items:
+    """Files of a folder and its subfolders, sorted by name; the key is the path in it."""
+    files = {
         file.relative_to(folder).as_posix(): file
         for file in folder.rglob("*")
         if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith(".")
     }
-    if not found:
+    if not files:
         raise ArtefactError(f"{folder}: expected files {', '.join(sorted(suffixes))}, found none")
-    names = sorted(found)
+    names = sorted(files)
     digest = hashlib.sha256()
     for name in names:
-        about = found[name].stat()
+        about = files[name].stat()
         digest.update(f"{name}\n{about.st_size} {about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return Items(
-        tuple(names), digest.hexdigest(), lambda start: (read_one(found[name]) for name in islice(names, start, None))
+        tuple(names), digest.hexdigest(), lambda start: (read_one(files[name]) for name in islice(names, start, None))
     )
 
 
-def _renamed(items: Items, keys: Path | str | None) -> Items:
+def renamed(items: Items, keys: Path | str | None) -> Items:
+    """The items with the keys in a file, one a line; as they are where there is none."""
     if keys is None:
         return items
     return Items(tuple(_keys_of(Path(keys), len(items.keys))), items.identity, items.read)
@@ -180,7 +160,7 @@ def _keys_of(path: Path, count: int) -> list[str]:
 
 def _lines(path: Path) -> Iterable[str]:
     try:
-        with opened(path) as stream:
+        with open_binary(path) as stream:
             for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
                 if len(line) > LINE_BYTES:
                     raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
@@ -193,8 +173,3 @@ def _lines(path: Path) -> Iterable[str]:
     except (OSError, EOFError, zlib.error) as error:
         whole = "a whole gzip file" if path.suffix == ".gz" else "a text file"
         raise ArtefactError(f"cannot read {path}: expected {whole}: {error}") from None
-
-
-def opened(path: Path) -> IO[bytes]:
-    """Open a file for its bytes, unpacked where its name ends in `.gz`."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]

@@ -1,15 +1,14 @@
-"""Modest encoders of texts, images and sounds that need nothing to be fetched or trained: each item by itself alone."""
+"""Simple encoders of texts, images and sounds that need no download and no training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.modalities.items import ItemEncoder, Sound
+from rlstitch.modalities.items import Encode, ItemEncoder, Sound
 
 _WIDTH = 256
 _SIDE = 16
@@ -20,8 +19,8 @@ def hashed_words(texts: Sequence[str]) -> NDArray[np.float32]:
     """Words and pairs of words, hashed into 256 signed counts of unit length (Weinberger et al. 2009, 0902.2206)."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    found = HashingVectorizer(n_features=_WIDTH, ngram_range=(1, 2), token_pattern=r"\S+").transform(texts)
-    return np.asarray(found.toarray(), dtype=np.float32)
+    counts = HashingVectorizer(n_features=_WIDTH, ngram_range=(1, 2), token_pattern=r"\S+").transform(texts)
+    return np.asarray(counts.toarray(), dtype=np.float32)
 
 
 def small_greys(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -49,7 +48,7 @@ def mel_means(sounds: Sequence[Sound]) -> NDArray[np.float32]:
     return np.stack(rows).astype(np.float32)
 
 
-PLAIN: dict[str, tuple[str, Callable[[Sequence[Any]], NDArray[np.float32]]]] = {
+PLAIN: dict[str, tuple[str, Encode]] = {
     "text": ("hashing", hashed_words),
     "image": ("greys", small_greys),
     "audio": ("mel", mel_means),
@@ -58,7 +57,7 @@ PLAIN: dict[str, tuple[str, Callable[[Sequence[Any]], NDArray[np.float32]]]] = {
 
 
 def plain_encoder(modality: str) -> ItemEncoder:
-    """Return the modest encoder of a modality."""
+    """Return the simple encoder of a modality. Raises InvalidInputError for a modality that has none."""
     if modality not in PLAIN:
         raise InvalidInputError(f"modality must be one of {', '.join(PLAIN)}, found {modality!r}")
     name, encode = PLAIN[modality]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,9 +21,14 @@ def load_audio_encoder(
 ) -> ItemEncoder:
     """Load an encoder of sounds, which are resampled to the model's rate.
 
-    `auto` and `mean` are the mean of the last states over the frames that hold sound, `first` is the first one.
     wav2vec 2.0 (2006.11477) and HuBERT (2106.07447) see sounds of one length together and never any padding, which some
-    of them take for sound; Whisper's encoder (2212.04356) sees 30 seconds always, and the rest of a longer sound not.
+    of them take for sound; Whisper's encoder (2212.04356) always sees 30 seconds, and not the rest of a longer sound.
+
+    Args:
+        model: as for `load_text_encoder`.
+        device: `cpu`, `cuda`, ....
+        pooling: `auto` and `mean` are the mean of the last states over the frames with sound, `first` is the first.
+        revision: of the hub.
 
     Raises:
         MissingExtraError, ArtefactError: as for `load_text_encoder`.
@@ -40,64 +44,43 @@ def load_audio_encoder(
         extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         rate = int(extractor.sampling_rate)
     chosen: Pooling = "mean" if pooling == "auto" else pooling
-    frames: Callable[[list[NDArray[np.float32]]], Tensor]
-    if hasattr(network.config, "num_mel_bins") and hasattr(extractor, "nb_max_frames"):
-        frames = _Spectra(network, extractor, device)
-    elif hasattr(network, "_get_feat_extract_output_lengths"):
-        frames = _Waves(network, extractor, device)
-    else:
+    is_whisper = hasattr(network.config, "num_mel_bins") and hasattr(extractor, "nb_max_frames")
+    if not is_whisper and not hasattr(network, "_get_feat_extract_output_lengths"):
         raise ArtefactError(f"{model}: expected wav2vec 2.0, HuBERT or Whisper, found {network.config.model_type}")
+
+    @torch.inference_mode()
+    def states_of(waves: list[NDArray[np.float32]]) -> Tensor:
+        """The last states (n, frames, d) of sounds of one length."""
+        samples = len(waves[0])
+        if not is_whisper and int(network._get_feat_extract_output_lengths(samples)) < 1:
+            raise InvalidInputError(f"a sound of {samples} samples is too short for this model")
+        inputs = extractor(waves, sampling_rate=rate, return_tensors="pt")
+        states: Tensor = network(
+            inputs["input_features" if is_whisper else "input_values"].to(device)
+        ).last_hidden_state
+        # Whisper pads with silence, and makes one state of two frames of its spectrum.
+        return states[:, : max(1, math.ceil(samples / (2 * extractor.hop_length)))] if is_whisper else states
 
     def encode(sounds: Sequence[Sound]) -> NDArray[np.float32]:
         waves = [resample(samples, given, rate) for samples, given in sounds]
-        groups: defaultdict[int, list[int]] = defaultdict(list)
+        rows_of: defaultdict[int, list[int]] = defaultdict(list)
         for row, wave in enumerate(waves):
-            groups[len(wave)].append(row)
-        found: dict[int, Tensor] = {}
-        for rows in groups.values():
-            states = frames([waves[row] for row in rows])
-            found.update(zip(rows, pool(states, None, chosen).float().cpu(), strict=True))
-        return torch.stack([found[row] for row in range(len(waves))]).numpy()
+            rows_of[len(wave)].append(row)
+        latents: dict[int, Tensor] = {}
+        for rows in rows_of.values():
+            states = states_of([waves[row] for row in rows])
+            latents.update(zip(rows, pool(states, None, chosen).float().cpu(), strict=True))
+        return torch.stack([latents[row] for row in range(len(waves))]).numpy()
 
     return ItemEncoder(model, identity(folder), encode)
 
 
-def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
-    """Return a sound (n,) at another number of samples a second, without what that number cannot carry."""
+def resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
+    """Convert a sound (n,) to another number of samples a second, without frequencies that it cannot represent."""
     from scipy.signal import resample_poly
 
-    if rate == wanted:
+    if rate == new_rate:
         return samples
-    common = math.gcd(rate, wanted)
-    found: NDArray[np.float32] = resample_poly(samples, wanted // common, rate // common).astype(np.float32)
-    return found
-
-
-class _Waves:
-    """States of sounds of one length, straight from their samples."""
-
-    def __init__(self, network: Any, extractor: Any, device: str) -> None:
-        self._network, self._extractor, self._device = network, extractor, device
-
-    @torch.inference_mode()
-    def __call__(self, waves: list[NDArray[np.float32]]) -> Tensor:
-        if int(self._network._get_feat_extract_output_lengths(len(waves[0]))) < 1:
-            raise InvalidInputError(f"a sound of {len(waves[0])} samples is too short for this model")
-        ready = self._extractor(waves, sampling_rate=self._extractor.sampling_rate, return_tensors="pt")
-        states: Tensor = self._network(ready["input_values"].to(self._device)).last_hidden_state
-        return states
-
-
-class _Spectra:
-    """States of sounds of one length from their mel spectra of 30 seconds, without those of the silence at the end."""
-
-    def __init__(self, network: Any, extractor: Any, device: str) -> None:
-        self._network, self._extractor, self._device = network, extractor, device
-
-    @torch.inference_mode()
-    def __call__(self, waves: list[NDArray[np.float32]]) -> Tensor:
-        ready = self._extractor(waves, sampling_rate=self._extractor.sampling_rate, return_tensors="pt")
-        states: Tensor = self._network(ready["input_features"].to(self._device)).last_hidden_state
-        # Two frames of the spectrum make one state.
-        held = math.ceil(len(waves[0]) / (2 * self._extractor.hop_length))
-        return states[:, : max(1, held)]
+    common = math.gcd(rate, new_rate)
+    resampled: NDArray[np.float32] = resample_poly(samples, new_rate // common, rate // common).astype(np.float32)
+    return resampled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
-from rlstitch.modalities.items import ItemEncoder
+from rlstitch.modalities.items import Encode, ItemEncoder
 from rlstitch.modalities.pretrained import Pooling, identity, load_model, loading, model_folder, pool
-
-Encode = Callable[[Sequence[Any]], NDArray[np.float32]]
 
 
 def load_image_encoder(
     model: str, *, device: str = "cpu", pooling: Pooling = "auto", revision: str | None = None
 ) -> ItemEncoder:
-    """Load an encoder of images uint8 (h, w, 3), each resized and normalised as the model's own configuration says, by
-    Pillow.
+    """Load an encoder of images uint8 (h, w, 3), each resized by Pillow and normalised as the model's config says.
 
-    `auto` is what was trained to stand for a whole image: the projected embedding of models with a text side (CLIP,
-    SigLIP), the first token of transformers, the mean over places of convolutional networks; `mean` and `first` are of
-    the last states of transformers. A folder of `timm` (its `config.json` names an `architecture`) gives its own
-    pooled features.
+    A folder of `timm` (its `config.json` names an `architecture`) gives its own pooled features.
+
+    Args:
+        model: as for `load_text_encoder`.
+        device: `cpu`, `cuda`, ....
+        pooling: `auto` is what was trained to represent a whole image: the projected embedding of models with a text
+            side (CLIP, SigLIP), the first token of transformers, the mean over places of convolutional networks; `mean`
+            and `first` are of the last states of transformers.
+        revision: of the hub.
 
     Raises:
         MissingExtraError, ArtefactError: as for `load_text_encoder`.
-        InvalidInputError: for a pooling that the model has not.
+        InvalidInputError: for a pooling that the model does not have.
     """
     folder = model_folder(model, revision=revision)
     with loading(folder):
@@ -64,8 +66,8 @@ def _transformers(folder: Path, device: str, pooling: Pooling) -> Encode:
 def _features(model: Any, pixels: Tensor, pooling: Pooling) -> Tensor:
     if hasattr(model, "get_image_features"):
         if pooling == "auto":
-            found = model.get_image_features(pixel_values=pixels)
-            return found if isinstance(found, Tensor) else found.pooler_output
+            features = model.get_image_features(pixel_values=pixels)
+            return features if isinstance(features, Tensor) else features.pooler_output
         model = model.vision_model
     states: Tensor = model(pixel_values=pixels).last_hidden_state
     if states.ndim == 4:
@@ -92,7 +94,7 @@ def _timm(folder: Path, device: str) -> Encode:
     @torch.inference_mode()
     def encode(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         pixels = torch.stack([transform(Image.fromarray(image)) for image in images])
-        found: NDArray[np.float32] = model(pixels.to(device)).float().cpu().numpy()
-        return found
+        features: NDArray[np.float32] = model(pixels.to(device)).float().cpu().numpy()
+        return features
 
     return encode

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
-from rlstitch.modalities.items import ItemEncoder
+from rlstitch.modalities.items import Encode, ItemEncoder
 from rlstitch.modalities.pretrained import (
     Pooling,
     identity,
@@ -26,8 +25,6 @@ from rlstitch.modalities.pretrained import (
 )
 
 _MOST_TOKENS = 512
-
-Encode = Callable[[Sequence[Any]], NDArray[np.float32]]
 
 
 def load_text_encoder(
@@ -77,8 +74,8 @@ def _sentences(folder: Path, device: str) -> Encode:
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         with quiet():
-            found = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False)
-        return np.asarray(found, dtype=np.float32)
+            vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)
 
     return encode
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.errors import UnknownNameError
+from rlstitch.errors import require_known
 from rlstitch.modalities.text import fit_lsa
 
 UNITS: dict[str, tuple[str, tuple[int, int]]] = {"characters": ("char_wb", (2, 4)), "words": ("word", (1, 1))}
@@ -49,8 +49,7 @@ def train_sentence_encoder(
         UnknownNameError: for another unit.
         InvalidInputError: for no texts, or where they do not give `width` directions.
     """
-    if unit not in UNITS:
-        raise UnknownNameError("unit of sentences", unit, UNITS)
+    require_known("unit of sentences", unit, UNITS)
     terms: dict[str, Any] = {"min_df": least, "dtype": np.float32}
     return SentenceEncoder(*fit_lsa(_plain(texts), *UNITS[unit], width, seed=seed, n_iter=2, **terms))
 

@@ -61,3 +61,11 @@ def data_roots(kind: Kind, *, working_folder: Path | None = None, package: Path 
         candidates.append(clone / kind)
     unique = dict.fromkeys(path.resolve() for path in candidates)
     return [path for path in unique if path.is_dir()]
+
+
+def require_new_file(path: Path, suffix: str, force: bool) -> None:
+    """Raise InvalidInputError for a file name without this suffix, or (without `force`) of a file that exists."""
+    if path.suffix != suffix:
+        raise InvalidInputError(f"{path}: expected a name that ends in {suffix}")
+    if path.exists() and not force:
+        raise InvalidInputError(f"{path} is there already; --force replaces it")

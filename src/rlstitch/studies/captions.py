@@ -1,11 +1,11 @@
-"""Captions of images, put together from a description of their class and from what can be measured in their pixels."""
+"""Captions of images, from descriptions of their classes and from what is measured in their pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.errors import UnknownNameError
+from rlstitch.errors import require_known
 from rlstitch.modalities.image import LabelledImages
 
 CLASS_TEXTS: dict[str, tuple[str, ...]] = {
@@ -34,8 +34,8 @@ CLASS_TEXTS: dict[str, tuple[str, ...]] = {
         "nine , one round hole above a straight line",
     ),
 }
-"""Name of a dataset -> what its classes are called and look like, in the order of the labels; words set apart by
-spaces.
+"""Name of a dataset -> what its classes are called and look like, in the order of the labels; words are
+separated by spaces.
 """
 
 CLASS_LOOKS: dict[str, tuple[str, ...]] = {
@@ -74,21 +74,26 @@ ATTRIBUTES: tuple[tuple[str, str], ...] = (
     ("odd", "balanced"),
     ("smooth", "rough"),
 )
-"""The words for little and for much of each attribute."""
+"""Words for little and for much of each attribute."""
 
-_INK = 25
+_INK_LEVEL = 25
 """Grey level from which a pixel is more than background."""
 
 
 def attributes(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What `ATTRIBUTES` names, each in [0, 1], of images uint8 (n, h, w): (n, 6).
+    """Measure what `ATTRIBUTES` names.
 
-    Of pixels above 25 of 255, the ink: their mean grey, their share of the image, the share of columns and of rows with
-    any; likeness to the image's mirror image; differences of neighbouring pixels. An image without ink has 0 of all but
-    likeness, which is 1.
+    Of ink, the pixels above 25 of 255: mean grey, share of the image, share of columns and of rows with any; symmetry;
+    differences of neighbouring pixels. An image without ink has symmetry 1 and 0 of all others.
+
+    Args:
+        images: uint8 (n, h, w).
+
+    Returns:
+        (n, 6), in [0, 1].
     """
     grey = images.astype(np.float64) / 255
-    ink = images > _INK
+    ink = images > _INK_LEVEL
     total = np.maximum(grey.sum((1, 2)), 1e-12)
     mirrored = np.abs(grey - grey[:, :, ::-1]).sum((1, 2)) / (2 * total)
     change = sum(np.abs(np.diff(grey, axis=axis)).sum((1, 2)) for axis in (1, 2)) / (4 * total)
@@ -106,25 +111,26 @@ def attributes(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def class_texts(dataset: str) -> tuple[str, ...]:
-    """A text for each class: a caption with the attributes that one would expect.
+    """Return a text for each class: a caption with the attributes that one would expect.
 
     Raises:
         UnknownNameError: for a dataset without descriptions.
     """
-    if dataset not in CLASS_TEXTS:
-        raise UnknownNameError("dataset with described classes", dataset, CLASS_TEXTS)
+    require_known("dataset with described classes", dataset, CLASS_TEXTS)
     return tuple(_caption(looks, text) for looks, text in zip(CLASS_LOOKS[dataset], CLASS_TEXTS[dataset], strict=True))
 
 
 def captions(data: LabelledImages, middle: NDArray[np.float64]) -> tuple[str, ...]:
-    """A caption for each image: what its class is like, and the word for more or less than `middle` (6,) of each
-    attribute.
+    """Return a caption for each image: the description of its class, and a word for each attribute.
+
+    Args:
+        data: the images.
+        middle: (6,), from which on an attribute counts as much.
 
     Raises:
-        UnknownNameError: where nobody has described the classes of `data.name`.
+        UnknownNameError: for a data set without descriptions.
     """
-    if data.name not in CLASS_TEXTS:
-        raise UnknownNameError("dataset with described classes", data.name, CLASS_TEXTS)
+    require_known("dataset with described classes", data.name, CLASS_TEXTS)
     much = attributes(data.images) > middle
     looks = [" ".join(pair[int(more)] for pair, more in zip(ATTRIBUTES, row, strict=True)) for row in much]
     return tuple(

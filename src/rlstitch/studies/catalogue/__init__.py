@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.errors import UnknownNameError
+from rlstitch.errors import require_known
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def describe(name: str) -> Description:
     Raises:
         UnknownNameError: where no study has this name.
     """
-    if name not in study_names():
-        raise UnknownNameError("study", name, study_names())
+    require_known("study", name, study_names())
     source = Path(__path__[0], f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
     lines = dict(re.findall(r"^(Shows|Data|Time): (.+)$", ast.get_docstring(ast.parse(source)) or "", re.MULTILINE))
     return Description(name, lines["Shows"], lines["Data"], lines["Time"])

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import scipy.stats
 import torch
-from torch import nn
 
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.modalities.graph import LabelledGraph, import_geometric
@@ -170,14 +169,10 @@ def _measure(reference: Reference, settings: Row) -> list[Row]:
 
 def _follow(reference: Reference, settings: Row, stops: Sequence[int]) -> list[Row]:
     """One model at every stop along its training."""
-    rows: list[Row] = []
-
-    def compare(epoch: int, encoder: nn.Module, head: nn.Module) -> None:
-        if epoch + 1 in stops:
-            rows.append({"part": "training", **settings, "epochs": epoch + 1, **reference.compare(encoder, head)})
-
-    reference.train(settings, on_epoch=compare)
-    return rows
+    return [
+        {"part": "training", **settings, "epochs": row.pop("epoch"), **row}
+        for row in reference.follow(settings, SIMILARITIES, stops)
+    ]
 
 
 def _better_half(cells: Sequence[Row]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -113,6 +113,17 @@ class Reference:
             relative = SIMILARITIES[name].relative(spaces, self.anchors)
             row[f"likeness, {name}"] = matched_cosine(relative, self._relative[name])
         return row
+
+    def follow(self, settings: Row, names: Iterable[str], stops: Container[int]) -> list[Row]:
+        """Train a model as `train` does, and compare it after each of the epochs in `stops`, counted from 1."""
+        rows: list[Row] = []
+
+        def compare(epoch: int, encoder: nn.Module, head: nn.Module) -> None:
+            if epoch + 1 in stops:
+                rows.append({"epoch": epoch + 1, **self.compare(encoder, head, names)})
+
+        self.train(settings, on_epoch=compare)
+        return rows
 
     def _spaces(self, encoder: nn.Module, head: nn.Module) -> dict[str, torch.Tensor]:
         latents = encode_nodes(encoder, self.graph, inputs=self._inputs).vectors

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from rlstitch.modalities.graph import LabelledGraph
 from rlstitch.studies.graph_evaluation.correlation import RESAMPLES, correlated, pearson
@@ -72,7 +71,8 @@ def follow_trainings(
     report(f"reference of the second sweep trained: accuracy {own:.3f}")
     models: list[Row] = []
     for place, settings in enumerate(rows):
-        epochs, _ = stored_rows(folder / f"second-{place:04}.json", partial(_follow, reference, settings))
+        measure = partial(reference.follow, settings, NAMES, range(1, max(LENGTHS) + 1))
+        epochs, _ = stored_rows(folder / f"second-{place:04}.json", measure)
         models += [_model(settings, epochs[:length]) for length in LENGTHS]
         if (place + 1) % 12 == 0 or place + 1 == len(rows):
             report(f"second sweep: {place + 1} of {len(rows)} trainings")
@@ -93,17 +93,6 @@ def resplit(graph: LabelledGraph, seed: int) -> LabelledGraph:
     held_out = round(_SHARE * len(graph))
     validation, test, train = (np.sort(rows) for rows in np.split(order, [held_out, 2 * held_out]))
     return dataclasses.replace(graph, validation=validation, test=test, train=train)
-
-
-def _follow(reference: Reference, settings: Row) -> list[Row]:
-    """One training, epoch by epoch."""
-    rows: list[Row] = []
-
-    def compare(epoch: int, encoder: nn.Module, head: nn.Module) -> None:
-        rows.append({"epoch": epoch + 1, **reference.compare(encoder, head, NAMES)})
-
-    reference.train(settings, on_epoch=compare)
-    return rows
 
 
 def _model(settings: Row, epochs: Sequence[Row]) -> Row:

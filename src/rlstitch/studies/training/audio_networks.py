@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 
 ARCHITECTURES = ("cnn", "gru", "mlp")
 
@@ -58,8 +58,7 @@ def audio_encoder(arch: str, spectra: torch.Tensor, latent_dim: int = 64) -> nn.
         UnknownNameError: for another architecture.
         InvalidInputError: for spectra of another shape, a side below 8, or a width below 1.
     """
-    if arch not in ARCHITECTURES:
-        raise UnknownNameError("audio architecture", arch, ARCHITECTURES)
+    require_known("audio architecture", arch, ARCHITECTURES)
     if spectra.ndim != 3 or min(spectra.shape[1:]) < 8 or latent_dim < 1:
         raise InvalidInputError(
             "spectra must be (n, bands, frames), at least 8 x 8, and latent_dim at least 1, found "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.studies.training.optim import Network, batched, minimize, require_positive, seeded
 
 KINDS = ("ae", "vae")
@@ -65,8 +65,7 @@ def train_autoencoder(
         UnknownNameError: for another kind.
         InvalidInputError: for no images, or `epochs`, `batch_size`, `learning_rate`, a width or `beta` not above 0.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("kind of autoencoder", kind, KINDS)
+    require_known("kind of autoencoder", kind, KINDS)
     require_positive(latent_dim=latent_dim, hidden=hidden, beta=beta)
     shape = (images.shape[2], images.shape[3])
     with seeded(seed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 
 ARCHITECTURES = ("cnn", "mlp", "vit")
 
@@ -49,8 +49,7 @@ def image_encoder(arch: str, images: torch.Tensor, latent_dim: int = 64) -> nn.M
         UnknownNameError: for another architecture.
         InvalidInputError: for a side below 4 or, with `vit`, one that patches do not divide, or a width below 1.
     """
-    if arch not in ARCHITECTURES:
-        raise UnknownNameError("image architecture", arch, ARCHITECTURES)
+    require_known("image architecture", arch, ARCHITECTURES)
     height, width = shape = (images.shape[-2], images.shape[-1])
     if min(shape) < 4 or latent_dim < 1:
         raise InvalidInputError(

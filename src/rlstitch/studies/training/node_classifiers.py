@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent import LatentSpace
 from rlstitch.modalities.graph import LabelledGraph
 from rlstitch.studies.training.classifiers import Trained
@@ -44,8 +44,7 @@ class NodeTraining:
     select: bool = True
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise UnknownNameError("optimizer", self.optimizer, OPTIMIZERS)
+        require_known("optimizer", self.optimizer, OPTIMIZERS)
         require_positive(epochs=self.epochs, learning_rate=self.learning_rate)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.modalities.graph import LabelledGraph, import_geometric
 
 ARCHITECTURES = ("gcn", "sage", "gat", "gin", "gcnii")
@@ -94,10 +94,8 @@ class NodeEncoder(nn.Module):
             MissingExtraError: where PyTorch Geometric is not installed.
         """
         super().__init__()
-        if arch not in ARCHITECTURES:
-            raise UnknownNameError("graph architecture", arch, ARCHITECTURES)
-        if activation not in ACTIVATIONS:
-            raise UnknownNameError("activation", activation, ACTIVATIONS)
+        require_known("graph architecture", arch, ARCHITECTURES)
+        require_known("activation", activation, ACTIVATIONS)
         if min(words, latent_dim, hidden, layers) < 1 or not 0 <= dropout < 1:
             raise InvalidInputError(
                 "words, latent_dim, hidden and layers must be at least 1 and dropout in [0, 1), found "

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.modalities.text import LabelledTexts, tfidf_space
 from rlstitch.studies.training.classifiers import Samples, as_samples
 
@@ -112,8 +112,7 @@ def text_samples(arch: str, texts: LabelledTexts, known: LabelledTexts, *, width
         UnknownNameError: for another architecture.
         InvalidInputError: for no texts, or a `width` that the known texts do not give.
     """
-    if arch not in ARCHITECTURES:
-        raise UnknownNameError("text architecture", arch, ARCHITECTURES)
+    require_known("text architecture", arch, ARCHITECTURES)
     if arch == "lsa":
         space = tfidf_space(texts.texts, texts.keys, width=width, fit_on=known.texts)
         # Roughly of unit variance, as networks need it.
@@ -134,8 +133,7 @@ def text_encoder(arch: str, inputs: torch.Tensor, latent_dim: int = 64) -> nn.Mo
     Raises:
         UnknownNameError: for another architecture.
     """
-    if arch not in ARCHITECTURES:
-        raise UnknownNameError("text architecture", arch, ARCHITECTURES)
+    require_known("text architecture", arch, ARCHITECTURES)
     if arch == "lsa":
         return nn.Sequential(
             nn.Dropout(_WORD_DROPOUT), nn.Linear(inputs.shape[1], 128), nn.ReLU(), nn.Linear(128, latent_dim)

@@ -1,4 +1,4 @@
-"""Images in one file of arrays, read row by row: NumPy's `.npy` and `.npz`, and IDX (`.gz` or not)."""
+"""Images, read one after another from any position on: of a folder, or of one file of arrays."""
 
 from __future__ import annotations
 
@@ -13,21 +13,41 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from rlstitch.errors import ArtefactError
-from rlstitch.modalities.items import Items, opened
+from rlstitch.modalities.compressed import open_binary
+from rlstitch.modalities.items import Items, folder_items, renamed
 from rlstitch.storage.limits import IMAGE_VALUES
 
 _BAD = (
     OSError, EOFError, ValueError, SyntaxError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 _IDX_BYTES = 0x08
 _SKIP = 1 << 20
 
 
+def image_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
+    """Open images as uint8 (h, w, 3).
+
+    Args:
+        path: a folder of PNG, JPEG and the like, with subfolders, sorted by name; or a file, see `array_images`.
+        keys: file with a key for each image, one a line; by default the paths in the folder, or the numbers.
+
+    Raises:
+        ArtefactError: where nothing is there, or a file is no image; an image only when it is read.
+        InvalidInputError: where there is not one key an image.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return renamed(folder_items(path, _SUFFIXES, _image), keys)
+    return renamed(array_images(path), keys)
+
+
 def array_images(path: Path) -> Items:
-    """Images uint8 (h, w, 3) of a file of uint8 (n, h, w) or (n, h, w, 3); grey ones in three equal channels.
+    """Images uint8 (h, w, 3) of NumPy's `.npy` or `.npz` or of IDX (`.gz` or not), which hold uint8 (n, h, w[, 3]).
 
     An `.npz` holds them as `images`, or as its one array. The key of an image is its number, from 0 on.
 
@@ -51,6 +71,14 @@ def array_images(path: Path) -> Items:
         return _rows(path, start)
 
     return Items(tuple(map(str, range(shape[0]))), identity, read)
+
+
+def _image(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ArtefactError(f"cannot read {path}: expected an image: {error}") from None
 
 
 def _rows(path: Path, start: int) -> Iterator[NDArray[np.uint8]]:
@@ -82,7 +110,7 @@ def _array(path: Path) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
                 raise ValueError(f"an array 'images', found {', '.join(names)[:80]}")
             stream: IO[bytes] = stack.enter_context(archive.open(name))
         else:
-            stream = stack.enter_context(opened(path))
+            stream = stack.enter_context(open_binary(path))
         yield stream, _npy_shape(stream) if path.suffix in (".npz", ".npy") else _idx_shape(stream)
 
 

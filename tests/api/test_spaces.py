@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from rlstitch.api.compare_spaces import compare_spaces
+from rlstitch.api.translate_spaces import translate_spaces
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, translation_methods
 from rlstitch.storage import load_translation, save_space
-from rlstitch.studies.spaces import compare_spaces, translate_spaces
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
