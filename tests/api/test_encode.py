@@ -176,7 +176,7 @@ def test_ctrl_c_ends_cleanly_and_the_command_goes_on(
     assert main(command()) == 130
     printed, told = capsys.readouterr()
     assert "64 of 100 items" in printed
-    assert told.endswith("interrupted; the same command goes on\n")
+    assert told.endswith("interrupted; the same command resumes\n")
     assert not (workplace / "space.safetensors").exists()
     # The rows of a batch do not depend on its size.
     assert main(command("--batch-size", "5")) == 0

@@ -1,4 +1,4 @@
-"""Raw items (lines of text, images, sounds) become a stored latent space, batch by batch; a killed run goes on."""
+"""Raw items (lines of text, images, sounds) are encoded into a stored latent space, batch by batch and resumable."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MODALITIES = ("text", "image", "audio")
 
 @dataclass(frozen=True)
 class Encoded:
-    """Where a space was written, or how far it is where it was interrupted."""
+    """A space that was written, or how much of it where the run was interrupted."""
 
     path: Path
     model: str
     count: int
     done: int
     found: int
-    """Of `done`, those that an earlier run had left."""
+    """Of `done`, the items that an earlier run had encoded."""
     seconds: float
     interrupted: bool = False
 
@@ -53,11 +53,10 @@ def encode(
     force: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Encoded:
-    """Encode what lies in `source` by a model into a `.safetensors` file of a latent space.
+    """Encode the items of a source by a model into a `.safetensors` file of a latent space.
 
-    Held in memory are the keys and one batch. What is done outlives the process: the same call goes on where a killed
-    or interrupted one stopped, with batches that need not be as large. Vectors of other batch sizes and devices differ
-    by rounding alone.
+    Only the keys and one batch are held in memory. The same call resumes where a killed or interrupted one stopped,
+    also with another batch size. Vectors of other batch sizes and devices differ only by rounding.
 
     Args:
         modality: `text`, `image` or `audio`.
@@ -65,12 +64,12 @@ def encode(
         source: see `rlstitch.modalities.items`.
         out: the file.
         keys: a file with a key for each item, one a line.
-        batch_size: items that are encoded at once.
+        batch_size: items a batch.
         device: `auto`, `cpu` or `cuda`.
         pooling: `auto`, `mean` or `first`; see `load_text_encoder` and its kind.
-        revision: of the hub.
-        force: replace a file of that name, and what an unfinished run left.
-        on_progress: told items done and wanted, after each batch.
+        revision: of the model on the hub.
+        force: replace an existing file, and what an unfinished run left.
+        on_progress: called with the numbers of items done and in all, after each batch.
 
     Raises:
         InvalidInputError, ArtefactError: where an argument, the input or the model cannot be used.
@@ -106,9 +105,7 @@ def encode_stream(
     batch_size: int = 32,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Encoded:
-    """Encode the items that a `SpaceStream` has not yet, batch by batch, and finish it. Ctrl-C ends it between batches;
-    what is done stays.
-    """
+    """Encode the items that a `SpaceStream` lacks, batch by batch, and finish it; Ctrl-C stops between batches."""
     total, found, begun = len(items.keys), stream.rows, time.monotonic()
     interrupted = False
     try:

@@ -1,4 +1,4 @@
-"""`rlstitch latent <command>`: studies on latent spaces, and spaces that were stored."""
+"""`rlstitch latent <command>`: studies of latent spaces, and stored spaces."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class RunStudy:
     quick: bool = False
     """A small version that takes seconds."""
     data: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Where the data lies; what is not there is looked for where RLSTITCH_DATA says, else fetched."""
+    """Folder of the data; what it lacks is searched in RLSTITCH_DATA and in the cache, or downloaded."""
     seeds: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """How many seeds, at least 2; the study's own number where not given."""
+    """Number of seeds, at least 2; by default the study's own."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     """auto, cpu or cuda."""
 
@@ -50,16 +50,16 @@ class RunStudy:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Compare two stored spaces on the keys that they share, before and after maps from one to the other."""
+    """Compare two stored spaces on their common keys, before and after maps from one to the other."""
 
     x: Annotated[Positional[Path], arg(metavar="FILE")]
     """A space, .safetensors or .npz."""
     y: Annotated[Positional[Path], arg(metavar="FILE")]
     """Another."""
     neighbours: Annotated[int, arg(metavar="NUMBER")] = 10
-    """How many nearest neighbours the two spaces are asked for."""
+    """Nearest neighbours that are compared."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Which half of the pairs the maps are fitted on; the other half judges them."""
+    """Random seed: which half of the pairs the maps are fitted on; they are judged on the other half."""
 
     def run(self) -> int:
         """Compare, and print every measure."""
@@ -71,25 +71,25 @@ class Compare:
 
 @dataclass(frozen=True, kw_only=True)
 class Translate:
-    """Fit a map from one stored space to another on the keys that they share."""
+    """Fit a map from one stored space to another on their common keys."""
 
     source: Annotated[Path, arg(metavar="FILE")]
-    """The space to come from, .safetensors or .npz."""
+    """The space that is mapped, .safetensors or .npz."""
     target: Annotated[Path, arg(metavar="FILE")]
-    """The space to go to."""
+    """The space that it is mapped to."""
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .safetensors."""
     method: Annotated[str, arg(metavar="NAME")] = "affine"
     """orthogonal, linear, affine, ridge, robust, ...; auto: the best of all by cross-validation."""
     held_out: Annotated[float, arg(metavar="SHARE")] = 0.2
-    """Share of the pairs that judge the map, before it is fitted again on all."""
+    """Share of the pairs that the map is judged on, before it is fitted again on all."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Which pairs these are."""
+    """Random seed: which pairs these are."""
     force: bool = False
-    """Replace a file of that name."""
+    """Replace an existing file."""
 
     def run(self) -> int:
-        """Fit, write, and print how the map did."""
+        """Fit, write, and print how well the map fits."""
         from rlstitch.api.translate_spaces import translate_spaces
 
         outcome = translate_spaces(
@@ -107,31 +107,31 @@ class Translate:
 
 @dataclass(frozen=True, kw_only=True)
 class Encode:
-    """Encode raw items (lines of text, images, sounds) into a stored space; the same command goes on after a stop."""
+    """Encode raw items (lines of text, images, sounds) into a stored space; the same command resumes after a stop."""
 
     modality: Annotated[str, arg(metavar="NAME")]
     """text, image or audio."""
     model: Annotated[str, arg(metavar="MODEL")]
-    """A folder, a name on the Hugging Face hub, or what needs neither: hashing (text), greys (image), mel (audio)."""
+    """A folder, a name on the Hugging Face hub, or a simple encoder: hashing (text), greys (image), mel (audio)."""
     input: Annotated[Path, arg(metavar="PATH")]
-    """Text: a file, a line an item, .gz or not. Images: a folder, .npy, .npz or IDX. Audio: a folder of .wav."""
+    """Text: a file with an item a line, .gz or not. Images: a folder, .npy, .npz or IDX. Audio: a folder of .wav."""
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .safetensors."""
     keys: Annotated[Path | None, arg(metavar="FILE")] = None
-    """A key for each item, one a line; else numbers of lines or rows, or names of files."""
+    """File with a key for each item, one a line; by default numbers of lines or rows, or names of files."""
     batch_size: Annotated[int, arg(metavar="NUMBER")] = 32
-    """Items that are encoded at once."""
+    """Items a batch."""
     pooling: Annotated[str, arg(metavar="NAME")] = "auto"
-    """How states become one vector: auto (as suits the model), mean or first."""
+    """How states become one vector: auto (as the model was trained), mean or first."""
     revision: Annotated[str | None, arg(metavar="NAME")] = None
-    """Of the model on the hub."""
+    """Revision of the model on the hub."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     """auto, cpu or cuda."""
     force: bool = False
-    """Replace a file of that name, and begin anew."""
+    """Replace an existing file, and start again."""
 
     def run(self) -> int:
-        """Encode what is missing, and print where it is; 130 where it was interrupted."""
+        """Encode what is missing, and print the result; returns 130 where it was interrupted."""
         from rlstitch.api.encode import encode
         from rlstitch.jobs.progress import ProgressReporter
 
@@ -151,7 +151,7 @@ class Encode:
             )
         say(outcome)
         if outcome.interrupted:
-            complain("interrupted; the same command goes on")
+            complain("interrupted; the same command resumes")
             return 130
         return 0
 
@@ -167,7 +167,7 @@ LatentCommand: TypeAlias = (
 
 @dataclass(frozen=True, kw_only=True)
 class Latent:
-    """Latent spaces beyond reinforcement learning: studies, and spaces that were stored."""
+    """Latent spaces beyond reinforcement learning: studies, and stored spaces."""
 
     command: Annotated[LatentCommand, OmitArgPrefixes]
 

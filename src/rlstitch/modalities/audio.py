@@ -125,10 +125,20 @@ def _labelled(sounds: Mapping[Take, NDArray[np.float32]], classes: int) -> Label
 def log_mel(
     waves: NDArray[np.float32], *, rate: int = RATE, bands: int = 32, window: int = 256, step: int = 160
 ) -> torch.Tensor:
-    """The logarithm of mel spectra, float32 (n, bands, frames), of mean 0 and variance 1 in each sound.
+    """Compute logarithmic mel spectra, with mean 0 and variance 1 in each sound.
 
-    Triangles on the scale of Stevens, Volkmann and Newman 1937 (2595 log10(1 + f / 700)), over the power of a short
-    Fourier transform with Hann's window.
+    Triangular filters on the mel scale (Stevens, Volkmann and Newman 1937, 2595 log10(1 + f / 700)) over the power of a
+    short-time Fourier transform with a Hann window.
+
+    Args:
+        waves: sounds (n, samples).
+        rate: samples a second.
+        bands: number of filters.
+        window: samples of a frame.
+        step: samples from one frame to the next.
+
+    Returns:
+        float32 (n, bands, frames).
 
     Raises:
         InvalidInputError: for no sounds, or sounds shorter than a window.

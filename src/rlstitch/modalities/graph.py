@@ -55,8 +55,17 @@ pickles, which PyTorch Geometric unpickles: only these exact contents ever reach
 
 @dataclass(frozen=True, eq=False)
 class LabelledGraph:
-    """A graph of n nodes: `features` float32 (n, f), `edges` int64 (2, m), each in both directions, `labels` int64 (n,)
-    in [0, classes); `train`, `validation` and `test` are rows of nodes that share none.
+    """A graph of n nodes with labels.
+
+    Attributes:
+        features: float32 (n, f).
+        edges: int64 (2, m), each in both directions.
+        labels: int64 (n,) in [0, classes).
+        train: row numbers of nodes; the three parts are disjoint.
+        validation: row numbers.
+        test: row numbers.
+        classes: number of classes.
+        name: of the data set.
 
     Raises InvalidInputError where these do not fit together.
     """
@@ -160,11 +169,18 @@ def read_planetoid(folder: Path | str, name: str = "cora") -> LabelledGraph:
 def block_model(
     *, nodes: int = 700, classes: int = 5, words: int = 120, within: float = 0.02, between: float = 0.002, seed: int = 0
 ) -> LabelledGraph:
-    """A stochastic block model (Holland et al. 1983) whose nodes speak of their class.
+    """Sample a stochastic block model (Holland et al. 1983) with words at its nodes.
 
-    Two nodes of one class are joined with probability `within`, of different classes with `between`. Each node holds
-    12 words, a third of them from the fifth of the vocabulary that its class likes, so that words alone say little.
-    20 nodes a class are for training, a fifth of all to choose by, the rest to test on.
+    Each node has 12 words, a third of them from the part of the vocabulary that its class prefers, so words alone are
+    not enough. 20 nodes a class are for training, a fifth of all for validation, the rest for testing.
+
+    Args:
+        nodes: number of nodes.
+        classes: number of classes.
+        words: size of the vocabulary.
+        within: probability of an edge between two nodes of one class.
+        between: that between nodes of different classes.
+        seed: random seed.
 
     Raises:
         InvalidInputError: where fewer than 50 nodes a class are asked for, or a probability is not in [0, 1].
@@ -182,16 +198,16 @@ def block_model(
     upper = np.triu(rng.random((nodes, nodes)) < chance, 1)
     edges = np.stack(np.nonzero(upper | upper.T)).astype(np.int64)
     features = np.zeros((nodes, words), dtype=np.float32)
-    liked = words // classes
+    preferred = words // classes
     for node, label in enumerate(labels):
-        own = rng.integers(liked, size=4) + liked * label
+        own = rng.integers(preferred, size=4) + preferred * label
         features[node, np.concatenate([own, rng.integers(words, size=8)])] = 1
     train = np.concatenate([np.flatnonzero(labels == label)[:20] for label in range(classes)])
     rest = rng.permutation(np.setdiff1d(np.arange(nodes), train))
-    held = nodes // 5
+    validation = nodes // 5
     scaled = features / features.sum(1, keepdims=True)
     return LabelledGraph(
-        scaled, edges, labels, train, np.sort(rest[:held]), np.sort(rest[held:]), classes, "block-model"
+        scaled, edges, labels, train, np.sort(rest[:validation]), np.sort(rest[validation:]), classes, "block-model"
     )
 
 

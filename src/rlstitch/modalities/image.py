@@ -61,7 +61,7 @@ def read_idx(path: Path | str, *, dimensions: int) -> NDArray[np.uint8]:
 
 
 def read_fashion_mnist(folder: Path | str, split: str = "train") -> LabelledImages:
-    """Fashion-MNIST (Xiao et al. 2017, 1708.07747): 28 x 28, 10 classes; keys are `<split>-<row>`.
+    """Read Fashion-MNIST (Xiao et al. 2017, 1708.07747): 28 x 28, 10 classes; keys are `<split>-<row>`.
 
     Raises:
         InvalidInputError: for a split other than train and test.
@@ -81,7 +81,7 @@ def read_fashion_mnist(folder: Path | str, split: str = "train") -> LabelledImag
 
 
 def load_digits() -> LabelledImages:
-    """scikit-learn's 1,797 digits, 8 x 8, 10 classes, with the 17 grey levels spread over [0, 255]."""
+    """Load scikit-learn's 1,797 digits, 8 x 8, 10 classes, with the 17 grey levels scaled to [0, 255]."""
     from sklearn.datasets import load_digits as bundled
 
     digits = bundled()

@@ -17,20 +17,26 @@ from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError,
 Pooling: TypeAlias = Literal["auto", "mean", "first"]
 POOLINGS: tuple[Pooling, ...] = ("auto", "mean", "first")
 
-_WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
+_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-_BAD = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError)
-# Never used here, and often not stored.
-_SPARE = ("pooler.", "masked_spec_embed", "mask_token")
+_EXPECTED = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError)
+# Weights that are not used here and often not stored.
+_UNUSED = ("pooler.", "masked_spec_embed", "mask_token")
 
 
 def model_folder(model: str, *, revision: str | None = None) -> Path:
-    """Return the folder of a model: `model` itself where it is one, else what the hub has under that name (only
-    configurations, vocabularies and safetensors are fetched, and kept in the hub's own cache).
+    """Find a model's folder; from the hub only configurations, vocabularies and safetensors are downloaded.
+
+    Args:
+        model: a folder, or a name on the Hugging Face hub.
+        revision: of the hub.
+
+    Returns:
+        The folder itself, or that in the hub's own cache.
 
     Raises:
         MissingExtraError: where `transformers` is not installed.
-        ArtefactError: where there is neither, the hub cannot be reached, or weights are there as pickles only.
+        ArtefactError: where there is neither, the hub cannot be reached, or the weights are no safetensors.
     """
     if importlib.util.find_spec("transformers") is None:
         raise MissingExtraError("a pretrained model", "pretrained")
@@ -44,7 +50,7 @@ def model_folder(model: str, *, revision: str | None = None) -> Path:
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Raise ArtefactError where weights lie in a folder as pickles, and not as safetensors too."""
+    """Raise ArtefactError where a folder holds weights as pickles, and not as safetensors too."""
     for file in sorted(folder.glob("*")):
         if file.suffix in _PICKLES and not any(folder.glob("*.safetensors")):
             raise ArtefactError(f"{folder}: expected weights as .safetensors, found {file.name}")
@@ -56,13 +62,13 @@ def _fetched(model: str, revision: str | None) -> Path:
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ArtefactError(f"cannot read {model}: there is no such folder")
     with _one_line(model, "neither a folder, nor to be had from the Hugging Face hub"), quiet():
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_WANTED)))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_PATTERNS)))
 
 
 def identity(folder: Path) -> str:
-    """Return the sha256 of all that is loaded from a model's folder, wherever that lies."""
+    """Return the sha256 of all that is loaded from a model's folder; its path does not matter."""
     whole = hashlib.sha256()
-    for file in sorted(file for pattern in _WANTED for file in folder.rglob(pattern)):
+    for file in sorted(file for pattern in _PATTERNS for file in folder.rglob(pattern)):
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         whole.update(f"{file.relative_to(folder).as_posix()} {digest}\n".encode())
@@ -70,8 +76,9 @@ def identity(folder: Path) -> str:
 
 
 def load_model(folder: Path, device: str) -> Any:
-    """Load the bare model of `transformers` that a folder holds, in float32, for evaluation; of one with an encoder and
-    a decoder, the encoder.
+    """Load a folder's model of `transformers` without a head, in float32, for evaluation.
+
+    Of a model with an encoder and a decoder it is the encoder.
 
     Raises:
         ArtefactError: where it cannot be loaded, or weights of it are missing.
@@ -87,7 +94,7 @@ def load_model(folder: Path, device: str) -> Any:
             output_loading_info=True,
             dtype=torch.float32,
         )
-    spare = (*_SPARE, "decoder.") if model.config.is_encoder_decoder else _SPARE
+    spare = (*_UNUSED, "decoder.") if model.config.is_encoder_decoder else _UNUSED
     missing = sorted(name for name in info["missing_keys"] if not any(part in name for part in spare))
     if missing:
         raise ArtefactError(f"{folder}: {len(missing)} weights are missing, as {missing[0]}")
@@ -98,7 +105,7 @@ def load_model(folder: Path, device: str) -> Any:
 
 @contextlib.contextmanager
 def loading(folder: Path) -> Iterator[None]:
-    """Silence progress bars and notices, and turn what goes wrong into an `ArtefactError` of one line."""
+    """Silence progress bars and notices, and turn errors into an `ArtefactError` of one line."""
     with _one_line(str(folder), "cannot be loaded"), quiet():
         yield
 
@@ -114,7 +121,7 @@ def _one_line(model: str, what: str) -> Iterator[None]:
             raise ArtefactError(f"{model}: {what}: it brings code of its own, which is never run") from None
         # Tokenizers raise the bare class; the hub and its configurations have classes of their own.
         own = type(error).__module__.partition(".")[0] in {"huggingface_hub", "safetensors_rust", "safetensors"}
-        if own or type(error) is Exception or isinstance(error, _BAD):
+        if own or type(error) is Exception or isinstance(error, _EXPECTED):
             raise ArtefactError(f"{model}: {what}: {' '.join(str(error).split())[:200]}") from None
         raise
 
@@ -140,9 +147,15 @@ def quiet() -> Iterator[None]:
 
 
 def pool(states: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
-    """Return (n, d) of states (n, t, d): the mean of those that the mask (n, t) of 0 and 1 lets count, or the first.
+    """Pool states (n, t, d) to (n, d).
 
-    Raises InvalidInputError for another pooling.
+    Args:
+        states: of all positions.
+        mask: (n, t) of 0 and 1, which positions the mean is over; None: all.
+        pooling: `mean` or `first`.
+
+    Raises:
+        InvalidInputError: for another pooling.
     """
     if pooling == "first":
         return states[:, 0]

@@ -14,7 +14,7 @@ from rlstitch.errors import require_known
 from rlstitch.modalities.text import fit_lsa
 
 UNITS: dict[str, tuple[str, tuple[int, int]]] = {"characters": ("char_wb", (2, 4)), "words": ("word", (1, 1))}
-"""What terms are: runs of 2 to 4 characters inside of words, which find the parts of compounds, or words."""
+"""Unit -> scikit-learn's analyzer and n-grams: 2 to 4 characters inside of words (parts of compounds), or words."""
 
 
 @dataclass(frozen=True, eq=False)

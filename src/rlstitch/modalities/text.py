@@ -32,7 +32,10 @@ class LabelledTexts(Labelled):
 
 
 def read_word_vectors(path: Path | str, *, name: str = "") -> LatentSpace[NDArray[np.float32]]:
-    """Read an npz of `words` (n,), unicode and all different, and `vectors` (n, d), float: a space with words as keys.
+    """Read an npz of `words` (n,), different Unicode strings, and `vectors` (n, d), floats.
+
+    Returns:
+        A space with the words as keys.
 
     Raises:
         ArtefactError: where the file is missing, no npz, or does not hold these two arrays; a pickle in it is refused.
@@ -70,7 +73,7 @@ def read_trec(path: Path | str) -> LabelledTexts:
     """
     path = Path(path)
     texts, labels, keys = [], [], []
-    # Not `splitlines`, which also breaks at characters that stand inside of questions.
+    # Not `splitlines`, which also breaks at characters that occur inside of questions.
     for number, line in enumerate(read_gzip(path).decode("latin-1").split("\n"), start=1):
         if not line.strip():
             continue
@@ -171,8 +174,7 @@ def tfidf_space(
 def mean_of_words(
     texts: Sequence[str], keys: Sequence[str], words: LatentSpace[NDArray[np.float32]], *, name: str = ""
 ) -> LatentSpace[NDArray[np.float64]]:
-    """Texts as the mean of the vectors of their words, in small letters and set apart by spaces; words that `words`
-    does not hold are passed over, words that stand twice count twice.
+    """Encode texts as the mean of the vectors of their lower-case words, separated by spaces; unknown ones are ignored.
 
     Raises:
         InvalidInputError: where a text has no known word, or texts and keys do not fit together.
