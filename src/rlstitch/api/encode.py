@@ -27,13 +27,13 @@ class Encoded:
     model: str
     count: int
     done: int
-    found: int
+    resumed: int
     """Of `done`, the items that an earlier run had encoded."""
     seconds: float
     interrupted: bool = False
 
     def __str__(self) -> str:
-        kept = f", {self.found:,} of them by an earlier run" if self.found else ""
+        kept = f", {self.resumed:,} of them by an earlier run" if self.resumed else ""
         if self.interrupted:
             return f"{self.path}: {self.done:,} of {self.count:,} items{kept}"
         return f"{self.path}: {self.done:,} items by {self.model} in {self.seconds:.1f} s{kept}"
@@ -106,11 +106,11 @@ def encode_stream(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Encoded:
     """Encode the items that a `SpaceStream` lacks, batch by batch, and finish it; Ctrl-C stops between batches."""
-    total, found, begun = len(items.keys), stream.rows, time.monotonic()
+    total, resumed, begun = len(items.keys), stream.rows, time.monotonic()
     interrupted = False
     try:
-        on_progress(found, total)
-        left = items.read(found)
+        on_progress(resumed, total)
+        left = items.read(resumed)
         for batch in iter(lambda: list(islice(left, batch_size)), []):
             stream.append(encoder.encode(batch))
             on_progress(stream.rows, total)
@@ -118,7 +118,7 @@ def encode_stream(
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.monotonic() - begun
-    return Encoded(stream.path, encoder.name, total, stream.rows, found, seconds, interrupted)
+    return Encoded(stream.path, encoder.name, total, stream.rows, resumed, seconds, interrupted)
 
 
 def read_items(modality: str, source: Path, keys: Path | str | None) -> Items:
