@@ -64,7 +64,7 @@ def test_relative_agents_of_one_anchor_set_need_no_map(stored):
     held = found.indicators.held
     assert (held.method, held.rank, held.condition_number) == ("relative", None, None)
     assert found.indicators.width_x == 16
-    assert not any("nothing stands between" in reason or "pairs" in reason for reason in found.verdict.reasons[1:])
+    assert not any("nothing is between" in reason or "pairs" in reason for reason in found.verdict.reasons[1:])
     assert "\nmap" not in str(found)
 
 

@@ -1,4 +1,4 @@
-"""The tour: train two agents apart, see that mixing them fails, stitch them, and write down what happened."""
+"""The demo: train two agents independently, see that mixing them fails, stitch them, and write a report."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _EPISODES = 100
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What the demo found and where it lies. Its text is what the command prints.
+    """The results of the demo and the paths of its files. Its text is what the command prints.
 
-    `cells` are of policies with sampled actions, `greedy` the same rows with the likeliest ones: in a small world a
-    controller that is as good as blind arrives now and then by drawing, and hardly ever by insisting; and a sound one
-    that insists may repeat one action for ever.
+    `cells` have sampled actions, `greedy` are the same rows with the likeliest ones: in a small world a controller that
+    misreads its input succeeds now and then by sampled actions, and hardly ever by greedy ones; and the greedy actions
+    of a good one may repeat for ever.
     """
 
     cells: list[Row]
@@ -78,14 +78,14 @@ def demo(
     settings: Mapping[str, object] | None = None,
     gate: float = GATE,
 ) -> DemoOutcome:
-    """Train two agents apart, stitch them both ways, film them, and write a report.
+    """Train two agents independently, stitch them both ways, and write videos and a report.
 
     One sees a red floor, the other a green one; their seeds differ. Rows: random, native, naive, translated (affine)
     and relative (post-hoc), in both directions.
 
     Args:
-        seed: of everything; the two agents get `2 * seed + 1` and `2 * seed + 2`.
-        out: where all of it is written; an older demo there is replaced.
+        seed: random seed; the two agents get `2 * seed + 1` and `2 * seed + 2`.
+        out: folder to write; an older demo in it is replaced.
         preset: what to train on, a preset or a config file.
         workers: processes to train in; None: as many as there are processors, at most two.
         settings: dotted keys of the training config, laid over the preset; look, seed and name stay the demo's.
@@ -146,7 +146,7 @@ def _measure_all(agents: list[Agent], seed: int, out: Path) -> tuple[list[list[R
 def _cross(
     absolute: tuple[Agent, Agent], relative: tuple[Agent, Agent], looks: tuple[str, str], seed: int, out: Path
 ) -> tuple[dict[str, Stitch], Path]:
-    """Join the first agent's encoder to the second's controller in every way, and film them side by side."""
+    """Join the first agent's encoder to the second's controller by each method, and write a video of them."""
     encoder, policy = absolute
     name = f"demo-{looks[0]}-to-{looks[1]}"
     _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
@@ -247,13 +247,13 @@ def _shares(cells: list[Row]) -> str:
 
 def _means(cells: list[Row]) -> tuple[float, float, float] | None:
     """Mean recovery of translation, relative stitching and the naive combination; None where one has none."""
-    found = []
+    means = []
     for method in ("affine", POST_HOC, "naive"):
         mine = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
         if not mine:
             return None
-        found.append(sum(mine) / len(mine))
-    return found[0], found[1], found[2]
+        means.append(sum(mine) / len(mine))
+    return means[0], means[1], means[2]
 
 
 def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Say whether a stitch will work, and why not, before it plays a step."""
+"""Predict whether a stitch will work, and why not, before any episode is played."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.stitch import load_pairs
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.stitching.diagnosis.indicators import Indicators, OwnFigures, examine
+from rlstitch.stitching.diagnosis.indicators import Indicators, OwnStateMetrics, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
 from rlstitch.stitching.diagnosis.verdict import Verdict, judge
 from rlstitch.stitching.methods import get_method
@@ -70,21 +70,21 @@ def diagnose(
     pairs: int | str | Path = 1024,
     seed: int = 0,
 ) -> Diagnosis:
-    """Join two agents and judge the result without letting it play.
+    """Join two agents and predict how well the stitched agent will do, without a rollout of it.
 
-    The pairs are those of `stitch` by the same arguments, so the map that is judged is the one that `stitch` makes. The
-    controller's own agent plays in its own world; the stitched agent plays nowhere.
+    The pairs and the map are those of `stitch` by the same arguments. The controller's own agent plays in its own
+    world.
 
     Args:
         encoder: name, folder or value of the agent whose encoder is used.
         policy: name, folder or value of the agent whose controller is used.
-        method: naive, relative, auto or a map; see `stitch_agents`.
-        pairs: how many views a translation is fitted on, at most; or an `.npz` file of pairs.
-        seed: of pairs and own states.
+        method: name of a stitching method; see `rlstitch.stitching.methods`.
+        pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs.
+        seed: random seed of pairs and own states.
 
     Raises:
         UnknownNameError: for an unknown agent or method.
-        IncompatibleError: where the two cannot be joined so.
+        IncompatibleError: where the two cannot be joined by the method.
         ArtefactError: where an agent or a file of pairs cannot be read.
         InvalidInputError: where there are too few pairs.
     """
@@ -105,17 +105,17 @@ def _own_states(encoder: Agent, policy: Agent, seed: int) -> tuple[OwnStates | N
         return None, f"no states of the controller's own agent: {error}"
 
 
-def _rows(found: Indicators) -> list[tuple[str, str]]:
-    held = found.held
+def _rows(indicators: Indicators) -> list[tuple[str, str]]:
+    held = indicators.held
     rows = [
         ("pairs", f"{held.pairs} fitted, {held.held_out} held out, of {held.distinct_views} distinct views"),
         ("held out", f"residual {held.residual:.3f}, R² {held.r2:.3f}, mean cosine {held.mean_cosine:.3f}"),
         ("held-out actions", f"same {held.action_agreement:.1%}, KL {held.kl:.3f} nats"),
-        *_own_rows(found.own),
-        ("mutual neighbours", _share(found.mutual_knn, found.knn_chance)),
-        ("CKA", "–" if found.cka is None else f"{found.cka:.3f}"),
-        ("effective rank", f"encoder {found.effective_rank_x:.1f} of {found.width_x}, controller's agent "
-                           f"{found.effective_rank_y:.1f} of {found.width_y}"),
+        *_own_rows(indicators.own),
+        ("mutual neighbours", _share(indicators.mutual_knn, indicators.knn_chance)),
+        ("CKA", "–" if indicators.cka is None else f"{indicators.cka:.3f}"),
+        ("effective rank", f"encoder {indicators.effective_rank_x:.1f} of {indicators.width_x}, controller's agent "
+                           f"{indicators.effective_rank_y:.1f} of {indicators.width_y}"),
     ]  # fmt: skip
     if held.rank is not None and held.condition_number is not None:
         condition = "" if math.isinf(held.condition_number) else f", condition number {held.condition_number:.3g}"
@@ -123,7 +123,7 @@ def _rows(found: Indicators) -> list[tuple[str, str]]:
     return rows
 
 
-def _own_rows(own: OwnFigures | None) -> list[tuple[str, str]]:
+def _own_rows(own: OwnStateMetrics | None) -> list[tuple[str, str]]:
     if own is None:
         return []
     return [

@@ -75,7 +75,7 @@ def relativize(
             projection and controller are replaced.
         anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
             identity, its beginning, or the folder of a stored anchor set.
-        drivers: who plays, beside random actions, where the anchors are found: agents meet what random play does not.
+        drivers: agents that play, beside random actions, to collect the anchors: they reach what random play does not.
             The same drivers in the same order give the same set, for every agent.
         similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`; None: `gaussian` on 256 anchors
             or more, `cosine` on fewer.

@@ -1,7 +1,7 @@
-"""Figures of many cells together: aggregates, profiles, and one method against another.
+"""Statistics of many cells together: aggregates, performance profiles, and one method against another.
 
 After Agarwal et al. (2021, arXiv 2108.13264). Their tasks are cells here, their runs episodes: an interval says how
-far other episodes in the same cells would move a figure, not how other agents would. All is seeded.
+much other episodes in the same cells would change a value, not how other agents would. All is seeded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PairedTest:
     """Two-sided; 1 where nothing differs."""
 
     def to_dict(self) -> dict[str, float | int]:
-        """Return the figures by name."""
+        """Return the values by name."""
         return asdict(self)
 
 
@@ -58,7 +58,7 @@ def aggregate(
 ) -> Interval:
     """Return a statistic of all scores together with its stratified bootstrap interval (section 4.1).
 
-    Episodes are drawn with replacement within each cell, so that every resample holds every cell equally often.
+    Episodes are resampled with replacement within each cell, so that every resample holds every cell equally often.
 
     Args:
         scores: `(cells, episodes)`.
@@ -82,8 +82,8 @@ def aggregate(
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         index = rng.integers(episodes, size=(count, cells, episodes))
-        drawn = np.take_along_axis(matrix[None], index, axis=2)
-        parts.append(np.asarray(statistic(drawn.reshape(count, -1), axis=-1), dtype=np.float64))
+        resampled = np.take_along_axis(matrix[None], index, axis=2)
+        parts.append(np.asarray(statistic(resampled.reshape(count, -1), axis=-1), dtype=np.float64))
     return _with_ends(estimate, np.concatenate(parts), confidence)
 
 
@@ -116,7 +116,7 @@ def probability_of_improvement(
     for mine, other in zip(x, y, strict=True):
         wins = (mine[:, None] > other) + 0.5 * (mine[:, None] == other)
         estimate += float(wins.mean())
-        # How often each episode is drawn is enough: a resample's rate is a bilinear form of these counts.
+        # How often each episode is sampled is enough: a resample's rate is a bilinear form of these counts.
         often_x, often_y = (rng.multinomial(n, np.full(n, 1 / n), size=resamples) for n in wins.shape)
         replicates += np.einsum("bi,bi->b", often_x @ wins, often_y) / wins.size
     return _with_ends(estimate / len(x), replicates / len(x), confidence)
@@ -150,9 +150,9 @@ def performance_profile(
     ends = []
     for level in levels:
         rates = (matrix > level).mean(axis=1)
-        # Drawn with replacement, the number above one level is binomial in each cell.
-        drawn = rng.binomial(episodes, rates, size=(resamples, len(rates))).mean(axis=1) / episodes
-        ends.append((rates.mean(), *np.quantile(drawn, tails)))
+        # Resampled with replacement, the number above one level is binomial in each cell.
+        shares = rng.binomial(episodes, rates, size=(resamples, len(rates))).mean(axis=1) / episodes
+        ends.append((rates.mean(), *np.quantile(shares, tails)))
     share, low, high = np.array(ends).T
     return Profile(share, low, high)
 
@@ -180,8 +180,8 @@ def paired_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
     if changed.size == 0:
         return PairedTest(x.size, median, 0.0, 1.0)
     tied = np.unique(np.abs(changed)).size < changed.size
-    found = stats.wilcoxon(changed, method="approx" if tied or changed.size > 50 else "exact")
-    return PairedTest(x.size, median, float(found.statistic), float(found.pvalue))
+    result = stats.wilcoxon(changed, method="approx" if tied or changed.size > 50 else "exact")
+    return PairedTest(x.size, median, float(result.statistic), float(result.pvalue))
 
 
 def _with_ends(estimate: float, replicates: Floats, confidence: float) -> Interval:

@@ -61,8 +61,8 @@ def read_pairs(path: str | Path) -> tuple[Rows, Rows]:
             sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
             missing = [name for name in ("x", "y") if f"{name}.npy" not in sizes]
             if missing:
-                found = ", ".join(sorted(name.removesuffix(".npy") for name in sizes)) or "nothing"
-                raise InvalidInputError(f"{path}: expected the arrays x and y, found {found}")
+                names = ", ".join(sorted(name.removesuffix(".npy") for name in sizes)) or "nothing"
+                raise InvalidInputError(f"{path}: expected the arrays x and y, found {names}")
             x, y = (_array(archive, name, sizes[f"{name}.npy"], path) for name in ("x", "y"))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ArtefactError(f"{path}: not a usable .npz file: {error}") from None

@@ -43,8 +43,8 @@ class LatentPairs:
     def __post_init__(self) -> None:
         for name, x, y in (("fitting", self.x, self.y), ("held-out", self.x_held, self.y_held)):
             if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
-                found = f"{tuple(x.shape)} and {tuple(y.shape)}"
-                raise InvalidInputError(f"{name} pairs: expected two matrices of equally many rows, found {found}")
+                shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+                raise InvalidInputError(f"{name} pairs: expected two matrices of equally many rows, found {shapes}")
         if len(self.x_held) == 0:
             raise InvalidInputError("held-out pairs: there are none; collect more distinct views or fit on fewer pairs")
 

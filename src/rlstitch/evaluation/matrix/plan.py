@@ -155,9 +155,9 @@ def plan_matrix(
     folders, left_out = _folders(patterns, without, derived)
     members = tuple(_member(folder) for folder in folders)
     if len(members) < 2:
-        found = members[0].name if members else "none"
+        matched = members[0].name if members else "none"
         hint = f" ({left_out_text(left_out)})" if left_out else ""
-        raise InvalidInputError(f"agents: a matrix needs two or more, found {found} by {', '.join(patterns)}{hint}")
+        raise InvalidInputError(f"agents: a matrix needs two or more, found {matched} by {', '.join(patterns)}{hint}")
     own = _pairings(members)
     homes = [Pairing(member, member, member.world, home=member.world) for member in members]
     pairings = tuple(pairing for place in places for pairing in _place_all(own, place))
@@ -168,7 +168,7 @@ def plan_matrix(
 def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> tuple[list[Path], tuple[str, ...]]:
     """Return the folders of the agents that are meant, by name, and the names that only a pattern fits."""
     entries = {entry.name: entry for entry in list_agents()}
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     left_out: set[str] = set()
     for pattern in patterns:
         names = [pattern] if pattern in entries else [name for name in entries if fnmatchcase(name, pattern)]
@@ -181,14 +181,14 @@ def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> 
             if name != pattern and not derived and (entry.card.parents or entry.card.method):
                 left_out.add(name)
                 continue
-            found[name] = entry.path
+            folders[name] = entry.path
         if not names:
             if any(sign in pattern for sign in "*?["):
                 raise UnknownNameError("agents by the pattern", pattern, entries)
             folder = find_agent(pattern)
-            if found.setdefault(folder.name, folder).resolve() != folder.resolve():
+            if folders.setdefault(folder.name, folder).resolve() != folder.resolve():
                 raise InvalidInputError(f"agents: expected different names, found {folder.name!r} twice")
-    return [found[name].resolve() for name in sorted(found)], tuple(sorted(left_out - found.keys()))
+    return [folders[name].resolve() for name in sorted(folders)], tuple(sorted(left_out - folders.keys()))
 
 
 def left_out_text(names: Sequence[str]) -> str:

@@ -46,13 +46,9 @@ def read_places(worlds: Sequence[str]) -> tuple[Place, ...]:
         UnknownNameError: for an unknown look or task, with the nearest.
         InvalidInputError: for none, an empty part, or an argument that a look or task does not take.
     """
-    found: dict[str, Place] = {}
-    for world in worlds:
-        place = _read(world.strip())
-        found.setdefault(place.text, place)
-    if not found:
+    if not worlds:
         raise InvalidInputError("worlds: expected one or more, found none")
-    return tuple(found.values())
+    return tuple({place.text: place for place in (_read(world.strip()) for world in worlds)}.values())
 
 
 def _read(text: str) -> Place:

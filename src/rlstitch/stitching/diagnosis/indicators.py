@@ -1,7 +1,7 @@
-"""What can be known about a stitch before it plays a step: indicators of the two spaces, the map, and the actions.
+"""Indicators of a stitch before any rollout: of the two spaces, the map, and the actions.
 
-`diagnostics` judges a map by held-out pairs. Here the two spaces are compared too, and the finished map is tried on the
-states that the controller's own agent meets, where the stitched agent will have to act.
+A `StitchReport` evaluates a map on held-out pairs. Here the two spaces are compared, too, and the finished map is
+evaluated on the states that the controller's own agent meets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SAME_VIEW = 5e-3
 
 
 @dataclass(frozen=True)
-class OwnFigures:
+class OwnStateMetrics:
     """A finished map on the states of the controller's own agent. Shares are in [0, 1]; visits are the weights."""
 
     states: int
@@ -45,12 +45,12 @@ class OwnFigures:
     kl: float
     """Of the action distributions, in nats."""
     stray_overlap: float
-    """`overlap` beside the path, where some actions were random."""
+    """`overlap` on states one mistake away from the path, where some actions were random."""
 
 
 @dataclass(frozen=True)
 class Indicators:
-    """All that is known of a stitch before it plays. None where it is not defined."""
+    """The indicators of a stitch; None where one is not defined."""
 
     held: StitchReport
     """On held-out pairs: residual, R², mean cosine, action agreement, KL; condition number and rank of the map."""
@@ -68,23 +68,24 @@ class Indicators:
     width_y: int
     same_seed: bool
     """Whether both agents began from the same weights."""
-    own: OwnFigures | None
+    own: OwnStateMetrics | None
     """None where there are no states that both agents can see."""
 
     def to_dict(self) -> dict[str, float | int | str | bool | None]:
-        """Return the figures by name, flat: those of `held` as `held_...`, of `own` as `own_...`."""
-        found: dict[str, Any] = {f"held_{name}": value for name, value in self.held.to_dict().items()}
-        found |= {name: value for name, value in asdict(self).items() if name not in ("held", "own")}
-        found |= {} if self.own is None else {f"own_{name}": value for name, value in asdict(self.own).items()}
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in found.items()}
+        """Return the metrics by name, flat: those of `held` as `held_...`, of `own` as `own_...`."""
+        metrics: dict[str, Any] = {f"held_{name}": value for name, value in self.held.to_dict().items()}
+        metrics |= {name: value for name, value in asdict(self).items() if name not in ("held", "own")}
+        metrics |= {} if self.own is None else {f"own_{name}": value for name, value in asdict(self.own).items()}
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in metrics.items()}
 
 
 def examine(encoder: Agent, policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates | None) -> Indicators:
-    """Work out the indicators of a finished stitch.
+    """Compute the indicators of a finished stitch.
 
     Args:
-        encoder, policy: the agents whose encoder and controller were joined.
-        stitch: what `stitch_agents` made of them.
+        encoder: the agent whose encoder is used.
+        policy: the agent whose controller is used.
+        stitch: the result of `stitch_agents`.
         pairs: what it was fitted on.
         states: of `own_states`; None where there are none.
 
@@ -132,18 +133,17 @@ def _cka(x: Tensor, y: Tensor) -> float | None:
     if len(x) < 4:
         return None
     try:
-        found: float = linear_cka(x, y, debiased=True)
+        return float(linear_cka(x, y, debiased=True))
     except InvalidInputError:
-        return None  # a constant space is like none
-    return found
+        return None  # not defined for a constant space
 
 
 @torch.no_grad()
-def _own(policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates) -> OwnFigures:
-    """Drive the controller with the stitched latents of its own states and with the true ones."""
-    true, found = policy.encode(states.y), stitch.agent.encode(states.x)
+def _own(policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates) -> OwnStateMetrics:
+    """Compare the controller's actions on stitched latents of its own states with those on the true ones."""
+    true, mapped = policy.encode(states.y), stitch.agent.encode(states.x)
     controller = policy.controller
-    changes = compare_actions(controller, controller.action_parameters(found), controller.action_parameters(true))
+    changes = compare_actions(controller, controller.action_parameters(mapped), controller.action_parameters(true))
     alone, astray = (torch.from_numpy(counts).to(true) for counts in (states.visits, states.strays))
     known = pairs.y
     if stitch.report.refitted or stitch.translation is None:
@@ -151,7 +151,7 @@ def _own(policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates) -
     near = -nearest(true, known, 1, metric="euclidean").scores[:, 0]
     spread = (true - true.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-30)
     met = alone > 0
-    return OwnFigures(
+    return OwnStateMetrics(
         states=int(met.sum()),
         covered=_mean((near <= _SAME_VIEW * spread).to(true), alone),
         distance=_mean(near / spread, alone),

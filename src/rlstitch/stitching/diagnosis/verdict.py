@@ -1,6 +1,6 @@
-"""One verdict on a stitch before it plays, with its reasons in words.
+"""The verdict on a stitch before any rollout, with its reasons in words.
 
-The score is fitted on the indicators and recoveries of ready-trained agents and judged on environments that it was not
+The score is fitted on indicators and recoveries of the shipped agents, and evaluated on environments that it was not
 fitted on: `benchmarks/diagnosis.py`, docs/results/diagnosis.md.
 """
 
@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from rlstitch.stitching.diagnosis.indicators import Indicators, OwnFigures
+from rlstitch.stitching.diagnosis.indicators import Indicators, OwnStateMetrics
 
 Label = Literal["will carry", "doubtful", "will fail"]
 
@@ -36,7 +36,7 @@ class Verdict:
 
 
 def judge(indicators: Indicators) -> Verdict:
-    """Weigh the indicators."""
+    """Return the verdict on a stitch, with its reasons."""
     score = expected_recovery(indicators)
     label = label_of(score)
     return Verdict(label, score, tuple(_reasons(indicators, label)))
@@ -72,72 +72,69 @@ def log_odds(share: float) -> float:
     return math.log(p / (1 - p))
 
 
-def _reasons(found: Indicators, label: Label) -> list[str]:
-    reasons = [_on_own_states(found.own), *_coverage(found)] if found.own is not None else [_on_held_out(found)]
-    reasons += [*_refitted(found), *_dimensions(found), *_spaces(found, label)]
-    if found.same_seed:
+def _reasons(indicators: Indicators, label: Label) -> list[str]:
+    own = indicators.own
+    reasons = [_on_held_out(indicators)] if own is None else [_on_own_states(own), *_coverage(indicators, own)]
+    reasons += [*_refitted(indicators), *_dimensions(indicators), *_spaces(indicators, label)]
+    if indicators.same_seed:
         reasons.append("both agents began from the same weights (one seed), which flatters every method")
     return reasons
 
 
-def _on_own_states(own: OwnFigures) -> str:
+def _on_own_states(own: OwnStateMetrics) -> str:
     return (
         f"on the {own.states} states that the controller's own agent meets, a sampled action stays the same with a "
         f"probability of {own.overlap:.1%}, the greedy one in {own.agreement:.1%} of visits"
     )
 
 
-def _on_held_out(found: Indicators) -> str:
-    held = found.held
+def _on_held_out(indicators: Indicators) -> str:
+    held = indicators.held
     return (
         f"the controller's own states cannot be seen by both agents; on {held.held_out} held-out pairs the greedy "
         f"action stays the same in {held.action_agreement:.1%}, with a KL of {held.kl:.3f} nats"
     )
 
 
-def _coverage(found: Indicators) -> list[str]:
-    own = found.own
-    if own is None or found.held.rank is None:  # no map, no pairs that it was fitted on
+def _coverage(indicators: Indicators, own: OwnStateMetrics) -> list[str]:
+    if indicators.held.rank is None:  # nothing was fitted on pairs
         return []
     if own.covered >= 0.99:
-        return ["all of these states are among the pairs, so that the figures hold there"]
-    away = "near them" if own.distance < 0.1 else "far from them"
+        return ["all of these states are among the pairs, so that the metrics hold there"]
+    where = "near them" if own.distance < 0.1 else "far from them"
     return [
-        f"{own.covered:.0%} of these visits are among the pairs; the others are {away} "
+        f"{own.covered:.0%} of these visits are among the pairs; the others are {where} "
         f"(mean distance {own.distance:.2f} of the spread)"
     ]
 
 
-def _refitted(found: Indicators) -> list[str]:
-    held, own = found.held, found.own
+def _refitted(indicators: Indicators) -> list[str]:
+    held, own = indicators.held, indicators.own
     if not held.refitted:
         return []
     world = f"the world shows only {held.distinct_views} views, and the map was then fitted on all of them"
     if own is not None and own.agreement <= held.action_agreement + 0.02:
-        return [f"{world}; it does no better for that on these states than on held-out pairs before"]
-    return [f"the held-out R² of {held.r2:.2f} is too dark: {world}"]
+        return [f"{world}; on these states it is no better than on held-out pairs before"]
+    return [f"the held-out R² of {held.r2:.2f} is too low: {world}"]
 
 
-def _dimensions(found: Indicators) -> list[str]:
-    rank = found.held.rank
-    if rank is None or rank >= FEW_DIMENSIONS * found.effective_rank_x:
+def _dimensions(indicators: Indicators) -> list[str]:
+    rank, used = indicators.held.rank, indicators.effective_rank_x
+    if rank is None or rank >= FEW_DIMENSIONS * used:
         return []
-    return [
-        f"the map has rank {rank}, the encoder's latents use {found.effective_rank_x:.0f} dimensions: more pairs needed"
-    ]
+    return [f"the map has rank {rank}, the encoder's latents use {used:.0f} dimensions: more pairs needed"]
 
 
-def _spaces(found: Indicators, label: Label) -> list[str]:
+def _spaces(indicators: Indicators, label: Label) -> list[str]:
+    held, alike, chance = indicators.held, indicators.mutual_knn, indicators.knn_chance
     reasons = []
-    if found.held.rank is None and found.held.method == "naive":
-        reasons.append(
-            f"nothing stands between the two spaces; their latents have a cosine of {found.held.mean_cosine:.2f}"
-        )
-    if label != "will carry" and found.mutual_knn is not None and found.knn_chance is not None:
-        share = f"{found.mutual_knn:.0%} of nearest neighbours, by chance {found.knn_chance:.0%}"
-        if found.mutual_knn < 3 * found.knn_chance:
-            reasons.append(f"the two spaces hardly agree on what is alike ({share}): no map will join them well")
+    if held.rank is None and held.method == "naive":
+        reasons.append(f"nothing is between the two spaces; their latents have a cosine of {held.mean_cosine:.2f}")
+    if label != "will carry" and alike is not None and chance is not None:
+        share = f"{alike:.0%} of nearest neighbours, by chance {chance:.0%}"
+        if alike < 3 * chance:
+            reasons.append(f"the two spaces hardly agree on what is similar ({share}): no map will join them well")
         else:
-            remedy = "a map" if found.held.rank is None else "another map, or more pairs,"
-            reasons.append(f"the two spaces agree on what is alike ({share}): {remedy} may do")
+            remedy = "a map" if held.rank is None else "another map, or more pairs,"
+            reasons.append(f"the two spaces agree on what is similar ({share}): {remedy} may do")
     return reasons

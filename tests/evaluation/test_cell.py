@@ -1,0 +1,94 @@
+"""One measured cell: its row against its parts, the baselines, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stitch_samples import untrained
+
+from rlstitch.envs import World
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.evaluation.baselines import Baselines, evaluate_random
+from rlstitch.evaluation.cell import measure_cell, measure_with_baselines
+from rlstitch.evaluation.options import CellOptions
+from rlstitch.evaluation.row import make_row
+from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import stitch_agents
+
+SMALL = "MiniGrid-LavaCrossingS9N1-v0"
+OPTIONS = CellOptions(episodes=5, pairs=24, seed=3)
+
+
+@pytest.fixture(scope="module")
+def agents():
+    return untrained("red", environment=SMALL), untrained("green", environment=SMALL, seed=2, variation="green")
+
+
+@pytest.fixture(scope="module")
+def stitched(agents):
+    return stitch_agents(*agents, gather_pairs(*agents, pairs=24, seed=3), method="affine")
+
+
+def test_a_row_is_the_evaluation_of_the_stitched_agent(agents, stitched):
+    row = measure_cell(*agents, "affine", OPTIONS)
+    played = evaluate(stitched.agent, episodes=5, seed=3)
+    np.testing.assert_array_equal(row.returns, played.returns)
+    assert (row.encoder, row.controller, row.method) == ("red", "green", "affine")
+    assert (row.episodes, row.policy, row.length_mean) == (5, "sampled", played.lengths.mean())
+    assert row.return_low <= row.return_mean == played.returns.mean() <= row.return_high
+    assert row.diagnostics == stitched.report.to_dict()
+    assert row == measure_cell(*agents, "affine", OPTIONS, stitched=stitched)
+    given = gather_pairs(*agents, pairs=24, seed=3)
+    assert row == measure_cell(*agents, "affine", OPTIONS, pairs=given)
+
+
+def test_an_agent_that_was_joined_by_other_means_has_no_diagnostics(agents, stitched):
+    row = measure_cell(*agents, "cloned", OPTIONS, stitched=stitched.agent)
+    assert (row.method, row.diagnostics) == ("cloned", None)
+    assert row.return_mean == measure_cell(*agents, "affine", OPTIONS, stitched=stitched).return_mean
+
+
+def test_recovery_is_that_of_its_returns(agents):
+    red, _ = agents
+    result = evaluate(red, episodes=4)
+    random, native = np.array([0.0, 0.2, 0.1, 0.1]), np.array([1.0, 0.9, 1.1, 1.0])
+    row = make_row(
+        "a", "b", "affine", replace(result, returns=np.array([0.5, 0.6, 0.7, 0.4])), baselines=(random, native)
+    )
+    assert row.recovery == pytest.approx(100 * (0.55 - 0.1) / 0.9)
+    assert row.scores == pytest.approx(100 * (np.array([0.5, 0.6, 0.7, 0.4]) - 0.1) / 0.9)
+    assert row.recovery_low <= row.recovery <= row.recovery_high
+    assert make_row("a", "a", "native", result).scores is None
+
+
+def test_baselines_are_evaluated_once_for_every_look(agents):
+    red, green = agents
+    baselines = Baselines()
+    first = baselines.random(red.card.world, OPTIONS)
+    assert baselines.random(green.card.world, OPTIONS) is first
+    assert baselines.native(red, OPTIONS) is baselines.native(red, OPTIONS)
+    assert baselines.native(red, replace(OPTIONS, greedy=True)).deterministic
+    np.testing.assert_array_equal(first.returns, evaluate_random(World(SMALL), OPTIONS).returns)
+
+
+def test_the_rows_of_a_stitch_are_those_of_its_baselines_and_its_own(agents, stitched):
+    pairs = gather_pairs(*agents, pairs=24, seed=3)
+    rows = measure_with_baselines(*agents, stitched, pairs, OPTIONS)
+    assert [row.method for row in rows] == ["random", "native", "naive", "affine"]
+    assert [row.recovery is None for row in rows[:2]] == [True, True]
+    assert rows[2:] == [measure_cell(*agents, method, OPTIONS) for method in ("naive", "affine")]
+
+
+def test_what_cannot_be_measured_is_refused(agents):
+    red, _ = agents
+    wide = untrained("wide", environment=SMALL, seed=3, encoder__latent_dim=20)
+    with pytest.raises(IncompatibleError, match="width"):
+        measure_cell(red, wide, "naive", OPTIONS)
+    with pytest.raises(UnknownNameError, match="did you mean affine"):
+        measure_cell(*agents, "afine", OPTIONS)
+    for options in ({"episodes": 0}, {"pairs": 0}, {"seed": -1}):
+        with pytest.raises(InvalidInputError, match=next(iter(options))):
+            CellOptions(**options)
