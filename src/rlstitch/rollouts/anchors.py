@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.agents.anchor_set import PLAYED, AnchorSet
+from rlstitch.envs.replay import Recording, replay_episodes
 from rlstitch.errors import InvalidInputError
+from rlstitch.latent import choose_anchors
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.views import ViewCollection
-
-if TYPE_CHECKING:
-    from rlstitch.agents.anchor_set import AnchorSet
-    from rlstitch.envs.replay import Recording
 
 _CHOOSING_TILE = 4
 _COARSE = 32
@@ -32,9 +30,6 @@ def choose_anchor_set(collection: ViewCollection, k: int, *, method: str = "fart
         InvalidInputError: where k is below 1 or there are fewer distinct views.
         UnknownNameError: for an unknown method.
     """
-    from rlstitch.agents.anchor_set import AnchorSet
-    from rlstitch.latent import choose_anchors
-
     check_counts(k=k)
     if k > len(collection):
         raise InvalidInputError(f"k: expected at most {len(collection)}, as there are {collection}; found {k}")
@@ -57,10 +52,6 @@ def choose_replay_anchor_set(
         InvalidInputError: where k is below 1, there are fewer distinct frames, or the replay is not deterministic.
         UnknownNameError: for an unknown method.
     """
-    from rlstitch.agents.anchor_set import PLAYED, AnchorSet
-    from rlstitch.envs.replay import replay_episodes
-    from rlstitch.latent import choose_anchors
-
     check_counts(k=k)
     world, places = recording.world, dict[bytes, tuple[int, int]]()
     points = []

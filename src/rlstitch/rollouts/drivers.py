@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from rlstitch.agents.agent import Agent
+from rlstitch.envs import World, translate_actions
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.actors import Policy, noise_width, scale_to_box
-
-if TYPE_CHECKING:
-    from rlstitch.agents.agent import Agent
-    from rlstitch.envs import World
 
 HOLD = 8
 """Steps that a held action lasts on average. Held actions reach what a trembling random walk does not (2503.01881)."""
@@ -74,8 +72,6 @@ class Driver:
     """
 
     def __init__(self, agent: Agent, world: World, space: gymnasium.Space[Any]) -> None:
-        from rlstitch.envs import translate_actions
-
         self._table = translate_actions(agent.card.world, world)
         own = space if self._table is None else spaces.Discrete(len(self._table))
         self._policy, self._width = Policy(agent, own), noise_width(own)

@@ -6,15 +6,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import Controller
 from rlstitch.agents.specs import BoxActions
+from rlstitch.envs import World, family_of, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent import Translation
 from rlstitch.rollouts.actors import Actor, RandomAgent, Scores, ScoreTable, noise_width
@@ -28,12 +31,6 @@ from rlstitch.rollouts.episodes import (
     play,
 )
 from rlstitch.rollouts.statistics import Summary, summarize
-
-if TYPE_CHECKING:
-    from gymnasium.vector import VectorEnv
-
-    from rlstitch.agents.agent import Agent
-    from rlstitch.envs import World
 
 
 @dataclass(frozen=True)
@@ -155,8 +152,6 @@ class Head:
 
 def can_share(world: World) -> bool:
     """Return whether a world has symbolic views, so that each distinct state is encoded once."""
-    from rlstitch.envs import family_of
-
     return family_of(world).symbolic
 
 
@@ -233,8 +228,6 @@ def environments(world: World, episodes: int, num_envs: int, seed: int) -> Itera
 
     There are as many as make rounds of equal size: 100 episodes in at most 64 environments are two rounds of 50.
     """
-    from rlstitch.envs import make_vec
-
     rounds = -(-episodes // num_envs)
     env = make_vec(world, -(-episodes // rounds), seed=seed, autoreset="disabled")
     try:

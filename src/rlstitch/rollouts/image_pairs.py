@@ -6,20 +6,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import gymnasium
 import numpy as np
 
+from rlstitch.agents.agent import Agent
+from rlstitch.envs import World, family_of, make_vec
+from rlstitch.envs.frames import Observer
+from rlstitch.envs.images import ImageVectorEnv
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from rlstitch.agents.agent import Agent
-    from rlstitch.envs import World
-    from rlstitch.envs.images import ImageVectorEnv
 
 Pair = tuple[Images, Images]
 """Two images `(H, W, C)` of one state."""
@@ -60,8 +58,6 @@ def collect_paired_images(
         InvalidInputError: for numbers below 1, two environments, or one that is not deterministic.
         IncompatibleError: where an agent has no action in common with the world, or another view.
     """
-    from rlstitch.envs import family_of
-
     check_counts(count=count, max_steps=1 if max_steps is None else max_steps)
     steps = 20 * count if max_steps is None else max_steps
     shared = family_of(world_x).shares_frames(world_x, world_y)
@@ -103,9 +99,6 @@ def _shared_pairs(
     Of `SLOTS` environments held random actions play one, random actions another, and the agents the others in turn;
     an agent sees its own look and samples its actions. Without agents the two kinds of random actions share all.
     """
-    from rlstitch.envs import family_of, make_vec
-    from rlstitch.envs.frames import Observer
-
     slots, rng = max(SLOTS, 2 + len(agents)), np.random.default_rng((DOMAIN, seed))
     worlds = [world_x, *(played_as(world, world_x) for world in (world_y, *(agent.card.world for agent in agents)))]
     with closing(make_vec(replace(world_x, look="standard"), slots, seed=seed)) as made:

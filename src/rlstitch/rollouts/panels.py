@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
 from rlstitch.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from PIL import ImageFont
 
 Frame = npt.NDArray[np.uint8]
 """`(H, W, 3)`"""
@@ -122,8 +119,6 @@ def _layout(shapes: Sequence[tuple[int, ...]], captions: Sequence[str] | None, b
 
 def _caption(text: str, width: int, height: int) -> npt.NDArray[np.uint8]:
     """Draw light text on a dark bar `(height, width, 3)`."""
-    from PIL import Image, ImageDraw
-
     image = Image.new("RGB", (width, height), (_BACKGROUND,) * 3)
     draw = ImageDraw.Draw(image)
     font = _font(max(8, height * 6 // 10))
@@ -138,6 +133,4 @@ def _caption(text: str, width: int, height: int) -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    from PIL import ImageFont
-
     return ImageFont.load_default(size)

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.agents.agent import Agent
+from rlstitch.envs import World
+from rlstitch.envs.replay import Action, Episode, Player, Recording, first_action, replay_episodes
 from rlstitch.errors import IncompatibleError
 from rlstitch.rollouts.drivers import DOMAIN, HOLD, Driver, HeldActions, collection_seeds
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
-
-if TYPE_CHECKING:
-    from rlstitch.agents.agent import Agent
-    from rlstitch.envs import World
-    from rlstitch.envs.replay import Action, Episode, Player, Recording
 
 Images = npt.NDArray[np.uint8]
 
@@ -56,8 +53,6 @@ def collect_recording(
         InvalidInputError: for numbers out of range.
         IncompatibleError: where an agent has no action in common with the world, or another view of a MiniGrid.
     """
-    from rlstitch.envs.replay import Player, Recording
-
     check_seed(seed)
     check_counts(episodes=episodes, max_steps=max_steps, first=first + 1)
     seeds = collection_seeds(seed, first + episodes)[first:]
@@ -85,8 +80,6 @@ def _play(
     max_steps: int,
 ) -> Episode:
     """Play one episode: held actions, random actions and the agents take turns. The first player is the world's own."""
-    from rlstitch.envs.replay import first_action
-
     turn, space = number % (2 + len(agents)), players[0].environment.single_action_space
     player = players[max(0, turn - 1)]
     held = HeldActions(rng, space, 1, longest=2 * HOLD - 1 if turn == 0 else 1)
@@ -102,8 +95,6 @@ def _play(
 
 def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[Agent] = ()) -> Recording:
     """Record episodes, as `collect_recording`, until they have `count` frames, distinct or not."""
-    from rlstitch.envs.replay import Recording
-
     check_counts(count=count)
     episodes: list[Episode] = []
     while sum(len(episode.actions) + 1 for episode in episodes) < count:
@@ -132,8 +123,6 @@ def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple
 
 def paired_episodes(recording: Recording, world_x: World, world_y: World) -> Iterator[tuple[Images, Images]]:
     """Yield what `paired_images` returns, an episode at a time."""
-    from rlstitch.envs.replay import replay_episodes
-
     x, y = (
         replay_episodes(recording, replace(played_as(world, recording.world), environment=world.environment))
         for world in (world_x, world_y)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from rlstitch.errors import InvalidInputError
 
@@ -70,6 +69,8 @@ def iqm(values: npt.ArrayLike, axis: int = -1) -> Any:
 
     A quarter is rounded down, so three values or fewer lose none.
     """
+    from scipy import stats  # half a second, which workers that measure no interval need not spend
+
     return stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25, axis=axis)
 
 
@@ -111,6 +112,8 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
         raise InvalidInputError(
             f"successes: expected 0 <= successes <= trials and trials >= 1, found {successes} of {trials}"
         )
+    from scipy import stats  # as in `iqm`
+
     _check_options(confidence, 1)
     interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(successes / trials, float(interval.low), float(interval.high))

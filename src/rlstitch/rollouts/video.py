@@ -8,21 +8,20 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from rlstitch.agents.agent import Agent
+from rlstitch.envs import World, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.rollouts.actors import Actor
 from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Outcomes, Step, check_seed, episode_seed, play
 from rlstitch.rollouts.evaluation import check_counts, world_of
 from rlstitch.rollouts.panels import Frame, check_frames, enlarge, inset, pad_even, side_by_side
 from rlstitch.storage.files import staged_file
-
-if TYPE_CHECKING:
-    from rlstitch.agents.agent import Agent
-    from rlstitch.envs import World
 
 _TILE = 32
 """Pixels of a tile of MiniGrid seen from above, as in its own window."""
@@ -69,8 +68,6 @@ def record(
             environment that is not deterministic: they are drawn by playing the episodes again.
         IncompatibleError: where the agent's images or actions are not the world's.
     """
-    from rlstitch.envs import make_vec
-
     check_seed(seed)
     check_counts(episodes=episodes, scale=scale, hold=hold)
     world = world_of(agent, world)
@@ -112,8 +109,6 @@ class _Taken:
         Raises:
             InvalidInputError: where an episode ends at another step, or (`check`) something else is observed.
         """
-        from rlstitch.envs import make_vec
-
         number = 0
         with closing(make_vec(world, 1, seed=self.seed, autoreset="disabled")) as env:
             for episode, length in enumerate(self.lengths):
@@ -217,8 +212,6 @@ def _checked(path: str | Path, suffix: str, fps: int) -> Path:
 
 def encode_gif(frames: Iterable[Frame], stream: IO[bytes], fps: int) -> None:
     """Write frames uint8 `(H, W, 3)` into a stream as a GIF that loops for ever."""
-    from PIL import Image
-
     images = (Image.fromarray(frame) for frame in check_frames(frames))
     # Frames that are equal to the one before stay: the length of a video is the number of its frames.
     next(images).save(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.agents.agent import Agent
+from rlstitch.envs import World, family_of, make_vec, symbolic_views
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
-
-if TYPE_CHECKING:
-    from rlstitch.agents.agent import Agent
-    from rlstitch.envs import World
 
 Views = npt.NDArray[np.uint8]
 """Symbolic views `(n, h, w, 5)`: free of looks."""
@@ -45,8 +43,6 @@ class ViewCollection:
 
     def render(self, variation: str = "standard", tile_size: int = 8) -> npt.NDArray[np.uint8]:
         """Draw all views under a look: uint8 `(n, H, W, 3)`."""
-        from rlstitch.envs import family_of
-
         world = replace(self.world, look=variation, tile_size=tile_size)
         return family_of(world).render_views(self.views, world)
 
@@ -78,8 +74,6 @@ def collect_views(
         InvalidInputError: for numbers below 1, or a world without symbolic views.
         IncompatibleError: where an agent has another view than the world, or no action in common with it.
     """
-    from rlstitch.envs import family_of, make_vec, symbolic_views
-
     check_seed(seed)
     check_counts(count=1 if count is None else count, max_steps=max_steps, num_envs=num_envs)
     kinds = 2 + len(agents)
@@ -142,7 +136,5 @@ class _LazyImages:
 
 def own_images(agent: Agent, views: Views) -> npt.NDArray[np.uint8]:
     """Draw views `(n, h, w, 5)` in an agent's own look: uint8 `(n, H, W, 3)`."""
-    from rlstitch.envs import family_of
-
     own = agent.card.world
     return family_of(own).render_views(views, own)
