@@ -44,11 +44,16 @@ class Controller(nn.Module):
     The value may have a trunk of its own, or no head: see `ControllerSpec`.
     """
 
+    latent_dim: int
+    """Width of the latents that the controller takes."""
+    actions: DiscreteActions | BoxActions
+    """The actions that it gives."""
     log_std: nn.Parameter | None
 
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
         self._spec = spec
+        self.latent_dim, self.actions = spec.latent_dim, spec.actions
         self.trunk = build_trunk(spec)
         width = spec.hidden[-1] if spec.hidden else spec.latent_dim
         self.action_head = nn.Linear(width, spec.actions.width)
@@ -61,16 +66,6 @@ class Controller(nn.Module):
             self.log_std = nn.Parameter(torch.zeros(spec.actions.width))
         else:
             self.register_parameter("log_std", None)
-
-    @property
-    def latent_dim(self) -> int:
-        """Width of the latents that the controller takes."""
-        return self._spec.latent_dim
-
-    @property
-    def actions(self) -> DiscreteActions | BoxActions:
-        """What actions it gives."""
-        return self._spec.actions
 
     def spec(self) -> dict[str, Any]:
         """Return what `build_controller` needs to make this module again (without weights)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -127,6 +127,8 @@ RelativeSpec.model_rebuild()
 TranslatedSpec.model_rebuild()
 
 _ENCODER: TypeAdapter[AnyEncoderSpec] = TypeAdapter(EncoderSpec)
+_CONTROLLER: TypeAdapter[ControllerSpec] = TypeAdapter(ControllerSpec)
+Spec = TypeVar("Spec")
 
 
 def parse_encoder_spec(value: Any) -> AnyEncoderSpec:
@@ -135,10 +137,7 @@ def parse_encoder_spec(value: Any) -> AnyEncoderSpec:
     Raises:
         InvalidInputError: where a key is unknown, missing, of the wrong type or out of range.
     """
-    try:
-        return _ENCODER.validate_python(value)
-    except (ValidationError, RecursionError) as error:
-        raise InvalidInputError(f"encoder specification: {first_problem(error)}") from None
+    return _parse(_ENCODER, value, "encoder")
 
 
 def parse_controller_spec(value: Any) -> ControllerSpec:
@@ -147,7 +146,11 @@ def parse_controller_spec(value: Any) -> ControllerSpec:
     Raises:
         InvalidInputError: where a key is unknown, missing, of the wrong type or out of range.
     """
+    return _parse(_CONTROLLER, value, "controller")
+
+
+def _parse(adapter: TypeAdapter[Spec], value: Any, part: str) -> Spec:
     try:
-        return ControllerSpec.model_validate(value)
+        return adapter.validate_python(value)
     except (ValidationError, RecursionError) as error:
-        raise InvalidInputError(f"controller specification: {first_problem(error)}") from None
+        raise InvalidInputError(f"{part} specification: {first_problem(error)}") from None

@@ -62,10 +62,22 @@ def merge_charts(
 ) -> Atlas:
     """Merge charts into one relative space; the weighted mean where several saw a sample.
 
-    Widths d may differ between charts, the number of anchors k may not (IncompatibleError). The order of charts and
-    of samples changes the order of keys only. `similarity` and `normalization` as in `relative_projection`; distances
-    that depend on scale want a normalisation. Raises InvalidInputError for no chart and for keys that are not one a
-    vector or repeat within a chart.
+    Widths d may differ between charts, the number of anchors k may not (IncompatibleError). The order of charts and of
+    samples changes the order of keys only. `similarity` and `normalization` as in `relative_projection`; distances that
+    depend on scale want a normalisation.
+
+    Args:
+        charts: at least 1.
+        similarity: a name of `SIMILARITIES` or a function, as in `project`.
+        normalization: a name of `NORMALIZATIONS`.
+        shrinkage: of a whitening.
+
+    Returns:
+        The merged space.
+
+    Raises:
+        IncompatibleError: for charts of different numbers of anchors.
+        InvalidInputError: for no chart, keys that repeat in a chart or are not one a vector, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

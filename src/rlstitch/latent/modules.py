@@ -95,6 +95,19 @@ def stitch(
     encoder, makes the stitch run once (no gradient, as it is set: in training mode batch norms see the example), so
     that parts that do not fit raise IncompatibleError here. Parameters are shared with the given modules, not copied.
 
+    Args:
+        encoder: gives latents.
+        decoder: takes them.
+        via: module between the two; None: the identity.
+        example: inputs of the encoder to try the joined module on.
+
+    Returns:
+        The joined module.
+
+    Raises:
+        InvalidInputError: for parts that are no torch modules.
+        IncompatibleError: where the example does not pass.
+
     Examples:
         >>> joined = stitch(nn.Linear(4, 3), nn.Linear(6, 2), nn.Linear(3, 6), example=(torch.ones(1, 4),))
         >>> joined(torch.ones(5, 4)).shape

@@ -88,6 +88,15 @@ def unit_norm(x: A) -> A:
     """Each row of (…, d) over its Euclidean norm; a row of norm 0 (float32: below 3e-16) becomes 0. Not invertible:
     the norms are lost.
 
+    Args:
+        x: `(..., d)`.
+
+    Returns:
+        `(..., d)`, rows of length 1 (or 0).
+
+    Raises:
+        InvalidInputError: for NaN or infinity.
+
     Examples:
         >>> unit_norm(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
         tensor([[0.6000, 0.8000],
@@ -106,6 +115,15 @@ def unit_rows(x: torch.Tensor) -> torch.Tensor:
 def fit_identity(x: Array) -> Normalization:
     """No change; x (n, d) gives the width only.
 
+    Args:
+        x: points `(n, d)`.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        InvalidInputError: for no points, NaN or infinity.
+
     Examples:
         >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
         >>> bool((fit_identity(x)(x) == x).all())
@@ -117,6 +135,15 @@ def fit_identity(x: Array) -> Normalization:
 
 def fit_centering(x: Array) -> Normalization:
     """Subtract the mean of x (n, d).
+
+    Args:
+        x: points `(n, d)`.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        InvalidInputError: for no points, NaN or infinity.
 
     Examples:
         >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
@@ -133,6 +160,15 @@ def fit_standardization(x: Array) -> Normalization:
     """Subtract the mean and divide by the (biased) standard deviation of each dimension; a constant dimension is only
     centred.
 
+    Args:
+        x: points `(n, d)`.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        InvalidInputError: for no points, NaN or infinity.
+
     Examples:
         >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
         >>> fit_standardization(x)(x)
@@ -148,6 +184,15 @@ def fit_mean_norm(x: Array) -> Normalization:
     """Divide by the mean Euclidean norm of the rows; directions and the origin stay. All-zero points are left as they
     are.
 
+    Args:
+        x: points `(n, d)`.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        InvalidInputError: for no points, NaN or infinity.
+
     Examples:
         >>> fit_mean_norm(torch.tensor([[3.0, 4.0], [0.0, 15.0]]))(torch.tensor([[10.0, 20.0]]))
         tensor([[1., 2.]])
@@ -160,6 +205,15 @@ def fit_mean_norm(x: Array) -> Normalization:
 
 def fit_isotropic(x: Array) -> Normalization:
     """Centre, then one scale for all dimensions: the mean variance becomes 1 and angles about the mean stay.
+
+    Args:
+        x: points `(n, d)`.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        InvalidInputError: for no points, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -179,6 +233,18 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
     shrinkage lies in [0, 1]. `zca` keeps the axes (symmetric weight), `pca` turns to the principal axes. Without
     shrinkage, directions without variance (fewer points than dimensions, constant dimensions) are scaled as if they
     had the smallest variance that the dtype resolves.
+
+    Args:
+        x: points `(n, d)`.
+        shrinkage: of the covariance towards a multiple of I, in [0, 1].
+        kind: `zca` or `pca`.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        UnknownNameError: for another kind.
+        InvalidInputError: for a shrinkage outside [0, 1], no points, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -214,7 +280,17 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
 def fit_normalization(kind: str, x: Array, *, shrinkage: float = 0.1) -> Normalization:
     """The normalisation called `kind`, fitted on x (n, d); see `NORMALIZATIONS`. `shrinkage` concerns whitening only.
 
-    Raises UnknownNameError for another name.
+    Args:
+        kind: a name of `NORMALIZATIONS`.
+        x: points `(n, d)`.
+        shrinkage: of a whitening.
+
+    Returns:
+        The fitted normalization.
+
+    Raises:
+        UnknownNameError: for another kind.
+        InvalidInputError: for no points, NaN or infinity.
 
     Examples:
         >>> x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])

@@ -56,6 +56,20 @@ def reference_similarity(
     `anchors` (k,) are indices of samples. `proxy` compares the two relative spaces (n, k): by default the mean cosine
     of matched rows.
 
+    Args:
+        x: samples `(n, d_x)`.
+        reference: the same samples in the space of the reference model, `(n, d_r)`.
+        anchors: row numbers `(k,)` of the anchors.
+        similarity: a name of `SIMILARITIES` or a function, as in `project`.
+        normalization: a name of `NORMALIZATIONS`.
+        proxy: similarity of two spaces `(n, k)`.
+
+    Returns:
+        The similarity of the two relative spaces.
+
+    Raises:
+        InvalidInputError: for anchors outside the samples, unpaired rows, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> round(reference_similarity(3 * x.flip(1), x, torch.arange(8)), 6)
@@ -87,8 +101,22 @@ def evaluate_population(
 ) -> LatentEvaluation:
     """Correlate the likeness to `reference` with measured performance over a population of at least 3 models.
 
-    `population` holds the spaces (n, d_m) of the models, `performance` one number each. Raises InvalidInputError where
-    all models perform, or resemble the reference, equally: a correlation is then undefined.
+    `population` holds the spaces (n, d_m) of the models, `performance` one number each.
+
+    Args:
+        population: spaces `(n, d_m)` of at least 3 models.
+        reference: the same samples in the space of the reference model, `(n, d_r)`.
+        performance: one number for each model.
+        anchors: row numbers `(k,)` of the anchors.
+        similarity: a name of `SIMILARITIES` or a function, as in `project`.
+        normalization: a name of `NORMALIZATIONS`.
+        proxy: similarity of two spaces `(n, k)`.
+
+    Returns:
+        Similarities, and their correlation with the performance.
+
+    Raises:
+        InvalidInputError: where all models perform, or resemble the reference, equally, and as `reference_similarity`.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

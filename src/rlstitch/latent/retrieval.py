@@ -50,6 +50,19 @@ def nearest(queries: A, keys: Array, k: int, *, metric: Metric = "cosine", exclu
     `exclude_self` leaves out key i for query i (the queries are then the keys). A zero vector has cosine 0 with
     everything. Which of several equally near keys comes first is not defined.
 
+    Args:
+        queries: `(n, d)`.
+        keys: `(m, d)`.
+        k: neighbours per query, in [1, m].
+        metric: `cosine`, `dot` or `euclidean`.
+        exclude_self: leave out key i for query i.
+
+    Returns:
+        Indices into the keys and scores `(n, k)`, nearest first.
+
+    Raises:
+        InvalidInputError: for widths that differ, k outside its range, NaN or infinity.
+
     Examples:
         >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
         >>> nearest(torch.tensor([[0.0, 5.0]]), keys, 2).indices
@@ -80,7 +93,22 @@ def nearest_approximate(
 
     Keys are clustered into `cells` cells (the square root of their number by default; `probes` an eighth of that);
     probing all cells is exact. Computed in float32 on the CPU. Where the probed cells hold fewer than k keys, missing
-    ones have index -1 and score -inf. Raises MissingExtraError without FAISS.
+    ones have index -1 and score -inf.
+
+    Args:
+        queries: `(n, d)`.
+        keys: `(m, d)`.
+        k: neighbours per query, in [1, m].
+        metric: `cosine`, `dot` or `euclidean`.
+        cells: clusters of the keys; None: the square root of m.
+        probes: clusters that are searched; None: an eighth of them.
+
+    Returns:
+        Indices into the keys and scores `(n, k)`, nearest first.
+
+    Raises:
+        MissingExtraError: without FAISS.
+        InvalidInputError: for widths that differ, k outside its range, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -121,6 +149,18 @@ def csls(queries: A, keys: Array, k: int, *, neighbourhood: int = 10) -> Neighbo
 
     r is the mean cosine with the `neighbourhood` nearest of the other side (all of them where there are fewer).
 
+    Args:
+        queries: `(n, d)`.
+        keys: `(m, d)`.
+        k: neighbours per query, in [1, m].
+        neighbourhood: neighbours for the local means.
+
+    Returns:
+        Indices into the keys and scores `(n, k)`, nearest first.
+
+    Raises:
+        InvalidInputError: for widths that differ, k outside its range, NaN or infinity.
+
     Examples:
         >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.7, 0.7]])
         >>> queries = torch.tensor([[1.0, 0.6], [0.6, 1.0], [0.9, 1.0]])
@@ -149,6 +189,18 @@ def match_ranks(queries: A, keys: Array, targets: Array | None = None, *, metric
 
     `targets` (n,) int are the true keys; by default query i belongs to key i. Keys exactly as near as the true one
     share the mean of their ranks, so a collapsed space ranks (m + 1) / 2 and not 1.
+
+    Args:
+        queries: `(n, d)`.
+        keys: `(m, d)`.
+        targets: row of the true key of each query, int `(n,)`; None: query i belongs to key i.
+        metric: `cosine`, `dot` or `euclidean`.
+
+    Returns:
+        float64 `(n,)`, 1 is best.
+
+    Raises:
+        InvalidInputError: for queries and keys that are not paired where no targets are given, NaN or infinity.
 
     Examples:
         >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
@@ -204,6 +256,19 @@ def evaluate_retrieval(
 ) -> RetrievalReport:
     """How well each query finds its true key: see `match_ranks`. A k above the number of keys gives recall 1.
 
+    Args:
+        queries: `(n, d)`.
+        keys: `(m, d)`.
+        targets: row of the true key of each query, int `(n,)`; None: query i belongs to key i.
+        ks: ranks for the recall.
+        metric: `cosine`, `dot` or `euclidean`.
+
+    Returns:
+        MRR, mean rank and recall.
+
+    Raises:
+        InvalidInputError: as `match_ranks`.
+
     Examples:
         >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
         >>> report = evaluate_retrieval(keys, keys, torch.tensor([2, 1, 0]), ks=(1, 2))
@@ -224,6 +289,16 @@ def evaluate_retrieval(
 def neighbour_jaccard(first: Array, second: Array) -> float:
     """Mean Jaccard index, in [0, 1], of the neighbour sets in the rows of two index arrays (n, k_1), (n, k_2), each
     row without repetition.
+
+    Args:
+        first: row numbers of neighbours `(n, k)`.
+        second: those of the same queries in another space, `(n, k)`.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InvalidInputError: for shapes that differ.
 
     Examples:
         >>> neighbour_jaccard(torch.tensor([[0, 1, 2]]), torch.tensor([[2, 1, 5]]))

@@ -5,6 +5,7 @@ Parallel anchors: Moschella et al. 2022 (2209.15430), section 3.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
@@ -47,8 +48,7 @@ class LatentSpace(Generic[V]):
         if wrong := [key for key in keys if not isinstance(key, str)]:
             raise InvalidInputError(f"keys must be strings, found {wrong[0]!r}")
         if len(set(keys)) != n:
-            seen: set[str] = set()
-            twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            twice = next(key for key, count in Counter(keys).items() if count > 1)
             raise InvalidInputError(f"keys must differ, found {twice!r} more than once")
         object.__setattr__(self, "keys", keys)
 
@@ -111,9 +111,21 @@ def parallel_anchors(
     """k anchors with the same keys in the same order in every space, chosen by `method` in the first among the keys
     common to all.
 
-    The spaces may hold samples of another domain than the one to be projected (out-of-domain anchors): all that
-    counts is that every encoder has seen them. Raises IncompatibleError where fewer than k keys are common,
-    UnknownNameError for another method.
+    The spaces may hold samples of another domain than the one to be projected (out-of-domain anchors): all that counts
+    is that every encoder has seen them.
+
+    Args:
+        spaces: at least one.
+        k: number of anchors.
+        method: a name of `ANCHOR_METHODS`.
+        seed: random seed.
+
+    Returns:
+        One space of k rows for each given one, with equal keys.
+
+    Raises:
+        IncompatibleError: where fewer than k keys are common.
+        UnknownNameError: for another method.
 
     Examples:
         >>> one = LatentSpace(np.eye(3), ("cat", "dog", "owl"))

@@ -55,6 +55,18 @@ def fit_universal(
     distance 1 from its mean). With M = 2 `between(0, 1)` is `fit_orthogonal`. The universal space is determined up to
     a rotation; the first space sets it. Needs 2 samples; raises InvalidInputError for a space without variance.
 
+    Args:
+        spaces: at least 2 spaces `(n, d_i)`, paired row by row.
+        scale: bring all spaces to the same spread first.
+        iterations: rounds at most.
+        tolerance: relative fall of the loss at which the rounds end.
+
+    Returns:
+        A map from each space to the universal one, and the consensus.
+
+    Raises:
+        InvalidInputError: for fewer than 2 spaces or samples, unpaired rows, a space without variance, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> fitted = fit_universal([x, x.flip(1), -x + 1])

@@ -242,12 +242,10 @@ def _check_spaces(model: ModelFile, image_shape: tuple[int, int, int], actions: 
 
 
 def _check_actions(model: ModelFile, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
-    gives = len(parts.head.bias)
-    what = "actions" if parts.log_std is None else "continuous numbers an action"
-    fits = gives == actions.width and (parts.log_std is not None) == isinstance(actions, BoxActions)
-    if parts.log_std is not None and parts.log_std.shape != (gives,):
-        fits = False
-    if not fits:
+    gives, log_std = len(parts.head.bias), parts.log_std
+    what = "actions" if log_std is None else "continuous numbers an action"
+    same_kind = log_std is None if isinstance(actions, DiscreteActions) else log_std is not None
+    if gives != actions.width or not same_kind or (log_std is not None and log_std.shape != (gives,)):
         takes = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
         raise IncompatibleError(f"{model.path}: actions: the environment takes {takes}, the model gives {gives} {what}")
 
@@ -265,12 +263,8 @@ def _numbers(printed: str) -> list[float]:
 
 
 def _hyperparameters(model: ModelFile) -> dict[str, int | float]:
-    settings: dict[str, int | float] = {}
-    for key in _SETTINGS:
-        value = model.data.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
-            settings[key] = value
-    return settings
+    values: dict[str, Any] = {key: model.data.get(key) for key in _SETTINGS}
+    return {key: value for key, value in values.items() if type(value) in (int, float) and abs(value) < _LARGEST}
 
 
 def _whole(value: Any) -> int:

@@ -30,6 +30,17 @@ _AHEAD = 31
 def choose_random(points: A, k: int, seed: int = 0) -> A:
     """k rows drawn without replacement, in the order drawn.
 
+    Args:
+        points: candidates `(n, d)`.
+        k: number of anchors, in [1, n].
+        seed: random seed.
+
+    Returns:
+        Different row numbers int64 `(k,)`, of the kind of points.
+
+    Raises:
+        InvalidInputError: for k outside [1, n], NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> rows = choose_random(x, 5, seed=1)
@@ -44,7 +55,20 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
     """Farthest-point sampling: a random first row, then always the row farthest from those chosen (Gonzalez, 1985).
 
     `metric`: euclidean, cosine (1 - cos), abs_cosine (1 - |cos|), l1, or a function (points (n, d), one (d,)) -> (n,).
-    Duplicates of chosen points come last. Raises UnknownNameError for another metric.
+    Duplicates of chosen points come last.
+
+    Args:
+        points: candidates `(n, d)`.
+        k: number of anchors, in [1, n].
+        metric: `euclidean`, `cosine`, `abs_cosine`, `l1`, or a function `(n, d)`, `(d,)` -> `(n,)`.
+        seed: random seed of the first row.
+
+    Returns:
+        Different row numbers int64 `(k,)`, of the kind of points.
+
+    Raises:
+        UnknownNameError: for another metric.
+        InvalidInputError: for k outside [1, n], NaN or infinity.
 
     Examples:
         >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0], [10.0, 0.0]])
@@ -77,6 +101,17 @@ def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
 
     Two centres with the same nearest row take the next nearest, so the rows differ.
 
+    Args:
+        points: candidates `(n, d)`.
+        k: number of anchors, in [1, n].
+        seed: random seed.
+
+    Returns:
+        Different row numbers int64 `(k,)`, of the kind of points.
+
+    Raises:
+        InvalidInputError: for k outside [1, n], NaN or infinity.
+
     Examples:
         >>> points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0], [9.0, 9.0]])
         >>> choose_kmedoids(points, 2)
@@ -104,6 +139,17 @@ def choose_kmedoids(points: A, k: int, seed: int = 0) -> A:
 def choose_central(points: A, k: int, seed: int = 0) -> A:
     """The k rows nearest to the mean, nearest first; `seed` has no effect.
 
+    Args:
+        points: candidates `(n, d)`.
+        k: number of anchors, in [1, n].
+        seed: no effect.
+
+    Returns:
+        Different row numbers int64 `(k,)`, of the kind of points.
+
+    Raises:
+        InvalidInputError: for k outside [1, n], NaN or infinity.
+
     Examples:
         >>> points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0], [10.0, 0.0]])
         >>> points = torch.cat([points, torch.tensor([[5.0, 0.0]])])
@@ -117,6 +163,17 @@ def choose_central(points: A, k: int, seed: int = 0) -> A:
 
 def choose_ranked(scores: A, k: int, *, largest: bool = True) -> A:
     """The rows of the k largest (or smallest) of scores (n,), best first, earlier rows first among equals.
+
+    Args:
+        scores: `(n,)`.
+        k: number of anchors, in [1, n].
+        largest: take the largest scores, else the smallest.
+
+    Returns:
+        Row numbers int64 `(k,)`, of the kind of scores.
+
+    Raises:
+        InvalidInputError: for k outside [1, n], NaN or infinity.
 
     Examples:
         >>> choose_ranked(torch.tensor([0.2, 0.9, 0.5]), 2)
@@ -139,8 +196,20 @@ def nearest_unused(points: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
 
 
 def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
-    """k anchors by name: random, farthest, farthest_cosine, kmedoids, central. Raises UnknownNameError for another
-    name.
+    """k anchors by name: random, farthest, farthest_cosine, kmedoids, central.
+
+    Args:
+        method: a name of `ANCHOR_METHODS`.
+        points: candidates `(n, d)`.
+        k: number of anchors, in [1, n].
+        seed: random seed.
+
+    Returns:
+        Different row numbers int64 `(k,)`, of the kind of points.
+
+    Raises:
+        UnknownNameError: for another method.
+        InvalidInputError: for k outside [1, n], NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

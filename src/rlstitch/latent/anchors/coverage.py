@@ -39,6 +39,17 @@ class Coverage:
 def coverage(points: Array, anchors: Array, *, batch_size: int = 4096) -> Coverage:
     """The coverage of points (n, d) by anchors (k, d), which may come from another domain. Memory: batch_size * k.
 
+    Args:
+        points: the space `(n, d)`.
+        anchors: `(k, d)`.
+        batch_size: points at a time.
+
+    Returns:
+        Distances to the nearest anchor, and rank and condition of the anchors.
+
+    Raises:
+        InvalidInputError: for no points or anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> coverage(x, x).relative

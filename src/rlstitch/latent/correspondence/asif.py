@@ -96,6 +96,18 @@ def couple(x: Array, y: Array, *, k: int | None = None, power: float = 8.0) -> C
     `power`: the exponent that sharpens them (the paper's 8). Only positive similarities count: an even power would
     turn opposites into neighbours. Keeps a copy of both spaces with rows of length 1.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        k: similarities kept for a sample, in [1, n]; None: 800, or n if less.
+        power: exponent of the similarities, above 0.
+
+    Returns:
+        The coupling.
+
+    Raises:
+        InvalidInputError: for unpaired rows, values outside their ranges, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> images, captions = x, 3 * x.flip(1)

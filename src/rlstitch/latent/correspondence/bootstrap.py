@@ -70,8 +70,24 @@ def bootstrap_anchors(
     gets a match all the same, of low confidence. `center` subtracts each space's mean first, without which common
     directions (as in word vectors) dominate the signal. `epsilon` is the entropic smoothing of cosine distances in [0,
     2]. Fewer than k anchors come back where fewer matches are mutual. Quadratic in memory, O(n m), as the transport
-    plan is: give samples of large spaces. Deterministic. Raises MissingExtraError without POT, InvalidInputError for
-    fewer than 2 seeds, seeds that repeat or lie outside, and k below the number of seeds or above min(n, m).
+    plan is: give samples of large spaces. Deterministic.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(m, d_y)`, not paired with x.
+        seeds: known pairs of row numbers `(s, 2)`, at least 2.
+        k: anchors in the end, at most min(n, m).
+        center: subtract the mean of each space.
+        epsilon: entropic smoothing, above 0.
+        rounds: rounds at most.
+        tolerance: share of changed matches at which the pairing has converged, in [0, 1].
+
+    Returns:
+        The anchors, and a match for every sample of x.
+
+    Raises:
+        MissingExtraError: without POT.
+        InvalidInputError: for seeds that repeat or lie outside, values outside their ranges, NaN or infinity.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)

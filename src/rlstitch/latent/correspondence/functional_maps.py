@@ -84,6 +84,18 @@ def laplacian_eigenbasis(x: A, k: int, *, neighbours: int = 20, metric: Metric =
     k lies in [1, n], neighbours in [1, n - 1]. Signs are fixed: each column's entry of largest size is positive. A
     graph in c parts has c eigenvalues of 0, whose eigenvectors are arbitrary within their span.
 
+    Args:
+        x: samples `(n, d)`.
+        k: eigenvectors, in [1, n].
+        neighbours: edges per sample, in [1, n - 1].
+        metric: `cosine`, `dot` or `euclidean`.
+
+    Returns:
+        Eigenvalues and eigenvectors, of the kind of x.
+
+    Raises:
+        InvalidInputError: for values outside their ranges, NaN or infinity.
+
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
         >>> functions = laplacian_eigenbasis(x, 4, neighbours=6).functions
@@ -124,7 +136,20 @@ def fit_functional_map(
     Minimises ||C A - B||^2 + r ||diag(v_y) C - C diag(v_x)||^2, A and B the descriptors' coefficients, row by row of C
     in closed form; r is `regularization` times ||A||^2, at least 0. Descriptors are functions known on both spaces:
     relative projections on paired anchors, class memberships, indicators of paired samples. Each pair of columns is
-    scaled to length 1. Raises InvalidInputError where none differs from 0.
+    scaled to length 1.
+
+    Args:
+        x_basis: of x.
+        y_basis: of y.
+        x_descriptors: functions on x `(n, q)`.
+        y_descriptors: the same functions on y `(m, q)`.
+        regularization: weight of the commutator, at least 0.
+
+    Returns:
+        The fitted map.
+
+    Raises:
+        InvalidInputError: for descriptors that are not equally many or all 0, NaN or infinity.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -161,6 +186,16 @@ def refine_functional_map(fitted: FunctionalMap[A], *, rounds: int = 10) -> Func
 
     The iterative closest points of Ovsjanikov et al. 2012 in the spectral domain. Ends early
     when the matching no longer changes.
+
+    Args:
+        fitted: the map to start from.
+        rounds: rounds at most.
+
+    Returns:
+        The refined map.
+
+    Raises:
+        InvalidInputError: for rounds below 1.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)

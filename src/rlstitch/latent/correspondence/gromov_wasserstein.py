@@ -78,6 +78,21 @@ def match_gromov_wasserstein(
     in turn, are matched, too, and tell what chance reaches; each costs as much again. Deterministic. Needs 3 samples on
     either side; raises MissingExtraError without POT.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(m, d_y)`, not paired with x.
+        center: subtract the mean of each space.
+        epsilon: entropic smoothing, above 0.
+        iterations: of the solver.
+        surrogates: random spaces to match for comparison; 0: none.
+
+    Returns:
+        A match for every sample of x.
+
+    Raises:
+        MissingExtraError: without POT.
+        InvalidInputError: for fewer than 3 samples, values outside their ranges, NaN or infinity.
+
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
         >>> y = 3 * x[::-1, ::-1] + 1
@@ -145,6 +160,17 @@ def _solve(
 def structure_agreement(first: Array, second: Array, pairs: Array) -> float:
     """Pearson correlation, over all pairs of pairs (c, 2) of indices, of the similarities first (n, n) and second
     (m, m); 0 where undefined. Quadratic in memory in the number of pairs.
+
+    Args:
+        first: similarities `(n, n)`.
+        second: similarities `(m, m)`.
+        pairs: row numbers `(c, 2)`.
+
+    Returns:
+        In [-1, 1].
+
+    Raises:
+        InvalidInputError: for NaN or infinity.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)

@@ -20,6 +20,18 @@ from rlstitch.latent.projection.registry import Similarity, project
 def project_product(x: A, anchors: Array, similarities: Sequence[Similarity]) -> list[A]:
     """x (n, d) projected on anchors (k, d) by each of the similarities: blocks (n, k).
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        similarities: names or functions, as in `project`.
+
+    Returns:
+        One block `(n, k)` for each similarity.
+
+    Raises:
+        UnknownNameError: for another similarity.
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity, unknown options.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> [block.tolist() for block in project_product(x, anchors, ["dot", "linf"])]
@@ -31,6 +43,15 @@ def project_product(x: A, anchors: Array, similarities: Sequence[Similarity]) ->
 def aggregate_concat(blocks: Sequence[A]) -> A:
     """Side by side: (n, k_1 + ... + k_m).
 
+    Args:
+        blocks: `(n, k_1)`, ..., `(n, k_m)`.
+
+    Returns:
+        `(n, k_1 + ... + k_m)`.
+
+    Raises:
+        InvalidInputError: for no block, or blocks of different numbers of rows.
+
     Examples:
         >>> aggregate_concat([torch.ones(4, 3), torch.zeros(4, 2)]).shape
         torch.Size([4, 5])
@@ -41,6 +62,16 @@ def aggregate_concat(blocks: Sequence[A]) -> A:
 def aggregate_sum(blocks: Sequence[A], *, normalize: bool = True) -> A:
     """The sum (n, k) of blocks (n, k), by default after a layer norm without weights, so that no block dominates the
     others.
+
+    Args:
+        blocks: m blocks `(n, k)`.
+        normalize: apply a layer norm without weights to each block.
+
+    Returns:
+        `(n, k)`.
+
+    Raises:
+        InvalidInputError: for no block, or blocks of different shapes.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

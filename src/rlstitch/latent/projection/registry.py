@@ -32,8 +32,18 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
     """The projection on `anchors` (k, d) as a function (n, d) -> (n, k).
 
     `similarity` is a name from `SIMILARITIES` or a function of two tensors (n, d), (k, d) -> (n, k).
-    Raises UnknownNameError for another name; InvalidInputError for no anchors, widths that differ, NaN or infinity,
-    unknown options.
+
+    Args:
+        anchors: `(k, d)`.
+        similarity: a name of `SIMILARITIES`, or a function of tensors `(n, d)`, `(k, d)` -> `(n, k)`.
+        **options: keyword arguments of the similarity.
+
+    Returns:
+        The function of samples `(n, d)` -> `(n, k)`.
+
+    Raises:
+        UnknownNameError: for another similarity.
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity, unknown options.
 
     Examples:
         >>> relate = projector(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), "dot")
@@ -63,6 +73,19 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
 def project(x: A, anchors: Array, similarity: Similarity = "cosine", **options: Any) -> A:
     """Project x (n, d) on anchors (k, d) -> (n, k), by a name from `SIMILARITIES` or any function; see `projector`.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        similarity: a name of `SIMILARITIES`, or a function of tensors `(n, d)`, `(k, d)` -> `(n, k)`.
+        **options: keyword arguments of the similarity.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        UnknownNameError: for another similarity.
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity, unknown options.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> project(x, anchors, "dot")
@@ -86,6 +109,21 @@ def relative_projection(
     """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k).
 
     `shrinkage` is that of a whitening; Mahalanobis distances keep their own, 0.1.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        normalization: a name of `NORMALIZATIONS`, fitted on the anchors.
+        similarity: a name of `SIMILARITIES`, or a function of tensors `(n, d)`, `(k, d)` -> `(n, k)`.
+        shrinkage: of a whitening, in [0, 1].
+        **options: keyword arguments of the similarity.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        UnknownNameError: for another similarity or normalization.
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity, unknown options.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

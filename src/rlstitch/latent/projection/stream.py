@@ -28,7 +28,21 @@ def project_stream(
     `x` is an array (n, d), which may be a `numpy.memmap` and is cut into batches of `batch_size` rows, or already an
     iterable of batches. `normalization`, of the anchors as a rule, is applied to them and to every batch first, as
     `relative_projection` does. The anchors' part is done once. At most one batch and its projection are held here.
-    Raises as `project` does.
+
+    Args:
+        x: array `(n, d)`, which may be a `numpy.memmap`, or an iterable of batches.
+        anchors: `(k, d)`.
+        similarity: a name of `SIMILARITIES`, or a function of tensors `(n, d)`, `(k, d)` -> `(n, k)`.
+        batch_size: rows at a time.
+        normalization: applied to anchors and batches first.
+        **options: keyword arguments of the similarity.
+
+    Returns:
+        The projections of the batches, in order.
+
+    Raises:
+        UnknownNameError: for another similarity.
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity, unknown options.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)
@@ -63,7 +77,22 @@ def project_into(
     """Write the projection of x (n, d) on anchors (k, d) into `out` (n, k), and return it.
 
     `out` and `x` may be `numpy.memmap`s; `x` may be an iterable of batches; `normalization` as in `project_stream`.
-    Raises InvalidInputError where the rows of x do not fill out exactly, or out is not k wide.
+
+    Args:
+        out: array `(n, k)` to fill; may be a `numpy.memmap`.
+        x: array `(n, d)`, or an iterable of batches.
+        anchors: `(k, d)`.
+        similarity: a name of `SIMILARITIES`, or a function of tensors `(n, d)`, `(k, d)` -> `(n, k)`.
+        batch_size: rows at a time.
+        normalization: applied to anchors and batches first.
+        **options: keyword arguments of the similarity.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UnknownNameError: for another similarity.
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity, unknown options.
 
     Examples:
         >>> x = np.sin(np.arange(60.0) ** 2).reshape(20, 3)

@@ -11,10 +11,19 @@ from rlstitch.latent._arrays import Array, centred, to_pairs
 def svcca(x: Array, y: Array, *, variance: float = 0.99) -> float:
     """Mean canonical correlation of the principal directions that hold `variance` of each space, in [0, 1].
 
-    Raghu et al. 2017 (1706.05806). At `variance` 1 every direction that is not rounding is kept, and the value does
-    not change under invertible linear maps of either space; below 1 it changes, as principal directions do.
-    Raises InvalidInputError where the kept directions reach the number of samples less one: correlations are then 1
-    whatever the data.
+    Raghu et al. 2017 (1706.05806). At `variance` 1 every direction that is not rounding is kept, and the value does not
+    change under invertible linear maps of either space; below 1 it changes, as principal directions do.
+
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+        variance: share of the variance that is kept, in (0, 1].
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InvalidInputError: where the kept directions reach n - 1, and as `linear_cka`.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -32,7 +41,17 @@ def pwcca(x: Array, y: Array) -> float:
     """Mean canonical correlation, weighted by how much of x each canonical direction accounts for, in [0, 1].
 
     Morcos et al. 2018 (1806.05759), eq. 3. Not symmetric: the weights are sums of |direction . column of x|, so a
-    rotation of x changes them; any invertible linear map of y does not. Raises as `svcca` does.
+    rotation of x changes them; any invertible linear map of y does not.
+
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InvalidInputError: where the kept directions reach n - 1, and as `linear_cka`.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

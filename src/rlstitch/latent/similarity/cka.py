@@ -29,6 +29,17 @@ def linear_cka(x: Array, y: Array, *, debiased: bool = False) -> float:
     written with X^T Y, X^T X, Y^T Y and the squared lengths of the rows, O(n d^2) time and O(n d + d^2) memory. Needs
     2 rows, 4 where debiased.
 
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+        debiased: use the unbiased HSIC.
+
+    Returns:
+        In [0, 1]; debiased, at most 1.
+
+    Raises:
+        InvalidInputError: for unpaired rows, too few of them, a constant space, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> turned = 5 * x.flip(1) + 1
@@ -47,6 +58,18 @@ def minibatch_cka(
     Nguyen et al. 2020 (2010.15327), eq. 2-3. The expectation does not depend on the batch size. Each batch needs 4
     rows. `kernel` rbf takes Gaussian kernels as `rbf_cka` does, their widths from the medians of the first batch, which
     should be drawn as the others are. Memory is that of a batch.
+
+    Args:
+        batches: pairs of batches `(b, d_x)`, `(b, d_y)`, of at least 4 rows.
+        kernel: `linear` or `rbf`.
+        bandwidth: of Gaussian kernels, in units of the median distances of the first batch.
+
+    Returns:
+        At most 1.
+
+    Raises:
+        UnknownNameError: for another kernel.
+        InvalidInputError: for no batch, and as `linear_cka`.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -80,6 +103,18 @@ def rbf_cka(x: Array, y: Array, *, bandwidth: float = 1.0, debiased: bool = Fals
 
     Kornblith et al. 2019 (1905.00414), section 3. Quadratic in time; in memory n x 1,024, as the kernels are made in
     blocks of rows. Above 2,048 samples the median is that of 2,048 evenly spaced rows.
+
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+        bandwidth: of the kernels, in units of the median distance of each space.
+        debiased: use the unbiased HSIC.
+
+    Returns:
+        In [0, 1]; debiased, at most 1.
+
+    Raises:
+        InvalidInputError: for unpaired rows, too few of them, a constant space, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

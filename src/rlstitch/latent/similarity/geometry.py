@@ -31,6 +31,16 @@ def procrustes_distance(x: Array, y: Array) -> float:
     sqrt(2 - 2 ||X^T Y||_*), Williams et al. 2021 (2110.14739), and the square root of Ding et al. 2021 (2108.01661),
     eq. 3.
 
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+
+    Returns:
+        In [0, sqrt(2)].
+
+    Raises:
+        InvalidInputError: for unpaired rows, too few of them, a constant space, NaN or infinity.
+
     Examples:
         >>> square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
         >>> round(procrustes_distance(square, 4 * square.flip(1) + 2), 6)
@@ -51,6 +61,19 @@ def rsa(x: Array, y: Array, *, distance: Distance = "correlation", rank: bool = 
     number of samples: the n (n - 1) / 2 distances are what is compared. Needs 3 rows. Distance "correlation" is
     invariant to what is added to a whole row, "cosine" to scale, "euclidean" to translation (and scale, as is every
     correlation).
+
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+        distance: `correlation`, `cosine` or `euclidean`.
+        rank: Spearman's correlation instead of Pearson's.
+
+    Returns:
+        In [-1, 1].
+
+    Raises:
+        UnknownNameError: for another distance.
+        InvalidInputError: for unpaired rows, too few of them, a constant space, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -74,6 +97,18 @@ def mutual_knn(x: Array, y: Array, k: int, *, metric: Metric = "cosine") -> floa
     """Mean share of each sample's k nearest neighbours that the two spaces have in common, in [0, 1].
 
     Huh et al. 2024 (2405.07987), section 2. Unrelated spaces give about k / (n - 1). k lies in [1, n - 1].
+
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space, `(n, d_y)`.
+        k: neighbours, in [1, n - 1].
+        metric: `cosine`, `dot` or `euclidean`.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InvalidInputError: for unpaired rows, too few of them, a constant space, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -100,6 +135,16 @@ def matched_cosine(x: Array, y: Array) -> float:
     (2209.15430, section 4.1).
 
     A zero vector has no direction: its cosine counts as 0.
+
+    Args:
+        x: samples `(n, d_x)`.
+        y: the same samples in another space of the same width.
+
+    Returns:
+        In [-1, 1].
+
+    Raises:
+        InvalidInputError: for unpaired rows, widths that differ, NaN or infinity.
 
     Examples:
         >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])

@@ -26,6 +26,17 @@ Pruning = Literal["anchors", "spectrum"]
 def encode_relative(x: A, anchors: Array, *, center: bool = True) -> A:
     """Cosines (n, k) of x (n, d) with anchors (k, d), by default about their mean; needs only X.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        center: take cosines about the mean of the anchors.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> y = 3 * x.flip(1) + 1
@@ -46,6 +57,18 @@ def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: f
     Directions come back, norms do not: each vector has the mean norm of the anchors (about their mean, with `center`,
     which is then added). Singular values of the unit anchors below rtol times the largest count as 0: a bound of 1 /
     rtol on the error's growth.
+
+    Args:
+        relative: cosines `(n, k)` with the anchors.
+        anchors: `(k, d)`.
+        center: the cosines are about the mean of the anchors.
+        rtol: relative size below which a singular value counts as 0.
+
+    Returns:
+        `(n, d)`, of the kind of relative.
+
+    Raises:
+        InvalidInputError: for another number of columns than anchors, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -73,6 +96,18 @@ def prune_anchors(anchors: A, k: int, *, max_condition: float = 30.0, seed: int 
 
     The longest beginning of the sampling, of at most d rows, whose unit vectors have a condition number of at most
     `max_condition`.
+
+    Args:
+        anchors: `(n, d)`.
+        k: anchors to keep at most.
+        max_condition: bound of the condition number, at least 1.
+        seed: random seed.
+
+    Returns:
+        Row numbers int64, at most k.
+
+    Raises:
+        InvalidInputError: for a value outside its range, NaN or infinity.
 
     Examples:
         >>> anchors = torch.tensor([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
@@ -216,6 +251,24 @@ def fit_inverse_projection(
     over `max_condition` as 0; it is much cheaper. X's anchors are only ever used for cosines. Either may leave some of
     Y out of reach; `report.spanned` says how much. 30 was best for spaces that agree roughly (10 by spectrum; see the
     results on word vectors); for spaces that agree nearly exactly take 1,000 or more.
+
+    Args:
+        anchors_x: `(k, d_x)`.
+        anchors_y: parallel anchors `(k, d_y)`.
+        subsets: random starts of the pruning.
+        size: anchors in each subset at most.
+        max_condition: bound of the growth of noise, at least 1.
+        pruning: `anchors` or `spectrum`.
+        center: work about the means of the anchors.
+        norm: `proportional`, `mean` or `unit`.
+        seed: random seed of the first start.
+
+    Returns:
+        The fitted map, with a report of the pruning.
+
+    Raises:
+        UnknownNameError: for another pruning or norm.
+        InvalidInputError: for anchors that are not parallel, fewer than 2, a value outside its range, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

@@ -20,8 +20,18 @@ _METHODS = methods_of(methods)
 def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
     """Fit the method called `method` on pairs x (n, d_x), y (n, d_y); options go to its function.
 
-    Raises UnknownNameError for another name; InvalidInputError for too few pairs, options the method does not take,
-    NaN or infinity.
+    Args:
+        method: a name of `translation_methods()`.
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        **options: keyword arguments of its function.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        UnknownNameError: for another method.
+        InvalidInputError: for too few pairs, options that the method does not take, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -34,6 +44,9 @@ def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
 
 def translation_methods() -> list[str]:
     """The names that `fit` takes.
+
+    Returns:
+        Names, sorted.
 
     Examples:
         >>> "orthogonal" in translation_methods(), "robust" in translation_methods()

@@ -203,6 +203,17 @@ def condition_number(matrix: torch.Tensor) -> float:
 def evaluate_translation(translation: Translation, x: Array, y: Array) -> FitReport:
     """The report of a translation on pairs x (n, d_x), y (n, d_y), which may be held out; n >= 1.
 
+    Args:
+        translation: the map to evaluate.
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+
+    Returns:
+        The report on these pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, another width, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> translation = fit("affine", x[:10], 2 * x[:10] + 1)

@@ -15,6 +15,16 @@ from rlstitch.latent.projection.relation import Relation, relate
 def project_cosine(x: A, anchors: Array) -> A:
     """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Invariant to rotation and scale.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> project_cosine(x, anchors)
@@ -33,6 +43,16 @@ def cosine(anchors: torch.Tensor) -> Relation:
 
 def project_angular(x: A, anchors: Array) -> A:
     """1 - angle(x_i, a_j) / pi, in [0, 1]; angles below the resolution of the dtype (float32: 0.001) count as 0.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
 
     Examples:
         >>> project_angular(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
@@ -62,6 +82,17 @@ def project_gaussian(x: A, anchors: Array, *, width: float = 0.5) -> A:
 
     Sees what the cosine sees, but far anchors count for little and differ little between encoders, while what is near
     stands out. A zero vector has cosine 0 with everything. As `width` grows, it becomes a cosine, shifted and scaled.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        width: of the kernel, above 0.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
 
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0, 8.0], [0.0, 2.0], [-3.0, -4.0]])

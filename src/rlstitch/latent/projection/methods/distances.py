@@ -16,6 +16,17 @@ def project_euclidean(x: A, anchors: Array, *, exact: bool = False) -> A:
     By default from inner products about the anchors' mean: fast, with an error near sqrt(eps) times the norms where x
     meets an anchor. `exact` takes differences one by one.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        exact: take differences one by one.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> project_euclidean(x + 7, anchors + 7, exact=True)
@@ -37,6 +48,16 @@ def euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
 def project_l1(x: A, anchors: Array) -> A:
     """The sum of absolute differences.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> project_l1(x, anchors)
@@ -53,6 +74,16 @@ def l1(anchors: torch.Tensor) -> Relation:
 def project_linf(x: A, anchors: Array) -> A:
     """The largest absolute difference.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> project_linf(x, anchors)
@@ -68,6 +99,17 @@ def linf(anchors: torch.Tensor) -> Relation:
 
 def project_lp(x: A, anchors: Array, *, p: float = 3.0) -> A:
     """The L_p distance, for p > 0 (p < 1 is no metric, but defined); infinite where the p-th powers overflow.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        p: order of the norm, above 0.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
 
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -86,6 +128,18 @@ def lp(anchors: torch.Tensor, *, p: float = 3.0) -> Relation:
 def project_mahalanobis(x: A, anchors: Array, *, points: Array | None = None, shrinkage: float = 0.1) -> A:
     """sqrt((x - a) S^-1 (x - a)^T) with the covariance S of `points` (default: of the anchors), shrunk as in
     `fit_whitening`.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        points: sample `(m, d)` for the covariance; None: the anchors.
+        shrinkage: of the covariance, in [0, 1].
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

@@ -25,6 +25,18 @@ def project_geodesic(x: A, anchors: Array, *, points: Array | None = None, neigh
     on to the graph at its own nearest `neighbours`, so that rows do not depend on one another. Memory: k * (k + m)
     distances. No gradient.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        points: further nodes of the graph `(m, d)`, a sample of the space.
+        neighbours: edges per node.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> circle = torch.arange(24.0)[:, None] * torch.pi / 12
         >>> circle = torch.cat([circle.cos(), circle.sin()], dim=1)

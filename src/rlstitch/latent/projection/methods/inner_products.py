@@ -12,6 +12,16 @@ from rlstitch.latent.projection.relation import Relation, relate
 def project_dot(x: A, anchors: Array) -> A:
     """The inner product. Invariant to rotation only.
 
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> project_dot(x, anchors)
@@ -32,6 +42,17 @@ def project_basis(x: A, anchors: Array, *, rtol: float | None = None) -> A:
     Invariant to every invertible linear map where the anchors span the space. `rtol`: singular values below rtol times
     the largest count as 0 (default: as in the pseudo-inverse, eps * max(k, d)), so that duplicated anchors share
     their weight.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        rtol: relative size below which a singular value counts as 0; None: eps * max(k, d).
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
 
     Examples:
         >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])

@@ -38,6 +38,21 @@ def fit_affine_gradient(
     (directions alone). `steps` bounds the iterations, `decay` >= 0 adds decay * mean squared entry of the
     standardised matrix. `weights` (n,) weigh the pairs.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        loss: `mse`, `huber` or `cosine`, in standardised units.
+        steps: L-BFGS iterations at most.
+        decay: weight decay, at least 0.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        UnknownNameError: for another loss.
+        InvalidInputError: for a value outside its range, fewer than 3 pairs, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> translation = fit_affine_gradient(x, 2 * x + 1, loss="huber")

@@ -29,6 +29,17 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
     With fewer pairs than dimensions, or dependent ones, the solution of least norm: it fits the pairs and may not
     carry over to others; `fit_ridge` does better there.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 2 pairs, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> fit_linear(x, x * torch.tensor([1.0, 2.0, 3.0])).matrix.diagonal().round(decimals=3)
@@ -47,6 +58,18 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
 @one_torch_thread()
 def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
     """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        ridge: penalty, as in `fit_affine`.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 2 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -70,6 +93,18 @@ def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None
     error on each pair when the others are fitted (Allen, 1974), exactly; O(n d_x d_y) for each of 37 strengths. With
     about as many pairs as dimensions "cv" can choose far too small a strength where "loo" does not. `weights` (n,)
     weigh the pairs and are scaled to sum to n.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        ridge: penalty on the squared entries of the matrix, at least 0; `cv` or `loo` choose it.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 3 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

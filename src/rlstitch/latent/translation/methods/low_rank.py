@@ -17,7 +17,20 @@ def fit_low_rank(
     """`fit_affine` with a matrix of at most `rank`: reduced-rank regression (Izenman, 1975). At least 3 pairs.
 
     The ridge solution is followed by the projection on the `rank` principal axes of the fitted values. By default as
-    many as hold 99 % of their variance. Raises InvalidInputError for a rank above min(d_x, d_y).
+    many as hold 99 % of their variance.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        rank: greatest rank of the matrix, in [1, min(d_x, d_y)]; None: 99 % of the variance of the fitted values.
+        ridge: penalty, as in `fit_affine`.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for a rank outside its range, fewer than 3 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -47,6 +60,18 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array
 
     Each component is the direction of x with the largest covariance with some direction of y, given those before.
     `components`: at most min(n - 1, d_x); by default that, but 32 at most. Stops early where nothing covaries any more.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        components: number of components; None: as many as explain anything, at most 32.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for too many components, fewer than 3 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
@@ -101,6 +126,19 @@ def fit_cca(
     With C the covariances, shrunk towards a multiple of I as in `fit_whitening`, and U S V^T the SVD of Cxx^-1/2 Cxy
     Cyy^-1/2 cut to `components` (at most min(d_x, d_y), the default): the matrix is Cxx^-1/2 U S V^T Cyy^1/2. All
     components and no shrinkage give least squares. `shrinkage` lies in [0, 1).
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        components: number of canonical directions, in [1, min(d_x, d_y)]; None: all.
+        shrinkage: of both covariances, in [0, 1).
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for a value outside its range, fewer than 3 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

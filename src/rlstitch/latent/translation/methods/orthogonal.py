@@ -21,6 +21,19 @@ def fit_orthogonal(
     orthonormal where d_x <= d_y, its columns where d_x >= d_y. Directions that the pairs do not show are turned in a
     defined but arbitrary way.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        center: map the mean of x to the mean of y.
+        scale: also fit one factor, by least squares.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 2 pairs, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> y = x.flip(1) + 5
@@ -57,6 +70,18 @@ def fit_orthogonal(
 def fit_scaled_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
     """`fit_orthogonal` with one factor: rotation, scale and, with `center`, shift (Schönemann and Carroll, 1970).
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        center: map the mean of x to the mean of y.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 2 pairs, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> turn = fit_scaled_orthogonal(x, 4 * x.flip(1))
@@ -73,6 +98,18 @@ def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array 
 
     Least squares sees each direction of x on its own scale, so that directions of little variance count as much as
     the others.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        center: map the mean of x to the mean of y.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 2 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)

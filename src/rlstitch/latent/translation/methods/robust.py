@@ -38,6 +38,21 @@ def fit_robust(
     apart from the base, by `screen_pairs`, and fits on those that it trusts: for flexible bases, and for latents that
     no map fits closely. The report covers all pairs, the wrong ones too.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        base: method that is refitted.
+        loss: `tukey`, `huber`, `trimmed` or `rank`.
+        keep: share of the pairs that `trimmed` keeps, in [0.5, 1].
+        rounds: refits at most.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        UnknownNameError: for another base or loss.
+        InvalidInputError: for a value outside its range, fewer than 4 pairs, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
         >>> y = x.flip(1).clone()

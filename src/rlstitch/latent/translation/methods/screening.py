@@ -33,6 +33,17 @@ def screen_pairs(x: A, y: Array, *, rounds: int = 8) -> A:
     The rigid map is a guide only, as it has little to overfit wrong pairs with; any map may be fitted on the pairs that
     are left. A wrong partner that happens to be near cannot be told from a right one.
 
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        rounds: repetitions at most.
+
+    Returns:
+        bool `(n,)`, of the kind of x: the pairs to trust.
+
+    Raises:
+        InvalidInputError: for rows that are not paired, fewer than 4 pairs, NaN or infinity.
+
     Examples:
         >>> x = torch.arange(300.0).square().sin().reshape(50, 6)
         >>> y = 2 * x.flip(1)

@@ -18,8 +18,19 @@ def fit_total_least_squares(
 
     Both spaces are centred and scaled to the same spread. With U S V^T the SVD of [x y] cut to `rank`, and V_x, V_y the
     rows of V that belong to x and y, a pair is near (c @ V_x^T, c @ V_y^T), so the matrix is pinv(V_x^T) @ V_y^T. By
-    default `rank` holds 99 % of the variance of the pairs, at most d_x. `weights` (n,) weigh the pairs. Raises
-    InvalidInputError for a rank above d_x.
+    default `rank` holds 99 % of the variance of the pairs, at most d_x. `weights` (n,) weigh the pairs.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        rank: dimension of the subspace, in [1, d_x]; None: 99 % of the variance of the pairs.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for a rank outside its range, fewer than 3 pairs, NaN or infinity.
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
