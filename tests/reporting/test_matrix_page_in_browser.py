@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from rlstitch.reporting.matrix.report import report_matrix
+from rlstitch.api.report import report as report_matrix
 from rlstitch.rollouts.video import write_mp4
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium's sockets

@@ -26,6 +26,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rlstitch.agents.artefact import save_agent
 from rlstitch.api.matrix import matrix as run_matrix
+from rlstitch.api.report import find_videos
+from rlstitch.api.report import report as report_matrix
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.reporting.matrix.data import read_matrix
@@ -33,7 +35,6 @@ from rlstitch.reporting.matrix.exports import markdown
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, matrix_heat_plot, share_reaching
 from rlstitch.reporting.matrix.page import payload, render_matrix
-from rlstitch.reporting.matrix.report import find_videos, report_matrix
 from rlstitch.reporting.matrix.summary import correlations, headline, method_line
 from rlstitch.rollouts.video import write_gif, write_mp4
 from rlstitch.storage import limits, read_json

@@ -11,10 +11,11 @@ import pytest
 from matrix_samples import METHODS, made_up_matrix, play_elsewhere
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from rlstitch.api.report import find_videos
+from rlstitch.api.report import report as report_matrix
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows
 from rlstitch.reporting.matrix.page import payload
-from rlstitch.reporting.matrix.report import find_videos, report_matrix
 from rlstitch.reporting.matrix.summary import correlations, headline, method_table
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import read_json

@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rlstitch.errors import ArtefactError
 from rlstitch.reporting.plots import table_plot
 from rlstitch.reporting.tensorboard import write_events, write_study_events
-from rlstitch.studies.study import StudyOptions, run_study
+from rlstitch.studies.runs import run_study
+from rlstitch.studies.study import StudyOptions
 
 
 def read(folder: Path) -> EventAccumulator:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from xml.etree import ElementTree
 
 import matplotlib.style
 import numpy as np
@@ -28,6 +26,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
+from rlstitch.reporting.page_svg import page_svg
 from rlstitch.reporting.tables import number
 from rlstitch.storage.text import printable, shorten
 
@@ -123,76 +122,13 @@ class Plot:
         if sum(np.size(line.get_xdata()) for line in lines if line.get_linestyle() == "None") > MAX_POINTS:
             for line in lines:
                 line.set_rasterized(True)
-        text = _page_svg(ElementTree.fromstring(self._save("svg")), printable(description), classes)
-        for index, identifier in enumerate(dict.fromkeys(re.findall(r'id="(m[0-9a-f]{10})"', text))):
-            text = text.replace(f'"{identifier}"', f'"{name}.{index}"').replace(
-                f'"#{identifier}"', f'"#{name}.{index}"'
-            )
-        return text
+        return page_svg(self._save("svg"), _VARIABLES, name=name, description=printable(description), classes=classes)
 
     def _save(self, form: str) -> bytes:
         stream = io.BytesIO()
         with _style():
             self.figure.savefig(stream, format=form, metadata=_NO_METADATA[form])
         return stream.getvalue()
-
-
-def _page_svg(root: ElementTree.Element, description: str, classes: str) -> str:
-    """Return matplotlib's SVG without what a page does not need: fonts, clipping, style sheet, generated names.
-
-    Styles become attributes: a Content-Security-Policy with the hash of one style sheet refuses style attributes.
-    """
-    svg = ElementTree.Element("svg", {"class": classes, "viewBox": root.attrib["viewBox"], "role": "img"})
-    svg.set("aria-label", description)
-    svg.extend(part for child in root for part in _simplified(child))
-    return re.sub(r">\s+<", "><", ElementTree.tostring(svg, encoding="unicode")).replace(" />", "/>")
-
-
-def _simplified(element: ElementTree.Element) -> list[ElementTree.Element]:
-    """Return what an element becomes: itself with fewer attributes, or its children where it has none left."""
-    tag = element.tag.rpartition("}")[2]
-    children = [part for child in element for part in _simplified(child)]
-    attributes: dict[str, str] = {}
-    for key, value in element.attrib.items():
-        name = key.rpartition("}")[2]
-        if name == "style":
-            attributes |= _presentation(value)
-        elif not (
-            name == "clip-path" or (name == "id" and re.fullmatch(r"[\w.]+_\d+", value)) or value[:9] == "rotate(-0"
-        ):
-            attributes[name] = value if value.startswith("data:") else _rounded(value)
-    invisible = tag == "path" and attributes.get("fill") in ("none", "var(--page)") and "stroke" not in attributes
-    if tag in ("style", "clipPath") or invisible or (tag in ("g", "defs") and not children):
-        return []
-    if tag == "g" and children and all(child.tag == "use" for child in children):
-        for key in [key for key, value in children[0].items() if key not in ("x", "y")]:
-            if all(child.get(key) == children[0].get(key) for child in children) and key != "href":
-                attributes[key] = children[0].attrib[key]
-                for child in children:
-                    del child.attrib[key]
-    if tag == "g" and not attributes:
-        return children
-    simple = ElementTree.Element(tag, attributes)
-    simple.text = element.text
-    simple.extend(children)
-    return [simple]
-
-
-def _presentation(style: str) -> dict[str, str]:
-    """Return the declarations of a style as attributes, with variables for colours; of a font, its size and weight."""
-    declarations = dict(part.strip().split(": ", 1) for part in style.split(";") if part.strip())
-    font = declarations.pop("font", "") + declarations.pop("font-size", "")
-    for name in ("font-family", "stroke-linejoin", "stroke-dashoffset"):
-        declarations.pop(name, None)
-    if (size := re.search(r"([\d.]+)px", font)) and size[1] != "12":  # the size of the style sheet
-        declarations["font-size"] = size[1]
-    return {key: _VARIABLES.get(value, value) for key, value in declarations.items()}
-
-
-def _rounded(text: str) -> str:
-    """Return coordinates with one decimal and no white space that is not needed."""
-    text = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), text)
-    return re.sub(r"\s*([MLCQz])\s*", r"\1", text).strip() if re.match(r"M[ \d-]", text) else text
 
 
 @dataclass(frozen=True)
@@ -250,8 +186,9 @@ def interval_plot(
         if narrow:
             axes.text(0, y - 0.28, labels[y], transform=axes.get_yaxis_transform())
         axes.text(1.02, y, texts[y], transform=axes.get_yaxis_transform(), va="center", color=COLOURS["soft"])
-    for line, (verdict, values) in enumerate((references or {}).items()):
-        _reference_lines(axes, _VERDICTS[verdict][0], verdict, values, 1.0 + 16 / (34 * len(rows)) * line)
+    known = {verdict: values for verdict, values in (references or {}).items() if values}
+    for line, (verdict, values) in enumerate(known.items()):
+        _reference_lines(axes, _VERDICTS[verdict][0], verdict, values, 1.01 + 16 / (34 * len(rows)) * line)
     return _finished(figure)
 
 
@@ -279,24 +216,15 @@ def table_plot(table: Sequence[Mapping[str, Any]]) -> Plot | None:
 
 
 def _reference_lines(axes: Axes, colour: str, name: str, values: Sequence[float], top: float) -> None:
-    """Draw dashed lines at `values` with labels above; values that nearly agree share one line."""
+    """Draw dashed lines at `values`, with one label above."""
     low, high = axes.get_xlim()
-    groups: list[list[float]] = []
-    for value in sorted(values):
-        if groups and value - groups[-1][0] <= 0.05 * (high - low):
-            groups[-1].append(value)
-        else:
-            groups.append([value])
-    for group in groups:
-        middle = sum(group) / len(group)
-        share = (middle - low) / (high - low)
-        where = "left" if share < 0.15 else "right" if share > 0.85 else "center"
-        text = " to ".join(dict.fromkeys(number(value).replace("-", "−") for value in (group[0], group[-1])))
-        axes.axvline(middle, color=COLOURS[colour], linestyle=(0, (4, 3)), linewidth=1.5, zorder=1)
-        axes.text(
-            middle, top, f"{name} {text}", transform=axes.get_xaxis_transform(), ha=where, va="bottom",
-            color=COLOURS["soft"],
-        )  # fmt: skip
+    middle = sum(values) / len(values)
+    share = (middle - low) / (high - low)
+    where = "left" if share < 0.15 else "right" if share > 0.85 else "center"
+    text = " to ".join(dict.fromkeys(number(end).replace("-", "−") for end in (min(values), max(values))))
+    axes.text(middle, top, f"{name} {text}", transform=axes.get_xaxis_transform(), ha=where, color=COLOURS["soft"])
+    for value in values:
+        axes.axvline(value, color=COLOURS[colour], linestyle=(0, (4, 3)), linewidth=1.5, zorder=1)
 
 
 @_style()

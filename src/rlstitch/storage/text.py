@@ -5,14 +5,16 @@ from __future__ import annotations
 __all__ = ["printable", "shorten"]
 
 
-def printable(text: object, *, squeeze: bool = True) -> str:
+def printable(text: object, *, squeeze: bool = True, limit: int | None = None) -> str:
     """Return text in which every character is visible: no control characters, no change of writing direction.
 
     Args:
         text: any object; its `str` is used.
         squeeze: replace every run of white space, line breaks included, by one space.
+        limit: characters of `text` that are used, at most.
     """
-    line = " ".join(str(text).split()) if squeeze else str(text)
+    line = str(text)[:limit]
+    line = " ".join(line.split()) if squeeze else line
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from rlstitch.errors import ArtefactError
 from rlstitch.storage import limits
 from rlstitch.storage.files import translated_errors
+from rlstitch.storage.text import printable
 
 _PICKLE_AT_FAULT = "Stable-Baselines3 models hold tensors only"
 
@@ -71,7 +72,7 @@ def read_model(path: Path | str) -> ModelFile:
                 if len(names) > limits.SB3_MEMBERS or any(names.count(name) != 1 for name in ("data", "policy.pth")):
                     raise ArtefactError(
                         f"{path}: expected a Stable-Baselines3 model, a zip with 'data' and 'policy.pth'; "
-                        f"found {len(names)} members: {printable(', '.join(names[:8]), 300)}"
+                        f"found {len(names)} members: {printable(', '.join(names[:8]), limit=300)}"
                     )
                 data = _member(archive, "data", limits.SB3_DATA_BYTES, path)
                 policy = _member(archive, "policy.pth", limits.SB3_POLICY_BYTES, path)
@@ -117,13 +118,13 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     total = 0
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
-            raise ArtefactError(f"{path}: policy.pth: expected named tensors, found {printable(name)!r}")
+            raise ArtefactError(f"{path}: policy.pth: expected named tensors, found {printable(name, limit=100)!r}")
         total += value.numel()
     if total > 4 * limits.PARAMETERS:  # a shared extractor stands three times in the file
         raise ArtefactError(f"{path}: policy.pth: {total:,} numbers, expected at most {4 * limits.PARAMETERS:,}")
     for name, value in loaded.items():
         if not bool(torch.isfinite(value).all()):
-            raise ArtefactError(f"{path}: policy.pth: tensor {printable(name)!r} holds NaN or infinity")
+            raise ArtefactError(f"{path}: policy.pth: tensor {printable(name, limit=100)!r} holds NaN or infinity")
     return {
         name: value.detach().float().contiguous() if value.is_floating_point() else value.detach().contiguous()
         for name, value in loaded.items()
@@ -145,16 +146,11 @@ def _check_archive(content: bytes, path: Path) -> None:
     for code, argument, _ in pickletools.genops(instructions):
         unknown = code.name == "GLOBAL" and argument not in _GLOBALS
         if unknown or code.name in _REFUSED:
-            asked = printable(argument) if unknown else code.name
+            asked = printable(argument, limit=100) if unknown else code.name
             raise ArtefactError(f"{path}: policy.pth asks for {asked!r}; refused, nothing was run ({_PICKLE_AT_FAULT})")
-
-
-def printable(text: object, limit: int = 100) -> str:
-    """Return a text of the file for an error: cut, and without characters that would steer a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in str(text)[:limit])
 
 
 def _line(error: BaseException) -> str:
     """Return an error's first sentence in one line: torch's continue with advice on unsafe settings."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return printable(text.split(". ")[0], 200)
+    return printable(text.split(". ")[0], limit=200)

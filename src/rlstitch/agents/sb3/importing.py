@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import Encoder, build_encoder
 from rlstitch.agents.extractors import extractor_names
-from rlstitch.agents.sb3.archive import ModelFile, printable, read_model
+from rlstitch.agents.sb3.archive import ModelFile, read_model
 from rlstitch.agents.sb3.structure import Layer, Parts, describe, take_apart
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.storage.text import printable
 
 Activation = Literal["relu", "tanh"]
 
@@ -200,7 +201,7 @@ def _setting(model: ModelFile, name: str) -> str:
     """One of the policy's keyword arguments as the file prints it, at most 100 characters; `none` where it has none."""
     settings = model.data.get("policy_kwargs")
     value = settings.get(name) if isinstance(settings, dict) else None
-    return "none" if value is None else printable(value)
+    return "none" if value is None else printable(value, limit=100)
 
 
 def _check_settings(model: ModelFile) -> None:

@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlstitch.agents.sb3.archive import ModelFile, printable
+from rlstitch.agents.sb3.archive import ModelFile
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.text import printable
 
 _SHOWN = 8
 
@@ -60,7 +61,8 @@ def take_apart(model: ModelFile) -> Parts:
 
 def describe(tensors: Mapping[str, Tensor | None]) -> str:
     """Names and shapes of the first few tensors, for an error."""
-    shown = [f"{printable(name)} {tuple(value.shape)}" for name, value in tensors.items() if value is not None][:_SHOWN]
+    known = {name: value for name, value in tensors.items() if value is not None}
+    shown = [f"{printable(name, limit=100)} {tuple(value.shape)}" for name, value in known.items()][:_SHOWN]
     more = len(tensors) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
@@ -69,7 +71,7 @@ def printed_class(model: ModelFile) -> str:
     """The name of the policy's class as the file prints it; it is not looked up."""
     printed = model.data.get("policy_class")
     name = str(printed.get("__init__", "")) if isinstance(printed, dict) else ""
-    return printable(name.removeprefix("<function ").partition(".")[0]) or "unknown"
+    return printable(name.removeprefix("<function ").partition(".")[0], limit=100) or "unknown"
 
 
 def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:

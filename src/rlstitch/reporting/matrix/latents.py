@@ -1,4 +1,4 @@
-"""Latents of matched states before and after stitching, in two dimensions, for cells whose agents are still there."""
+"""Latents of matched states before and after stitching, in two dimensions, for cells whose agents still exist."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from rlstitch.evaluation.matrix.plan import NATIVE
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
     from rlstitch.agents.agent import Agent
 
 POINTS = 160
-"""Matched states that are drawn, at most."""
+"""Largest number of matched states that are shown."""
 UNMAPPED = ("naive", "relative")
-"""Methods under which nothing stands between encoder and controller."""
+"""Methods without a map between encoder and controller."""
 Places = tuple[tuple[float, float], ...]
 
 
@@ -40,22 +42,22 @@ class LatentScatter:
 
 
 def choose_rows(rows: Sequence[CellRow], count: int) -> list[CellRow]:
-    """Return cells worth drawing, at most `count`: spread from the lowest to the highest recovery.
+    """Return at most `count` cells, spread from the lowest to the highest recovery.
 
-    Cells of the first world that are in the means, and none where nothing is mapped.
+    They are cells of the first world that count in the means, under methods with a map.
     """
     first = [row for row in rows if place_of(row) == place_of(rows[0]) and row["method"] not in (*UNMAPPED, NATIVE)]
-    found = [row for row in first if row.get("counted") and row.get("recovery") is not None]
-    found.sort(key=lambda row: (row["recovery"], row["encoder"], row["controller"], row["method"]))
-    count = min(count, len(found))
-    return [found[round((len(found) - 1) * step / max(1, count - 1))] for step in range(count)]
+    known = [row for row in first if row.get("counted") and row.get("recovery") is not None]
+    known.sort(key=lambda row: (row["recovery"], row["encoder"], row["controller"], row["method"]))
+    count = min(count, len(known))
+    return [known[round((len(known) - 1) * step / max(1, count - 1))] for step in range(count)]
 
 
 def find_rows(rows: Sequence[CellRow], names: Sequence[str]) -> list[CellRow]:
-    """Return the cells of these names, `encoder--controller--method`, as stitched agents are called.
+    """Return the cells of these names, `encoder--controller--method`.
 
     Raises:
-        InvalidInputError: for a name that no cell which is done has.
+        InvalidInputError: for a name that no measured cell has.
     """
     done = (row for row in reversed(rows) if row["state"] == "done")  # of several worlds the first stays
     known = {f"{row['encoder']}--{row['controller']}--{row['method']}": row for row in done}
@@ -68,10 +70,10 @@ def find_rows(rows: Sequence[CellRow], names: Sequence[str]) -> list[CellRow]:
 
 
 def scatter_cell(data: MatrixData, row: CellRow, *, points: int = POINTS) -> LatentScatter:
-    """Gather the pairs of a cell again, fit its map, and lay out both sides.
+    """Gather the pairs of a cell and fit its map again, and return both sides in two dimensions.
 
     Raises:
-        RlstitchError: where an agent is no longer there, was trained anew, or cannot be joined.
+        RlstitchError: if an agent is missing, was trained again, or cannot be stitched.
     """
     from rlstitch.agents.artefact import load_agent
     from rlstitch.evaluation.matrix.plan import plan_matrix
@@ -103,42 +105,39 @@ def _mapped(joined: Agent, x: Tensor) -> Tensor:
 
 
 def lay_out(row: CellRow, x: Tensor, mapped: Tensor, y: Tensor) -> LatentScatter:
-    """Return a scatter of latents `(n, d_x)`, `(n, d_y)`, `(n, d_y)`: components of `y`, applied to all.
+    """Return the latents of a cell on the first two principal components of `y`.
 
-    Principal components after Hotelling (1933), each with its largest entry positive, so that a figure comes out the
-    same each time.
+    Args:
+        row: of the cell.
+        x: latents of its encoder `(n, d_x)`.
+        mapped: the same through the map `(n, d_y)`.
+        y: latents of the controller's own encoder `(n, d_y)`, of the same states.
+
+    Raises:
+        InvalidInputError: for fewer than two dimensions or states.
     """
-    import torch
+    from sklearn.decomposition import PCA
 
-    x, mapped, y = (side.detach().double().cpu() for side in (x, mapped, y))
-    middle = y.mean(dim=0)
-    _, values, axes = torch.linalg.svd(y - middle, full_matrices=False)
-    axes = axes[:2]
-    if len(axes) < 2:
-        raise InvalidInputError(f"latents: expected two dimensions and two states or more, found {tuple(y.shape)}")
-    axes = axes * axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()
-    shares = values.square() / values.square().sum().clamp_min(torch.finfo(torch.float64).tiny)
+    source, joined, target = (side.detach().double().cpu().numpy() for side in (x, mapped, y))
+    if min(target.shape) < 2:
+        raise InvalidInputError(f"latents: expected two dimensions and two states or more, found {target.shape}")
+    components = PCA(2, svd_solver="full").fit(target)
 
-    def places(side: Tensor) -> Places:
-        return tuple((float(u), float(v)) for u, v in (side - middle) @ axes.T)
+    def places(side: npt.NDArray[np.float64]) -> Places:
+        return tuple((float(u), float(v)) for u, v in components.transform(side))
 
-    return LatentScatter(
-        row["encoder"],
-        row["controller"],
-        row["method"],
-        places(y),
-        places(x) if x.shape[1] == y.shape[1] else None,
-        places(mapped),
-        (float(shares[0]), float(shares[1])),
-    )
+    before = places(source) if source.shape[1] == target.shape[1] else None
+    first, second = components.explained_variance_ratio_
+    names = (row["encoder"], row["controller"], row["method"])
+    return LatentScatter(*names, places(target), before, places(joined), (float(first), float(second)))
 
 
 def scatter_cells(data: MatrixData, rows: Sequence[CellRow]) -> tuple[list[LatentScatter], list[str]]:
     """Return the scatters of these cells, and why the others have none."""
-    found, without = [], []
+    scatters, reasons = [], []
     for row in rows:
         try:
-            found.append(scatter_cell(data, row))
+            scatters.append(scatter_cell(data, row))
         except RlstitchError as error:
-            without.append(f"no latents of {row['encoder']} → {row['controller']}, {row['method']}: {error}")
-    return found, without
+            reasons.append(f"no latents of {row['encoder']} → {row['controller']}, {row['method']}: {error}")
+    return scatters, reasons
