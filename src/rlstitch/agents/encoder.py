@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rlstitch.agents.extractors import build_extractor
 from rlstitch.agents.specs import AnyEncoderSpec, CNNSpec, ExtractorSpec, RelativeSpec, parse_encoder_spec
-from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.errors import IncompatibleError, InvalidInputError, require_known
 from rlstitch.latent import NORMALIZATIONS, SIMILARITIES, Normalization, Translation, fit_normalization, project
 from rlstitch.storage import limits
 
@@ -171,11 +171,9 @@ class RelativeEncoder(Encoder):
         self.base = base
         self.register_buffer("anchors", torch.zeros(spec.anchors, base.latent_dim))
         # Statistics of no anchors yet: an identity of the right shape, replaced by `set_anchors` or by loading.
-        if spec.normalization not in NORMALIZATIONS:
-            raise UnknownNameError("normalization", spec.normalization, NORMALIZATIONS)
+        require_known("normalization", spec.normalization, NORMALIZATIONS)
         for similarity in spec.similarities:
-            if similarity not in SIMILARITIES:
-                raise UnknownNameError("similarity", similarity, SIMILARITIES)
+            require_known("similarity", similarity, SIMILARITIES)
         if len(spec.similarities) > 1:
             self.register_buffer("scales", torch.ones(len(spec.similarities)))
         self.normalization = Normalization.from_spec(
@@ -310,8 +308,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
     if not isinstance(spec, CNNSpec):
         target = spec.translation.get("width_out")
         return target if isinstance(target, int) and target > 0 else limits.PARAMETERS
-    if spec.arch not in ARCHITECTURES:
-        raise UnknownNameError("encoder architecture", spec.arch, ARCHITECTURES)
+    require_known("encoder architecture", spec.arch, ARCHITECTURES)
     if spec.arch not in WITHOUT_LINEAR:
         if spec.latent_dim is None:
             raise InvalidInputError(f"latent_dim: the encoder architecture {spec.arch!r} needs one, found none")

@@ -12,7 +12,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
 from rlstitch.envs import make_vec
-from rlstitch.errors import UnknownNameError
+from rlstitch.errors import require_known
 
 _SEEN = 24
 _NOISE = 8
@@ -56,8 +56,7 @@ def export_agent(
         InvalidInputError: where the file is there already.
         ArtefactError: where the operating system refuses, or the exported agent acts otherwise.
     """
-    if form not in SUFFIXES:
-        raise UnknownNameError("export format", form, SUFFIXES)
+    require_known("export format", form, SUFFIXES)
     source = agent if isinstance(agent, Agent) else load_agent(agent)
     path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
     images = _observations(source)

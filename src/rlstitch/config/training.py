@@ -27,7 +27,7 @@ from rlstitch.config.presets import find_config, preset_stem
 from rlstitch.config.text import parse_yaml, parse_yaml_file
 from rlstitch.envs.registry import named_family
 from rlstitch.envs.world import WORLD_KEYS, World
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.storage.validation import describe_problems, dotted_keys
 
 # Where a training runs; it may be resumed on another machine.
@@ -122,8 +122,7 @@ class RelativeConfig(_Section):
             from rlstitch.latent import SIMILARITIES
 
             for similarity in value.split("+"):
-                if similarity not in SIMILARITIES:
-                    raise UnknownNameError("similarity", similarity, SIMILARITIES)
+                require_known("similarity", similarity, SIMILARITIES)
         return value
 
 

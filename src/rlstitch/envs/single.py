@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rlstitch.envs.registry import all_families
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 
 ActionSpace = spaces.Discrete | spaces.Box
 
@@ -33,8 +33,7 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
         for family in all_families():
             for module in family.modules:
                 importlib.import_module(module)
-    if environment not in gymnasium.registry:
-        raise UnknownNameError("environment", environment, gymnasium.registry)
+    require_known("environment", environment, gymnasium.registry)
     try:
         return gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs)
     except TypeError as error:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import A, Array, like, negligible, require_between, to_tensor
 
 
@@ -253,8 +253,7 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
         True
     """
     require_between(shrinkage, 0.0, 1.0, "shrinkage")
-    if kind not in ("zca", "pca"):
-        raise UnknownNameError("whitening", kind, ["zca", "pca"])
+    require_known("whitening", kind, ["zca", "pca"])
     points = to_tensor(x, "x", min_rows=1)
     # Eigenvalues span many orders of magnitude: float64 whatever comes in.
     mean = points.double().mean(0)
@@ -297,8 +296,7 @@ def fit_normalization(kind: str, x: Array, *, shrinkage: float = 0.1) -> Normali
         >>> fit_normalization("center", x)(x)[0]
         tensor([-2.,  0.])
     """
-    if kind not in _FITS:
-        raise UnknownNameError("normalization", kind, NORMALIZATIONS)
+    require_known("normalization", kind, NORMALIZATIONS)
     return _FITS[kind](x, shrinkage=shrinkage) if "whiten" in kind else _FITS[kind](x)
 
 

@@ -19,7 +19,7 @@ from typing import Generic, Literal, cast
 import numpy as np
 import torch
 
-from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from rlstitch.errors import InvalidInputError, MissingExtraError, require_known
 from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
 from rlstitch.latent.normalization import unit_rows
 
@@ -314,8 +314,7 @@ def neighbour_jaccard(first: Array, second: Array) -> float:
 
 
 def _query_pair(queries: Array, keys: Array, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
-    if metric not in METRICS:
-        raise UnknownNameError("metric", metric, METRICS)
+    require_known("metric", metric, METRICS)
     q = to_tensor(queries, "queries", min_rows=1)
     c = to_tensor(keys, "keys", min_rows=1).to(q)
     same_width(q, c, "queries", "keys")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 
 if TYPE_CHECKING:
     from rlstitch.agents.controller import Controller
@@ -55,8 +55,7 @@ def get_method(name: str) -> Method:
     if name in BUILT_IN:
         return BUILT_IN[name]
     methods = all_methods()
-    if name not in methods:
-        raise UnknownNameError("stitching method", name, methods)
+    require_known("stitching method", name, methods)
     return methods[name]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, UnknownNameError, require_known
 
 Colour: TypeAlias = tuple[int, int, int]
 Value: TypeAlias = float | int | str | Colour | None
@@ -41,8 +41,7 @@ class Parameter:
     def read(self, text: str, look: str) -> Value:
         """The value of a text. Raises InvalidInputError, for a choice UnknownNameError."""
         if self.kind == "choice":
-            if text not in self.choices:
-                raise UnknownNameError(f"{self.name} of {look}", text, self.choices)
+            require_known(f"{self.name} of {look}", text, self.choices)
             return text
         if self.kind == "colour":
             if not re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
@@ -146,8 +145,7 @@ def parse_looks(text: str, kinds: Mapping[str, LookKind]) -> list[tuple[LookKind
     found = []
     for part in text.split("+"):
         name, colon, arguments = part.strip().partition(":")
-        if name not in kinds:
-            raise UnknownNameError("variation", name, kinds)
+        require_known("variation", name, kinds)
         if colon and not arguments:
             raise InvalidInputError(f"variation: expected {kinds[name].usage}, found {part!r}")
         found.append((kinds[name], kinds[name].read(arguments)))

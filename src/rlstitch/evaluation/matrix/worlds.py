@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rlstitch.envs import World, make_vec
 from rlstitch.envs.looks.look import get_variation
 from rlstitch.envs.registry import check_task, task_words
-from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError, require_known
 
 CELL = "cell"
 """The encoder's look with the controller's task."""
@@ -59,8 +59,7 @@ def _read(text: str) -> Place:
     if not task:
         return Place(look or CELL, look)
     for word in (part.partition(":")[0] for part in task.split("+")):
-        if word not in task_words():
-            raise UnknownNameError("task", word, task_words())
+        require_known("task", word, task_words())
     check_task(task)
     return Place(f"{look or CELL}/{task}", look, task)
 

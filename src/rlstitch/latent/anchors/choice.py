@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from rlstitch.errors import UnknownNameError
+from rlstitch.errors import UnknownNameError, require_known
 from rlstitch.latent._arrays import A, Array, like, require_count, to_tensor
 from rlstitch.latent.normalization import unit_rows
 
@@ -216,8 +216,7 @@ def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
         >>> choose_anchors("farthest_cosine", x, 4).shape
         torch.Size([4])
     """
-    if method not in _METHODS:
-        raise UnknownNameError("anchor method", method, ANCHOR_METHODS)
+    require_known("anchor method", method, ANCHOR_METHODS)
     chosen: A = _METHODS[method](points, k, seed=seed)
     return chosen
 

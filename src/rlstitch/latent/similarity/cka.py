@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import Array, centred, require_positive, to_pairs
 from rlstitch.latent._linalg import product
 
@@ -77,8 +77,7 @@ def minibatch_cka(
         >>> round(minibatch_cka(batches), 6), round(minibatch_cka(batches, kernel="rbf"), 6)
         (1.0, 1.0)
     """
-    if kernel not in ("linear", "rbf"):
-        raise UnknownNameError("kernel", kernel, ["linear", "rbf"])
+    require_known("kernel", kernel, ["linear", "rbf"])
     require_positive(bandwidth, "bandwidth")
     sums = torch.zeros(3, dtype=torch.float64)
     count, widths = 0, (0.0, 0.0)

@@ -15,7 +15,7 @@ from typing import Literal
 import scipy.stats
 import torch
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import Array, centred, require_count, to_pairs
 from rlstitch.latent.retrieval import Metric, nearest
 
@@ -161,8 +161,7 @@ def matched_cosine(x: Array, y: Array) -> float:
 
 def _pairwise(space: torch.Tensor, distance: Distance, name: str) -> torch.Tensor:
     known = ("euclidean", "cosine", "correlation")
-    if distance not in known:
-        raise UnknownNameError("distance", distance, known)
+    require_known("distance", distance, known)
     if distance == "euclidean":
         return torch.nn.functional.pdist(space)
     if distance == "correlation":

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
 from rlstitch.latent.anchors.choice import choose_farthest
 from rlstitch.latent.normalization import unit_rows
@@ -187,8 +187,7 @@ class InverseProjection(nn.Module):
         report: InversionReport | None = None,
     ) -> None:
         super().__init__()
-        if norm not in ("proportional", "mean", "unit"):
-            raise UnknownNameError("norm", norm, ["proportional", "mean", "unit"])
+        require_known("norm", norm, ["proportional", "mean", "unit"])
         self.register_buffer("matrix", matrix.detach().contiguous())
         self.register_buffer("mean_x", mean_x.detach())
         self.register_buffer("mean_y", mean_y.detach())
@@ -284,8 +283,7 @@ def fit_inverse_projection(
         )
     require_count(subsets, 1 << 40, "subsets", "a number of subsets")
     _require_condition(max_condition)
-    if pruning not in ("anchors", "spectrum"):
-        raise UnknownNameError("pruning", pruning, ["anchors", "spectrum"])
+    require_known("pruning", pruning, ["anchors", "spectrum"])
     points_y = points_y.to(points_x)
     mean_x, mean_y = (points_x.mean(0), points_y.mean(0)) if center else (0 * points_x[0], 0 * points_y[0])
     moved_x, moved_y = points_x - mean_x, points_y - mean_y

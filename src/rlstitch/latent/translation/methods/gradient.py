@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import Array, require_count, to_pairs, to_weights
 from rlstitch.latent.normalization import fit_isotropic, fit_standardization
 from rlstitch.latent.translation.translation import Fit, Translation, finish
@@ -59,8 +59,7 @@ def fit_affine_gradient(
         >>> round(translation.report.r2, 3)
         1.0
     """
-    if loss not in _LOSSES:
-        raise UnknownNameError("loss", loss, _LOSSES)
+    require_known("loss", loss, _LOSSES)
     require_count(steps, 1 << 40, "steps", "a number of steps")
     if not 0 <= decay < float("inf"):
         raise InvalidInputError(f"decay must be a finite number of at least 0, found {decay!r}")

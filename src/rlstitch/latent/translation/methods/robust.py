@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import Array, require_count, to_pairs
 from rlstitch.latent.translation.methods import linear, low_rank, orthogonal
 from rlstitch.latent.translation.methods.screening import screen_pairs
@@ -61,10 +61,8 @@ def fit_robust(
         >>> bool(torch.allclose(turn(x[4:]), y[4:], atol=1e-3))
         True
     """
-    if base not in BASES:
-        raise UnknownNameError("base of fit_robust", base, BASES)
-    if loss not in ("tukey", "huber", "trimmed", "rank"):
-        raise UnknownNameError("robust loss", loss, ["tukey", "huber", "trimmed", "rank"])
+    require_known("base of fit_robust", base, BASES)
+    require_known("robust loss", loss, ["tukey", "huber", "trimmed", "rank"])
     if not _LEAST <= keep <= 1:
         raise InvalidInputError(f"keep must lie in [{_LEAST}, 1], found {keep!r}")
     require_count(rounds, 1 << 40, "rounds", "a number of rounds")
