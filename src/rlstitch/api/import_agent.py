@@ -12,6 +12,7 @@ from rlstitch.agents.artefact import save_agent
 from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, Activation, ImportedModel, import_model
 from rlstitch.envs import World
+from rlstitch.envs.single import import_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.storage.workspace import AGENTS, command_line, new_agent_folder
@@ -72,6 +73,7 @@ def import_agent(
     folder = new_agent_folder(name, agents=agents, force=force)
     if episodes < 0:
         raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
+    import_modules(world.modules)
     image_shape, actions = spaces_of(world)
     imported = import_model(
         model,

@@ -70,7 +70,7 @@ def train(
         agents: folder of agents.
         runs: folder of runs.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
-        on_progress: called with the environment steps done and those wanted, once a rollout.
+        on_progress: called after each rollout with the environment steps done and in all.
 
     Returns:
         The agent (after Ctrl-C: the best so far, saved in the run's folder, not among the agents).

@@ -29,10 +29,10 @@ from rlstitch.envs.registry import named_family
 from rlstitch.envs.world import WORLD_KEYS, World
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.storage.validation import describe_problems, dotted_keys
+from rlstitch.storage.workspace import NAME_PATTERN
 
 # Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def _refuse_bool(value: object) -> object:
@@ -143,7 +143,7 @@ class CheckpointConfig(_Section):
 class TrainConfig(_Section):
     """All that determines a training."""
 
-    name: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")] = ""
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = ""
     """Name of the agent; by default made of preset or environment, representation, look, task and seed."""
     world: World
     """Its fields may stand at the top of a file, as `environment:`, `look:`, ..., and are written there."""

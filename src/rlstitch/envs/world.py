@@ -44,14 +44,6 @@ def _raises_rlstitch_errors(cls: type[T]) -> type[T]:
     return cls
 
 
-def _canonical(look: str) -> str:
-    if look == _STANDARD:
-        return look
-    from rlstitch.envs.looks.look import get_variation
-
-    return get_variation(look).name
-
-
 def _checks_names(info: ValidationInfo) -> bool:
     return bool((info.context or {}).get("check_names", True))
 
@@ -105,7 +97,11 @@ class World:
     @field_validator("look")
     @classmethod
     def _canonical_look(cls, value: str, info: ValidationInfo) -> str:
-        return _canonical(value) if _checks_names(info) else value
+        if value == _STANDARD or not _checks_names(info):
+            return value
+        from rlstitch.envs.looks.look import get_variation
+
+        return get_variation(value).name
 
     @field_validator("task")
     @classmethod
