@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import InvalidInputError, require_known
 
 
 def methods_of(package: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -25,8 +25,7 @@ def look_up(
 
     Raises UnknownNameError for another name, InvalidInputError for an option that the method does not take.
     """
-    if name not in methods:
-        raise UnknownNameError(kind, name, methods)
+    require_known(kind, name, methods)
     known = (inspect.unwrap(methods[name]).__kwdefaults__ or {}).keys()
     if unknown := sorted(options.keys() - known):
         raise InvalidInputError(f"{kind} {name!r} takes the options {sorted(known)}, found {unknown}")

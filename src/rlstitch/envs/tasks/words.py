@@ -10,7 +10,7 @@ from types import MappingProxyType
 from rlstitch.envs.tasks import effects
 from rlstitch.envs.tasks.action_rules import SCRAMBLED, drop_action, without
 from rlstitch.envs.tasks.task import ActionMap, Task, Word, plain_word
-from rlstitch.errors import UnknownNameError
+from rlstitch.errors import require_known
 
 COMMON: tuple[Word, ...] = (
     plain_word("standard", "the environment as it is", Task()),
@@ -58,8 +58,7 @@ def get_task(task: str, words: TaskWords = COMMON_WORDS) -> Task:
     made = []
     for part in task.split("+"):
         name = part.partition(":")[0]
-        if name not in words.words:
-            raise UnknownNameError(kind, name, words.words)
+        require_known(kind, name, words.words)
         made.append(words.words[name].task(part))
     return functools.reduce(Task.then, made)
 
