@@ -10,10 +10,11 @@ import pytest
 from rlstitch.api import matrix as api_matrix
 from rlstitch.api.matrix import matrix
 from rlstitch.cli.main import main
-from rlstitch.config.sweep import Resources, build_resources
+from rlstitch.config.sweep import Resources
 from rlstitch.errors import InvalidInputError, MissingExtraError
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.storage import read_json
+from rlstitch.storage.validation import validated
 
 FAST = {"episodes": 6, "pairs": 24, "methods": ("naive", "affine")}
 
@@ -86,8 +87,7 @@ def test_without_ray_the_extra_is_named(three, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_resources_out_of_range_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_resources(cpus=0.5, gpus=0.25) == Resources(cpus=0.5, gpus=0.25, shared=False)
     with pytest.raises(InvalidInputError, match="resources: gpus"):
-        build_resources(gpus=-1)
+        validated(Resources, {"gpus": -1}, "resources")
     assert main(["matrix", "red", "--ray", "auto", "--cpus", "-1"]) == 2
     assert "resources: cpus" in capsys.readouterr().err

@@ -50,10 +50,11 @@ class Matrix:
     def run(self) -> int:
         """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""
         from rlstitch.api.matrix import matrix
-        from rlstitch.config.sweep import build_resources
+        from rlstitch.config.sweep import Resources
         from rlstitch.jobs.progress import ProgressReporter
+        from rlstitch.storage.validation import validated
 
-        resources = build_resources(cpus=self.cpus, shared=self.shared) if self.ray else None
+        resources = validated(Resources, {"cpus": self.cpus, "shared": self.shared}, "resources") if self.ray else None
         with ProgressReporter("results") as reporter:
             result = matrix(
                 self.agents,

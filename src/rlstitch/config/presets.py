@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rlstitch.envs.registry import all_families, installed_families
@@ -30,16 +31,24 @@ def find_config(source: str | Path) -> Path:
     `configs/<name>.yaml` works from any folder, because a user of the wheel has no `configs/` of their own.
 
     Raises:
-        UnknownNameError: neither a file nor a preset; the nearest presets are offered.
+        UnknownNameError: neither a file nor a preset.
+    """
+    return find_named("config file or preset", source, list_presets(), ("configs",))
+
+
+def find_named(kind: str, source: str | Path, files: Mapping[str, Path], folders: Iterable[str]) -> Path:
+    """Return a file: `source` itself where it is one, else that of its name, which may stand after one of `folders`.
+
+    Raises:
+        UnknownNameError: neither a file nor a known name; the nearest names are offered.
     """
     path = Path(source)
     if path.is_file():
         return path
-    presets = list_presets()
     name = path.stem if path.suffix in {".yaml", ".yml"} else path.name
-    if str(path.parent) in {".", "configs"} and name in presets:
-        return presets[name]
-    raise UnknownNameError("config file or preset", str(source) if path.suffix and path.parent.name else name, presets)
+    if name in files and str(path.parent) in {".", *folders}:
+        return files[name]
+    raise UnknownNameError(kind, str(source) if path.suffix and path.parent.name else name, files)
 
 
 def preset_stem(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from rlstitch.config.keys import flatten, full_key
-from rlstitch.config.presets import find_config, preset_stem
+from rlstitch.config.presets import find_config, find_named, preset_stem
 from rlstitch.config.text import parse_yaml_file
 from rlstitch.config.training import (
     Integer,
@@ -25,7 +25,7 @@ from rlstitch.config.training import (
     environment_stem,
     file_name,
 )
-from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
+from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.storage.validation import validated
 from rlstitch.storage.workspace import data_roots
 
@@ -65,15 +65,6 @@ class Resources(_Section):
     gpus: Annotated[NonNegative, Field(le=64)] = 0
     shared: bool = False
     """Whether every node has access to the working folder; else Ray transfers the files."""
-
-
-def build_resources(**values: Any) -> Resources:
-    """Return checked resources.
-
-    Raises:
-        InvalidInputError: a value is out of range.
-    """
-    return validated(Resources, values, "resources")
 
 
 class SweepConfig(_Section):
@@ -173,14 +164,9 @@ def load_sweep(source: str | Path) -> Sweep:
 
 
 def _find_sweep(source: str | Path) -> Path:
-    path = Path(source)
-    if path.is_file():
-        return path
     folders = [root / name for root in reversed(data_roots("configs")) for name in _FOLDERS]
     sweeps = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
-    if path.stem in sweeps and str(path.parent) in {".", *_FOLDERS, *(f"configs/{name}" for name in _FOLDERS)}:
-        return sweeps[path.stem]
-    raise UnknownNameError("sweep", str(source), sweeps)
+    return find_named("sweep", source, sweeps, [*_FOLDERS, *(f"configs/{name}" for name in _FOLDERS)])
 
 
 def _points(config: SweepConfig) -> Iterable[dict[str, Any]]:
