@@ -85,7 +85,10 @@ def as_rlstitch_error(error: ValidationError, known: Iterable[str] = ()) -> Rlst
 
 def show(value: object) -> str:
     """Return a value as a message quotes it: at most 60 characters."""
-    text = "nothing" if value is None else repr(value)
+    try:
+        text = "nothing" if value is None else repr(value)
+    except RecursionError:
+        return "data nested too deeply"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
