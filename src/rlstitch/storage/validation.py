@@ -51,7 +51,9 @@ def describe_problems(error: ValidationError, known: Iterable[str] = (), *, inli
 
 def first_problem(error: ValidationError | RecursionError) -> str:
     """Return the first problem of a validation on one line."""
-    return "nested too deeply" if isinstance(error, RecursionError) else describe_problems(error)[0]
+    if isinstance(error, RecursionError) or error.errors(include_input=False)[0]["type"].startswith("recursion"):
+        return "nested too deeply"
+    return describe_problems(error)[0]
 
 
 def validated(model: type[M], values: object, where: str) -> M:

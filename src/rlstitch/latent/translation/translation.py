@@ -43,16 +43,6 @@ class FitReport:
     condition_number: float
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """What a report is made of: how many pairs there were, some of them, and the condition number where known."""
-
-    n_pairs: int
-    x: torch.Tensor
-    y: torch.Tensor
-    condition: float | None
-
-
 class Translation(nn.Module):
     """A fitted affine map x @ matrix + bias from (…, d_x) to (…, d_y); matrix (d_x, d_y) and bias (d_y,) are buffers.
 
@@ -81,19 +71,17 @@ class Translation(nn.Module):
         self.register_buffer("bias", bias.detach().contiguous())
         self.method = method
         self._report = report
-        self._fitted: _Fitted | None = None
+        # What the report is made of: the number of pairs, some of them, and the condition number where known.
+        self._fitted: tuple[int, torch.Tensor, torch.Tensor, float | None] | None = None
 
     @property
     def report(self) -> FitReport | None:
         """How well it fits the pairs it was fitted on; None for a map that was given or derived from others."""
         if self._report is None and self._fitted is not None:
             # Singular values of wide matrices take seconds, and not every fit is asked.
-            n_pairs, condition = self._fitted.n_pairs, self._fitted.condition
-            figures = _figures(self, self._fitted.x, self._fitted.y)
-            self._report = FitReport(
-                n_pairs, *figures, condition_number(self.matrix) if condition is None else condition
-            )
-            self._fitted = None
+            n_pairs, x, y, condition = self._fitted
+            condition = condition_number(self.matrix) if condition is None else condition
+            self._report, self._fitted = FitReport(n_pairs, *_figures(self, x, y), condition), None
         return self._report
 
     def record(self, x: torch.Tensor, y: torch.Tensor, condition: float | None) -> None:
@@ -103,7 +91,7 @@ class Translation(nn.Module):
         n = len(x)
         spaced = slice(None, None, max(1, n // _MEASURED))
         x, y = (pairs.detach()[spaced][:_MEASURED].clone() for pairs in (x, y))
-        self._report, self._fitted = None, _Fitted(n, x, y, condition)
+        self._report, self._fitted = None, (n, x, y, condition)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         # The report is that of the fit, not of what is loaded now.
