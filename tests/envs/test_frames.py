@@ -70,19 +70,22 @@ def test_a_stack_holds_the_last_images_of_its_own_episode():
     def images(*values: int) -> np.ndarray:
         return np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1)
 
-    assert observer.start(np.array([0, 1]), images(1, 50)).reshape(2, 3).tolist() == [[1, 1, 1], [50, 50, 50]]
-    assert observer.step(images(2, 51)).reshape(2, 3).tolist() == [[1, 1, 2], [50, 50, 51]]
-    assert observer.last(0, images(9)[0]).reshape(3).tolist() == [1, 2, 9]
-    before = observer.step(images(3, 52))
-    assert observer.start(np.array([1]), images(70)).reshape(2, 3).tolist() == [[1, 2, 3], [70, 70, 70]]
-    assert before.reshape(2, 3).tolist() == [[1, 2, 3], [50, 51, 52]]  # what was handed out stays as it was
+    observer.start(np.array([0, 1]), images(1, 50))
+    assert observer.observations.reshape(2, 3).tolist() == [[1, 1, 1], [50, 50, 50]]
+    before = observer.observations
+    observer.step(images(2, 51))
+    assert observer.observations.reshape(2, 3).tolist() == [[1, 1, 2], [50, 50, 51]]
+    assert before.reshape(2, 3).tolist() == [[1, 1, 1], [50, 50, 50]]  # what was handed out stays as it was
+    observer.start(np.array([1]), images(70))
+    assert observer.observations.reshape(2, 3).tolist() == [[1, 1, 2], [70, 70, 70]]
 
 
 def test_zeros_pad_a_stack_at_the_start_of_an_episode_only():
     observer = Observer(World("E", frame_stack=3, padding="zeros"), lambda x: x, (1, 1, 1), 2)
-    first = observer.start(np.array([0, 1]), np.array([7, 8], dtype=np.uint8).reshape(2, 1, 1, 1))
-    assert first.reshape(2, 3).tolist() == [[0, 0, 7], [0, 0, 8]]
-    assert observer.step(first[..., -1:] + 1).reshape(2, 3).tolist() == [[0, 7, 8], [0, 8, 9]]
+    observer.start(np.array([0, 1]), np.array([7, 8], dtype=np.uint8).reshape(2, 1, 1, 1))
+    assert observer.observations.reshape(2, 3).tolist() == [[0, 0, 7], [0, 0, 8]]
+    observer.step(observer.observations[..., -1:] + 1)
+    assert observer.observations.reshape(2, 3).tolist() == [[0, 7, 8], [0, 8, 9]]
 
 
 def test_zero_padding_is_that_of_stable_baselines():

@@ -222,7 +222,7 @@ def test_masked_resets_touch_only_their_environments():
     fresh, _ = make_vec(world, 3, seed=40).reset()
     np.testing.assert_array_equal(frames[[0, 2]], fresh[[0, 2]])
     np.testing.assert_array_equal(frames[1], before[1])
-    lengths = [environment.step_count for environment in env._environments]
+    lengths = [environment.step_count for environment in env._simulator._environments]
     assert lengths == [0, 5, 0]
 
 

@@ -60,7 +60,7 @@ def seen_shape(world: World, drawn: tuple[int, int, int]) -> tuple[int, int, int
 class Observer:
     """What an agent of a world sees of `num_envs` environments that draw images of one shape `(H, W, C)`.
 
-    Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every call. At the
+    Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every step. At the
     start of an episode its first image fills the stack, or zeros stand before it (`world.padding`).
 
     Raises as `seen_shape`.
@@ -78,29 +78,18 @@ class Observer:
         seen = self._look(images)
         return seen if self.world.size is None else shrink(seen, self.world.size)
 
-    def start(self, rows: Rows, images: Images) -> Images:
-        """New episodes in the environments `rows`, which draw `images` `(len(rows), H, W, C)`; all observations."""
-        seen = self.see(images)
-        self.observations = self.observations.copy()
-        self.observations[rows] = np.tile(seen, (1, 1, 1, self.world.frame_stack))
+    def start(self, rows: Rows, images: Images) -> None:
+        """Take the images `(len(rows), H, W, C)` of environments that begin an episode; changed in place."""
+        self.observations[rows] = np.tile(self.see(images), (1, 1, 1, self.world.frame_stack))
         if self.world.padding == "zeros":
             self.observations[rows, ..., : -self._channels] = 0
-        return self.observations
 
-    def step(self, images: Images) -> Images:
-        """One step of all environments, which now draw `images` `(N, H, W, C)`; all observations."""
-        self.observations = self._pushed(self.observations, self.see(images))
-        return self.observations
-
-    def last(self, row: int, image: Images) -> Images:
-        """The observation `(H', W', C')` that would follow in one environment if it drew `image`; nothing changes."""
-        final: Images = self._pushed(self.observations[row : row + 1], self.see(image[None]))[0]
-        return final
-
-    def _pushed(self, stack: Images, seen: Images) -> Images:
-        if self.world.frame_stack == 1:
-            return seen
-        return np.concatenate([stack[..., self._channels :], seen], axis=-1)
+    def step(self, images: Images) -> None:
+        """Take the images `(N, H, W, C)` of all environments after a step; the observations are a fresh array."""
+        seen = self.see(images)
+        if self.world.frame_stack > 1:
+            seen = np.concatenate([self.observations[..., self._channels :], seen], axis=-1)
+        self.observations = seen.copy() if seen is images else seen
 
 
 class RepeatedAction(gymnasium.Wrapper[Any, Any, Any, Any]):

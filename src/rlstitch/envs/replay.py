@@ -17,7 +17,6 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from rlstitch.envs.family import family_of
-from rlstitch.envs.images import ImageVectorEnv
 from rlstitch.envs.looks.pixels import Images
 from rlstitch.envs.make import make_vec
 from rlstitch.envs.world import World
@@ -75,12 +74,12 @@ class Player:
     @property
     def view(self) -> str:
         """What the recorded states are of: a MiniGrid has two views, other environments show themselves."""
-        return "" if isinstance(self.environment, ImageVectorEnv) else self.world.view
+        return self.world.view if family_of(self.world).symbolic else ""
 
     def _state(self) -> bytes:
         """What the environment shows now, before any look."""
         environment: Any = self.environment
-        shown = environment.underlying if isinstance(environment, ImageVectorEnv) else environment.symbolic()
+        shown = environment.symbolic() if family_of(self.world).symbolic else environment.underlying
         return bytes(shown.tobytes())
 
     def play(self, seed: int, choose: Callable[[Images, int], Action | None]) -> tuple[Episode, Images]:

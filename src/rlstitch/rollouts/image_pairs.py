@@ -14,7 +14,7 @@ import numpy as np
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, family_of, make_vec
 from rlstitch.envs.frames import Observer
-from rlstitch.envs.images import ImageVectorEnv
+from rlstitch.envs.vector import WorldVectorEnv
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
@@ -102,11 +102,11 @@ def _shared_pairs(
     slots, rng = max(SLOTS, 2 + len(agents)), np.random.default_rng((DOMAIN, seed))
     worlds = [world_x, *(played_as(world, world_x) for world in (world_y, *(agent.card.world for agent in agents)))]
     with closing(make_vec(replace(world_x, look="standard"), slots, seed=seed)) as made:
-        env = cast("ImageVectorEnv", made)
-        shape = cast("tuple[int, int, int]", env.env.single_observation_space.shape)
+        env = cast("WorldVectorEnv", made)
+        env.reset(seed=collection_seeds(seed, slots))
+        shape = cast("tuple[int, int, int]", env.underlying.shape[1:])
         observers = [Observer(world, family_of(world).pixel_look(world), shape, slots) for world in worlds]
         drivers = shared_drivers(agents, world_x, env.single_action_space, slots, rng)
-        env.reset(seed=cast("Any", collection_seeds(seed, slots)))
         started = np.arange(slots)
         for _ in range(-(-steps // slots)):
             for observer in observers if len(started) else ():

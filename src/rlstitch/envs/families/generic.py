@@ -19,8 +19,8 @@ from rlstitch.envs.world import World
 if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
-    from rlstitch.envs.images import ImageVectorEnv
     from rlstitch.envs.single import ActionSpace
+    from rlstitch.envs.vector import WorldVectorEnv
 
 
 class GymnasiumFamily(Family):
@@ -68,12 +68,14 @@ class GymnasiumFamily(Family):
         """Return the environment's own actions."""
         return _facts(world.environment, self.modules, json.dumps(world.make_kwargs))[2]
 
-    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> ImageVectorEnv:
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
         import numpy as np
 
         from rlstitch.envs.actions import check_actions, map_of
-        from rlstitch.envs.images import ImageVectorEnv, gather
+        from rlstitch.envs.frames import Observer
+        from rlstitch.envs.gymnasium_batch import GymnasiumBatch
         from rlstitch.envs.single import make_single
+        from rlstitch.envs.vector import WorldVectorEnv
 
         # What cannot work is refused before anything is started: an error in another process is harder to read.
         look, task, space = self.pixel_look(world), self.task(world), self.action_space(world)
@@ -81,8 +83,9 @@ class GymnasiumFamily(Family):
         check_actions(world, space)
         map_of(task, space, world.environment)
         maker = functools.partial(make_single, world.environment, (*self.modules, *world.modules), **world.make_kwargs)
-        batch = gather(maker, num_envs, task, action_repeat=world.action_repeat, mode=mode, workers=workers)
-        return ImageVectorEnv(batch, world, look, task, seed)
+        batch = GymnasiumBatch(maker, num_envs, task, action_repeat=world.action_repeat, workers=workers)
+        observer = Observer(world, look, batch.image_shape, num_envs)
+        return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 
 
 @functools.lru_cache(maxsize=256)

@@ -19,8 +19,8 @@ from rlstitch.errors import InvalidInputError
 if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
-    from rlstitch.envs.images import ImageVectorEnv
     from rlstitch.envs.single import ActionSpace
+    from rlstitch.envs.vector import Simulator, WorldVectorEnv
 
 
 def _slow_driving(environment: Any) -> Any:
@@ -50,7 +50,7 @@ class CarRacing(Family):
     @property
     def makers(self) -> Mapping[str, Maker]:
         """Gymnasium draws every look, envpool those that are functions of pixels."""
-        return {"gymnasium": self._make_gymnasium, "envpool": self._make_envpool}
+        return dict.fromkeys(("gymnasium", "envpool"), self._make)
 
     def claims(self, environment: str) -> bool:
         """Return whether it is the one version of the environment that is known here."""
@@ -93,38 +93,29 @@ class CarRacing(Family):
         map_of(task, self.action_space(world), world.environment)
         return task
 
-    def _make_gymnasium(
-        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
-    ) -> ImageVectorEnv:
-        from rlstitch.envs.families.car_racing.cars import make_car, split_look
-        from rlstitch.envs.images import ImageVectorEnv, gather
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+        from rlstitch.envs.families.car_racing.cars import MAX_STEPS, SIDE, make_car, split_look
+        from rlstitch.envs.frames import Observer
+        from rlstitch.envs.gymnasium_batch import GymnasiumBatch
+        from rlstitch.envs.vector import WorldVectorEnv
 
-        look, task = split_look(world.look), self._checked_task(world)
-        maker = functools.partial(make_car, look.ground, discrete=world.actions == "discrete", far=look.far)
-        batch = gather(maker, num_envs, task, action_repeat=world.action_repeat, mode=mode, workers=workers)
-        return ImageVectorEnv(batch, world, look.pixels.apply, task, seed)
-
-    def _make_envpool(
-        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
-    ) -> ImageVectorEnv:
-        from rlstitch.envs.families.car_racing.cars import MAX_STEPS
-        from rlstitch.envs.families.car_racing.envpool_backend import EnvpoolCars
-        from rlstitch.envs.images import ImageVectorEnv
-
-        look, task = self.pixel_look(world), self._checked_task(world)
-        if task.alterations or task.filters:
+        look, task, repeat = split_look(world.look), self._checked_task(world), world.action_repeat
+        observer = Observer(world, self.pixel_look(world), (SIDE, SIDE, 3), num_envs)
+        simulator: Simulator
+        if world.backend == "gymnasium":
+            maker = functools.partial(make_car, look.ground, discrete=world.actions == "discrete", far=look.far)
+            simulator = GymnasiumBatch(maker, num_envs, task, action_repeat=repeat, workers=workers)
+        elif task.alterations or task.filters:
             raise InvalidInputError(
                 f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
             )
-        batch = EnvpoolCars(
-            num_envs,
-            discrete=world.actions == "discrete",
-            action_repeat=world.action_repeat,
-            max_steps=task.max_steps or MAX_STEPS,
-            step_cost=task.step_cost,
-            autoreset_mode=mode,
-        )
-        return ImageVectorEnv(batch, world, look, task, seed)
+        else:
+            from rlstitch.envs.families.car_racing.envpool_backend import EnvpoolCars
+
+            limit, cost = task.max_steps or MAX_STEPS, task.step_cost
+            space = self.action_space(world)
+            simulator = EnvpoolCars(num_envs, space, action_repeat=repeat, max_steps=limit, step_cost=cost)
+        return WorldVectorEnv(world, num_envs, simulator, observer, task, seed=seed, autoreset_mode=mode)
 
 
 CAR_RACING = CarRacing()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium import spaces
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch
-from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
 from rlstitch.envs.families.minigrid.tiles import (
     AGENT_STRIDE,
     CELL_STRIDE,
@@ -18,10 +16,10 @@ from rlstitch.envs.families.minigrid.tiles import (
     NO_AGENT,
     STATES,
     Index,
+    success_infos,
 )
-from rlstitch.envs.families.minigrid.vector import Flags, Rewards, TileVectorEnv
 from rlstitch.envs.tasks.task import ActionMap
-from rlstitch.envs.tasks.words import action_map
+from rlstitch.envs.vector import Flags, Rewards
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -42,43 +40,25 @@ def read_image(observed: Any) -> Index:
     return np.asarray(index, dtype=np.intp)
 
 
-class EnvpoolMiniGrid(TileVectorEnv):
-    """envpool's dynamics. A seed gives the same grid every time, though not MiniGrid's of that seed.
+class EnvpoolGrids:
+    """envpool's dynamics as a simulator. A seed gives the same grid every time, though not MiniGrid's of that seed.
 
     Raises:
         InvalidInputError: where envpool has no such environment, or the world is seen as a whole.
     """
 
-    def __init__(
-        self,
-        world: World,
-        num_envs: int,
-        *,
-        seed: int | None = None,
-        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
-    ) -> None:
+    action_space, view_shape = spaces.Discrete(_NUM_ACTIONS), (_SIDE, _SIDE)
+
+    def __init__(self, world: World, num_envs: int) -> None:
         if world.view != "agent":
             raise InvalidInputError(
                 f"view: envpool shows the agent's alone; {world.view!r} needs the backend gymnasium"
             )
         self._batch = EnvpoolBatch(world.environment, num_envs, observe=read_image)
         self._every: Index = np.arange(num_envs)
-        super().__init__(
-            world,
-            num_envs,
-            (_SIDE, _SIDE),
-            actions=action_map(world.task, _NUM_ACTIONS, GRID_TASKS),
-            seed=seed,
-            autoreset_mode=autoreset_mode,
-        )
+        self.start, self.close = self._batch.reset, self._batch.close
 
-    def _start(self, rows: Index, seeds: Sequence[int | None]) -> Index:
-        return self._batch.reset(rows, seeds)
-
-    def _advance(self, actions: ActionMap) -> tuple[Index, Rewards, Flags, Flags]:
+    def step(self, actions: ActionMap) -> tuple[Index, Rewards, Flags, Flags, dict[str, Any]]:
+        """Take one step everywhere; tile indices `(N, 7, 7)`."""
         index, rewards, terminated, truncated = self._batch.step(self._every, actions)
-        return index, rewards, terminated, truncated & ~terminated
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the environments."""
-        self._batch.close()
+        return index, rewards, terminated, truncated & ~terminated, success_infos(rewards, terminated)

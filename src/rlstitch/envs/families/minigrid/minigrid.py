@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import AutoresetMode
 
-    from rlstitch.envs.families.minigrid.vector import TileVectorEnv
+    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
     from rlstitch.envs.single import ActionSpace
 
 _NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "padding", "make_kwargs")
@@ -34,7 +34,7 @@ class MiniGrid(Family):
     @property
     def makers(self) -> Mapping[str, Maker]:
         """The dynamics of MiniGrid itself or of envpool; both are drawn from the same tiles."""
-        return {"gymnasium": self._make_gymnasium, "envpool": self._make_envpool}
+        return dict.fromkeys(("gymnasium", "envpool"), self._make)
 
     def claims(self, environment: str) -> bool:
         """Return whether it is an id of MiniGrid or BabyAI."""
@@ -77,25 +77,17 @@ class MiniGrid(Family):
 
         return render_views(views, variation=world.look, tile_size=world.tile_size)
 
-    def _make_gymnasium(
+    def _make(
         self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
-    ) -> TileVectorEnv:
+    ) -> MiniGridVectorEnv:
         from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
 
         _check_observations(world)
-        return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
-
-    def _make_envpool(
-        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
-    ) -> TileVectorEnv:
-        from rlstitch.envs.families.minigrid.envpool_backend import EnvpoolMiniGrid
-
-        _check_observations(world)
-        if self.task(world).changes_steps:
+        if world.backend == "envpool" and self.task(world).changes_steps:
             raise InvalidInputError(
                 f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
             )
-        return EnvpoolMiniGrid(world, num_envs, seed=seed, autoreset_mode=mode)
+        return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
 
 
 def _check_observations(world: World) -> None:

@@ -7,6 +7,7 @@ highlighted (0 or 1). Together they make one *tile index*, the key of the atlas.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,3 +117,8 @@ def render_views(views: Views, *, variation: str = "standard", tile_size: int = 
     Raises UnknownNameError for an unknown look, InvalidInputError for views that cannot be drawn.
     """
     return get_atlas(variation, tile_size).render(encode_views(views), out)
+
+
+def success_infos(rewards: npt.NDArray[np.float64], terminations: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return infos that say which episodes ended just now with a reward above zero."""
+    return {"success": terminations & (rewards > 0), "_success": np.ones(len(rewards), dtype=np.bool_)}
