@@ -125,11 +125,11 @@ def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path |
         return default_anchor_set(world, int(anchors), drivers=players)
     if drivers:
         raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")
-    found = load_anchor_set(anchors)
-    other_view = found.view != world.view and family_of(world).symbolic
-    if found.environment != world.environment or other_view:
+    stored = load_anchor_set(anchors)
+    other_view = stored.view != world.view and family_of(world).symbolic
+    if stored.environment != world.environment or other_view:
         raise IncompatibleError(
-            f"anchor set {found.identity[:16]} belongs to {found.environment} (view {found.view}), "
+            f"anchor set {stored.identity[:16]} belongs to {stored.environment} (view {stored.view}), "
             f"agent {agent.card.name!r} to {world.environment} (view {world.view})"
         )
-    return found
+    return stored

@@ -167,20 +167,20 @@ def _given(actions: Sequence[Action]) -> Callable[[Images, int], Action | None]:
 
 
 def _check_same(recorded: Episode, repeated: Episode, world: World, *, same_view: bool) -> None:
-    found = None
+    difference = None
     if len(recorded.actions) != len(repeated.actions):
-        found = f"it ended after {len(repeated.actions)} of {len(recorded.actions)} steps"
+        difference = f"it ended after {len(repeated.actions)} of {len(recorded.actions)} steps"
     elif recorded.rewards != repeated.rewards:
         step = next(
             i for i, pair in enumerate(zip(recorded.rewards, repeated.rewards, strict=True)) if len(set(pair)) > 1
         )
-        found = f"the reward of step {step} is {repeated.rewards[step]}, and was {recorded.rewards[step]}"
+        difference = f"the reward of step {step} is {repeated.rewards[step]}, and was {recorded.rewards[step]}"
     elif (recorded.terminated, recorded.truncated) != (repeated.terminated, repeated.truncated):
-        found = "it ended in another way"
+        difference = "it ended in another way"
     elif same_view and recorded.states != repeated.states:
-        found = "it showed other states"
-    if found is not None:
+        difference = "it showed other states"
+    if difference is not None:
         raise InvalidInputError(
             f"{world.environment} is not deterministic: the episode of seed {recorded.seed} was played again with the "
-            f"recorded actions, and {found}. Its frames under two looks would not be pairs."
+            f"recorded actions, and {difference}. Its frames under two looks would not be pairs."
         )

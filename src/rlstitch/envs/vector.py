@@ -202,7 +202,7 @@ def read_reset(
     if mask is None:
         return np.arange(num_envs), seeds
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
-        found = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise InvalidInputError(f"reset_mask: expected a bool array ({num_envs},), true at least once, found {found}")
+        kind = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise InvalidInputError(f"reset_mask: expected a bool array ({num_envs},), true at least once, found {kind}")
     rows = np.flatnonzero(mask)
     return rows, [seeds[row] for row in rows]

@@ -25,7 +25,7 @@ def page_svg(content: bytes, variables: Mapping[str, str], *, name: str, descrip
     svg.extend(part for child in root for part in _simplified(child, variables))
     text = re.sub(r">\s+<", "><", ElementTree.tostring(svg, encoding="unicode")).replace(" />", "/>")
     identifiers = list(dict.fromkeys(re.findall(r'id="(m[0-9a-f]{10})"', text)))
-    return re.sub(r'(?<=["#])m[0-9a-f]{10}(?=")', lambda found: f"{name}.{identifiers.index(found[0])}", text)
+    return re.sub(r'(?<=["#])m[0-9a-f]{10}(?=")', lambda match: f"{name}.{identifiers.index(match[0])}", text)
 
 
 def _simplified(element: ElementTree.Element, variables: Mapping[str, str]) -> list[ElementTree.Element]:

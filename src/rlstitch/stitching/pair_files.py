@@ -90,12 +90,12 @@ def check_rows(x: Rows, y: Rows, where: str) -> None:
         InvalidInputError: naming the array, what was expected and what was found.
     """
     for name, side in (("x", x), ("y", y)):
-        found = f"{where}: {name}: expected images uint8 (n, H, W, C) or latents, floats (n, d), found"
+        problem = f"{where}: {name}: expected images uint8 (n, H, W, C) or latents, floats (n, d), found"
         images, latents = side.dtype == np.uint8 and side.ndim == 4, side.dtype.kind == "f" and side.ndim == 2
         if not (images or latents):
-            raise InvalidInputError(f"{found} {side.dtype} {side.shape}")
+            raise InvalidInputError(f"{problem} {side.dtype} {side.shape}")
         if side.size == 0:
-            raise InvalidInputError(f"{found} none: {side.shape}")
+            raise InvalidInputError(f"{problem} none: {side.shape}")
         bad = 0 if images else int((~np.isfinite(side)).sum())
         if bad:
             raise InvalidInputError(f"{where}: {name}: expected finite latents, found {bad} NaN or infinite value(s)")

@@ -56,8 +56,8 @@ class Parameter:
             raise self._error(look, expected, text)
         return value % self.period if self.period else value
 
-    def _error(self, look: str, expected: str, found: str) -> InvalidInputError:
-        return InvalidInputError(f"variation: {look}: {self.name}: expected {expected}, found {found!r}")
+    def _error(self, look: str, expected: str, text: str) -> InvalidInputError:
+        return InvalidInputError(f"variation: {look}: {self.name}: expected {expected}, found {text!r}")
 
     @property
     def usage(self) -> str:
@@ -142,14 +142,14 @@ def parse_looks(text: str, kinds: Mapping[str, LookKind]) -> list[tuple[LookKind
     Raises UnknownNameError for an unknown look, argument or choice, with the nearest valid; InvalidInputError for
     arguments that are missing, too many, given twice, no number or out of range.
     """
-    found = []
+    looks = []
     for part in text.split("+"):
         name, colon, arguments = part.strip().partition(":")
         require_known("variation", name, kinds)
         if colon and not arguments:
             raise InvalidInputError(f"variation: expected {kinds[name].usage}, found {part!r}")
-        found.append((kinds[name], kinds[name].read(arguments)))
-    return found
+        looks.append((kinds[name], kinds[name].read(arguments)))
+    return looks
 
 
 def colour_of(text: str) -> Colour:

@@ -43,8 +43,8 @@ def encode_views(views: Views) -> Index:
     if views.ndim != 4 or views.shape[-1] != CHANNELS or views.dtype != np.uint8:
         raise InvalidInputError(f"views: expected uint8 (N, h, w, {CHANNELS}), found {views.dtype} {views.shape}")
     if views.size and (views.reshape(-1, CHANNELS).max(axis=0) >= _LIMITS).any():
-        found = tuple(views.reshape(-1, CHANNELS).max(axis=0).tolist())
-        raise InvalidInputError(f"views: expected numbers below {tuple(_LIMITS.tolist())}, found up to {found}")
+        largest = tuple(views.reshape(-1, CHANNELS).max(axis=0).tolist())
+        raise InvalidInputError(f"views: expected numbers below {tuple(_LIMITS.tolist())}, found up to {largest}")
     return np.asarray(views @ _STRIDES)
 
 
