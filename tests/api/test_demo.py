@@ -85,7 +85,7 @@ def test_the_table_has_every_row(outcome: DemoOutcome, there: Path) -> None:
 
 def test_the_page_stands_alone_and_names_what_it_shows(outcome: DemoOutcome, there: Path) -> None:
     page = (there / outcome.report).read_text(encoding="utf-8")
-    for text in ("relative (post-hoc)", "demo-red", "What to type next"):
+    for text in ("relative (post-hoc)", "demo-red", "Next commands"):
         assert text.lower() in page.lower(), text
     assert "http://" not in page.replace("http://www.w3.org", "")
     text = str(outcome)

@@ -63,7 +63,7 @@ class DemoOutcome:
     def __str__(self) -> str:
         lines = [table_text(self.cells), "", table_text(self.greedy), "", self.summary, *self.remarks, ""]
         lines.append(f"report   {self.report}   ({self.seconds:.0f} s in all)")
-        lines += ["", "What to type next:"]
+        lines += ["", "Next commands:"]
         for comment, command in self.next_commands:
             lines += [f"  # {comment}", f"  {command}"]
         return "\n".join(lines)
@@ -103,7 +103,7 @@ def demo(
         (cells, greedy), videos = _measure_all(agents, seed, out)
     write_table([cell.to_row() for cell in cells], out / "cells")
     write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
-    summary = f"{_summary(cells)} With greedy actions: {_shares(greedy)}."
+    summary = _summary(cells, greedy)
     next_commands = _next_commands(agents, out)
     seconds = time.perf_counter() - started
     report = Report(
@@ -229,31 +229,26 @@ def _train_one(config: TrainConfig, out: Path) -> Path:
     return train(config, force=True, agents=out / "agents", runs=out / "training", progress="lines").folder
 
 
-def _summary(cells: list[Row]) -> str:
-    means = _means(cells)
-    if means is None:
-        return "The native agents earn no more than random actions, so that there is nothing to keep."
-    naive = f"{means[2]:.0f} %" if means[2] >= 1 else "nothing"
-    return (
-        f"Stitched agents keep {means[0]:.0f} % (translation) and {means[1]:.0f} % (relative) "
-        f"of what the native agents earn; mixed naively they keep {naive}."
-    )
+def _summary(cells: list[Row], greedy: list[Row]) -> str:
+    means, likeliest = _means(cells), _means(greedy)
+    text = "The native agents earn no more than random actions, so that there is nothing to keep."
+    if means is not None:
+        naive = f"{means[2]:.0f} %" if means[2] >= 1 else "nothing"
+        text = (
+            f"Stitched agents keep {means[0]:.0f} % (translation) and {means[1]:.0f} % (relative) "
+            f"of what the native agents earn; mixed naively they keep {naive}."
+        )
+    shares = "nothing to keep" if likeliest is None else "{:.0f} %, {:.0f} % and {:.0f} %".format(*likeliest)
+    return f"{text} With greedy actions: {shares}."
 
 
-def _shares(cells: list[Row]) -> str:
-    means = _means(cells)
-    return "nothing to keep" if means is None else "{:.0f} %, {:.0f} % and {:.0f} %".format(*means)
-
-
-def _means(cells: list[Row]) -> tuple[float, float, float] | None:
-    """Mean recovery of translation, relative stitching and the naive combination; None where one has none."""
-    means = []
-    for method in ("affine", POST_HOC, "naive"):
-        mine = [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
-        if not mine:
-            return None
-        means.append(sum(mine) / len(mine))
-    return means[0], means[1], means[2]
+def _means(cells: list[Row]) -> list[float] | None:
+    """Return the mean recovery of translation, relative stitching and the naive combination; None without one."""
+    recoveries = [
+        [cell.recovery for cell in cells if cell.method == method and cell.recovery is not None]
+        for method in ("affine", POST_HOC, "naive")
+    ]
+    return [sum(values) / len(values) for values in recoveries] if all(recoveries) else None
 
 
 def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -> dict[str, str]:

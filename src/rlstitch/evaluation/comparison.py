@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.statistics import RESAMPLES, Interval, iqm
+from rlstitch.rollouts.statistics import RESAMPLES, Interval, check_bootstrap, iqm, percentile_interval
 
 Floats = npt.NDArray[np.float64]
 # Values of all resamples that are held at once: about 8 MB an array.
@@ -71,7 +71,7 @@ def aggregate(
         InvalidInputError: where scores are no matrix of finite numbers, or an option is out of range.
     """
     matrix = _matrix("scores", scores)
-    _check_options(confidence, resamples)
+    check_bootstrap(confidence, resamples)
     estimate = float(statistic(matrix.ravel(), axis=-1))
     if not np.ptp(matrix, axis=1).any():
         return Interval(estimate, estimate, estimate)
@@ -84,7 +84,7 @@ def aggregate(
         index = rng.integers(episodes, size=(count, cells, episodes))
         resampled = np.take_along_axis(matrix[None], index, axis=2)
         parts.append(np.asarray(statistic(resampled.reshape(count, -1), axis=-1), dtype=np.float64))
-    return _with_ends(estimate, np.concatenate(parts), confidence)
+    return percentile_interval(estimate, np.concatenate(parts), confidence)
 
 
 def probability_of_improvement(
@@ -108,7 +108,7 @@ def probability_of_improvement(
         InvalidInputError: where the two have not equally many cells, and as in `aggregate`.
     """
     x, y = _matrix("first", first), _matrix("second", second)
-    _check_options(confidence, resamples)
+    check_bootstrap(confidence, resamples)
     if len(x) != len(y):
         raise InvalidInputError(f"second: expected the {len(x)} cells of first, found {len(y)}")
     rng = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ def probability_of_improvement(
         # How often each episode is sampled is enough: a resample's rate is a bilinear form of these counts.
         often_x, often_y = (rng.multinomial(n, np.full(n, 1 / n), size=resamples) for n in wins.shape)
         replicates += np.einsum("bi,bi->b", often_x @ wins, often_y) / wins.size
-    return _with_ends(estimate / len(x), replicates / len(x), confidence)
+    return percentile_interval(estimate / len(x), replicates / len(x), confidence)
 
 
 def performance_profile(
@@ -141,7 +141,7 @@ def performance_profile(
         InvalidInputError: where thresholds are not a row of finite numbers, and as in `aggregate`.
     """
     matrix, levels = _matrix("scores", scores), np.asarray(thresholds, dtype=np.float64)
-    _check_options(confidence, resamples)
+    check_bootstrap(confidence, resamples)
     if levels.ndim != 1 or levels.size == 0 or not np.isfinite(levels).all():
         raise InvalidInputError(f"thresholds: expected one row of finite numbers, found shape {levels.shape}")
     rng = np.random.default_rng(seed)
@@ -184,11 +184,6 @@ def paired_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
     return PairedTest(x.size, median, float(result.statistic), float(result.pvalue))
 
 
-def _with_ends(estimate: float, replicates: Floats, confidence: float) -> Interval:
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(estimate, float(low), float(high))
-
-
 def _matrix(name: str, values: npt.ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.size == 0:
@@ -196,10 +191,3 @@ def _matrix(name: str, values: npt.ArrayLike) -> Floats:
     if not np.isfinite(array).all():
         raise InvalidInputError(f"{name}: expected finite scores, found {np.count_nonzero(~np.isfinite(array))} others")
     return array
-
-
-def _check_options(confidence: float, resamples: int) -> None:
-    if not 0.0 < confidence < 1.0:
-        raise InvalidInputError(f"confidence: expected a number between 0 and 1, found {confidence}")
-    if resamples < 1:
-        raise InvalidInputError(f"resamples: expected at least 1, found {resamples}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlstitch.envs import World
-from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.actors import Actor
-from rlstitch.rollouts.evaluation import Evaluation, evaluate
+from rlstitch.rollouts.episodes import check_seed
+from rlstitch.rollouts.evaluation import Evaluation, check_counts, evaluate
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,8 @@ class CellOptions:
     greedy: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "pairs"):
-            if getattr(self, name) < 1:
-                raise InvalidInputError(f"{name}: expected at least 1, found {getattr(self, name)}")
-        if self.seed < 0:
-            raise InvalidInputError(f"seed: expected 0 or more, found {self.seed}")
+        check_counts(episodes=self.episodes, pairs=self.pairs)
+        check_seed(self.seed)
 
     def evaluate(self, agent: Actor, world: World | None = None) -> Evaluation:
         """Evaluate an agent in a world (None: the agent's own) with these options."""

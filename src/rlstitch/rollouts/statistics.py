@@ -98,12 +98,12 @@ def bootstrap_interval(
         InvalidInputError: for no values, non-finite ones, or options out of range.
     """
     sample = _checked("values", values)
-    _check_options(confidence, resamples)
+    check_bootstrap(confidence, resamples)
     estimate = float(statistic(sample, axis=-1))
     if np.ptp(sample) == 0.0:
         return Interval(estimate, estimate, estimate)
-    low, high = _quantiles(_distribution(sample, statistic, resamples, np.random.default_rng(seed)), confidence)
-    return Interval(estimate, low, high)
+    distribution = _distribution(sample, statistic, resamples, np.random.default_rng(seed))
+    return percentile_interval(estimate, distribution, confidence)
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
@@ -114,7 +114,7 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
         )
     from scipy import stats  # as in `iqm`
 
-    _check_options(confidence, 1)
+    check_bootstrap(confidence, 1)
     interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(successes / trials, float(interval.low), float(interval.high))
 
@@ -135,20 +135,21 @@ def recovery(
     native agent cannot be told from random play (the interval of `native - random` contains 0): a ratio to a
     difference that may be nothing has no meaning.
     """
-    _check_options(confidence, resamples)
+    check_bootstrap(confidence, resamples)
     samples = [_checked(name, v) for name, v in (("stitched", stitched), ("random", random), ("native", native))]
     top, bottom = samples[0].mean() - samples[1].mean(), samples[2].mean() - samples[1].mean()
     rng = np.random.default_rng(seed)
     means = [_distribution(sample, mean, resamples, rng) for sample in samples]
     gaps = means[2] - means[1]
-    low, high = _quantiles(gaps, confidence)
-    if bottom == 0.0 or low <= 0.0 <= high:
+    gap = percentile_interval(float(bottom), gaps, confidence)
+    if bottom == 0.0 or gap.low <= 0.0 <= gap.high:
         return None
     # The few resamples whose gap is 0 or has the other sign lie outside the interval of the gap; their ratio would
     # be noise of either sign.
     valid = np.sign(gaps) == np.sign(bottom)
-    low, high = _quantiles(100.0 * (means[0] - means[1])[valid] / gaps[valid], confidence)
-    return Interval(float(100.0 * top / bottom), low, high)
+    return percentile_interval(
+        float(100.0 * top / bottom), 100.0 * (means[0] - means[1])[valid] / gaps[valid], confidence
+    )
 
 
 def summarize(
@@ -189,9 +190,10 @@ def _distribution(sample: Floats, statistic: Statistic, resamples: int, rng: np.
     return np.concatenate(parts)
 
 
-def _quantiles(distribution: Floats, confidence: float) -> tuple[float, float]:
+def percentile_interval(estimate: float, distribution: Floats, confidence: float) -> Interval:
+    """Return an estimate with the percentiles of its bootstrap distribution `(resamples,)` as the interval."""
     low, high = np.quantile(distribution, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    return Interval(estimate, float(low), float(high))
 
 
 def _checked(name: str, values: npt.ArrayLike) -> Floats:
@@ -205,7 +207,8 @@ def _checked(name: str, values: npt.ArrayLike) -> Floats:
     return array
 
 
-def _check_options(confidence: float, resamples: int) -> None:
+def check_bootstrap(confidence: float, resamples: int) -> None:
+    """Raise InvalidInputError for a confidence outside (0, 1), or fewer than one resample."""
     if not 0.0 < confidence < 1.0:
         raise InvalidInputError(f"confidence: expected a number between 0 and 1, found {confidence}")
     if resamples < 1:

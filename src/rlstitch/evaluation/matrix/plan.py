@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -166,7 +167,7 @@ def plan_matrix(
 
 
 def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> tuple[list[Path], tuple[str, ...]]:
-    """Return the folders of the agents that are meant, by name, and the names that only a pattern fits."""
+    """Return the folders of the matching agents, and the names of stitched and relativized ones that are left out."""
     entries = {entry.name: entry for entry in list_agents()}
     folders: dict[str, Path] = {}
     left_out: set[str] = set()
@@ -192,7 +193,7 @@ def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> 
 
 
 def left_out_text(names: Sequence[str]) -> str:
-    """Say in words which agents a pattern fits and does not stand for."""
+    """Describe the stitched and relativized agents that match a pattern and are left out."""
     return f"{len(names)} stitched or relativized agents left out, as {names[0]}: name them, or --derived takes all"
 
 
@@ -206,21 +207,20 @@ def _member(folder: Path) -> Member:
 
 
 def _pairings(members: Sequence[Member]) -> list[Pairing]:
-    worlds: dict[tuple[World, World], World | str] = {}
     pairings = []
     for encoder, controller in permutations(members, 2):
-        both = (encoder.world, controller.world)
-        if both not in worlds:
-            try:
-                worlds[both] = cell_world(*both)
-            except IncompatibleError as error:
-                worlds[both] = str(error)
-        world = worlds[both]
-        if isinstance(world, str):
-            pairings.append(Pairing(encoder, controller, None, world))
-        else:
-            pairings.append(Pairing(encoder, controller, world, home=world))
+        world, refused = _common_world(encoder.world, controller.world)
+        pairings.append(Pairing(encoder, controller, world, refused, home=world))
     return pairings
+
+
+@functools.lru_cache(maxsize=1024)
+def _common_world(encoder: World, controller: World) -> tuple[World | None, str]:
+    """Return the world of a cell, or why there is none."""
+    try:
+        return cell_world(encoder, controller), ""
+    except IncompatibleError as error:
+        return None, str(error)
 
 
 def _place_all(pairings: Sequence[Pairing], place: Place) -> list[Pairing]:

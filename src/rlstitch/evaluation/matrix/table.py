@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +17,7 @@ from rlstitch.evaluation.comparison import aggregate, paired_test, performance_p
 from rlstitch.evaluation.matrix.plan import NATIVE, Pairing, Plan, native_identity, random_identity
 from rlstitch.evaluation.matrix.tasks import read_cell, stored_evaluation
 from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import RECOVERED, Row, describe, make_row
 from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean
 
@@ -127,12 +129,12 @@ def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> MatrixResu
         folder: of the matrix.
         same_seed: count pairs of agents of one seed, too.
     """
-    baselines = _StoredBaselines(plan, folder)
+    stored = functools.cache(functools.partial(_returns, folder))
     cells: list[MatrixCell] = []
     scores: dict[tuple[str, str], dict[tuple[str, str], Floats]] = {}
     for pairing in (*plan.pairings, *plan.natives):
         for method in (NATIVE,) if pairing.native else plan.methods:
-            cell = _cell(plan, folder, pairing, method, baselines, same_seed)
+            cell = _cell(plan, folder, pairing, method, stored, same_seed)
             cells.append(cell)
             of_method = scores.setdefault((cell.place, method), {})
             if cell.counted and cell.row is not None and cell.row.scores is not None:
@@ -148,29 +150,29 @@ def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> MatrixResu
     return MatrixResults(tuple(cells), tuple(methods), tuple(entry for entry in compared if entry is not None))
 
 
-class _StoredBaselines:
-    """The returns of native and random evaluations on the disk, each read once."""
+def _baselines(
+    pairing: Pairing, options: CellOptions, stored: Callable[[str], Floats | None]
+) -> tuple[Floats, Floats] | None:
+    """Return the returns of random actions and of the native controller; None where one is missing."""
+    if pairing.world is None:
+        return None
+    random = stored(random_identity(plain_world(pairing.world), options))
+    native = stored(native_identity(pairing.controller, options))
+    return None if random is None or native is None else (random, native)
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self._options, self._folder = plan.options, folder
-        self._known: dict[str, Floats | None] = {}
 
-    def of(self, pairing: Pairing) -> tuple[Floats, Floats] | None:
-        if pairing.world is None:
-            return None
-        random = self._returns(random_identity(plain_world(pairing.world), self._options))
-        native = self._returns(native_identity(pairing.controller, self._options))
-        return None if random is None or native is None else (random, native)
-
-    def _returns(self, identity: str) -> Floats | None:
-        if identity not in self._known:
-            content = read_cell(self._folder, identity)
-            self._known[identity] = None if content is None else np.asarray(content["returns"], dtype=np.float64)
-        return self._known[identity]
+def _returns(folder: Path, identity: str) -> Floats | None:
+    content = read_cell(folder, identity)
+    return None if content is None else np.asarray(content["returns"], dtype=np.float64)
 
 
 def _cell(
-    plan: Plan, folder: Path, pairing: Pairing, method: str, baselines: _StoredBaselines, same_seed: bool
+    plan: Plan,
+    folder: Path,
+    pairing: Pairing,
+    method: str,
+    stored: Callable[[str], Floats | None],
+    same_seed: bool,
 ) -> MatrixCell:
     encoder, controller = pairing.encoder, pairing.controller
     planned: dict[str, Any] = {
@@ -190,7 +192,7 @@ def _cell(
         return MatrixCell(**planned, state="missing")
     if "refused" in content:
         return MatrixCell(**planned, state="refused", reason=content["refused"])
-    returns = baselines.of(pairing)
+    returns = _baselines(pairing, plan.options, stored)
     row = make_row(
         encoder.name,
         controller.name,
