@@ -118,9 +118,9 @@ class NodeEncoder(nn.Module):
         first = self.activation(hidden)
         for layer in self.layers:
             hidden = nn.functional.dropout(self.activation(hidden), self.dropout, self.training)
-            seen = (hidden, first) if self.skips else (hidden,)
+            inputs_of_layer = (hidden, first) if self.skips else (hidden,)
             messages = (inputs.loops, inputs.shares) if self.shares else (inputs.edges,)
-            hidden = layer(*seen, *messages)
+            hidden = layer(*inputs_of_layer, *messages)
         return hidden
 
 
@@ -130,16 +130,12 @@ def node_head(width: int, classes: int, *, dropout: float = 0.5) -> nn.Sequentia
 
 
 def _layer(geometric: Any, arch: str, width: int, out: int, place: int) -> nn.Module:
-    made: nn.Module
-    if arch == "gcnii":
-        made = geometric.GCN2Conv(out, alpha=0.1, theta=0.5, layer=place + 1, normalize=False)
-    elif arch == "gat":
-        heads = 1 if out % _HEADS else _HEADS
-        made = geometric.GATConv(width, out // heads, heads=heads)
-    elif arch == "gin":
-        made = geometric.GINConv(nn.Sequential(nn.Linear(width, out), nn.ReLU(), nn.Linear(out, out)))
-    elif arch == "gcn":
-        made = geometric.GCNConv(width, out, normalize=False)
-    else:
-        made = geometric.SAGEConv(width, out)
-    return made
+    heads = 1 if out % _HEADS else _HEADS
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "gcn": lambda: geometric.GCNConv(width, out, normalize=False),
+        "sage": lambda: geometric.SAGEConv(width, out),
+        "gat": lambda: geometric.GATConv(width, out // heads, heads=heads),
+        "gin": lambda: geometric.GINConv(nn.Sequential(nn.Linear(width, out), nn.ReLU(), nn.Linear(out, out))),
+        "gcnii": lambda: geometric.GCN2Conv(out, alpha=0.1, theta=0.5, layer=place + 1, normalize=False),
+    }
+    return layers[arch]()

@@ -91,8 +91,8 @@ class TextTransformer(nn.Module):
         """(n, length) -> (n, latent_dim)."""
         tokens = _drop_words(tokens, self.training)
         empty = tokens == _PADDING
-        seen = self.layers(self.vectors(tokens) + self.positions[: tokens.shape[1]], src_key_padding_mask=empty)
-        latents: torch.Tensor = self.out(seen.masked_fill(empty[..., None], -1e4).amax(1))
+        states = self.layers(self.vectors(tokens) + self.positions[: tokens.shape[1]], src_key_padding_mask=empty)
+        latents: torch.Tensor = self.out(states.masked_fill(empty[..., None], -1e4).amax(1))
         return latents
 
 
