@@ -49,8 +49,8 @@ _BASELINE: Row = {"texts": None, "pairs": None, "k": None, "power": None}
 Rows = NDArray[np.int64]
 TextEncoder = Callable[[Rows, int], torch.Tensor]
 """(rows of the training captions that it may know, seed) -> vectors of all texts (n, d)."""
-Search = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
-"""(images of pairs, texts of pairs, query images, candidate texts, k) -> the k best candidates of each query, int64."""
+Search = Callable[[torch.Tensor, torch.Tensor, int], Rows]
+"""(query images (n, d_x), candidate texts (m, d_y), k) -> the k best candidates of each query (n, k)."""
 
 
 class Config(DatasetConfig):
@@ -166,35 +166,31 @@ class Asif(Study[Config]):
         ]
 
 
-def _asif(kept: int, power: float) -> Search:
-    return lambda x, y, queries, texts, k: couple(x, y, k=kept, power=power).retrieve(queries, texts, k).indices
+def _searches(
+    x: torch.Tensor, y: torch.Tensor, choices: Sequence[tuple[int, float]] = ()
+) -> Iterator[tuple[Row, Search]]:
+    """Yield every way to find texts for images, with its columns.
 
-
-BASELINES: dict[str, Search] = {
-    "absolute": lambda x, y, queries, texts, k: nearest(queries, texts, k).indices,
-    "affine": lambda x, y, queries, texts, k: nearest(fit_affine(x, y)(queries), texts, k).indices,
-}
-"""What ASIF is compared with; absolute where the widths agree."""
-
-
-def _searches(x: torch.Tensor, y: torch.Tensor) -> Iterator[tuple[Row, Search]]:
-    for method, search in BASELINES.items():
-        if method != "absolute" or x.shape[1] == y.shape[1]:
-            yield {"method": method, "pairs": len(x), "k": None, "power": None}, search
-    yield _asif_search(len(x), min(KEPT, len(x)), POWER)
-
-
-def _asif_search(pairs: int, kept: int, power: float) -> tuple[Row, Search]:
-    return {"method": "ASIF", "pairs": pairs, "k": kept, "power": power}, _asif(kept, power)
-
-
-def _best(
-    search: Search, x: torch.Tensor, y: torch.Tensor, queries: torch.Tensor, texts: torch.Tensor, k: int = 1
-) -> Rows:
-    """The k best texts (n, k) of each query, where both spaces have been centred on the pairs."""
+    Args:
+        x: images of the pairs (n, d_x); all vectors are centred on their mean, and texts on that of `y`.
+        y: their texts (n, d_y).
+        choices: k and power that ASIF is tried with, besides the paper's.
+    """
     x_mean, y_mean = x.mean(0), y.mean(0)
-    best: Rows = search(x - x_mean, y - y_mean, queries - x_mean, texts - y_mean, k).numpy()
-    return best
+    x, y = x - x_mean, y - y_mean
+
+    def way(
+        method: str, search: Callable[..., Any], k: int | None = None, power: float | None = None
+    ) -> tuple[Row, Search]:
+        columns = {"method": method, "pairs": len(x), "k": k, "power": power}
+        return columns, lambda queries, texts, best: search(queries - x_mean, texts - y_mean, best).indices.numpy()
+
+    if x.shape[1] == y.shape[1]:
+        yield way("absolute", nearest)
+    affine = fit_affine(x, y)
+    yield way("affine", lambda queries, texts, best: nearest(affine(queries), texts, best))
+    for k, power in ((min(KEPT, len(x)), POWER), *choices):
+        yield way("ASIF", couple(x, y, k=k, power=power).retrieve, k, power)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,12 +264,10 @@ class _Trial:
                 rows = order[:number]
                 x = images.known[rows]
                 y, _, classes = self._texts(kind, rows)
-                searches = list(_searches(x, y))
-                if number == config.pairs[-1]:
-                    searches += [_asif_search(number, kept, POWER) for kept in config.kept]
-                    searches += [_asif_search(number, min(KEPT, number), power) for power in config.powers]
-                for columns, search in searches:
-                    predicted = _best(search, x, y, images.test, classes)[:, 0]
+                choices = [(kept, POWER) for kept in config.kept]
+                choices += [(min(KEPT, number), power) for power in config.powers]
+                for columns, search in _searches(x, y, choices if number == config.pairs[-1] else ()):
+                    predicted = search(images.test, classes, 1)[:, 0]
                     score = float((predicted == test.labels).mean())
                     yield setting | columns | {"texts": kind, "score": score}
 
@@ -288,8 +282,7 @@ class _Trial:
         for kind in config.texts:
             y, candidates, _ = self._texts(kind, rows)
             results = [
-                (columns, _best(search, x, y, images.test[queries], candidates, max(RECALLS)))
-                for columns, search in _searches(x, y)
+                (columns, search(images.test[queries], candidates, max(RECALLS))) for columns, search in _searches(x, y)
             ]
             for k in RECALLS:
                 setting: Row = {"setting": f"retrieval, recall@{k}", "images": images.name}
@@ -318,7 +311,7 @@ class _Trial:
                 x = space.known[chosen]
                 for kind, (y, _, classes) in texts.items():
                     for columns, search in _searches(x, y):
-                        predicted = held_out[_best(search, x, y, space.test[queries], classes[held_out])[:, 0]]
+                        predicted = held_out[search(space.test[queries], classes[held_out], 1)[:, 0]]
                         score = float((predicted == test.labels[queries]).mean())
                         yield setting | columns | {"images": space.name, "texts": kind, "score": score}
 
