@@ -86,9 +86,9 @@ def test_a_full_memory_starts_again(agent, world, monkeypatch):
 
 
 def test_another_world_than_its_own(agent, world):
-    there = evaluate(agent, replace(world, look="red"), episodes=10)
-    assert there.world.variation == "red"
-    np.testing.assert_array_equal(there.seeds, evaluate(agent, episodes=10).seeds)
+    elsewhere = evaluate(agent, replace(world, look="red"), episodes=10)
+    assert elsewhere.world.variation == "red"
+    np.testing.assert_array_equal(elsewhere.seeds, evaluate(agent, episodes=10).seeds)
 
 
 def test_random_agent_and_a_task(world):

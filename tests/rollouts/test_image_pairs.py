@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import World, make_vec
-from rlstitch.rollouts.image_pairs import SLOTS, shared_drivers
+from rlstitch.rollouts.image_pairs import SLOTS, collect_paired_images, shared_drivers
 
 GREEN = World("CarRacing-v3", "green", backend="envpool", actions="discrete", action_repeat=8, crop=84, size=24)
 SHAPE = (24, 24, 3)
@@ -49,3 +50,14 @@ def test_agents_drive_in_most_places_and_random_actions_in_two():
     assert [steady.count({3}), steady.count({4})] == [7, 7]
     assert sum(len(kinds) > 2 for kinds in steady) == 2
     assert all(len(set(column.tolist())) > 1 for column in free.T)
+
+
+def test_one_rollout_is_seen_under_both_looks():
+    options = {"count": 24, "seed": 1, "agents": [bent_on(3, "green")]}
+    x, y = collect_paired_images(GREEN, replace(GREEN, look="red"), **options)
+    assert len({image.tobytes() for image in x}) > 12
+    assert not np.array_equal(x, y)
+    again, same = collect_paired_images(GREEN, GREEN, **options)
+    np.testing.assert_array_equal(again, same)
+    np.testing.assert_array_equal(again[:12], x[:12])
+    assert len(collect_paired_images(GREEN, GREEN, count=500, max_steps=32)[0]) <= 32

@@ -45,21 +45,21 @@ def heads_of(agents):
 def test_the_episodes_are_those_of_each_agent_alone(red, stitched, deterministic, num_envs):
     world = red.card.world
     options = {"episodes": EPISODES, "seed": 3, "deterministic": deterministic}
-    found = dict(evaluate_together(red, heads_of(stitched), world, num_envs=num_envs, **options))
-    assert sorted(found) == list(range(len(stitched)))
-    assert len({tuple(found[number].lengths) for number in found}) > 1
+    together = dict(evaluate_together(red, heads_of(stitched), world, num_envs=num_envs, **options))
+    assert sorted(together) == list(range(len(stitched)))
+    assert len({tuple(together[number].lengths) for number in together}) > 1
     for number, agent in enumerate(stitched):
         alone = evaluate(agent, world, **options)
         for name in ("seeds", "returns", "lengths", "successes"):
-            assert np.array_equal(getattr(found[number], name), getattr(alone, name)), name
-        assert (found[number].world, found[number].seed) == (world, 3)
+            assert np.array_equal(getattr(together[number], name), getattr(alone, name)), name
+        assert (together[number].world, together[number].seed) == (world, 3)
 
 
-def test_an_agent_is_told_of_before_the_others_are_over(red, stitched):
-    told = evaluate_together(red, heads_of(stitched), red.card.world, episodes=4, num_envs=4)
-    first, _ = next(told)
+def test_an_agent_is_yielded_before_the_others_are_over(red, stitched):
+    results = evaluate_together(red, heads_of(stitched), red.card.world, episodes=4, num_envs=4)
+    first, _ = next(results)
     assert first == 0
-    told.close()
+    results.close()
 
 
 def test_each_view_is_encoded_once_for_all_heads(red, stitched, monkeypatch: pytest.MonkeyPatch):
@@ -85,15 +85,15 @@ def test_scores_that_are_forgotten_are_worked_out_again(red, stitched, monkeypat
     def scores(observations):
         return np.stack([head.scores(red.encode(observations)) for head in heads], axis=1)
 
-    wanted = ScoreTable(scores, len(heads), 7)(images, views, which)
+    expected = ScoreTable(scores, len(heads), 7)(images, views, which)
     for limit in (1, 100):
         monkeypatch.setattr("rlstitch.rollouts.actors._MAX_VIEWS", limit)
         table = ScoreTable(scores, len(heads), 7)
         for _ in range(2):
             parts = [table(images[i : i + 60], views[i : i + 60], which[i : i + 60]) for i in range(0, 300, 60)]
-            assert np.allclose(np.concatenate(parts), wanted, atol=1e-4)
+            assert np.allclose(np.concatenate(parts), expected, atol=1e-4)
     alone = np.stack([stitched[k].action_parameters(images[i : i + 1])[0].numpy() for i, k in enumerate(which[:20])])
-    assert np.allclose(wanted[:20], alone, atol=1e-3)
+    assert np.allclose(expected[:20], alone, atol=1e-3)
 
 
 def test_refusals(red, stitched):

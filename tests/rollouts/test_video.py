@@ -53,6 +53,21 @@ def test_mp4_reads_back(tmp_path, size):
     assert [p.name for p in path.parent.iterdir()] == ["video.mp4"]
 
 
+def test_frames_are_encoded_one_by_one(tmp_path):
+    """A source that draws every frame into one buffer gives the video of separate frames."""
+    buffer = np.zeros((20, 30, 3), np.uint8)
+
+    def drawn():
+        for level in (0, 80, 160, 240):
+            buffer[:] = level
+            yield buffer
+
+    levels = read(write_mp4(drawn(), tmp_path / "video.mp4"))[2].mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, (0, 80, 160, 240), atol=6)
+    with Image.open(write_gif(drawn(), tmp_path / "video.gif")) as image:
+        assert image.n_frames == 4
+
+
 def test_gif_reads_back(tmp_path):
     frames = np.concatenate([solid(2), solid(2, colour=(0, 0, 250))])
     with Image.open(write_gif(frames, tmp_path / "video.gif", fps=10)) as image:
@@ -81,7 +96,7 @@ def test_an_old_video_stays_where_the_new_one_cannot_be_written(tmp_path):
 
 def test_what_cannot_be_encoded_is_an_artefact_error_and_leaves_nothing(tmp_path):
     with pytest.raises(ArtefactError, match="cannot encode a video"):
-        write_mp4(solid(), tmp_path / "video.mp4", fps=10**12)
+        write_mp4(solid(50, 100, 100), tmp_path / "video.mp4", fps=10**12)
     assert not list(tmp_path.iterdir())
 
 

@@ -21,14 +21,14 @@ def events(folder) -> EventAccumulator:
     return accumulator
 
 
-def test_tensorboard_has_curves_observations_and_a_moving_picture(tiny, tmp_path, monkeypatch):
+def test_tensorboard_has_curves_observations_and_a_video(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny(
         representation="relative", total_steps=512, evaluation={"every_steps": 256, "episodes": 4, "video": True}
     )
     run = train(config, progress="none").run_folder
     written = events(run)
-    wanted = {
+    expected = {
         "rollout/ep_rew_mean",
         "rollout/ep_len_mean",
         "time/fps",
@@ -38,7 +38,7 @@ def test_tensorboard_has_curves_observations_and_a_moving_picture(tiny, tmp_path
         "evaluation/success",
         "anchors/drift",
     }
-    assert wanted <= set(written.Tags()["scalars"])
+    assert expected <= set(written.Tags()["scalars"])
     video = written.Images("evaluation/video")[-1].encoded_image_string
     assert video.startswith(b"GIF89a")
     assert video.count(b"\x21\xf9\x04") > 1, "one frame is no video"
@@ -54,16 +54,16 @@ class UnjudgedRoom(DotRoom):
         return *step, {}
 
 
-def test_a_world_that_knows_no_success_is_told_by_its_return(tiny, tmp_path, monkeypatch, capfd):
+def test_a_world_that_knows_no_success_is_judged_by_its_return(tiny, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     gymnasium.register("UnjudgedRoom-v0", UnjudgedRoom, max_episode_steps=20)
     try:
         trained = train(tiny(environment="UnjudgedRoom-v0", total_steps=512), progress="lines")
     finally:
         del gymnasium.registry["UnjudgedRoom-v0"]
-    told = capfd.readouterr().err
-    assert "return" in told
-    assert "success" not in told
+    output = capfd.readouterr().err
+    assert "return" in output
+    assert "success" not in output
     curve = json.loads((trained.run_folder / "curve.json").read_text())
     assert [row["success"] for row in curve] == [None, None]
     scalars = set(events(trained.run_folder).Tags()["scalars"])
@@ -147,15 +147,15 @@ def test_mixed_precision_trains_and_keeps_float32_weights(tiny, tmp_path, monkey
 
 
 @pytest.mark.parametrize("style", ["lines", "bar"])
-def test_progress_tells_steps_success_and_time_left(tiny, tmp_path, monkeypatch, capsys, style):
+def test_progress_shows_steps_success_and_time_left(tiny, tmp_path, monkeypatch, capsys, style):
     monkeypatch.chdir(tmp_path)
     train(tiny(total_steps=512), progress=style)
-    told = capsys.readouterr().err
-    assert "tiny: " in told
-    assert "steps/s" in told
+    output = capsys.readouterr().err
+    assert "tiny: " in output
+    assert "steps/s" in output
     if style == "lines":
-        assert "256 of 512 steps, success" in told
-        assert "s left" in told
+        assert "256 of 512 steps, success" in output
+        assert "s left" in output
 
 
 def test_the_last_weights_are_kept_beside_the_best(tiny, tmp_path, monkeypatch):

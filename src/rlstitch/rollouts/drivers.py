@@ -95,7 +95,7 @@ class Drivers:
     Args:
         random: functions that draw actions `(slots,)` or `(slots, A)` for all environments.
         agents: the agents' drivers.
-        roles: `(slots,)` who plays each environment: an index into the random ones, followed by the agents.
+        roles: `(slots,)` what plays each environment: an index into the random functions, followed by the agents.
         rng: from which the agents' actions are sampled.
     """
 

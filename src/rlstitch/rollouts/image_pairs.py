@@ -124,7 +124,7 @@ def _shared_pairs(
 def shared_drivers(
     agents: Sequence[Agent], world: World, space: gymnasium.Space[Any], slots: int, rng: np.random.Generator
 ) -> Drivers:
-    """Return who plays: held and random actions in one environment each where there are agents, else in all."""
+    """Return what plays: held and random actions in one environment each where there are agents, else in all."""
     random = (HeldActions(rng, space, slots).next, lambda: draw_actions(rng, space, slots))
     places = np.arange(slots)
     # Random actions soon leave the track for good, where agents are never seen.

@@ -38,8 +38,8 @@ def collect_recording(
 ) -> Recording:
     """Record episodes of any environment, in turn of held random actions, of random actions, and of each agent.
 
-    An agent sees its own look and samples its actions. Episode i depends on (seed, i) and on who plays, not on how many
-    episodes there are.
+    An agent sees its own look and samples its actions. Episode i depends on (seed, i) and on the agents, not on the
+    number of episodes.
 
     Args:
         world: where to play.

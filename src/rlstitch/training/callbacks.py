@@ -259,5 +259,5 @@ def add_gif(writer: SummaryWriter, tag: str, frames: Iterable[Frame], *, step: i
     encode_gif(frames, buffer, fps)
     with Image.open(buffer) as image:
         width, height = image.size
-    picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)
+    summary = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=summary)]), step)

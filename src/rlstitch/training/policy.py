@@ -78,7 +78,7 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return encoder
 
     def extract_features(self, obs: Tensor | DistinctObservations, features_extractor: Any = None) -> Tensor:
-        """Encode uint8 observations, each distinct one once where the buffer has told them apart."""
+        """Encode uint8 observations, each distinct one once where the buffer has found equal ones."""
         if isinstance(obs, DistinctObservations):
             return self._encode(obs.images)[obs.where]
         return self._encode(obs)
