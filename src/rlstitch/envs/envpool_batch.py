@@ -2,7 +2,7 @@
 
 envpool seeds an environment when it is made, and resets one that has ended at the *next* step, whose action it ignores
 and whose reward is 0. Here an environment with a new seed is a new environment, and those that have ended are reset
-before they are stepped again, so that no such step is ever seen.
+before they are stepped again, so that there is no such step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ Step = tuple[npt.NDArray[Any], npt.NDArray[np.float64], Flags, Flags]
 
 
 def import_envpool() -> Any:
-    """The package. Raises MissingExtraError where it is not installed."""
+    """Return the package.
+
+    Raises:
+        MissingExtraError: where it is not installed.
+    """
     try:
         import envpool
     except ImportError:
@@ -36,7 +40,9 @@ class EnvpoolBatch:
     `observe` turns what envpool observes of n environments into an array `(n, ...)`. An environment is a function of
     its seed and its actions, however many there are beside it.
 
-    Raises MissingExtraError without envpool, InvalidInputError where envpool has no environment of that name.
+    Raises:
+        MissingExtraError: without envpool.
+        InvalidInputError: where envpool has no environment of that name.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class EnvpoolBatch:
         self._place: Rows = np.zeros(num_envs, dtype=np.intp)
 
     def reset(self, rows: Rows, seeds: Sequence[int | None]) -> npt.NDArray[Any]:
-        """Starts episodes in some environments: what they show, `(len(rows), ...)`.
+        """Start episodes in some environments; return what they show, `(len(rows), ...)`.
 
         With a seed an environment is made anew; without one it goes on to its next episode.
         """
@@ -75,7 +81,7 @@ class EnvpoolBatch:
         return _joined(parts)
 
     def step(self, rows: Rows, actions: npt.NDArray[Any]) -> Step:
-        """One step of some environments: what they show, rewards, terminations, truncations, a row for each."""
+        """Take one step of some environments; observations, rewards, terminations, truncations, a row for each."""
         groups = self._by_pool(rows)
         for number, inside in groups:
             self._pools[number].send(actions[inside], self._place[rows[inside]].astype(np.int32))
@@ -88,7 +94,7 @@ class EnvpoolBatch:
         return _joined(observations), numbers[0], numbers[1] > 0, numbers[2] > 0
 
     def close(self) -> None:
-        """Ends the environments."""
+        """Close the environments."""
         for pool in self._pools.values():
             pool.close()
         self._pools.clear()

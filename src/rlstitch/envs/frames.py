@@ -1,7 +1,7 @@
-"""From what an environment draws to what an agent sees: cut, look, size, and the last few images at once.
+"""From the images of an environment to the observations of an agent: crop, look, size, stack of frames.
 
-In that order, so that a look meets the colours that were drawn and not those that area averaging mixes. All of it is a
-function of the drawn images alone: one rollout, seen by two observers, gives exact pairs.
+In that order, so that a look is applied to the original colours and not to those that area averaging mixes. All of it
+is a function of the images alone: one rollout and two observers give exact pairs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Rows = npt.NDArray[np.intp]
 
 
 def shrink(images: Images, side: int) -> Images:
-    """Squares uint8 `(N, side, side, C)` of images uint8 `(N, H, W, C)`, each pixel the mean of the area it covers.
+    """Return images uint8 `(N, H, W, C)` shrunk to `(N, side, side, C)`, each pixel the mean of the area it covers.
 
-    Rounded once, from sums of whole numbers that floats hold exactly: a picture's pixels do not depend on the batch.
+    Rounded once, from sums of whole numbers that floats hold exactly: pixels do not depend on the batch.
     """
     count, height, width, channels = images.shape
     if (height, width) == (side, side):
@@ -43,12 +43,13 @@ def _covered(old: int, new: int, kind: type[np.floating[Any]]) -> npt.NDArray[An
     return shares.clip(0).astype(kind)
 
 
-def seen_shape(world: World, drawn: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The shape of a world's observations `(H', W', C * frame_stack)`, of that of the images its environment draws.
+def seen_shape(world: World, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the shape of a world's observations `(H', W', C * frame_stack)` for that of its environment's images.
 
-    Raises InvalidInputError where the images have fewer rows than `world.crop`.
+    Raises:
+        InvalidInputError: where the images have fewer rows than `world.crop`.
     """
-    height, width, channels = drawn
+    height, width, channels = image_shape
     if world.crop is not None and world.crop > height:
         raise InvalidInputError(
             f"crop: expected at most {height}, the rows that {world.environment} draws, found {world.crop}"
@@ -58,12 +59,13 @@ def seen_shape(world: World, drawn: tuple[int, int, int]) -> tuple[int, int, int
 
 
 class Observer:
-    """What an agent of a world sees of `num_envs` environments that draw images of one shape `(H, W, C)`.
+    """Observations of `num_envs` environments of a world whose images have one shape `(H, W, C)`.
 
     Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every step. At the
     start of an episode its first image fills the stack, or zeros stand before it (`world.padding`).
 
-    Raises as `seen_shape`.
+    Raises:
+        InvalidInputError: as `seen_shape`.
     """
 
     def __init__(self, world: World, look: PixelFunction, image_shape: tuple[int, int, int], num_envs: int) -> None:
@@ -72,7 +74,7 @@ class Observer:
         self.observations: Images = np.zeros((num_envs, *self.shape), dtype=np.uint8)
 
     def see(self, images: Images) -> Images:
-        """Single images as they are seen, uint8 `(N, H', W', C)`, of drawn ones uint8 `(N, H, W, C)`."""
+        """Return single images under crop, look and size, uint8 `(N, H', W', C)`, of images uint8 `(N, H, W, C)`."""
         if self.world.crop is not None:
             images = images[:, : self.world.crop]
         seen = self._look(images)
@@ -93,14 +95,14 @@ class Observer:
 
 
 class RepeatedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Each action is taken `times` times, or until the episode ends; rewards are summed, the last image is seen."""
+    """Each action is taken `times` times, or until the episode ends; rewards are summed, the last image is observed."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], times: int) -> None:
         super().__init__(environment)
         self._times = times
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One decision."""
+        """Take one action."""
         total = 0.0
         for _ in range(self._times):
             image, reward, terminated, truncated, info = self.env.step(action)

@@ -1,4 +1,4 @@
-"""Recorded episodes, and the same episodes seen under another look.
+"""Recorded episodes, and the same episodes played again under another look.
 
 Where an environment is deterministic, its seed and the actions say everything about an episode: played again under
 another look, each frame shows the same state. That is the general way to paired observations. Each replay checks it.
@@ -52,7 +52,11 @@ class Recording:
 
 
 def _read_action(value: Any) -> Action:
-    """An action as JSON or an array holds it. Raises InvalidInputError for what is no number or row of numbers."""
+    """An action of an array.
+
+    Raises:
+        InvalidInputError: for anything but a number or a row of numbers.
+    """
     if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1:
         return tuple(float(np.float32(number)) for number in value)
     try:
@@ -113,7 +117,8 @@ def first_action(actions: npt.ArrayLike) -> Action:
 def record_actions(world: World, seeds: Sequence[int], actions: Sequence[npt.ArrayLike]) -> Recording:
     """Plays given actions, `(t,)` or `(t, A)` for each seed, until they run out or the episode ends, and records it.
 
-    Raises InvalidInputError for actions that the world does not take, and as `make_vec`.
+    Raises:
+        InvalidInputError: for actions that the world does not take, and as `make_vec`.
     """
     player = Player(world)
     try:

@@ -28,7 +28,8 @@ class StableBaselinesVecEnv(VecEnv):
 
     Rewards are multiplied by `reward_scale`; the returns in `episode` are not.
 
-    Raises InvalidInputError where the environment resets in another mode or gives no images.
+    Raises:
+        InvalidInputError: where the environment resets in another mode or gives no images.
     """
 
     def __init__(self, environment: VectorEnv[Any, Any, Any], *, reward_scale: float = 1.0) -> None:
@@ -52,7 +53,7 @@ class StableBaselinesVecEnv(VecEnv):
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
 
     def reset(self) -> npt.NDArray[np.uint8]:
-        """Starts new episodes everywhere, with the seeds of the last `seed()` if one was given since."""
+        """Start new episodes everywhere, with the seeds of the last `seed()` if one was given since."""
         seeds = None if self._seeds[0] is None else list(self._seeds)
         observations, _ = self.environment.reset(seed=seeds)  # type: ignore[arg-type]
         self._reset_seeds()
@@ -62,13 +63,13 @@ class StableBaselinesVecEnv(VecEnv):
         return _channels_first(observations)
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
-        """Takes the actions of the next step."""
+        """Take the actions of the next step."""
         self._actions = actions
 
     def step_wait(
         self,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[Any], list[dict[str, Any]]]:
-        """Takes the step: observations, float32 rewards, ends of episodes, infos."""
+        """Take the step: observations, float32 rewards, ends of episodes, infos."""
         if self._actions is None:
             raise InvalidInputError("step_wait: expected actions from step_async, found none")
         observations, rewards, terminations, truncations, extra = self.environment.step(self._actions)
@@ -101,31 +102,32 @@ class StableBaselinesVecEnv(VecEnv):
         return info
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Close the environments."""
         self.environment.close()
 
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
-        """The current frames, `(H, W, C)` each."""
+        """Return the current frames, `(H, W, C)` each."""
         frames = self.environment.render()
         return [None] * self.num_envs if frames is None else [np.asarray(frame) for frame in frames]
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of the vector environment, once for each environment.
+        """Return an attribute of the vector environment, once for each environment.
 
-        Raises AttributeError where it has none of that name.
+        Raises:
+            AttributeError: where it has none of that name.
         """
         return [getattr(self.environment, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Not supported: the environments share one state. Raises InvalidInputError."""
+        """Raise InvalidInputError: the environments share one state."""
         raise InvalidInputError(f"set_attr: expected no change of attributes after the start, found {attr_name!r}")
 
     def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Not supported: there is no separate object for each environment. Raises InvalidInputError."""
+        """Raise InvalidInputError: there is no separate object for each environment."""
         raise InvalidInputError(f"env_method: expected no call of single environments, found {method_name!r}")
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Indices = None) -> list[bool]:
-        """True for `Monitor` alone, whose entries the infos have: `evaluate_policy` then takes returns from them."""
+        """Return True for `Monitor` alone, whose entries the infos have: `evaluate_policy` reads returns there."""
         return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
 
 

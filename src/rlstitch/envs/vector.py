@@ -180,11 +180,15 @@ class WorldVectorEnv(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
 def read_reset(
     seed: Seeds, options: dict[str, Any] | None, num_envs: int
 ) -> tuple[npt.NDArray[np.intp], list[int | None]]:
-    """The environments to reset, and a seed for each of them.
+    """Return the environments to reset, and a seed for each of them.
 
-    `seed` is one number (environment i gets seed + i), one a environment, or None. `options["reset_mask"]` is a bool
-    array `(num_envs,)`; the caller's dictionary is left as it was.
-    Raises InvalidInputError for a mask or seeds of another shape or kind, and for unknown options.
+    Args:
+        seed: one number (environment i gets seed + i), one for each environment, or None.
+        options: `reset_mask`, a bool array `(num_envs,)`; the caller's dictionary is left as it was.
+        num_envs: how many environments there are.
+
+    Raises:
+        InvalidInputError: for a mask or seeds of another shape or kind, and for unknown options.
     """
     options = {} if options is None else dict(options)
     mask = options.pop("reset_mask", None)

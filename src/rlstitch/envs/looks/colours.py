@@ -28,20 +28,20 @@ class Table:
     pointwise: ClassVar[bool] = True
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         replaced = bytearray(np.ascontiguousarray(images)).translate(self.levels)  # twice as fast as a gather
         return np.frombuffer(replaced, dtype=np.uint8).reshape(images.shape)
 
 
 @dataclass(frozen=True)
 class Order:
-    """Channels in another order; `channels[i]` is where channel i is taken from. Grey pictures stay."""
+    """Channels in another order; `channels[i]` is where channel i is taken from. Grey images stay."""
 
     channels: Row
     pointwise: ClassVar[bool] = True
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         if images.shape[-1] % 3:
             return images.copy()
         out = np.empty_like(images)
@@ -52,7 +52,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Mix:
-    """Channel i becomes the sum of row i times (R, G, B), in 1 / 65536, rounded and cut to 0..255. Grey pictures stay.
+    """Channel i becomes the sum of row i times (R, G, B), in 1 / 65536, rounded and cut to 0..255. Grey images stay.
 
     Each row sums to 65536, so grey pixels stay what they are.
     """
@@ -61,7 +61,7 @@ class Mix:
     pointwise: ClassVar[bool] = True
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         if images.shape[-1] % 3:
             return images.copy()
         out = np.empty_like(images)
@@ -84,33 +84,33 @@ INVERT = Table(bytes(range(255, -1, -1)))
 
 
 def brightness(factor: float) -> Table:
-    """x times `factor`."""
+    """Return x times `factor`."""
     return _table(np.arange(256) * factor)
 
 
 def contrast(factor: float) -> Table:
-    """127.5 + (x - 127.5) times `factor`: the distance from mid grey, which is the same for every picture."""
+    """Return 127.5 + (x - 127.5) times `factor`: the distance from mid grey, which is the same for every image."""
     return _table(127.5 + (np.arange(256) - 127.5) * factor)
 
 
 def gamma(exponent: float) -> Table:
-    """255 (x / 255) ** `exponent`: below 1 brightens the dark."""
+    """Return 255 (x / 255) ** `exponent`: below 1 brightens dark levels."""
     return _table(255 * (np.arange(256) / 255) ** exponent)
 
 
 def solarize(threshold: int) -> Table:
-    """255 - x for levels x of `threshold` and above, as in a film that was exposed to light while it was developed."""
+    """Return 255 - x for levels x of `threshold` and above."""
     levels = np.arange(256)
     return _table(np.where(levels < threshold, levels, 255.0 - levels))
 
 
 def saturation(factor: float) -> Mix:
-    """Brightness plus `factor` times the distance from it: 0 is grey, 1 the picture itself."""
+    """Return brightness plus `factor` times the distance from it: 0 is grey, 1 the image itself."""
     return _mix([[(1 - factor) * share / UNIT + factor * (i == j) for j, share in enumerate(LUMA)] for i in range(3)])
 
 
 def hue(degrees: float) -> Mix | Order:
-    """Colours turned about the axis of greys in RGB: 120 degrees take red to green, green to blue, blue to red.
+    """Return colours turned about the axis of greys in RGB: 120 degrees take red to green, green to blue, blue to red.
 
     The rotation keeps the mean of the channels and the distance from grey, but for what is cut to 0..255.
     """
@@ -171,7 +171,7 @@ LOOKS = (
     LookKind(
         "gamma",
         "pixels",
-        "power of the level; below 1 brightens the dark",
+        "power of the level; below 1 brightens dark levels",
         lambda exponent: pixel_fields(gamma(exponent)),
         factor(0.05, 10.0, "exponent"),
         example="gamma:0.4",

@@ -44,7 +44,7 @@ def _tint(name: str) -> LookKind:
 
 
 LOOKS = (
-    LookKind("standard", "none", "as the environment draws itself", dict, example="standard"),
+    LookKind("standard", "none", "the environment's own look", dict, example="standard"),
     *(_tint(name) for name in TINTS),
     LookKind(
         "tint",

@@ -28,10 +28,10 @@ Index = npt.NDArray[np.intp]
 
 
 class Side(NamedTuple):
-    """How one side of length L is made anew: from one old place each, by weights of all, or as it is."""
+    """How one side of length L is made: each place from one old place, from a weighted sum of all, or unchanged."""
 
     inside: slice
-    """What does not lie outside the old picture; the rest is filled."""
+    """The part inside the old image; the rest is filled."""
     places: Index | None = None
     """`(L,)`, where each new one is copied from an old one."""
     weights: Weights | None = None
@@ -39,17 +39,17 @@ class Side(NamedTuple):
 
 
 class Geometry:
-    """What these steps share: two sides, and a colour for what lies outside the old picture."""
+    """A step that is separable into rows and columns, with a fill colour for what lies outside the old image."""
 
     pointwise: ClassVar[bool] = False
     fill: Colour = (0, 0, 0)
 
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
-        """Rows and columns of a picture of that size."""
+        """Return how rows and columns of an image of that size are made."""
         raise NotImplementedError
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         height, width, channels = images.shape[-3:]
         rows, columns = self.sides(height, width)
         out = images.reshape(-1, height, width, channels)
@@ -67,18 +67,18 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Blur(Geometry):
-    """Gaussian of standard deviation `sigma` pixels, cut at three of them; the picture's edge goes on outside."""
+    """Gaussian of standard deviation `sigma` pixels, cut at three of them; the image's edge goes on outside."""
 
     sigma: float
 
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
-        """Rows and columns."""
+        """Return how rows and columns are made."""
         return _blurred(height, self.sigma), _blurred(width, self.sigma)
 
 
 @dataclass(frozen=True)
 class Zoom(Geometry):
-    """The picture `factor` times as large about its centre.
+    """The image `factor` times as large about its centre.
 
     Above 1 its edges leave the frame, below 1 it is surrounded by `fill`. `smooth` weighs neighbours by a triangle as
     wide as the coarser of the two grids; else the nearest pixel is taken, so that no new colours arise.
@@ -89,13 +89,13 @@ class Zoom(Geometry):
     fill: Colour = (0, 0, 0)
 
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
-        """Rows and columns."""
+        """Return how rows and columns are made."""
         return _zoomed(height, self.factor, self.smooth), _zoomed(width, self.factor, self.smooth)
 
 
 @dataclass(frozen=True)
 class Shift(Geometry):
-    """The picture `right` and `down` by whole pixels; what enters is the other edge (`wrap`) or `fill`."""
+    """The image `right` and `down` by whole pixels; what enters is the other edge (`wrap`) or `fill`."""
 
     right: int
     down: int
@@ -103,7 +103,7 @@ class Shift(Geometry):
     fill: Colour = (0, 0, 0)
 
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
-        """Rows and columns."""
+        """Return how rows and columns are made."""
         return _shifted(height, self.down, self.wrap), _shifted(width, self.right, self.wrap)
 
 
@@ -115,12 +115,12 @@ class Crop(Geometry):
     fill: Colour = (0, 0, 0)
 
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
-        """Rows and columns."""
+        """Return how rows and columns are made."""
         return _cropped(height, self.share), _cropped(width, self.share)
 
 
 def fill_values(fill: Colour, channels: int) -> Images:
-    """The colour of what lies outside, `(C,)`; grey pictures take its mean."""
+    """Return the fill colour of images of C channels, `(C,)`; grey images take its mean."""
     paint = np.array(fill if channels % 3 == 0 else [sum(fill) // 3], dtype=np.uint8)
     return np.tile(paint, channels // len(paint))
 
@@ -163,7 +163,7 @@ def _blurred(length: int, sigma: float) -> Side:
 
 @functools.lru_cache(maxsize=64)
 def _zoomed(length: int, factor: float, smooth: bool) -> Side:
-    centres = (np.arange(length) + 0.5 - length / 2) / factor + length / 2  # in the old picture, pixel i is [i, i + 1)
+    centres = (np.arange(length) + 0.5 - length / 2) / factor + length / 2  # in the old image, pixel i is [i, i + 1)
     inside = _interval((centres > 0) & (centres < length))
     if not smooth:
         return Side(inside, places=np.clip(np.floor(centres), 0, length - 1).astype(np.intp))

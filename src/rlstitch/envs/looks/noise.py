@@ -21,11 +21,11 @@ FACTORS = (0x21F0AAAD, 0x735A2D97)
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise of standard deviation `sigma` times 255, a pure function of the picture and the seed.
+    """Gaussian noise of standard deviation `sigma` times 255, a pure function of the image and the seed.
 
-    A picture's digest is a weighted sum of its levels modulo 2^32. Digest, seed and place of a level are mixed into 16
-    bits, which choose one of 65,536 equally likely values of the Gaussian. So the same picture always gets the same
-    noise, in any batch and on any device; pictures that differ in one level get unrelated noise.
+    An image's digest is a weighted sum of its levels modulo 2^32. Digest, seed and place of a level are mixed into 16
+    bits, which choose one of 65,536 equally likely values of the Gaussian. So the same image always gets the same
+    noise, in any batch and on any device; images that differ in one level get unrelated noise.
     """
 
     sigma: float
@@ -33,7 +33,7 @@ class Noise:
     pointwise: ClassVar[bool] = False
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         height, width, channels = images.shape[-3:]
         depth = 3 if channels % 3 == 0 else 1
         weights, places = keys(height * width * depth, self.seed)
@@ -52,7 +52,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Texture:
-    """A pattern of the colour `ink` where a picture has the colour `background`, within `tolerance` in each channel.
+    """A pattern of the colour `ink` where an image has the colour `background`, within `tolerance` in each channel.
 
     The pattern stands still in the frame. `size` is its width in pixels; `seed` is used by grain alone.
     """
@@ -66,7 +66,11 @@ class Texture:
     pointwise: ClassVar[bool] = False
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape. Raises InvalidInputError for grey ones."""
+        """Return images uint8 of the same shape.
+
+        Raises:
+            InvalidInputError: for grey ones.
+        """
         check_rgb(images.shape)
         near = np.ones((*images.shape[:-1], images.shape[-1] // 3), dtype=np.bool_)
         for channel, level in enumerate(self.background):
@@ -75,9 +79,10 @@ class Texture:
         return self.paint(images, near)
 
     def paint(self, images: Images, mask: npt.NDArray[np.bool_]) -> Images:
-        """The texture where a mask, bool `(..., H, W)` or `(..., H, W, C / 3)`, says so, whatever is there.
+        """Return images with the texture where a mask, bool `(..., H, W)` or `(..., H, W, C / 3)`, is true.
 
-        Raises InvalidInputError for grey images and for a mask of another kind.
+        Raises:
+            InvalidInputError: for grey images and for a mask of another kind.
         """
         check_rgb(images.shape)
         height, width, channels = images.shape[-3:]
@@ -93,13 +98,17 @@ class Texture:
 
 
 def check_rgb(shape: tuple[int, ...]) -> None:
-    """Raises InvalidInputError where the last axis holds no RGB pictures."""
+    """Check that the last axis holds RGB images.
+
+    Raises:
+        InvalidInputError: where it does not.
+    """
     if shape[-1] % 3:
         raise InvalidInputError(f"images: expected RGB (..., H, W, 3) for a look with colours, found {tuple(shape)}")
 
 
 def mix(words: Words) -> Words:
-    """Words of 32 bits, scrambled one to one: shifts and multiplications, after C. Wellons' search for such functions.
+    """Return words of 32 bits, scrambled one to one by shifts and multiplications (C. Wellons' hash prospector).
 
     `words` has at least one axis: NumPy warns of an overflow in single numbers.
     """
@@ -112,7 +121,7 @@ def mix(words: Words) -> Words:
 
 @functools.lru_cache(maxsize=16)
 def keys(count: int, seed: int) -> tuple[Words, Words]:
-    """For each of `count` levels of a picture, its weight in the digest (odd) and its place in the noise."""
+    """Return for each of `count` levels of an image its weight in the digest (odd) and its place in the noise."""
     start = mix(np.array([seed], dtype=np.uint32))
     places = mix(np.arange(count, dtype=np.uint32) ^ start)
     return mix(places) | np.uint32(1), places
@@ -120,7 +129,7 @@ def keys(count: int, seed: int) -> tuple[Words, Words]:
 
 @functools.lru_cache(maxsize=16)
 def levels_of(sigma: float) -> npt.NDArray[np.int16]:
-    """65,536 equally likely values of Gaussian noise, rounded to levels."""
+    """Return 65,536 equally likely values of Gaussian noise, rounded to levels."""
     from scipy.special import ndtri
 
     chances = (np.arange(1 << 16) + 0.5) / (1 << 16)
@@ -130,7 +139,7 @@ def levels_of(sigma: float) -> npt.NDArray[np.int16]:
 
 @functools.lru_cache(maxsize=64)
 def pattern(texture: Texture, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Where the ink is, `(H, W)`."""
+    """Return where the ink is, bool `(H, W)`."""
     rows, columns = np.indices((height, width)) // texture.size
     if texture.kind == "grain":
         start = mix(np.array([texture.seed], dtype=np.uint32))
@@ -152,7 +161,7 @@ LOOKS = (
     LookKind(
         "noise",
         "pixels",
-        "Gaussian noise, sigma as a share of 255; the same picture gets the same noise",
+        "Gaussian noise, sigma as a share of 255; the same image gets the same noise",
         lambda sigma, seed: pixel_fields(Noise(sigma, seed)),
         (Parameter("sigma", "number", low=0, high=1), _SEED),
         example="noise:0.05",
@@ -160,7 +169,7 @@ LOOKS = (
     LookKind(
         "texture",
         "pixels",
-        "a pattern of the colour ink where the picture has the colour bg, within tol levels",
+        "a pattern of the colour ink where the image has the colour bg, within tol levels",
         _texture,
         (
             Parameter("kind", "choice", choices=get_args(Kind)),

@@ -26,7 +26,7 @@ class Step(Protocol):
     pointwise: ClassVar[bool]
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape, a fresh array."""
+        """Return images uint8 of the same shape, a fresh array."""
         ...
 
 
@@ -42,7 +42,7 @@ class Chain:
         return all(step.pointwise for step in self.steps)
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         if not images.size:
             return images.copy()
         for step in self.steps:
@@ -64,7 +64,7 @@ class FunctionStep:
     pointwise: ClassVar[bool] = False
 
     def __call__(self, images: Images) -> Images:
-        """Images uint8 of the same shape."""
+        """Return images uint8 of the same shape."""
         return self.function(images)
 
 

@@ -25,10 +25,11 @@ _WORD = 0xFFFFFFFF
 
 
 def apply_torch(look: Look | str, images: Tensor) -> Tensor:
-    """The look of finished images, a uint8 tensor `(..., H, W, C)` on any device: equal to `Look.apply`.
+    """Return finished images, a uint8 tensor `(..., H, W, C)` on any device, under a look: equal to `Look.apply`.
 
-    Raises InvalidInputError as `Look.apply` does, and for a look whose pixels are a function of NumPy arrays;
-    UnknownNameError for an unknown look.
+    Raises:
+        InvalidInputError: as `Look.apply`, and for a look whose pixels are a function of NumPy arrays.
+        UnknownNameError: for an unknown look.
     """
     look = get_look(look) if isinstance(look, str) else look
     look.check_finished()
@@ -70,14 +71,14 @@ def _no_torch(name: str) -> InvalidInputError:
 def _order(step: Order, images: Tensor) -> Tensor:
     if images.shape[-1] % 3:
         return images.clone()
-    planes = _pictures(images)[..., list(step.channels)]
+    planes = _split_rgb(images)[..., list(step.channels)]
     return planes.reshape(images.shape)
 
 
 def _mix_channels(step: Mix, images: Tensor) -> Tensor:
     if images.shape[-1] % 3:
         return images.clone()
-    red, green, blue = _pictures(images).int().unbind(-1)
+    red, green, blue = _split_rgb(images).int().unbind(-1)
     made = [(red * row[0] + green * row[1] + blue * row[2] + UNIT // 2) >> 16 for row in step.rows]
     return torch.stack(made, dim=-1).clamp_(0, 255).byte().reshape(images.shape)
 
@@ -139,14 +140,14 @@ def _scramble(words: Tensor) -> Tensor:
 def _texture(step: Texture, images: Tensor) -> Tensor:
     check_rgb(tuple(images.shape))
     height, width = images.shape[-3:-1]
-    pictures = _pictures(images)
+    pictures = _split_rgb(images)
     background, ink = (torch.tensor(colour, device=images.device) for colour in (step.background, step.ink))
     near = ((pictures.int() - background).abs() <= step.tolerance).all(dim=-1)
     painted = near & _tensor(looks_noise.pattern(step, height, width), images)[..., None]
     return torch.where(painted[..., None], ink.byte(), pictures).reshape(images.shape)
 
 
-def _pictures(images: Tensor) -> Tensor:
+def _split_rgb(images: Tensor) -> Tensor:
     return images.reshape(*images.shape[:-1], images.shape[-1] // 3, 3)
 
 

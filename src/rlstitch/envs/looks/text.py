@@ -39,7 +39,12 @@ class Parameter:
     period: float = 0.0
 
     def read(self, text: str, look: str) -> Value:
-        """The value of a text. Raises InvalidInputError, for a choice UnknownNameError."""
+        """Return the value of a text.
+
+        Raises:
+            InvalidInputError: for a text that is no such value.
+            UnknownNameError: for an unknown choice.
+        """
         if self.kind == "choice":
             require_known(f"{self.name} of {look}", text, self.choices)
             return text
@@ -61,7 +66,7 @@ class Parameter:
 
     @property
     def usage(self) -> str:
-        """How it is written, as `SIGMA` or `seed=0`."""
+        """The argument as a user writes it, `SIGMA` or `seed=0`."""
         if self.optional:
             return f"{self.name}={'...' if self.default is None else write(self.default)}"
         shape = {"colour": "RRGGBB", "choice": "|".join(self.choices)}.get(self.kind, self.name.upper())
@@ -86,13 +91,14 @@ class LookKind:
 
     @property
     def usage(self) -> str:
-        """How it is written: its name and its arguments."""
+        """The look as a user writes it: its name and its arguments."""
         return self.name + (":" if self.parameters else "") + ",".join(p.usage for p in self.parameters)
 
     def read(self, text: str) -> Values:
-        """The values of the arguments, given as the text behind the colon.
+        """Return the values of the arguments, given as the text behind the colon.
 
-        Raises InvalidInputError or UnknownNameError, naming the argument.
+        Raises:
+            InvalidInputError, UnknownNameError: for arguments that do not fit, naming the argument.
         """
         given: Values = {}
         places = iter([parameter for parameter in self.parameters if not parameter.named])
@@ -113,7 +119,7 @@ class LookKind:
         return {p.name: given.get(p.name, p.default) for p in self.parameters}
 
     def text(self, values: Mapping[str, Any]) -> str:
-        """The one text of the look with these values; the inverse of `read`."""
+        """Return the canonical text of the look with these values; the inverse of `read`."""
         pieces, by_place = [], True
         for parameter in self.parameters:
             value = values[parameter.name]
@@ -137,10 +143,15 @@ def factor(low: float = 0.0, high: float = 10.0, name: str = "factor") -> tuple[
 
 
 def parse_looks(text: str, kinds: Mapping[str, LookKind]) -> list[tuple[LookKind, Values]]:
-    """The looks of a text in its order, each with the values of its arguments. `kinds` are by name and by alias.
+    """Return the looks of a text in its order, each with the values of its arguments.
 
-    Raises UnknownNameError for an unknown look, argument or choice, with the nearest valid; InvalidInputError for
-    arguments that are missing, too many, given twice, no number or out of range.
+    Args:
+        text: looks joined with a plus.
+        kinds: all that are known, by name and by alias.
+
+    Raises:
+        UnknownNameError: for an unknown look, argument or choice, with the nearest valid.
+        InvalidInputError: for arguments that are missing, too many, given twice, no number or out of range.
     """
     looks = []
     for part in text.split("+"):
@@ -153,13 +164,13 @@ def parse_looks(text: str, kinds: Mapping[str, LookKind]) -> list[tuple[LookKind
 
 
 def colour_of(text: str) -> Colour:
-    """(R, G, B) in 0..255 of six hexadecimal digits, after a # or not."""
+    """Return (R, G, B) in 0..255 of six hexadecimal digits, after a # or not."""
     red, green, blue = bytes.fromhex(text.removeprefix("#"))
     return red, green, blue
 
 
 def write(value: Value) -> str:
-    """A value as text: colours as RRGGBB, numbers without needless digits."""
+    """Return a value as text: colours as RRGGBB, numbers without needless digits."""
     if isinstance(value, tuple):
         return bytes(value).hex()
     if isinstance(value, float):

@@ -26,8 +26,10 @@ class LookWrapper(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructor
     `look` is a text as `get_look` takes it, or a `Look`. Of a space of dictionaries the images under `key`
     change, all else stays as it is.
 
-    Raises UnknownNameError for an unknown look, InvalidInputError for one that is no function of finished images and
-    where there are no images uint8 to be seen, or the numbers of a MiniGrid in their place.
+    Raises:
+        UnknownNameError: for an unknown look.
+        InvalidInputError: for a look that is no function of finished images, and where observations are no images
+            uint8, or the symbolic numbers of a MiniGrid.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], look: str | Look, key: str = "image") -> None:

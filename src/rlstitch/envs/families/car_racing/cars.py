@@ -1,7 +1,7 @@
 """CarRacing: the colours of its ground, its camera, and its two kinds of actions.
 
 Gymnasium's own environment is given another palette: exact. Where another backend draws, or an image is there already,
-the ground is recoloured in the finished picture: nearly exact (its edges are blends; see `recolour`).
+the ground is recoloured in the finished image: nearly exact (its edges are blends; see `recolour`).
 The colours are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881).
 """
 
@@ -22,7 +22,7 @@ from rlstitch.errors import InvalidInputError, MissingExtraError
 
 ENVIRONMENT = "CarRacing-v3"
 SIDE, GROUND_ROWS = 96, 84
-"""The picture is square; below its first 84 rows lies the bar of indicators."""
+"""The image is square; below its first 84 rows lies the bar of indicators."""
 MAX_STEPS = 1000
 FAR_ZOOM = 1.0
 """Of the camera, in place of 2.7."""
@@ -54,13 +54,15 @@ class CarLook(NamedTuple):
     far: bool
     """Whether the camera is far away."""
     pixels: Look
-    """What is left: a function of finished pictures."""
+    """What is left: a function of finished images."""
 
 
 def split_look(name: str) -> CarLook:
-    """The parts of a look.
+    """Return the parts of a look.
 
-    Raises UnknownNameError for an unknown look, InvalidInputError for a floor colour that CarRacing has not.
+    Raises:
+        UnknownNameError: for an unknown look.
+        InvalidInputError: for a floor colour that CarRacing has not.
     """
     look = get_look(name)
     if look.palette:
@@ -103,9 +105,10 @@ def _shares(ground: str) -> npt.NDArray[np.int16]:
 
 
 def pixel_look(name: str) -> PixelFunction:
-    """The whole look as a function of pictures under the environment's own colours.
+    """Return the whole look as a function of images under the environment's own colours.
 
-    Raises InvalidInputError where it moves the camera.
+    Raises:
+        InvalidInputError: where it moves the camera.
     """
     ground, far, rest = split_look(name)
     if far:
@@ -114,9 +117,10 @@ def pixel_look(name: str) -> PixelFunction:
 
 
 def make_car(ground: str = "green", *, discrete: bool, far: bool = False) -> gymnasium.Env[Any, Any]:
-    """Gymnasium's CarRacing on a ground of that colour, seen from its own camera or from far, with its limit of steps.
+    """Return Gymnasium's CarRacing on a ground of that colour, with its own camera or a far one.
 
-    Raises MissingExtraError where Box2D is not installed.
+    Raises:
+        MissingExtraError: where Box2D is not installed.
     """
     try:
         made = gymnasium.make(ENVIRONMENT, continuous=not discrete, disable_env_checker=True)
@@ -140,7 +144,7 @@ class SlowDriving(gymnasium.Wrapper[Any, Any, Any, Any]):
     """CarRacing without its cost of time, where driving faster than `SPEED_LIMIT` ends the episode with -100 (R3L)."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step."""
+        """Take one step."""
         image, reward, terminated, truncated, info = self.env.step(action)
         car: Any = self.env.unwrapped
         if info.get("lap_finished") is False:  # off the field: that costs 100 and no time

@@ -100,9 +100,10 @@ class SymbolicGrids:
         return slice(pad, pad + self.height), slice(pad, pad + self.width)
 
     def refresh(self, row: int) -> None:
-        """Reads what has changed in one environment.
+        """Read what has changed in one environment.
 
-        Raises InvalidInputError where its grid has another size than at the start.
+        Raises:
+            InvalidInputError: where its grid has another size than at the start.
         """
         cells = self.environments[row].grid.grid
         last = self._last[row]

@@ -28,7 +28,7 @@ class Grids:
     limit.
 
     Raises:
-        InvalidInputError: for an environment that is no MiniGrid or draws itself.
+        InvalidInputError: for an environment that is no MiniGrid or has a drawing method of its own.
         UnknownNameError: for an environment that is not registered.
     """
 
@@ -90,7 +90,7 @@ class Grids:
 
 
 def _no_observation() -> dict[str, Any]:
-    """Stands in for MiniGrid's `gen_obs`, the dearest part of its step: the views are computed here instead."""
+    """In place of MiniGrid's `gen_obs`, the slowest part of its step: the views are computed in arrays."""
     return {}
 
 
@@ -108,6 +108,6 @@ def _make_inner(environment: str) -> tuple[MiniGridEnv, int | None]:
     inner: Any = made.unwrapped
     for name in _DRAWING:
         if getattr(type(inner), name) is not getattr(MiniGridEnv, name):
-            raise InvalidInputError(f"environment: {environment} draws itself its own way ({name}); not supported")
+            raise InvalidInputError(f"environment: {environment} overrides {name}; expected MiniGrid's own drawing")
     inner.gen_obs = _no_observation
     return inner, getattr(made.spec, "max_episode_steps", None)

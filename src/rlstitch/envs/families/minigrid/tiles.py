@@ -1,4 +1,4 @@
-"""Drawing MiniGrid by look-up: each distinct tile is drawn once, a frame is a gather.
+"""Rendering MiniGrid by look-up: each distinct tile is rendered once, a frame is a gather.
 
 A symbolic view holds five numbers a cell: object, colour, state, direction of the agent (4: no agent here),
 highlighted (0 or 1). Together they make one *tile index*, the key of the atlas.
@@ -36,9 +36,10 @@ _SYMBOLS = np.stack(np.unravel_index(np.arange(NUM_TILES), tuple(_LIMITS)), axis
 
 
 def encode_views(views: Views) -> Index:
-    """Tile indices `(N, h, w)` of symbolic views `(N, h, w, 5)`.
+    """Return tile indices `(N, h, w)` of symbolic views `(N, h, w, 5)`.
 
-    Raises InvalidInputError for another shape or dtype, or numbers that no tile has.
+    Raises:
+        InvalidInputError: for another shape or dtype, or numbers that no tile has.
     """
     if views.ndim != 4 or views.shape[-1] != CHANNELS or views.dtype != np.uint8:
         raise InvalidInputError(f"views: expected uint8 (N, h, w, {CHANNELS}), found {views.dtype} {views.shape}")
@@ -49,18 +50,18 @@ def encode_views(views: Views) -> Index:
 
 
 def decode_index(index: Index) -> Views:
-    """Symbolic views `(..., 5)` of tile indices `(...)`: the inverse of `encode_views`."""
+    """Return symbolic views `(..., 5)` of tile indices `(...)`: the inverse of `encode_views`."""
     return _SYMBOLS[index]
 
 
 class TileAtlas:
-    """The tiles of one look at one size, drawn when they are first met.
+    """The tiles of one look at one size, rendered when they are first needed.
 
     `render` gathers rows of tiles, so that a frame is written once and in order.
     """
 
     def __init__(self, look: Look, tile_size: int) -> None:
-        """Raises InvalidInputError where `tile_size` is not positive."""
+        """Raise InvalidInputError where `tile_size` is not positive."""
         if tile_size < 1:
             raise InvalidInputError(f"tile_size: expected at least 1, found {tile_size}")
         self.look, self.tile_size = look, tile_size
@@ -70,7 +71,7 @@ class TileAtlas:
         self._offsets: Index = np.arange(tile_size, dtype=np.intp)[:, None]
 
     def render(self, index: Index, out: Images | None = None) -> Images:
-        """Frames uint8 `(N, h*t, w*t, 3)` of tile indices `(N, h, w)`; written into `out` where that is given."""
+        """Return frames uint8 `(N, h*t, w*t, 3)` of tile indices `(N, h, w)`, in `out` where that is given."""
         count, height, width = index.shape
         size = self.tile_size
         shape = (count, height * size, width * size, 3)
@@ -111,10 +112,12 @@ def get_atlas(look: str, tile_size: int) -> TileAtlas:
 
 
 def render_views(views: Views, *, variation: str = "standard", tile_size: int = 8, out: Images | None = None) -> Images:
-    """Draws symbolic views uint8 `(N, h, w, 5)` as images uint8 `(N, h*tile_size, w*tile_size, 3)` under a look.
+    """Render symbolic views uint8 `(N, h, w, 5)` as images uint8 `(N, h*tile_size, w*tile_size, 3)` under a look.
 
     Equal, pixel by pixel, to MiniGrid's own drawing under the standard look.
-    Raises UnknownNameError for an unknown look, InvalidInputError for views that cannot be drawn.
+    Raises:
+        UnknownNameError: for an unknown look.
+        InvalidInputError: for views that cannot be rendered.
     """
     return get_atlas(variation, tile_size).render(encode_views(views), out)
 

@@ -22,7 +22,8 @@ _TABLE_LIMIT = 7  # 2 ** 14 entries; two cells more would make 2 ** 18
 def cast_row(entered: Bits, transparent: Bits, width: int) -> tuple[Bits, Bits]:
     """One row of the walk, on bit strings (bit i: column i) of any shape.
 
-    Returns the cells seen in this row, and the cells where sight enters the row above.
+    Returns:
+        The cells seen in this row, and the cells where sight enters the row above.
     """
     seen = entered.copy()
     above = np.zeros_like(entered)
@@ -47,7 +48,7 @@ def _columns(width: int) -> Mask:
 
 
 def visible_cells(transparent: Mask) -> Mask:
-    """The cells that are seen, bool `(N, v, v)`, of the transparent ones, bool `(N, v, v)`.
+    """Return the cells that are seen, bool `(N, v, v)`, of the transparent ones, bool `(N, v, v)`.
 
     Rows first, turned so that the agent looks up from the middle of the last row; v is odd.
     """
