@@ -134,9 +134,9 @@ def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge
     if ridge == 0:
         return least_squares(x, y, x.dtype)
     if isinstance(ridge, str):
-        # What the mean takes from each pair's own vote.
-        taken = free / len(x) * (torch.ones_like(x[:, 0]) if weights is None else weights)
-        return _ridge_by_error(x.double(), y.double(), taken.double(), x.dtype, exact=ridge == "loo")
+        # Leverage of the mean, which is fitted without a penalty.
+        leverage = free / len(x) * (torch.ones_like(x[:, 0]) if weights is None else weights)
+        return _ridge_by_error(x.double(), y.double(), leverage.double(), x.dtype, exact=ridge == "loo")
     solution = _ridge_by_cholesky(x, y, float(ridge))
     if solution is None:
         solution = _ridge_by_cholesky(x.double(), y.double(), float(ridge))
@@ -159,47 +159,55 @@ def _ridge_by_cholesky(x: torch.Tensor, y: torch.Tensor, ridge: float) -> torch.
 
 
 def _ridge_by_error(
-    x: torch.Tensor, y: torch.Tensor, taken: torch.Tensor, dtype: torch.dtype, *, exact: bool
+    x: torch.Tensor, y: torch.Tensor, leverage: torch.Tensor, dtype: torch.dtype, *, exact: bool
 ) -> torch.Tensor:
-    """The solution (d_x, d_y) for the strength of least leave-one-out error, or (not `exact`) least error by GCV.
+    """The ridge solution (d_x, d_y) of least leave-one-out error (`exact`), or of least GCV error.
 
-    `taken` (n,): leverage of what was fitted before, without a penalty.
+    With x = U S V^T and strength r, the solution is V S / (S^2 + r) U^T y, and its fit U shrinkage U^T y with shrinkage
+    S^2 / (S^2 + r). `leverage` (n,) is that of what was fitted before, without a penalty.
     """
     n, d = x.shape
-    values, axes = torch.linalg.eigh(product(x.T, x) if d <= n else product(x, x.T))
-    values = values.clamp_min(0)
-    largest = values[-1]
+    # The smaller Gram matrix gives S^2 and its own side of the singular vectors: V where d <= n, else U.
+    squares, axes = torch.linalg.eigh(product(x.T, x) if d <= n else product(x, x.T))
+    largest = squares[-1].clamp_min(0)
     if not bool(largest > 0):
         return x.new_zeros(d, y.shape[1])
     # Directions below this are rounding; their coordinates would be noise over nearly nothing.
-    kept = values > largest * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
-    values, axes = values[kept], axes[:, kept]
-    # Coordinates of y in the left singular vectors of x: u^T y.
-    seen = (axes.T @ product(x.T, y)) / values.sqrt()[:, None] if d <= n else axes.T @ y
-    strengths = _GRID.to(values) * largest
-    shrunk = strengths[:, None] / (values + strengths[:, None])
+    kept = squares > largest * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
+    squares, axes = squares[kept], axes[:, kept]
+    s = squares.sqrt()
+    y_in_u = (axes.T @ product(x.T, y)) / s[:, None] if d <= n else axes.T @ y
+    strengths = _GRID.to(squares) * largest
+    residual_share = strengths[:, None] / (squares + strengths[:, None])
     tiny = torch.finfo(dtype).tiny
     if exact:
-        vectors = product(x, axes) / values.sqrt() if d <= n else axes
-        error = torch.stack([_left_out(vectors, seen, y, 1 - each, taken, tiny) for each in shrunk])
+        u = product(x, axes) / s if d <= n else axes
+        error = torch.stack([_leave_one_out(u, y_in_u, y, 1 - share, leverage, tiny) for share in residual_share])
     else:
-        energy = seen.square().sum(1)
-        unseen = (y.square().sum() - energy.sum()).clamp_min(0)
-        # n - free - trace(H), per pair; one free parameter is the mean.
-        left = ((n - taken.sum() - len(values)) + shrunk.sum(1)).clamp_min(tiny)
-        error = ((shrunk.square() * energy).sum(1) + unseen) / left.square()
+        error = _generalised_cross_validation(y_in_u, y, residual_share, n - leverage.sum(), tiny)
     best = strengths[error.argmin()]
-    matrix: torch.Tensor = axes @ (seen * ((values.sqrt() if d <= n else 1) / (values + best))[:, None])
+    # V S = x^T U: where the axes are U, x^T takes the place of V S.
+    matrix: torch.Tensor = axes @ (y_in_u * ((s if d <= n else 1) / (squares + best))[:, None])
     return matrix if d <= n else x.T @ matrix
 
 
-def _left_out(
-    vectors: torch.Tensor, seen: torch.Tensor, y: torch.Tensor, share: torch.Tensor, taken: torch.Tensor, tiny: float
+def _generalised_cross_validation(
+    y_in_u: torch.Tensor, y: torch.Tensor, residual_share: torch.Tensor, freedom: torch.Tensor, tiny: float
 ) -> torch.Tensor:
-    """Sum of squared errors on each pair by the fit of the others, from the residuals of one fit and its leverages."""
-    rest = y - vectors @ (share[:, None] * seen)
-    leverage = vectors.square() @ share + taken
-    return (rest.square().sum(1) / (1 - leverage).clamp_min(tiny).square()).sum()
+    """|y - fit|^2 / (freedom - trace(shrinkage))^2, up to a factor, for each strength (Golub, Heath and Wahba 1979)."""
+    energy = y_in_u.square().sum(1)
+    outside = (y.square().sum() - energy.sum()).clamp_min(0)
+    left = (freedom - len(energy) + residual_share.sum(1)).clamp_min(tiny)
+    return ((residual_share.square() * energy).sum(1) + outside) / left.square()
+
+
+def _leave_one_out(
+    u: torch.Tensor, y_in_u: torch.Tensor, y: torch.Tensor, shrinkage: torch.Tensor, leverage: torch.Tensor, tiny: float
+) -> torch.Tensor:
+    """sum_i |y_i - fit_i|^2 / (1 - leverage_i)^2: the error on each pair by the fit of the others (Allen 1974)."""
+    residual = y - u @ (shrinkage[:, None] * y_in_u)
+    leverage = leverage + u.square() @ shrinkage
+    return (residual.square().sum(1) / (1 - leverage).clamp_min(tiny).square()).sum()
 
 
 METHODS: dict[str, Fit] = {"linear": fit_linear, "ridge": fit_ridge, "affine": fit_affine}

@@ -45,10 +45,7 @@ def fit_orthogonal(
     """
     source, target = to_pairs(x, y, method="fit_orthogonal", finite=False)
     w = to_weights(weights, len(source), source)
-    centred_x, centred_y = source, target
-    if center:
-        mean_x, mean_y = _mean(source, w), _mean(target, w)
-        centred_x, centred_y = source - mean_x, target - mean_y
+    mean_x, mean_y, centred_x, centred_y = _centred(source, target, w, center)
     weighted = centred_x if w is None else centred_x * w[:, None]
     cross = product(weighted.T, centred_y)
     if not is_moderate(cross):
@@ -61,10 +58,11 @@ def fit_orthogonal(
         # The norm after turning: with d_x > d_y a part of x is cut away.
         size = ((centred_x @ matrix).square().sum(1) * (1 if w is None else w)).sum()
         matrix = matrix * torch.where(size > 0, s.sum() / size, torch.ones_like(size))
-    bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
     # All singular values are equal (to the factor), or all 0 where x or y is constant and the factor is 0.
     condition = 1.0 if not scale else None
-    return finish(matrix, bias, "scaled_orthogonal" if scale else "orthogonal", source, target, condition)
+    return finish(
+        matrix, mean_y - mean_x @ matrix, "scaled_orthogonal" if scale else "orthogonal", source, target, condition
+    )
 
 
 def fit_scaled_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array | None = None) -> Translation:
@@ -119,17 +117,21 @@ def fit_l_orthogonal(x: Array, y: Array, *, center: bool = True, weights: Array 
     """
     source, target = to_pairs(x, y, method="fit_l_orthogonal")
     w = to_weights(weights, len(source), source)
-    zero = source.new_zeros(1)
-    mean_x, mean_y = (_mean(source, w), _mean(target, w)) if center else (zero, zero)
+    mean_x, mean_y, centred_x, centred_y = _centred(source, target, w, center)
     root = 1 if w is None else w.sqrt()[:, None]
-    u, _, vh = singular(least_squares((source - mean_x) * root, (target - mean_y) * root, source.dtype).to(source))
+    u, _, vh = singular(least_squares(centred_x * root, centred_y * root, source.dtype).to(source))
     matrix = product(u, vh)
-    bias = (mean_y - mean_x @ matrix) if center else target.new_zeros(target.shape[1])
-    return finish(matrix, bias, "l_orthogonal", source, target, 1.0)
+    return finish(matrix, mean_y - mean_x @ matrix, "l_orthogonal", source, target, 1.0)
 
 
-def _mean(x: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    return x.mean(0) if weights is None else (x * weights[:, None]).mean(0)
+def _centred(
+    x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, center: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The (weighted) means (d_x,), (d_y,) and the pairs about them; without `center` zeros and the given pairs."""
+    if not center:
+        return x.new_zeros(x.shape[1]), y.new_zeros(y.shape[1]), x, y
+    mean_x, mean_y = (z.mean(0) if weights is None else (z * weights[:, None]).mean(0) for z in (x, y))
+    return mean_x, mean_y, x - mean_x, y - mean_y
 
 
 METHODS: dict[str, Fit] = {
