@@ -7,6 +7,7 @@ import functools
 import hashlib
 import struct
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,16 @@ def render(template: str, **values: Any) -> str:
         template: file name in `templates`; it extends `base.html`.
         values: for the template; `scripts` names the script files that the page runs, in order.
     """
-    environment = _environment()
     scripts = [_asset(name) for name in values.pop("scripts", ())]
     script = '(() => {\n"use strict";\n' + "\n".join(scripts) + "})();" if scripts else ""
     style = _asset("page.css")
-    policy = [f"{kind}-src {_hash(text)}" for kind, text in (("script", script), ("style", style)) if text]
-    values |= {
-        "script": script,
-        "style": style,
-        "policy": "; ".join(["default-src 'none'", *policy, "img-src data:; media-src data:; base-uri 'none'"])
-        + "; form-action 'none'",
-    }
-    return environment.get_template(template).render(**values)
+    own = [f"{kind}-src {_hash(text)}" for kind, text in (("script", script), ("style", style)) if text]
+    policy = "; ".join(["default-src 'none'", *own, "img-src data:", "media-src data:", "base-uri 'none'"])
+    return (
+        _environment()
+        .get_template(template)
+        .render(**values, script=script, style=style, policy=f"{policy}; form-action 'none'")
+    )
 
 
 @functools.cache
@@ -71,10 +70,7 @@ def _code(text: str) -> Markup:
 
 
 def _asset(name: str) -> str:
-    environment = _environment()
-    if environment.loader is None:
-        raise RuntimeError("the environment has no loader")
-    return environment.loader.get_source(environment, name)[0]
+    return files("rlstitch.reporting").joinpath("templates", name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:

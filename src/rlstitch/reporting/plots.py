@@ -347,8 +347,8 @@ def heat_plot(
     for (i, j), value in np.ndenumerate(values) if numbered else ():
         if math.isfinite(value):
             text = f"{value:.{0 if ends[1] - ends[0] > 20 else 2}f}"
-            dark = value > sum(ends) / 2
-            axes.text(j, i, text, ha="center", va="center", size=9, color=COLOURS["text" if dark else "page"])
+            colour = COLOURS["text" if value > sum(ends) / 2 else "page"]
+            axes.text(j, i, text, ha="center", va="center", size=9, color=colour, in_layout=False)
     return _finished(figure)
 
 
@@ -363,7 +363,9 @@ def _axes(width: float, height: float, x_label: str, y_label: str = "") -> tuple
 
 def _finished(figure: Figure) -> Plot:
     """Lay the figure out, once: every format then has the same geometry, however often it is written."""
-    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
     figure.set_layout_engine("none")
     return Plot(figure)
 

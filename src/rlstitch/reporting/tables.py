@@ -10,14 +10,14 @@ from rlstitch.evaluation.row import Row
 from rlstitch.storage.text import printable, shorten
 
 WIDTH = 110
-"""The text table is at most so wide."""
+"""Largest width of a text table in characters."""
 MISSING = "–"
 _NARROWEST = 7  # characters that a name keeps in the text table
 _NAMES = ("encoder", "controller", "method")
 
 
 def number(value: float | None, *, like: float | None = None) -> str:
-    """Write a number: two decimals below ten, one below a hundred, none from there on; `–` where there is none.
+    """Write a number with two decimals below ten, one below a hundred, and none above; `–` for None and NaN.
 
     Args:
         value: what is written.
@@ -35,7 +35,7 @@ def number(value: float | None, *, like: float | None = None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Write a number of percent as a whole one, without the sign; beyond 9999, where it says no more, as `>9999`."""
+    """Write a percentage as an integer without the sign; beyond 9999 as `>9999`."""
     if value is not None and 9999 < abs(value) < math.inf:
         return ">9999" if value > 0 else "<-9999"
     return number(value, like=100.0)
@@ -69,7 +69,7 @@ def _interval(value: str, low: str, high: str) -> str:
 
 
 def conditions(cells: Sequence[Row]) -> str:
-    """Say how the rows were measured: `100 episodes a row, sampled actions`."""
+    """Return how the rows were measured: `100 episodes a row, sampled actions`."""
     low, high = (f(cell.episodes for cell in cells) for f in (min, max)) if cells else (0, 0)
     count = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     kinds = " or ".join(dict.fromkeys(cell.policy for cell in cells))
