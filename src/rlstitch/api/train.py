@@ -27,7 +27,8 @@ from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames, played_as
 from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import write_json, write_table
-from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line
+from rlstitch.storage.files import translated_errors
+from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line, new_agent_folder
 from rlstitch.training.policy import spaces_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
 
@@ -82,10 +83,9 @@ def train(
     import_modules(config.world.modules)
     device = resolve_device(config.device)
     folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
-    if folder.exists() and not force:
-        if resume and (run_folder / "curve.json").is_file():
-            return Trained(load_agent(folder), folder, run_folder, "finished")
-        raise InvalidInputError(f"an agent {config.name!r} is there already ({folder}); --force replaces it")
+    if folder.exists() and resume and not force and (run_folder / "curve.json").is_file():
+        return Trained(load_agent(folder), folder, run_folder, "finished")
+    new_agent_folder(config.name, agents=agents, force=force)
     if run_folder.exists() and not resume:
         if not force and (run_folder / "checkpoints").is_dir():
             raise InvalidInputError(
@@ -236,9 +236,6 @@ def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig)
 
 
 def _remove(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ArtefactError(f"cannot remove {folder}: {error.strerror or error}") from None
+    if folder.exists():
+        with translated_errors("remove", folder):
+            shutil.rmtree(folder)

@@ -93,6 +93,14 @@ class World:
     """Modules to import before the environment is made. A card names them; only a config or a caller imports them."""
     family: Annotated[str, Field(max_length=200, validate_default=True)] = ""
     """Package that provides the environment's family, empty for rlstitch; filled in, see `rlstitch.envs.registry`."""
+    if TYPE_CHECKING:
+        variation: str = ""  # so that type checkers know the keyword
+    else:
+
+        @property
+        def variation(self) -> str:
+            """Alias of `look`."""
+            return self.look
 
     @field_validator("look")
     @classmethod
@@ -121,11 +129,6 @@ class World:
 
         provider = provider_of(str(info.data.get("environment", "")))
         return provider if provider or value in installed_families() else value
-
-    @property
-    def variation(self) -> str:
-        """Alias of `look`."""
-        return self.look
 
     @property
     def parsed_look(self) -> Variation:
