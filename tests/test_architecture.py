@@ -1,4 +1,4 @@
-"""The floors hold, and what should cost nothing to import costs nothing."""
+"""Imports go down only, no package outgrows the others, and what should cost nothing to import costs nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +24,25 @@ def loaded_by(code: str) -> set[str]:
     ask = f"{code}\nimport sys\nprint('|'.join(sorted({{name.partition('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split("|"))
+
+
+def count_statements(path: Path) -> int:
+    """Statements by the syntax tree, docstrings and other stand-alone texts left out."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.stmt)]
+    texts = [node for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    return len(nodes) - sum(isinstance(node.value.value, str) for node in texts)
+
+
+def test_no_package_outgrows_the_others() -> None:
+    packages: Counter[str] = Counter()
+    folders: Counter[str] = Counter()
+    for path in SOURCES:
+        place = path.relative_to(ROOT / "src" / "rlstitch")
+        packages[place.parts[0]] += (size := count_statements(path))
+        folders[str(place.parent)] += size
+    total = packages.total()
+    assert {name: size for name, size in packages.items() if size > 0.22 * total} == {}
+    assert {name: size for name, size in folders.items() if size > 0.08 * total} == {}
 
 
 def test_imports_go_down_only() -> None:

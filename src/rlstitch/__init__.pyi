@@ -4,13 +4,13 @@ from .agents.artefact import load_agent as load_agent
 from .agents.artefact import save_agent as save_agent
 from .agents.manifest import list_agents as list_agents
 from .api.diagnose import diagnose as diagnose
-from .api.encode import encode as encode
 from .api.evaluate import evaluate as evaluate
 from .api.export_agent import export_agent as export_agent
 from .api.import_agent import import_agent as import_agent
 from .api.matrix import matrix as matrix
 from .api.relativize import relativize as relativize
 from .api.report import report as report
+from .api.spaces.encode import encode as encode
 from .api.stitch import stitch as stitch
 from .api.sweep import sweep as sweep
 from .api.train import train as train

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlstitch.api.encode import encode, encode_stream
+from rlstitch.api.spaces.encode import encode, encode_stream
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, IncompatibleError
 from rlstitch.modalities.items import ItemEncoder, Items

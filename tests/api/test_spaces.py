@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from rlstitch.api.compare_spaces import compare_spaces
-from rlstitch.api.translate_spaces import translate_spaces
+from rlstitch.api.spaces.compare_spaces import compare_spaces
+from rlstitch.api.spaces.translate_spaces import translate_spaces
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, translation_methods

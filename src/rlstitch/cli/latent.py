@@ -63,7 +63,7 @@ class Compare:
 
     def run(self) -> int:
         """Compare, and print every measure."""
-        from rlstitch.api.compare_spaces import compare_spaces
+        from rlstitch.api.spaces.compare_spaces import compare_spaces
 
         say(compare_spaces(self.x, self.y, neighbours=self.neighbours, seed=self.seed))
         return 0
@@ -90,7 +90,7 @@ class Translate:
 
     def run(self) -> int:
         """Fit, write, and print how well the map fits."""
-        from rlstitch.api.translate_spaces import translate_spaces
+        from rlstitch.api.spaces.translate_spaces import translate_spaces
 
         outcome = translate_spaces(
             self.source,
@@ -132,7 +132,7 @@ class Encode:
 
     def run(self) -> int:
         """Encode what is missing, and print the result; returns 130 where it was interrupted."""
-        from rlstitch.api.encode import encode
+        from rlstitch.api.spaces.encode import encode
         from rlstitch.jobs.progress import ProgressReporter
 
         with ProgressReporter("items") as progress:

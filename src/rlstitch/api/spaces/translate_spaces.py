@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlstitch.api.compare_spaces import load_pair
+from rlstitch.api.spaces.compare_spaces import load_pair
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent import FitReport, evaluate_translation, fit, translation_methods
 from rlstitch.storage import save_translation

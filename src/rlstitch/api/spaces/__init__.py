@@ -1,0 +1,1 @@
+"""What users do with stored latent spaces: encode items, compare spaces, translate one into another."""
