@@ -21,6 +21,7 @@ transformers = pytest.importorskip("transformers")
 
 from rlstitch.modalities import pretrained  # noqa: E402
 from rlstitch.modalities.items import ItemEncoder  # noqa: E402
+from rlstitch.modalities.libraries import quiet  # noqa: E402
 from rlstitch.modalities.pretrained_audio import load_audio_encoder, resample  # noqa: E402
 from rlstitch.modalities.pretrained_image import load_image_encoder  # noqa: E402
 from rlstitch.modalities.pretrained_text import load_text_encoder  # noqa: E402
@@ -34,7 +35,7 @@ CONVOLUTIONS: dict[str, Any] = {
 
 
 def stored(folder: Path, *parts: Any) -> Path:
-    with pretrained.quiet():
+    with quiet("transformers", "huggingface_hub"):
         for part in parts:
             part.save_pretrained(folder)
     return folder
@@ -73,7 +74,7 @@ def sentences(folder: Path, bert: Path) -> Path:
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    with pretrained.quiet():
+    with quiet("transformers", "huggingface_hub"):
         words = Transformer(str(bert))
         model = sentence_transformers.SentenceTransformer(modules=[words, Pooling(12), Normalize()], device="cpu")
         model.save(str(folder / "sentences"))

@@ -12,14 +12,14 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
+from rlstitch.modalities.libraries import one_line, quiet
 
 Pooling: TypeAlias = Literal["auto", "mean", "first"]
 POOLINGS: tuple[Pooling, ...] = ("auto", "mean", "first")
 
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-_EXPECTED = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError)
 # Weights that are not used here and often not stored.
 _UNUSED = ("pooler.", "masked_spec_embed", "mask_token")
 
@@ -61,7 +61,7 @@ def _fetched(model: str, revision: str | None) -> Path:
 
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ArtefactError(f"cannot read {model}: there is no such folder")
-    with _one_line(model, "neither a folder, nor to be had from the Hugging Face hub"), quiet():
+    with loading(model, "neither a folder, nor to be had from the Hugging Face hub"):
         return Path(snapshot_download(model, revision=revision, allow_patterns=list(_PATTERNS)))
 
 
@@ -104,46 +104,13 @@ def load_model(folder: Path, device: str) -> Any:
 
 
 @contextlib.contextmanager
-def loading(folder: Path) -> Iterator[None]:
+def loading(folder: Path | str, problem: str = "cannot be loaded") -> Iterator[None]:
     """Silence progress bars and notices, and turn errors into an `ArtefactError` of one line."""
-    with _one_line(str(folder), "cannot be loaded"), quiet():
+    with (
+        one_line(f"{folder}: {problem}", "huggingface_hub", "safetensors_rust", "safetensors"),
+        quiet("transformers", "huggingface_hub"),
+    ):
         yield
-
-
-@contextlib.contextmanager
-def _one_line(model: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except RlstitchError:
-        raise
-    except Exception as error:
-        if "trust_remote_code" in str(error):
-            raise ArtefactError(f"{model}: {what}: it brings code of its own, which is never run") from None
-        # Tokenizers raise the bare class; the hub and its configurations have classes of their own.
-        own = type(error).__module__.partition(".")[0] in {"huggingface_hub", "safetensors_rust", "safetensors"}
-        if own or type(error) is Exception or isinstance(error, _EXPECTED):
-            raise ArtefactError(f"{model}: {what}: {' '.join(str(error).split())[:200]}") from None
-        raise
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no notices of `transformers` and `huggingface_hub` within the block."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    from transformers.utils import logging
-
-    level, bars, hub_bars = logging.get_verbosity(), logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-        if hub_bars:
-            enable_progress_bars()
 
 
 def pool(states: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.modalities.items import Encode, ItemEncoder
+from rlstitch.modalities.libraries import quiet
 from rlstitch.modalities.pretrained import (
     Pooling,
     identity,
@@ -20,7 +21,6 @@ from rlstitch.modalities.pretrained import (
     loading,
     model_folder,
     pool,
-    quiet,
     refuse_pickles,
 )
 
@@ -73,7 +73,7 @@ def _sentences(folder: Path, device: str) -> Encode:
         )
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        with quiet():
+        with quiet("transformers", "huggingface_hub"):
             vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 

@@ -6,13 +6,12 @@ data set has one reader, and only what that reader accepts is kept. No code of a
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from rlstitch.errors import ArtefactError, MissingExtraError, RlstitchError
+from rlstitch.errors import ArtefactError, MissingExtraError
 from rlstitch.modalities.audio import FSDD_FILE, read_fsdd
 from rlstitch.modalities.graph import PLANETOID, import_geometric, read_planetoid
 from rlstitch.modalities.image import FASHION_FILES, read_fashion_mnist
+from rlstitch.modalities.libraries import one_line, quiet
 from rlstitch.modalities.parallel_text import MULTI30K_FILES, read_multi30k
 from rlstitch.modalities.text import TREC_FILES, read_trec
 from rlstitch.storage import sha256_of, staged_folder, write_json
@@ -31,8 +31,7 @@ from rlstitch.storage import sha256_of, staged_folder, write_json
 RECORD = "source.json"
 """Beside downloaded files: their origin, the library that downloaded them, and their sha256."""
 
-_EXPECTED = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, OverflowError, EOFError)
-_LIBRARIES = {
+_LIBRARIES = (
     "datasets",
     "huggingface_hub",
     "aiohttp",
@@ -43,7 +42,8 @@ _LIBRARIES = {
     "PIL",
     "tarfile",
     "zlib",
-}
+)
+"""Packages that raise errors of their own where a download fails."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def fetch(name: str, source: Source) -> Path:
         ArtefactError: where it cannot be reached, is not of the expected form, or cannot be written.
     """
     target = cache_folder() / name
-    with _one_line(source), staged_folder(target, force=True, marker=RECORD) as fresh:
+    problem = f"{source.library} cannot get {source.origin}"
+    with one_line(problem, *_LIBRARIES), staged_folder(target, force=True, marker=RECORD) as fresh:
         with tempfile.TemporaryDirectory() as scratch:
             source.fetch(source.origin, fresh, Path(scratch))
         source.check(fresh)
@@ -98,57 +99,26 @@ def fetch(name: str, source: Source) -> Path:
     return target
 
 
-@contextlib.contextmanager
-def _one_line(source: Source) -> Iterator[None]:
-    """Turn the errors of other libraries into one line."""
+def _datasets() -> Any:
     try:
-        yield
-    except RlstitchError:
-        raise
+        import datasets
     except ImportError:
-        raise MissingExtraError(f"fetching by {source.library}", source.extra) from None
-    except Exception as error:
-        if isinstance(error, _EXPECTED) or type(error).__module__.partition(".")[0] in _LIBRARIES:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise ArtefactError(f"{source.library} cannot get {source.origin}: {reason}") from None
-        raise
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and no notices of `datasets` and `huggingface_hub` within the block."""
-    import datasets.utils
-    import huggingface_hub.utils
-
-    libraries = (datasets.utils, huggingface_hub.utils)
-    levels = [library.logging.get_verbosity() for library in libraries]
-    bars = [not library.are_progress_bars_disabled() for library in libraries]
-    for library in libraries:
-        library.logging.set_verbosity_error()
-        library.disable_progress_bars()
-    try:
-        yield
-    finally:
-        for library, level, bar in zip(libraries, levels, bars, strict=True):
-            library.logging.set_verbosity(level)
-            if bar:
-                library.enable_progress_bars()
+        raise MissingExtraError("fetching by datasets", "datasets") from None
+    return datasets
 
 
 def _rows(origin: str, split: str, scratch: Path, revision: str | None = None) -> Any:
     """A split of a data set on the hub, or of a folder of Parquet files."""
-    from datasets import load_dataset
-
-    with _quiet():
-        return load_dataset(origin, split=split, revision=revision, cache_dir=str(scratch))
+    load = _datasets().load_dataset
+    with quiet("datasets", "huggingface_hub"):
+        return load(origin, split=split, revision=revision, cache_dir=str(scratch))
 
 
 def _downloaded(addresses: Sequence[str], scratch: Path) -> list[Path]:
-    from datasets import DownloadConfig, DownloadManager
-
-    with _quiet():
-        config = DownloadConfig(cache_dir=str(scratch), disable_tqdm=True)
-        return [Path(path) for path in DownloadManager(download_config=config).download(list(addresses))]
+    datasets = _datasets()
+    with quiet("datasets", "huggingface_hub"):
+        config = datasets.DownloadConfig(cache_dir=str(scratch), disable_tqdm=True)
+        return [Path(path) for path in datasets.DownloadManager(download_config=config).download(list(addresses))]
 
 
 def _fetch_fashion_mnist(origin: str, folder: Path, scratch: Path) -> None:

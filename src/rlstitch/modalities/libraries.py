@@ -1,0 +1,56 @@
+"""Calls of other libraries: without their notices and progress bars, and with errors of one line."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+
+from rlstitch.errors import ArtefactError, RlstitchError
+
+_EXPECTED = (
+    OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError, OverflowError, EOFError,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def one_line(prefix: str, *packages: str) -> Iterator[None]:
+    """Turn errors of other libraries within the block into an `ArtefactError` of one line.
+
+    Args:
+        prefix: begins the message.
+        packages: top-level packages that have exception classes of their own.
+    """
+    try:
+        yield
+    except RlstitchError:
+        raise
+    except Exception as error:
+        # Tokenizers raise the bare class.
+        known = isinstance(error, _EXPECTED) or type(error) is Exception
+        if known or type(error).__module__.partition(".")[0] in packages:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if "trust_remote_code" in str(error):
+                reason = "it brings code of its own, which is never run"
+            raise ArtefactError(f"{prefix}: {reason}") from None
+        raise
+
+
+@contextlib.contextmanager
+def quiet(*libraries: str) -> Iterator[None]:
+    """Silence `datasets`, `huggingface_hub` or `transformers` within the block, and restore them after it."""
+    with contextlib.ExitStack() as stack:
+        for name in libraries:
+            utils = importlib.import_module(f"{name}.utils")
+            stack.callback(utils.logging.set_verbosity, utils.logging.get_verbosity())
+            utils.logging.set_verbosity_error()
+            if name == "transformers":
+                bars = utils.logging.is_progress_bar_enabled()
+                hide, show = utils.logging.disable_progress_bar, utils.logging.enable_progress_bar
+            else:
+                hide, show = utils.disable_progress_bars, utils.enable_progress_bars
+                bars = not utils.are_progress_bars_disabled()
+            hide()
+            if bars:
+                stack.callback(show)
+        yield
