@@ -47,7 +47,7 @@ class Agent:
         world, image, actions = self.card.world, self.encoder.image_shape, self.controller.actions
         encoder, controller = (sum(p.numel() for p in part.parameters()) for part in (self.encoder, self.controller))
         return (
-            f"Agent({self.card.name!r}: {world.environment}, look {world.variation}, task {world.task}\n"
+            f"Agent({self.card.name!r}: {world.environment}, look {world.look}, task {world.task}\n"
             f"  encoder     image {image} -> {self.encoder.latent_dim} latents, {encoder:,} weights\n"
             f"  controller  {self.controller.latent_dim} latents -> {actions.width} "
             f"{'means' if isinstance(actions, BoxActions) else 'logits'}, {controller:,} weights)"

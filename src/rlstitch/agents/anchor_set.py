@@ -169,7 +169,7 @@ class AnchorSet:
         return self.render_in(World(self.environment, variation, view=self.view, tile_size=tile_size))
 
     def render_in(self, world: World) -> NDArray[np.uint8]:
-        """Draw the anchors as a world shows them: uint8 `(k, H, W, C)`, in order; how they came about is the set's.
+        """Draw the anchors as a world shows them: uint8 `(k, H, W, C)`, in order; backend and actions are the set's.
 
         Raises:
             UnknownNameError: for an unknown environment.
@@ -186,7 +186,7 @@ class AnchorSet:
         return replay_frames(replace(own, look="standard"), own.variation, *self.arrays().values())
 
     def save(self, root: Path | str = "anchors") -> Path:
-        """Store the set as `<root>/<first 16 digits of the identity>`; one that is there already stays.
+        """Store the set as `<root>/<first 16 digits of the identity>`; an existing copy is kept.
 
         Returns:
             The folder.

@@ -28,7 +28,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path:
-    """Write an agent as a folder whose name becomes the agent's; it appears whole or not at all.
+    """Write an agent as a folder, atomically; the folder's name becomes the agent's.
 
     The card is written with the agent's own specifications and shape, so that the two cannot disagree.
 

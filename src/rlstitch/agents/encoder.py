@@ -206,7 +206,7 @@ class RelativeEncoder(Encoder):
 
     @torch.no_grad()
     def update_anchors(self, images: Tensor, alpha: float) -> float:
-        """Move the anchors after the encoder, `A <- alpha * A + (1 - alpha) * e(a)`, and refresh their statistics.
+        """Update the anchors by a moving average, `A <- alpha * A + (1 - alpha) * e(a)`, and their statistics.
 
         Args:
             images: the anchor observations, float `(anchors, C, H, W)` in [0, 1].

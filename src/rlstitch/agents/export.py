@@ -105,7 +105,7 @@ def write_exported(
     observations: Input = "uint8",
     force: bool = False,
 ) -> float:
-    """Write an agent as one file, compared with the agent before it is.
+    """Write an agent as one file, after comparing its outputs with the agent's.
 
     Args:
         agent: native, relative, translated, stitched or imported.

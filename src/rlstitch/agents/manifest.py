@@ -1,4 +1,4 @@
-"""Finding agents and reading what their `agent.json` says, without their weights: no torch is loaded.
+"""Find agents and read their cards from `agent.json`, without loading torch.
 
 The manifest holds the sha256 of its siblings and a checksum of itself, so that a folder that was cut short, damaged
 or mixed from two agents is refused in one line.

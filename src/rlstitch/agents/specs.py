@@ -1,4 +1,4 @@
-"""What an encoder or a controller is made of, as checked, JSON-able values."""
+"""Specifications of encoders and controllers: checked values that can be written as JSON."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def list_everything(*, roots: Iterable[Path] | None = None) -> Listing:
 
 
 def show_agent(name_or_folder: str | Path, *, roots: Iterable[Path] | None = None) -> AgentDetails:
-    """Return what an agent is; its weight files are checked too, so that a damaged agent does not look whole.
+    """Return what an agent is; its weight files are checked too, so that a damaged agent is refused.
 
     Raises:
         UnknownNameError: where no agent has this name.

@@ -21,7 +21,7 @@ from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import Encoder, build_encoder
 from rlstitch.agents.extractors import extractor_names
 from rlstitch.agents.sb3.archive import ModelFile, read_model
-from rlstitch.agents.sb3.structure import Layer, Parts, describe, take_apart
+from rlstitch.agents.sb3.structure import Layer, Parts, describe, split_policy
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
@@ -52,7 +52,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """What a Stable-Baselines3 model became."""
+    """A Stable-Baselines3 model as encoder and controller, with its settings."""
 
     encoder: Encoder
     controller: Controller
@@ -72,7 +72,7 @@ def import_model(
     extractor_arguments: Mapping[str, Any] | None = None,
     temperature: float = DQN_TEMPERATURE,
 ) -> ImportedModel:
-    """Read a model's zip and take it apart; no code out of the file is run.
+    """Read a model's zip and split it into encoder and controller, without running code from it.
 
     Args:
         path: what `model.save` wrote.
@@ -93,7 +93,7 @@ def import_model(
     model = read_model(path)
     _check_settings(model)
     _check_spaces(model, image_shape, actions)
-    parts = take_apart(model)
+    parts = split_policy(model)
     _check_actions(model, parts, actions)
     controller = build_controller(
         {

@@ -29,7 +29,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Parts:
-    """The tensors of a policy in their places."""
+    """The tensors of a policy, by part."""
 
     algorithm: str
     extractor: dict[str, Tensor]
@@ -50,8 +50,8 @@ class Parts:
         return int(first.weight.shape[1])
 
 
-def take_apart(model: ModelFile) -> Parts:
-    """Put a policy's tensors in their places.
+def split_policy(model: ModelFile) -> Parts:
+    """Sort a policy's tensors into its parts.
 
     Raises:
         InvalidInputError: where it is no policy of PPO, A2C or DQN on one image; the message lists what was found.
