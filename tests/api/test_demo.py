@@ -9,8 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
+from moviepy.config import FFMPEG_BINARY
+from moviepy.video.io.ffmpeg_reader import ffmpeg_parse_infos
 from PIL import Image
 
 from rlstitch.agents.artefact import load_agent
@@ -94,13 +95,13 @@ def test_the_page_stands_alone_and_names_what_it_shows(outcome: DemoOutcome, the
 
 
 @pytest.mark.parametrize("name", ["red-encoder-green-controller", "green-encoder-red-controller"])
-def test_both_films_can_be_played(name: str, outcome: DemoOutcome, there: Path) -> None:
+def test_both_videos_can_be_played(name: str, outcome: DemoOutcome, there: Path) -> None:
     path = there / "my demo/videos" / f"{name}.mp4"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "null", "-"]
+    command = [FFMPEG_BINARY, "-v", "error", "-i", str(path), "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
-    assert (frames, seconds) == (6, pytest.approx(1.0, abs=0.2))
+    video = ffmpeg_parse_infos(str(path))
+    assert (video["video_n_frames"], video["video_duration"]) == (6, pytest.approx(1.0, abs=0.2))
     with Image.open(path.with_suffix(".gif")) as picture:
         assert picture.format == "GIF"
         assert picture.n_frames >= 2  # equal frames become one that stands longer

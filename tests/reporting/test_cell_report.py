@@ -12,11 +12,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moviepy.config import FFMPEG_BINARY
 from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
@@ -352,7 +352,7 @@ def test_films_are_embedded_and_play(tmp_path: Path, film: Path) -> None:
         content = base64.b64decode((video["src"] or "").removeprefix("data:video/mp4;base64,"), validate=True)
         assert content == film.read_bytes()
         (tmp_path / "again.mp4").write_bytes(content)
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(tmp_path / "again.mp4")]
+        ffmpeg = [FFMPEG_BINARY, "-v", "error", "-i", str(tmp_path / "again.mp4")]
         done = subprocess.run([*ffmpeg, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=True)
         frames = np.frombuffer(done.stdout, np.uint8).reshape(3, 32, 64, 3)
         assert frames[:, 10:14, 10:14].min() > 200

@@ -5,9 +5,9 @@ import subprocess
 from dataclasses import replace
 
 import gymnasium
-import imageio_ffmpeg
 import numpy as np
 import pytest
+from moviepy.config import FFMPEG_BINARY
 from PIL import Image
 
 from rlstitch.envs import World
@@ -30,8 +30,7 @@ def stacked(frames):
 
 def read(path):
     """Decode a video with ffmpeg: what it says about the stream, and the frames."""
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [ffmpeg, "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    command = [FFMPEG_BINARY, "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     done = subprocess.run(command, capture_output=True, check=True)
     stream = re.search(r"Video: (h264[^\n]*), (\d+)x(\d+)[^\n]*?, ([\d.]+) fps", done.stderr.decode())
     width, height = int(stream[2]), int(stream[3])
