@@ -47,6 +47,7 @@ def test_another_look_or_task_is_played_instead(two):
     own = evaluate("red", episodes=3)
     look = evaluate("red", variation="green", episodes=3)
     task = evaluate("red", task="scrambled", episodes=3)
+    assert evaluate("red", look="green", episodes=3).table == look.table
     assert [o.evaluation.world.variation for o in (own, look, task)] == ["red", "green", "red"]
     assert [o.evaluation.world.task for o in (own, look, task)] == ["standard", "standard", "scrambled"]
     short = evaluate("red", episodes=2)

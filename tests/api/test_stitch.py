@@ -151,7 +151,7 @@ def test_another_task_is_the_controllers(two, stored):
 
 
 def test_the_command_prints_it(two, capsys: pytest.CaptureFixture[str]):
-    line = "stitch --encoder red --policy green --method auto --pairs 24 --episodes 4 --name told"
+    line = "stitch --encoder red --controller green --method auto --pairs 24 --episodes 4 --name told"
     assert main(line.split()) == 0
     out = capsys.readouterr().out
     for part in ("random", "native", "naive", "table ", "agents/told"):

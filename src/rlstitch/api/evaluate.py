@@ -44,13 +44,14 @@ class EvaluationOutcome:
 def evaluate(
     agent: str | Path | Agent,
     *,
-    variation: str | None = None,
+    look: str | None = None,
     task: str | None = None,
     backend: Backend | None = None,
     episodes: int = 100,
     seed: int = 0,
     deterministic: bool = False,
     video: bool = False,
+    variation: str | None = None,
 ) -> EvaluationOutcome:
     """Play episodes with an agent and summarise them beside random actions.
 
@@ -58,23 +59,25 @@ def evaluate(
 
     Args:
         agent: name, folder or value.
-        variation: another look than the agent's own.
+        look: another look than the agent's own.
         task: another task than the agent's own.
         backend: another environment backend than the agent's own; there, a seed gives other episodes.
         episodes: exactly this number is played, and all count.
         seed: random seed of the episodes.
         deterministic: greedy actions instead of sampled ones.
         video: write a video of the first three episodes.
+        variation: alias of `look`.
 
     Raises:
-        UnknownNameError: for an unknown agent, variation or task.
+        UnknownNameError: for an unknown agent, look or task.
         InvalidInputError: for an option out of range.
     """
     player = agent if isinstance(agent, Agent) else load_agent(agent)
     world = player.card.world
-    if variation is not None:
-        get_variation(variation)
-        world = replace(world, look=variation)
+    look = variation if look is None else look
+    if look is not None:
+        get_variation(look)
+        world = replace(world, look=look)
     if task is not None:
         world = replace(world, task=task)
     if backend is not None:
@@ -84,7 +87,7 @@ def evaluate(
     random = Baselines().random(world, options)
     name = player.card.name
     # Tasks hold colons, which file names cannot hold everywhere.
-    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (variation, task, backend))]))
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (look, task, backend))]))
     run_folder = open_run(
         f"evaluate-{stem}",
         {"agent": player},

@@ -16,7 +16,7 @@ class Evaluate:
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
-    variation: Annotated[str | None, arg(metavar="NAME", aliases=("--look",))] = None
+    look: Annotated[str | None, arg(metavar="NAME", aliases=("--variation",))] = None
     """Another look than the agent's own."""
     task: Annotated[str | None, arg(metavar="NAME")] = None
     """Another task than the agent's own."""
@@ -37,7 +37,7 @@ class Evaluate:
 
         result = evaluate(
             self.agent,
-            variation=self.variation,
+            look=self.look,
             task=self.task,
             backend=self.backend,
             episodes=self.episodes,

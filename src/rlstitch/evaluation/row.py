@@ -141,7 +141,7 @@ def make_row(
 
 def describe(world: World) -> str:
     """Return a world as text: environment, look, and the task where it is not the standard one."""
-    parts = [world.environment, world.variation]
+    parts = [world.environment, world.look]
     if world.task != "standard":
         parts.append(f"task {world.task}")
     return ", ".join(parts)

@@ -33,7 +33,7 @@ class Place:
         Raises:
             UnknownNameError, InvalidInputError: where the environment has no such task.
         """
-        world = replace(own, look=self.look or own.variation, task=self.task or own.task)
+        world = replace(own, look=self.look or own.look, task=self.task or own.task)
         return own if world == own else replace(world, backend="gymnasium")
 
 
