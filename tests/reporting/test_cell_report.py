@@ -26,7 +26,6 @@ from rlstitch.reporting.plots import COLOURS
 from rlstitch.reporting.tables import markdown_lines, number, percent, table_text
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import write_table
-from rlstitch.storage.text import printable, shorten
 
 FIT = {
     "method": "affine",
@@ -243,17 +242,6 @@ def test_percents_are_whole(value: float | None, text: str) -> None:
 def test_a_mean_and_its_interval_have_equal_decimals() -> None:
     wide = cell("a", "b", "affine", 8.0, return_low=-3.25, return_high=120.0)
     assert "8 [-3, 120]" in table_text([wide])
-
-
-@given(st.text(max_size=80), st.integers(1, 90))
-def test_shortened_text_is_never_longer(text: str, width: int) -> None:
-    short = shorten(text, width)
-    assert len(short) <= width
-    assert short == text or (len(short) == width and "…" in short)
-
-
-def test_printable_text_hides_nothing() -> None:
-    assert printable("a\x1b[31m\u202eb\n c") == "a\ufffd[31m\ufffdb c"
 
 
 # --- cells ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from rlstitch.stitching.diagnosis.states import OwnStates, own_states
 from rlstitch.stitching.diagnosis.verdict import Verdict, judge
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.stitch import stitch_agents
+from rlstitch.storage.text import aligned
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ class Diagnosis:
             *(f"  - {reason}" for reason in verdict.reasons),
             "",
         ]
-        rows = _rows(self.indicators)
-        width = max(len(name) for name, _ in rows)
-        lines += [f"{name.ljust(width)}  {text}" for name, text in rows]
+        lines += aligned(_rows(self.indicators))
         return "\n".join([*lines, *([f"({self.note})"] if self.note else [])])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
 from rlstitch.config.presets import list_presets
 from rlstitch.envs.world import World
+from rlstitch.storage.text import aligned
 
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
 
@@ -23,7 +24,7 @@ class Listing:
 
     def __str__(self) -> str:
         rows = [_row(entry.card) for entry in self.agents if entry.card is not None]
-        lines = _table([_HEADER, *rows]) if rows else ["no agents here; `rlstitch train` makes one"]
+        lines = aligned([_HEADER, *rows]) if rows else ["no agents here; `rlstitch train` makes one"]
         lines += [f"{entry.name}  broken: {entry.reason}" for entry in self.agents if entry.card is None]
         lines += ["", "presets: " + (", ".join(self.presets) or "none")]
         return "\n".join(lines)
@@ -130,8 +131,3 @@ def _training_lines(training: TrainingCard | None) -> list[tuple[str, str]]:
     if training.success_rate is not None:
         lines.append(("success", f"{training.success_rate:.1%}"))
     return lines
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rlstitch.evaluation.row import Row
-from rlstitch.storage.text import printable, shorten
+from rlstitch.storage.text import aligned, printable, shorten
 
 WIDTH = 110
 """Largest width of a text table in characters."""
@@ -81,13 +81,10 @@ def table_text(cells: Sequence[Row]) -> str:
     if not cells:
         return "no rows"
     rows = _text_rows(cells)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
-        widest = max(range(len(_NAMES)), key=lambda column: widths[column])
-        if widths[widest] <= _NARROWEST:
-            break
-        widths[widest] -= 1
-    lines = [_line(row, widths) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and (widest := max(widths[: len(_NAMES)])) > _NARROWEST:
+        widths[widths.index(widest)] -= 1
+    lines = aligned([list(map(shorten, row, widths)) for row in rows], left=len(_NAMES))
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{conditions(cells)}; [95 % interval]"])
 
 
@@ -101,13 +98,6 @@ def _text_rows(cells: Sequence[Row]) -> list[list[str]]:
     columns.append([number(cell.length_mean, like=10.0) for cell in cells])
     header = [*_NAMES, "return", "recovery %", "success %", "length"]
     return [header, *map(list, zip(*columns, strict=True))]
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = []
-    for column, (text, width) in enumerate(zip(row, widths, strict=True)):
-        cells.append(shorten(text, width).ljust(width) if column < len(_NAMES) else text.rjust(width))
-    return "  ".join(cells).rstrip()
 
 
 def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]], *, names: int) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["printable", "shorten"]
+from collections.abc import Sequence
+
+__all__ = ["aligned", "printable", "shorten"]
 
 
 def printable(text: object, *, squeeze: bool = True, limit: int | None = None) -> str:
@@ -24,3 +26,15 @@ def shorten(text: str, width: int) -> str:
         return text
     tail = (width - 1) // 2
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[str]:
+    """Return rows of texts as lines with aligned columns.
+
+    Args:
+        rows: of equal lengths, at least one.
+        left: number of columns that are aligned left, the others right; None: all.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<" if left is None or column < left else ">" for column in range(len(widths))]
+    return ["  ".join(f"{cell:{s}{w}}" for s, w, cell in zip(sides, widths, row, strict=True)).rstrip() for row in rows]

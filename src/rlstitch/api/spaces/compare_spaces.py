@@ -24,6 +24,7 @@ from rlstitch.latent import (
     svcca,
 )
 from rlstitch.storage import load_space
+from rlstitch.storage.text import aligned
 
 _MAX_PAIRS = 2000
 """Of pairs that measures with quadratic cost are computed on."""
@@ -84,9 +85,7 @@ class Comparison:
         for field in fields(Measures):
             values = [getattr(measures, field.name) for measures in self.measures.values()]
             lines.append([field.name.replace("_", " "), *("–" if v is None else f"{v:.4f}" for v in values)])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in lines]
-        return "\n".join([*head, "", *table])
+        return "\n".join([*head, "", *aligned(lines, left=1)])
 
 
 def load_pair(x: Path | str, y: Path | str) -> tuple[LatentSpace[torch.Tensor], LatentSpace[torch.Tensor]]:

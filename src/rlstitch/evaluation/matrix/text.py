@@ -9,6 +9,7 @@ from pathlib import Path
 from rlstitch.evaluation.matrix.plan import Plan, left_out_text
 from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
 from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.storage.text import aligned
 
 _WHERE = "world"
 _HEADER = ("method", "cells", "mean", "95 % interval", "IQM", "95 % interval", "≥ 90 %", "success")
@@ -17,9 +18,7 @@ _MISSING = "–"
 
 def terminal_text(plan: Plan, results: MatrixResults, folder: Path) -> str:
     """Return the table by method, what was left out, how the methods compare, and the paths of the files."""
-    rows = _rows(plan, results)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(_rows(plan, results))
     lines += ["", *_notes(plan, results), *_compared(results), "", f"cells    {folder / 'cells.csv'}"]
     return "\n".join([*lines, f"summary  {folder / 'summary.md'}"])
 
