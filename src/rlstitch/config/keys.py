@@ -5,7 +5,7 @@ The fields of the world may stand at the top (`environment`, `variation`, ...) o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rlstitch.envs.world import WORLD_KEYS, World
@@ -20,23 +20,26 @@ def full_key(key: str) -> str:
     return "world.look" if name == "variation" else f"world.{name}"
 
 
-def flatten(values: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Return the values of a config under full dotted keys.
+def full_keys(items: Iterable[tuple[str, Any]], problems: list[str]) -> dict[str, Any]:
+    """Return values under their full keys; a key that is given twice is added to the problems."""
+    values: dict[str, Any] = {}
+    for key, value in items:
+        if full_key(key) in values:
+            problems.append(f"{key}: expected one value, found two; {full_key(key)} is another name for it")
+        values[full_key(key)] = value
+    return values
 
-    Args:
-        values: sections, dotted keys, or both.
-        problems: a key that is given twice is added.
-    """
-    flat: dict[str, Any] = {}
+
+def flatten(values: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return the values of a config, in sections or under dotted keys, as `full_keys` does."""
+    items: list[tuple[str, Any]] = []
     for key, value in values.items():
         section = value.to_dict() if isinstance(value, World) else value
-        inside = isinstance(section, Mapping) and section and key not in WORLD_KEYS
-        for name, item in section.items() if inside else [("", value)]:
-            short = f"{key}.{name}" if inside else key
-            if full_key(short) in flat:
-                problems.append(f"{short}: expected one value, found two; {full_key(short)} is another name for it")
-            flat[full_key(short)] = item
-    return flat
+        if isinstance(section, Mapping) and section and key not in WORLD_KEYS:
+            items += [(f"{key}.{name}", item) for name, item in section.items()]
+        else:
+            items.append((key, section))
+    return full_keys(items, problems)
 
 
 def nest(flat: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from rlstitch.config.keys import flatten, full_key
+from rlstitch.config.keys import flatten, full_key, full_keys
 from rlstitch.config.presets import find_config, find_named, preset_stem
 from rlstitch.config.text import parse_yaml_file
 from rlstitch.config.training import (
@@ -185,7 +185,7 @@ def _matches(condition: Mapping[str, Sequence[Any]], point: Mapping[str, Any]) -
 def _resolve(config: SweepConfig, axes: Mapping[str, Any], path: Path) -> TrainConfig:
     """Return a run's config: preset, settings, axes and the overrides that match, each stronger than those before."""
     problems: list[str] = []
-    given = flatten(config.settings, problems) | {full_key(key): value for key, value in axes.items()}
+    given = flatten(config.settings, problems) | full_keys(axes.items(), problems)
     for override in config.overrides:
         if _matches(override.when, axes):
             given |= flatten(override.settings, problems)
@@ -214,7 +214,7 @@ def _name(template: str | None, axes: Mapping[str, Any], flat: Mapping[str, Any]
         others = {key: value for key, value in axes.items() if full_key(key) not in named}
         extra = [f"{key.rpartition('.')[2]}-{_shown(value)}" for key, value in others.items()]
         return default_name("-".join([stem, *extra]), flat)
-    values = {**flat, **{full_key(key): value for key, value in axes.items()}, PRESET: stem}
+    values = {**flat, **full_keys(axes.items(), []), PRESET: stem}
 
     def value_of(match: re.Match[str]) -> str:
         key = match.group(1)

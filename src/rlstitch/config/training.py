@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from rlstitch.config.keys import flatten, full_key, nest
+from rlstitch.config.keys import flatten, full_keys, nest
 from rlstitch.config.presets import find_config, preset_stem
 from rlstitch.config.text import parse_yaml, parse_yaml_file
 from rlstitch.envs.registry import named_family
@@ -247,13 +247,7 @@ def build_config(values: Mapping[str, Any], overrides: Mapping[str, object], pat
         InvalidInputError: something is wrong; all problems are in the one message.
     """
     problems: list[str] = []
-    flat = flatten(values, problems)
-    changes: dict[str, object] = {}
-    for key, value in overrides.items():
-        if full_key(key) in changes:
-            problems.append(f"{key}: expected one value, found two; {full_key(key)} is another name for it")
-        changes[full_key(key)] = value
-    flat |= changes
+    flat = flatten(values, problems) | full_keys(overrides.items(), problems)
     if flat.get("name") is None:
         flat["name"] = default_name(preset_stem(path.stem), flat)
     try:
