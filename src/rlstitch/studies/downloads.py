@@ -55,14 +55,12 @@ class Source:
         fetch: called with origin, target folder and a scratch folder; writes the files.
         check: reads the files in a folder, and raises where they are damaged.
         library: that downloads.
-        extra: the optional extra of rlstitch that installs it.
     """
 
     origin: str
     fetch: Callable[[str, Path, Path], None]
     check: Callable[[Path], object]
     library: str = "datasets"
-    extra: str = "datasets"
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def _check_splits(read: Callable[[Path, str], Any], folder: Path) -> None:
 def _planetoid(name: str, title: str) -> DataSet:
     origin = "https://github.com/kimiyoung/planetoid/raw/master/data"
     read = partial(read_planetoid, name=name)
-    source = Source(origin, partial(_fetch_planetoid, name), read, "PyTorch Geometric", "graph")
+    source = Source(origin, partial(_fetch_planetoid, name), read, "PyTorch Geometric")
     return DataSet(tuple(PLANETOID[name]), f"{title} (Planetoid files, https://github.com/kimiyoung/planetoid)", source)
 
 
