@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
-import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlstitch.envs.looks.pixels import Images, PixelFunction
-from rlstitch.envs.registry import all_families, named_family
+from rlstitch.envs.registry import NamedFamily, all_families, named_family
 from rlstitch.envs.tasks.task import Task
 from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords, get_task
 from rlstitch.envs.world import World
@@ -32,24 +29,12 @@ Maker: TypeAlias = "Callable[[World, int, int | None, AutoresetMode, int], Vecto
 """From world, number of environments, seed, autoreset mode and number of workers to a batch of environments."""
 
 
-class Family(ABC):
+class Family(NamedFamily):
     """One kind of environment. A subclass fills in what it has; methods that are not abstract have a usual answer."""
 
-    name: str
     tasks: TaskWords = COMMON_WORDS
-    """The words of tasks, and the names of discrete actions."""
-    sensors: tuple[str, ...] = ("pixels",)
-    """What can be observed."""
     symbolic: bool = False
-    """Whether batches have symbolic views `symbolic()`, one for each state, which `render_views` draws in any look."""
-    modules: tuple[str, ...] = ()
-    """Modules to import before an environment is made, because they register it."""
-    defaults: Mapping[str, Any] = MappingProxyType({})
-    """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`."""
-    presets: Path | None = None
-    """Folder of training configs `*.yaml` that are found by name."""
-    preset_prefix: str = ""
-    """What names of presets begin with and default names of agents leave out."""
+    """Whether batches have symbolic views `symbolic()`, one for each state, for `render_views` in any look."""
     look_free_backends: tuple[str, ...] = ()
     """Backends whose images are the same under every look, which is then a function of pixels alone."""
 
@@ -57,10 +42,6 @@ class Family(ABC):
     @abstractmethod
     def makers(self) -> Mapping[str, Maker]:
         """How batches are made, by backend."""
-
-    @abstractmethod
-    def claims(self, environment: str) -> bool:
-        """Return whether an environment's id belongs to this family."""
 
     @abstractmethod
     def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
@@ -81,18 +62,6 @@ class Family(ABC):
     def recognises(self, made: gymnasium.Env[Any, Any]) -> bool:
         """Return whether an environment belongs to this family though its id does not say so."""
         return False
-
-    def short_name(self, environment: str) -> str:
-        """Return an environment's id without what all ids of the family have in common."""
-        return environment
-
-    def stem(self, environment: str) -> str:
-        """Return the beginning of default names of agents: the short id in small letters, without its version."""
-        return re.sub(r"-v\d+$", "", self.short_name(environment)).lower()
-
-    def describe(self, world: World) -> str:
-        """Return in words how a world is drawn, as far as it is particular to this family; empty for nothing."""
-        return ""
 
     def pixel_look(self, world: World) -> PixelFunction:
         """Return the part of a world's look that is a function of the images that its environment gives.

@@ -7,12 +7,14 @@ A package adds a family by the entry point group `rlstitch.families`, whose valu
 from __future__ import annotations
 
 import functools
+import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rlstitch.errors import InvalidInputError, RlstitchError
 
@@ -31,32 +33,38 @@ _BUILT_IN = tuple(
 )
 
 
-class NamedFamily(Protocol):
+class NamedFamily(ABC):
     """What is known of a family without making an environment."""
 
     name: str
     tasks: TaskWords
-    sensors: tuple[str, ...]
-    modules: tuple[str, ...]
-    defaults: Mapping[str, Any]
-    presets: Path | None
-    preset_prefix: str
+    """The words of tasks, and the names of discrete actions."""
+    sensors: tuple[str, ...] = ("pixels",)
+    """What can be observed."""
+    modules: tuple[str, ...] = ()
+    """Modules to import before an environment is made, because they register it."""
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`."""
+    presets: Path | None = None
+    """Folder of training configs `*.yaml` that are found by name."""
+    preset_prefix: str = ""
+    """What names of presets begin with and default names of agents leave out."""
 
+    @abstractmethod
     def claims(self, environment: str) -> bool:
         """Return whether an environment's id belongs to this family."""
-        ...
 
     def short_name(self, environment: str) -> str:
         """Return an environment's id without what all ids of the family have in common."""
-        ...
+        return environment
 
     def stem(self, environment: str) -> str:
-        """Return the beginning of default names of agents."""
-        ...
+        """Return the beginning of default names of agents: the short id in small letters, without its version."""
+        return re.sub(r"-v\d+$", "", self.short_name(environment)).lower()
 
     def describe(self, world: Any) -> str:
-        """Return in words how a world is drawn, as far as it is particular to this family; empty for nothing."""
-        ...
+        """Return in words how a world is rendered, as far as it is particular to this family; empty for nothing."""
+        return ""
 
 
 @functools.cache
@@ -87,11 +95,19 @@ def all_families() -> tuple[NamedFamily, ...]:
     return (*own, *installed_families().values(), other)
 
 
+def _claimed(environment: str) -> tuple[str, NamedFamily]:
+    """The provider and the family of an id; other packages are loaded only where no built-in family claims it."""
+    *own, other = built_in_families()
+    for family in own:
+        if family.claims(environment):
+            return "", family
+    installed = installed_families().items()
+    return next(((name, family) for name, family in installed if family.claims(environment)), ("", other))
+
+
 def provider_of(environment: str) -> str:
     """Return which package provides an environment's family, `distribution:entry point`; empty: rlstitch."""
-    if any(family.claims(environment) for family in built_in_families()[:-1]):
-        return ""
-    return next((name for name, family in installed_families().items() if family.claims(environment)), "")
+    return _claimed(environment)[0]
 
 
 def named_family(environment: str, provider: str = "") -> NamedFamily:
@@ -104,19 +120,15 @@ def named_family(environment: str, provider: str = "") -> NamedFamily:
     Raises:
         InvalidInputError: where that package is not there.
     """
-    if provider and provider not in installed_families():
+    if not provider:
+        return _claimed(environment)[1]
+    if provider not in installed_families():
         package, _, entry = provider.partition(":")
         raise InvalidInputError(
             f"environment: {environment} needs the package {package}, which is not installed or cannot be loaded "
             f"(entry point {GROUP} {entry!r})"
         )
-    if provider:
-        return installed_families()[provider]
-    *_, other = families = built_in_families()
-    known = next(family for family in families if family.claims(environment))
-    if known is not other:
-        return known
-    return next((family for family in installed_families().values() if family.claims(environment)), other)
+    return installed_families()[provider]
 
 
 def check_task(task: str, environment: str = "", provider: str = "") -> None:
@@ -128,26 +140,21 @@ def check_task(task: str, environment: str = "", provider: str = "") -> None:
     Raises:
         UnknownNameError, InvalidInputError: as `rlstitch.envs.tasks.words.get_task`.
     """
-    from rlstitch.envs.tasks.words import COMMON_WORDS, get_task  # here, so that a list of families needs no NumPy
+    from rlstitch.envs.tasks.words import (  # here, so that a list of families needs no NumPy
+        COMMON_WORDS,
+        get_task,
+        has_task,
+    )
 
     if provider and provider not in installed_families():
         return
     family = named_family(environment, provider)
+    others = [other.tasks for other in all_families()] if family.tasks is COMMON_WORDS else []
     try:
         get_task(task, family.tasks)
     except RlstitchError:
-        if family.tasks is not COMMON_WORDS or not any(_has_task(other, task) for other in all_families()):
+        if not any(has_task(task, words) for words in others):
             raise
-
-
-def _has_task(family: NamedFamily, task: str) -> bool:
-    from rlstitch.envs.tasks.words import get_task
-
-    try:
-        get_task(task, family.tasks)
-    except RlstitchError:
-        return False
-    return True
 
 
 def task_words() -> Mapping[str, Word]:

@@ -35,19 +35,15 @@ class Simulator(Protocol):
     @property
     def action_space(self) -> ActionSpace:
         """Of one environment, before any task."""
-        ...
 
     def start(self, rows: Rows, seeds: Sequence[int | None]) -> Shown:
         """Begin episodes in some environments; what these show `(len(rows), ...)`."""
-        ...
 
     def step(self, actions: npt.NDArray[Any]) -> tuple[Shown, Rewards, Flags, Flags, dict[str, Any]]:
         """Take one step everywhere; what is shown `(N, ...)`, rewards, terminations, truncations, infos."""
-        ...
 
     def close(self) -> None:
         """Close the environments."""
-        ...
 
 
 class Observes(Protocol):
@@ -58,11 +54,9 @@ class Observes(Protocol):
 
     def start(self, rows: Rows, shown: Shown) -> None:
         """Take what environments show that begin an episode; their observations are changed in place."""
-        ...
 
     def step(self, shown: Shown) -> None:
         """Take what all environments show after a step; the observations are a fresh array."""
-        ...
 
 
 class WorldVectorEnv(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):

@@ -27,7 +27,6 @@ class Step(Protocol):
 
     def __call__(self, images: Images) -> Images:
         """Return images uint8 of the same shape, a fresh array."""
-        ...
 
 
 @dataclass(frozen=True)

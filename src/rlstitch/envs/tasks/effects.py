@@ -58,31 +58,32 @@ class Delay:
         return self._chosen.pop(0) if len(self._chosen) > self._steps else self._chosen[0]
 
 
-LENGTH = whole_word(
-    "length:STEPS",
-    "episodes are truncated after that many steps, whatever the environment's own limit",
-    "a whole number of steps, 1 to 10000000",
-    lambda steps: Task(max_steps=steps),
-    high=10**7,
+WORDS = (
+    whole_word(
+        "length:STEPS",
+        "episodes are truncated after that many steps, whatever the environment's own limit",
+        "a whole number of steps, 1 to 10000000",
+        lambda steps: Task(max_steps=steps),
+        high=10**7,
+    ),
+    number_word(
+        "time-cost:COST",
+        "that much is subtracted from the reward of every step",
+        "a number above 0",
+        lambda cost: Task(step_cost=cost),
+    ),
+    number_word(
+        "slippery:PROBABILITY",
+        "a step repeats the action before it with that probability",
+        "a number above 0 and below 1",
+        lambda probability: Task(filters={"slippery": functools.partial(Slip, probability)}),
+        high=1,
+    ),
+    whole_word(
+        "delayed:STEPS",
+        "each action is carried out that many steps after it was chosen; before that, the first one is",
+        "a whole number of steps, 1 to 1000",
+        lambda steps: Task(filters={"delayed": functools.partial(Delay, steps)}),
+        high=1000,
+    ),
 )
-TIME_COST = number_word(
-    "time-cost:COST",
-    "that much is subtracted from the reward of every step",
-    "a number above 0",
-    lambda cost: Task(step_cost=cost),
-)
-SLIPPERY = number_word(
-    "slippery:PROBABILITY",
-    "a step repeats the action before it with that probability",
-    "a number above 0 and below 1",
-    lambda probability: Task(filters={"slippery": functools.partial(Slip, probability)}),
-    high=1,
-)
-DELAYED = whole_word(
-    "delayed:STEPS",
-    "each action is carried out that many steps after it was chosen; before that, the first one is",
-    "a whole number of steps, 1 to 1000",
-    lambda steps: Task(filters={"delayed": functools.partial(Delay, steps)}),
-    high=1000,
-)
-WORDS = (LENGTH, TIME_COST, SLIPPERY, DELAYED)

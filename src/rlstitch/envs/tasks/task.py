@@ -28,11 +28,9 @@ class ActionFilter(Protocol):
 
     def start(self, seed: int | None) -> None:
         """Begin an episode; without a seed random numbers go on, as those of an environment do."""
-        ...
 
     def carried_out(self, action: Any) -> Any:
         """Return the action that is carried out where `action` was chosen."""
-        ...
 
 
 @dataclass(frozen=True)

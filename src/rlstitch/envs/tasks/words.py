@@ -10,7 +10,7 @@ from types import MappingProxyType
 from rlstitch.envs.tasks import effects
 from rlstitch.envs.tasks.action_rules import SCRAMBLED, drop_action, without
 from rlstitch.envs.tasks.task import ActionMap, Task, Word, plain_word
-from rlstitch.errors import require_known
+from rlstitch.errors import RlstitchError, require_known
 
 COMMON: tuple[Word, ...] = (
     plain_word("standard", "the environment as it is", Task()),
@@ -61,6 +61,14 @@ def get_task(task: str, words: TaskWords = COMMON_WORDS) -> Task:
         require_known(kind, name, words.words)
         made.append(words.words[name].task(part))
     return functools.reduce(Task.then, made)
+
+
+def has_task(task: str, words: TaskWords) -> bool:
+    """Return whether a text names a task of these words."""
+    try:
+        return bool(get_task(task, words))
+    except RlstitchError:
+        return False
 
 
 def action_map(task: str, num_actions: int, words: TaskWords = COMMON_WORDS) -> ActionMap:
