@@ -14,7 +14,7 @@ from rlstitch.rollouts.actors import RandomAgent
 from rlstitch.rollouts.evaluation import Evaluation
 
 NOBODY = "–"
-"""Stands for encoder and controller in the row of random actions."""
+"""The encoder and controller of the row of random actions."""
 
 
 def plain_world(world: World) -> World:
@@ -34,7 +34,7 @@ class Baselines:
     """Random and native evaluations; each is made once and kept."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without evaluations."""
         self._known: dict[tuple[Any, CellOptions], Evaluation] = {}
 
     def random(self, world: World, options: CellOptions) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -53,6 +54,7 @@ class Outcomes:
         return Outcomes(self.returns[rows].copy(), self.lengths[rows].copy(), successes)
 
 
+@functools.lru_cache(maxsize=4096)  # the rows of a matrix have the same episodes
 def episode_seed(seed: int, episode: int) -> int:
     """Return the environment seed of an episode: 31 bits that depend on (seed, episode) alone."""
     check_seed(seed)

@@ -84,7 +84,7 @@ def _array(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> Rows:
 
 
 def check_rows(x: Rows, y: Rows, where: str) -> None:
-    """Refuse arrays that are no pairs.
+    """Check that two arrays are pairs.
 
     Raises:
         InvalidInputError: naming the array, what was expected and what was found.
@@ -106,7 +106,7 @@ def check_rows(x: Rows, y: Rows, where: str) -> None:
 def given_pairs(
     encoder: Agent, policy: Agent, x: Rows, y: Rows, *, held: int = 128, seed: int = 0, where: str = "pairs"
 ) -> LatentPairs:
-    """Make latents of pairs that are given, split so that no row of x stands on both sides.
+    """Return latents of given pairs, split so that no row of x is on both sides.
 
     Equal pairs count once, and distinct views are counted by the bytes of x: the same row of x with several rows of y
     is one view. At most `held` views, and at most a fifth of them, are held out to judge a map; since there are no

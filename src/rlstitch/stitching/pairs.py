@@ -1,4 +1,4 @@
-"""Latents of the same observations under two agents: the material that a translation is fitted on and judged by."""
+"""Latents of the same observations under two agents, which a translation is fitted on and evaluated on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LatentPairs:
-    """Paired latents, split so that no distinct view stands on both sides.
+    """Paired latents, split so that no distinct view is on both sides.
 
     `x*` are latents of the encoder's agent `(n, d_x)`, `y*` those of the controller's agent `(n, d_y)`: row by row the
     same view, seen by each agent under its own look.
@@ -32,10 +32,10 @@ class LatentPairs:
     """Fitted on."""
     y: Tensor
     x_held: Tensor
-    """Judged on; never fitted on."""
+    """For evaluation; not fitted on."""
     y_held: Tensor
     distinct_views: int
-    """Distinct views that were found in all: few of them mean that the pairs are the whole world."""
+    """Distinct views in all."""
     exhausted: bool = False
     """Whether the world shows no more views than were asked for: then a map is judged on held-out pairs, and after that
     fitted again on all of them."""
@@ -137,7 +137,7 @@ def gather_episodes(
 
 
 def cell_drivers(encoder: Agent, policy: Agent, world: World) -> list[Agent]:
-    """Return who plays when a cell's views are collected: the encoder's agent only where it has such actions."""
+    """Return the agents that play when a cell's views are collected: the encoder's only where it has such actions."""
     return [policy, encoder] if _can_drive(encoder, world) else [policy]
 
 

@@ -30,7 +30,7 @@ from rlstitch.rollouts.distinct import identities
 from rlstitch.stitching.actions import compare_actions
 
 KERNEL_ANCHORS = 256
-"""From so many anchors on Gaussian kernels join agents better than cosines; among fewer they leave gaps."""
+"""With this number of anchors or more, Gaussian kernels join agents better than cosines do."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.ui
 
 
 def _card(draft: Agent, name: str, spec: RelativeSpec) -> AgentCard:
-    """The card of the agent that it was, with what has changed."""
+    """Return the card of the relative agent."""
     anchors = AnchorsCard(
         identity=spec.anchor_set,
         count=spec.anchors,
@@ -175,14 +175,14 @@ def _card(draft: Agent, name: str, spec: RelativeSpec) -> AgentCard:
 
 @torch.no_grad()
 def _draft(agent: Agent, base: Encoder, anchor_images: NDArray[np.uint8], spec: RelativeSpec, seed: int) -> Agent:
-    """The relative agent before anything is distilled."""
+    """Return the relative agent with a fresh controller."""
     encoder = RelativeEncoder(base, spec).to(agent.device)
     encoder.set_anchors(torch.cat([base(images) for images in agent.images(anchor_images).split(1024)]))
     return Agent(encoder, _resized(agent.controller, spec.width, seed).to(agent.device), agent.card)
 
 
 def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:
-    """A fresh controller of the same kind for latents of another width; its weights follow from the seed."""
+    """Return a fresh controller of the same kind for latents of another width; its weights depend on the seed."""
     spec = controller.spec()
     # R3L's norm comes with a ReLU on the latents; similarities below zero would be lost to it. A temperature would
     # only scale what is learned here.

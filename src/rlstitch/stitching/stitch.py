@@ -86,7 +86,7 @@ def stitch_agents(
 
 
 def joined_name(encoder: str, policy: str, method: str) -> str:
-    """Return a name made of those of two agents and a method; shortened, with a hash, past 100 characters."""
+    """Return a name made of two agents' names and a method; beyond 100 characters it is shortened, with a hash."""
     name = f"{encoder}--{policy}--{method}"
     if len(name) <= 100:
         return name
@@ -95,7 +95,7 @@ def joined_name(encoder: str, policy: str, method: str) -> str:
 
 
 def check_relative(encoder: Agent, policy: Agent) -> None:
-    """Refuse two agents that are not relative to one anchor set.
+    """Check that two agents are relative to one anchor set.
 
     Raises:
         IncompatibleError: naming what each of them is.
@@ -121,7 +121,7 @@ def check_relative(encoder: Agent, policy: Agent) -> None:
 
 
 def check_widths(encoder: Agent, policy: Agent) -> None:
-    """Refuse a naive stitch of latents that do not fit.
+    """Check that the widths of two agents allow a naive stitch.
 
     Raises:
         IncompatibleError: naming both widths, and whether one agent is relative and the other absolute.
@@ -144,7 +144,7 @@ _REQUIREMENTS = {"one anchor set": check_relative, "equal widths": check_widths}
 
 
 def _check_pairs(encoder: Agent, policy: Agent, pairs: LatentPairs) -> None:
-    """Refuse pairs of other agents, as far as the widths tell."""
+    """Check that pairs have the widths of two agents."""
     for side, agent, latents in (("x", encoder, pairs.x), ("y", policy, pairs.y)):
         if latents.shape[1] != agent.encoder.latent_dim:
             raise IncompatibleError(

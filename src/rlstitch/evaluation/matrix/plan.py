@@ -1,4 +1,4 @@
-"""What a matrix is made of: its agents, every ordered pair of them, and what is refused before any rollout."""
+"""The plan of a matrix: its agents, every ordered pair of them, and what is refused before any rollout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlstitch.stitching.methods import get_method
 from rlstitch.storage import canonical_json, read_json
 
 NATIVE = "native"
-"""Stands for the method in rows of agents that are joined to nobody."""
+"""The method of rows of agents with their own parts."""
 
 # What an agent's behaviour depends on; the rest of its manifest (command, versions, training) is history.
 _IDENTITY = ("files", "world", "observation_shape", "encoder", "controller")
@@ -45,11 +45,11 @@ class Pairing:
     encoder: Member
     controller: Member
     world: World | None
-    """Where the two are played; None where that cannot be made."""
+    """Where the two are played; None where this world cannot be made."""
     refused: str = ""
     """Why there is no world."""
     place: str = CELL
-    """Text of the world, as it was asked for."""
+    """The world as the user named it."""
     home: World | None = None
     """The cell's own world; None where there is none."""
 
@@ -78,16 +78,16 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a matrix will hold."""
+    """All cells of a matrix."""
 
     members: tuple[Member, ...]
     methods: tuple[str, ...]
     options: CellOptions
     pairings: tuple[Pairing, ...]
     left_out: tuple[str, ...] = ()
-    """Stitched and relativized agents that a pattern fits: their parents are in the matrix, or could be."""
+    """Stitched and relativized agents that match a pattern and are not in the matrix."""
     places: tuple[str, ...] = (CELL,)
-    """Texts of the worlds that every cell is played in."""
+    """The worlds that every cell is played in, as the user named them."""
     natives: tuple[Pairing, ...] = ()
     """Every agent with its own parts in each of these worlds but `cell`, which is its own."""
 
@@ -104,13 +104,13 @@ def digest(*parts: Any) -> str:
 
 
 def cell_identity(encoder: str, controller: str, method: str, options: CellOptions, world: World | None = None) -> str:
-    """Return the identity of a cell: of both agents, the method, how it is measured, and where, if not at home."""
+    """Return the identity of a cell; `world` is given where it is not the cell's own."""
     where = () if world is None else (world.to_dict(),)
     return digest("cell", encoder, controller, method, asdict(options), *where)
 
 
 def native_identity(member: Member, options: CellOptions, world: World | None = None) -> str:
-    """Return the identity of an agent's evaluation in its own world or another; how many pairs has no part in it."""
+    """Return the identity of an agent's evaluation; `world` is given where it is not the agent's own."""
     where = () if world is None else (world.to_dict(),)
     return digest("native", member.identity, options.episodes, options.seed, options.greedy, *where)
 
@@ -131,19 +131,19 @@ def plan_matrix(
 ) -> Plan:
     """Find the agents and pair them; reads manifests only.
 
-    A pattern stands for trained and imported agents. Stitched and relativized ones are made of these, and are left out
-    unless they are named in full or asked for.
+    A pattern matches trained and imported agents. Stitched and relativized ones are left out unless they are named in
+    full, or `derived` is set.
 
     Args:
         patterns: names of agents with `*`, `?` and `[...]`, or folders of agents.
-        methods: stitching methods; one that stands twice counts once.
+        methods: stitching methods; one that is named twice counts once.
         options: how each cell is measured.
-        without: patterns of names that the others do not stand for; an agent that is named in full stays.
-        derived: let patterns stand for stitched and relativized agents, too.
-        worlds: texts of the worlds that every cell is played in, see `read_places`.
+        without: patterns of names to leave out; an agent that is named in full stays.
+        derived: let patterns match stitched and relativized agents, too.
+        worlds: where every cell is played, see `read_places`.
 
     Raises:
-        UnknownNameError: for a method, look or task that is unknown, or a pattern that no agent fits.
+        UnknownNameError: for a method, look or task that is unknown, or a pattern that matches no agent.
         ArtefactError: where the manifest of an agent cannot be read.
         InvalidInputError: for no method, fewer than two agents, or a world that none of their environments has.
     """

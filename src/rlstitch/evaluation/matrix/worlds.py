@@ -17,7 +17,7 @@ CELL = "cell"
 
 @dataclass(frozen=True)
 class Place:
-    """A world that every cell is played in: what replaces the look and the task of the cell's own world."""
+    """A world that every cell is played in: a look and a task that replace those of the cell's own world."""
 
     text: str
     look: str | None = None
@@ -38,9 +38,9 @@ class Place:
 
 
 def read_places(worlds: Sequence[str]) -> tuple[Place, ...]:
-    """Return the places that texts name: `cell`, `LOOK`, `LOOK/TASK`, or `cell/TASK` for the encoder's look.
+    """Return the worlds that a user names: `cell`, `LOOK`, `LOOK/TASK`, or `cell/TASK` for the encoder's look.
 
-    A world that stands twice counts once.
+    A world that is named twice counts once.
 
     Raises:
         UnknownNameError: for an unknown look or task, with the nearest.

@@ -1,1 +1,1 @@
-"""What can be known about a stitch before it plays."""
+"""Prediction of how well a stitch will work, before any rollout."""

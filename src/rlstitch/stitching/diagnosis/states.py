@@ -1,6 +1,6 @@
-"""The states that a controller's own agent meets, as both agents see them: where a stitched agent will have to act.
+"""The states that a controller's own agent meets, as both agents see them.
 
-The controller's agent plays in its own world; the stitched cell is not entered.
+The controller's agent plays in its own world; the stitched agent does not play.
 """
 
 from __future__ import annotations

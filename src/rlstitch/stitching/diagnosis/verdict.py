@@ -15,7 +15,7 @@ from rlstitch.stitching.diagnosis.indicators import Indicators, OwnStateMetrics
 Label = Literal["will carry", "doubtful", "will fail"]
 
 CARRIES, FAILS = 0.9, 0.5
-"""Scores from which a stitch is expected to carry, and below which it is expected to fail."""
+"""Scores from which the verdict is `will carry`, and below which it is `will fail`."""
 OWN_WEIGHTS = (-1.55, 2.0)
 """a and b of the score from the controller's own states, fitted on all environments of the benchmark."""
 HELD_WEIGHTS = (-0.9, 2.0)
@@ -32,7 +32,7 @@ class Verdict:
     score: float
     """Share of the native controller's gain over random actions that is expected, in [0, 1]."""
     reasons: tuple[str, ...]
-    """The weightiest first."""
+    """The most important one first."""
 
 
 def judge(indicators: Indicators) -> Verdict:
@@ -43,7 +43,7 @@ def judge(indicators: Indicators) -> Verdict:
 
 
 def label_of(score: float) -> Label:
-    """Return what a score in [0, 1] stands for."""
+    """Return the label of a score in [0, 1]."""
     return "will carry" if score >= CARRIES else "will fail" if score < FAILS else "doubtful"
 
 
