@@ -14,9 +14,9 @@ from types import FrameType
 from typing import Any
 
 from rlstitch.jobs.resources import torch_threads
-from rlstitch.jobs.tasks import Answer, execute, throttled
+from rlstitch.jobs.tasks import Answer, throttled
 from rlstitch.jobs.transfer import pack, unpack
-from rlstitch.jobs.worker import output_to
+from rlstitch.jobs.worker import execute_logged
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ def run_on_node(order: Order, meter: Any, *inputs: dict[str, bytes]) -> tuple[An
         folder.mkdir(exist_ok=True)
         for name, files in zip(order.inputs, inputs, strict=True):
             unpack(files, folder / name)
-        with contextlib.chdir(folder), torch_threads(order.threads), output_to(log, order.key):
-            answer = execute(order.call, order.arguments, report)
-            sys.stderr.write(f"failed: {answer['error']}\n" if answer["kind"] == "failed" else "")
+        with contextlib.chdir(folder), torch_threads(order.threads):
+            answer = execute_logged(log, order.key, order.call, order.arguments, report)
         written = []
         if order.keep_partial or answer["kind"] == "done":
             written = [pack(folder / name) if (folder / name).is_dir() else {} for name in order.outputs]

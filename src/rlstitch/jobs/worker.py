@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,21 +68,26 @@ def _run(task: dict[str, Any], on_progress: OnProgress) -> Answer:
     sys.argv = list(task["command"])  # what artefacts record as the command that made them
     if task["log"] is None:
         return execute(task["call"], task["arguments"], on_progress)
-    with output_to(Path(task["log"]), task["key"]):
-        answer = execute(task["call"], task["arguments"], on_progress)
+    return execute_logged(Path(task["log"]), task["key"], task["call"], task["arguments"], on_progress)
+
+
+def execute_logged(log: Path, key: str, call: str, arguments: Mapping[str, Any], on_progress: OnProgress) -> Answer:
+    """Execute a task as `execute` does; what it prints, and why it failed, is appended to a file."""
+    with _output_to(log):
+        sys.stderr.write(f"== {key}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        answer = execute(call, arguments, on_progress)
         sys.stderr.write(f"failed: {answer['error']}\n" if answer["kind"] == "failed" else "")
         return answer
 
 
 @contextlib.contextmanager
-def output_to(log: Path, title: str) -> Iterator[None]:
+def _output_to(log: Path) -> Iterator[None]:
     """Append standard output and error to a file. After an exception they stay there, for its traceback."""
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = os.dup(1), os.dup(2)
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    sys.stderr.write(f"== {title}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
     yield
     sys.stdout.flush()
     sys.stderr.flush()
