@@ -21,11 +21,12 @@ from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import gymnasium
-    from gymnasium.vector import AutoresetMode, VectorEnv
+    from gymnasium.vector import AutoresetMode
 
     from rlstitch.envs.single import ActionSpace
+    from rlstitch.envs.vector import WorldVectorEnv
 
-Maker: TypeAlias = "Callable[[World, int, int | None, AutoresetMode, int], VectorEnv[Any, Any, Any]]"
+Maker: TypeAlias = "Callable[[World, int, int | None, AutoresetMode, int], WorldVectorEnv]"
 """From world, number of environments, seed, autoreset mode and number of workers to a batch of environments."""
 
 

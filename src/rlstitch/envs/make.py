@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlstitch.envs.family import family_of
+from rlstitch.envs.vector import WorldVectorEnv
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -19,7 +20,7 @@ _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABL
 
 def make_vec(
     world: World, num_envs: int, *, seed: int | None, autoreset: Autoreset = "same_step", workers: int = 0
-) -> VectorEnv[Any, Any, Any]:
+) -> WorldVectorEnv:
     """Return environments of a world that observe images uint8 `(N, H, W, C)`.
 
     Actions are whole numbers `(N,)` where the environment's are discrete, float32 `(N, A)` within its bounds where they

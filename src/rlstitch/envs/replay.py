@@ -32,7 +32,7 @@ class Episode:
 
     `actions` are the controller's (before the task), `rewards` and they have T entries; `terminated` and `truncated`
     say how it ended, and are both false where the recording stopped first. `states` is the sha256 of what the
-    environment showed before any look, all T + 1 times.
+    environment showed before any look, at all T + 1 times.
     """
 
     seed: int
@@ -68,7 +68,7 @@ def _read_action(value: Any) -> Action:
 
 
 class Player:
-    """Plays episodes of a world one at a time, and takes down what happens."""
+    """Plays episodes of a world one at a time, and records them."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -77,20 +77,14 @@ class Player:
 
     @property
     def view(self) -> str:
-        """What the recorded states are of: a MiniGrid has two views, other environments show themselves."""
+        """Which view was recorded, where the family has symbolic views; empty where it has none."""
         return self.world.view if family_of(self.world).symbolic else ""
 
-    def _state(self) -> bytes:
-        """What the environment shows now, before any look."""
-        environment: Any = self.environment
-        shown = environment.symbolic() if family_of(self.world).symbolic else environment.underlying
-        return bytes(shown.tobytes())
-
     def play(self, seed: int, choose: Callable[[Images, int], Action | None]) -> tuple[Episode, Images]:
-        """Plays until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
+        """Play until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
         observations, _ = self.environment.reset(seed=seed)
         frames, actions, rewards = [observations[0]], list[Action](), list[float]()
-        states = hashlib.sha256(self._state())
+        states = hashlib.sha256(self.environment.underlying.tobytes())
         terminated = truncated = False
         while not (terminated or truncated):
             action = choose(observations, len(actions))
@@ -101,13 +95,13 @@ class Player:
             actions.append(action)
             rewards.append(float(reward[0]))
             frames.append(observations[0])
-            states.update(self._state())
+            states.update(self.environment.underlying.tobytes())
         episode = Episode(seed, tuple(actions), tuple(rewards), terminated, truncated, states.hexdigest())
         return episode, np.stack(frames)
 
 
 def first_action(actions: npt.ArrayLike) -> Action:
-    """The only action of a batch `(1,)` or `(1, A)`."""
+    """Return the only action of a batch `(1,)` or `(1, A)`."""
     batch = np.asarray(actions)
     if len(batch) != 1:
         raise InvalidInputError(f"policy: expected one action for one observation, found {batch.shape}")
@@ -115,7 +109,7 @@ def first_action(actions: npt.ArrayLike) -> Action:
 
 
 def record_actions(world: World, seeds: Sequence[int], actions: Sequence[npt.ArrayLike]) -> Recording:
-    """Plays given actions, `(t,)` or `(t, A)` for each seed, until they run out or the episode ends, and records it.
+    """Play given actions, `(t,)` or `(t, A)` for each seed, until they run out or the episode ends, and record it.
 
     Raises:
         InvalidInputError: for actions that the world does not take, and as `make_vec`.
@@ -134,13 +128,17 @@ def record_actions(world: World, seeds: Sequence[int], actions: Sequence[npt.Arr
 
 
 def replay_episodes(recording: Recording, world: World | None = None) -> Iterator[Images]:
-    """Plays the recorded episodes again under another look: frames uint8 `(T + 1, H, W, C)`, an episode at a time.
+    """Yield the frames uint8 `(T + 1, H, W, C)` of each recorded episode, played again under another look.
 
-    `world` may differ from the recording's in variation and in what shapes an observation (view, tile size, frames).
-    Rewards and ends are compared with the recorded ones, and so is what the environment draws before any function of
-    pixels, where it draws alike.
-    Raises InvalidInputError where the worlds differ in environment, task, backend or actions, or where the replay does
-    not repeat the recording: the environment is then not deterministic, and its frames are no pairs.
+    Rewards and ends are compared with the recorded ones, and so are the states where both looks render them alike.
+
+    Args:
+        recording: what is played.
+        world: may differ from the recording's in look and in what shapes an observation (view, tile size, frames).
+
+    Raises:
+        InvalidInputError: where the worlds differ in environment, task, backend or actions, or where the replay does
+            not repeat the recording: the environment is then not deterministic, and its frames are no pairs.
     """
     world = recording.world if world is None else world
     for name in ("environment", "task", "backend", "actions", "action_repeat", "make_kwargs"):

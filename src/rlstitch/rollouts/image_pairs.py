@@ -14,7 +14,6 @@ import numpy as np
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, family_of, make_vec
 from rlstitch.envs.frames import Observer
-from rlstitch.envs.vector import WorldVectorEnv
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
@@ -101,8 +100,7 @@ def _shared_pairs(
     """
     slots, rng = max(SLOTS, 2 + len(agents)), np.random.default_rng((DOMAIN, seed))
     worlds = [world_x, *(played_as(world, world_x) for world in (world_y, *(agent.card.world for agent in agents)))]
-    with closing(make_vec(replace(world_x, look="standard"), slots, seed=seed)) as made:
-        env = cast("WorldVectorEnv", made)
+    with closing(make_vec(replace(world_x, look="standard"), slots, seed=seed)) as env:
         env.reset(seed=collection_seeds(seed, slots))
         shape = cast("tuple[int, int, int]", env.underlying.shape[1:])
         observers = [Observer(world, family_of(world).pixel_look(world), shape, slots) for world in worlds]

@@ -39,7 +39,7 @@ class LookWrapper(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructor
         self.observation_space = _seen(self.look, env.observation_space, key, symbolic_shapes(env))
 
     def observation(self, observation: Any) -> Any:
-        """An observation of the environment, under the look."""
+        """Return an observation of the environment under the look."""
         return _apply(self.look, observation, self.key)
 
 
@@ -60,12 +60,12 @@ class VectorLookWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts new episodes."""
+        """Start new episodes."""
         observations, infos = self.env.reset(seed=cast("int | None", seed), options=options)
         return _apply(self.look, observations, self.key), self._final(infos)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One step of every environment."""
+        """Take one step in every environment."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         return _apply(self.look, observations, self.key), rewards, terminations, truncations, self._final(infos)
 
@@ -83,7 +83,7 @@ class VectorLookWrapper(VectorWrapper[Any, Any, Any, Any, Any]):
 
 
 def symbolic_shapes(env: gymnasium.Env[Any, Any]) -> set[tuple[int, ...]]:
-    """Shapes of observations of a MiniGrid that are images in name only: numbers of objects, colours and states."""
+    """Return shapes of observations of a MiniGrid that hold numbers of objects, colours and states, not images."""
     grid: Any = env.unwrapped
     if not hasattr(grid, "agent_view_size"):
         return set()
