@@ -126,7 +126,7 @@ def test_each_family_says_which_tasks_it_has():
 
 
 def test_the_page_on_tasks_has_every_word_and_action():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
     missing = [word.usage for word in task_words().values() if f"| `{word.usage}` |" not in page]
     names = [name for family in FAMILIES for name in family.tasks.actions]
     assert missing + [name for name in names if f"`{name}`" not in page] == []
