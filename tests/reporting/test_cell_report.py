@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moviepy.config import FFMPEG_BINARY
-from PIL import Image
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.evaluation.row import Row
@@ -148,12 +147,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = np.zeros((3, 32, 64, 3), np.uint8)
     frames[:, 8:16, 8:16] = 255
     return write_mp4(frames, tmp_path_factory.mktemp("film") / "film.mp4")
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    Image.new("RGB", (30, 10), "red").save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
 
 
 # --- tables as text -------------------------------------------------------------------------------------------------
@@ -307,13 +300,13 @@ def test_the_page_is_whole_and_shows_every_row(tmp_path: Path, film: Path) -> No
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_page_stands_alone_and_is_small(film: Path, picture: Path) -> None:
-    text = render_report(report(panels=[("film", film)], images=[("picture", picture)]))
+def test_the_page_stands_alone_and_is_small(film: Path) -> None:
+    text = render_report(report(panels=[("film", film)]))
     plain = re.sub(r"base64,[\w+/=]+", "", text)
     assert not re.search(r"https?://|//[a-z]|url\((?!#)|@import|<script|javascript:", plain, re.IGNORECASE)
     for _, attributes in Page(text).elements:
         link = attributes.get("src") or attributes.get("href") or "#"
-        assert link.startswith(("#", "data:video/mp4;base64,", "data:image/png;base64,"))
+        assert link.startswith(("#", "data:video/mp4;base64,"))
     assert len(render_report(report())) < 100_000
 
 
@@ -347,31 +340,24 @@ def test_films_are_embedded_and_play(tmp_path: Path, film: Path) -> None:
         assert frames[:, 20:, 20:].max() < 50
 
 
-def test_pictures_are_embedded(picture: Path) -> None:
-    (image,) = Page(render_report(report(images=[("a picture", picture)]))).all("img")
-    assert (image["alt"], image["width"], image["height"]) == ("a picture", "30", "10")
-    assert base64.b64decode((image["src"] or "").split(",")[1]) == picture.read_bytes()
-
-
-def test_text_is_never_markup(tmp_path: Path, film: Path, picture: Path) -> None:
+def test_text_is_never_markup(tmp_path: Path, film: Path) -> None:
     hostile = cell(HOSTILE, HOSTILE, HOSTILE, 0.5, world=HOSTILE, diagnostics={HOSTILE: HOSTILE, "pairs": HOSTILE})
     full = report(
         title=HOSTILE,
         summary=HOSTILE,
         cells=[hostile],
         panels=[(HOSTILE, film)],
-        images=[(HOSTILE, picture)],
         facts={HOSTILE: HOSTILE, "command": HOSTILE},
         next_commands=[(HOSTILE, HOSTILE)],
     )
     text = write_report(full, tmp_path / "report.html").read_text("utf-8")
     page, plain = (
         Page(text),
-        Page(render_report(report(panels=[("a", film)], images=[("a", picture)], cells=CELLS[3:4]))),
+        Page(render_report(report(panels=[("a", film)], cells=CELLS[3:4]))),
     )
     assert {tag for tag, _ in page.elements} == {tag for tag, _ in plain.elements}
     assert {name for _, a in page.elements for name in a} == {name for _, a in plain.elements for name in a}
-    assert page.text.count("</title><script>alert('1')</script>") >= 12
+    assert page.text.count("</title><script>alert('1')</script>") >= 11
     assert "$title" in page.text
     assert "\x00" not in text
     assert "\u202e" not in text
@@ -417,12 +403,10 @@ def test_diagnostics_are_shown_by_name() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"GIF89a", b"\x00\x00\x00\x20ftypisom", b"\x00\x00\x00\x20ftypisom\x00\x00\x00\x01tkhd"]
 )
-def test_what_is_no_film_or_picture_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(InvalidInputError, match="panels: expected an MP4 file"):
         write_report(report(panels=[("a", tmp_path / "x")]), tmp_path / "report.html")
-    with pytest.raises(InvalidInputError, match="images: expected a PNG file"):
-        write_report(report(images=[("a", tmp_path / "x")]), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 

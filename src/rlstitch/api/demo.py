@@ -113,7 +113,6 @@ def demo(
         panels=videos,
         facts=_facts(seed, agents, seconds, remarks),
         next_commands=next_commands,
-        images=[],
     )
     page = out / "report.html"
     write_report(report, page)

@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from rlstitch.evaluation.row import FAILED, RECOVERED, Row
-from rlstitch.reporting.html import read_image, read_video, render
+from rlstitch.reporting.html import read_video, render
 from rlstitch.reporting.plots import Interval, interval_plot
 from rlstitch.reporting.tables import (
     MISSING,
@@ -53,8 +53,6 @@ class Report:
     """Seed, steps, seconds, versions, machine, the exact command (under `command`)."""
     next_commands: Sequence[tuple[str, str]] = ()
     """Comments and commands."""
-    images: Sequence[tuple[str, Path]] = ()
-    """Captions and PNG files; they are embedded."""
 
 
 def write_report(report: Report, path: str | Path) -> Path:
@@ -64,7 +62,7 @@ def write_report(report: Report, path: str | Path) -> Path:
         The path of the file.
 
     Raises:
-        InvalidInputError: if a panel is no MP4 file, an image no PNG file, or `path` a folder.
+        InvalidInputError: if a panel is no MP4 file, or `path` a folder.
         ArtefactError: if a file cannot be read or written.
     """
     path = Path(path)
@@ -103,7 +101,6 @@ def render_report(report: Report) -> str:
         number=number,
         chart=_chart(cells),
         videos=[read_video(*panel, max_bytes=limits.MEDIA_BYTES) for panel in report.panels],
-        images=[read_image(*image, max_bytes=limits.MEDIA_BYTES) for image in report.images],
         fitted=fitted,
         fit_names=fit_names,
         fit_header=[(name, "") for name in ("method", "encoder", "controller")]

@@ -18,7 +18,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.storage import read_bytes
 from rlstitch.storage.text import printable
 
-_WIDE = 2.2  # width over height from which a video or image takes a row of its own
+_WIDE = 2.2  # width over height from which a video takes a row of its own
 
 
 def render(template: str, **values: Any) -> str:
@@ -78,8 +78,8 @@ def _hash(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Media:
-    """A video or an image, embedded in a page."""
+class Video:
+    """An MP4 file, embedded in a page."""
 
     caption: str
     width: int
@@ -92,7 +92,7 @@ class Media:
         return self.width > _WIDE * self.height
 
 
-def read_video(caption: str, path: Path, *, max_bytes: int) -> Media:
+def read_video(caption: str, path: Path, *, max_bytes: int) -> Video:
     """Read an MP4 file.
 
     Width and height are those of the track header (ISO/IEC 14496-12, 8.3.2), whose last two words are 16.16 fixed.
@@ -106,21 +106,5 @@ def read_video(caption: str, path: Path, *, max_bytes: int) -> Media:
     box = content[start : start + int.from_bytes(content[start : start + 4])]
     if content[4:8] != b"ftyp" or start < 0 or len(box) < 92:
         raise InvalidInputError(f"panels: expected an MP4 file, found something else in {path}")
-    return _embed(caption, struct.unpack(">H2xH2x", box[-8:]), content)
-
-
-def read_image(caption: str, path: Path, *, max_bytes: int) -> Media:
-    """Read a PNG file.
-
-    Raises:
-        InvalidInputError: if it is no PNG file.
-        ArtefactError: if it cannot be read or is larger than `max_bytes`.
-    """
-    content = read_bytes(path, max_bytes=max_bytes)
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR" or len(content) < 24:
-        raise InvalidInputError(f"images: expected a PNG file, found something else in {path}")
-    return _embed(caption, struct.unpack(">II", content[16:24]), content)
-
-
-def _embed(caption: str, size: tuple[int, ...], content: bytes) -> Media:
-    return Media(caption, size[0], size[1], base64.b64encode(content).decode())
+    width, height = struct.unpack(">H2xH2x", box[-8:])
+    return Video(caption, width, height, base64.b64encode(content).decode())

@@ -1,5 +1,5 @@
 // Heat maps: a table for each method, encoders down and controllers across.
-const heat = {metric: data.metrics[0], place: -1, rows: [], columns: [], at: null, tables: new Map()};
+const heat = {metric: data.metrics[0], place: -1, numbers: false, rows: [], columns: [], at: null, tables: new Map()};
 const N = data.agents.length;
 
 // One world is shown at a time. A native that was measured in it stands on the diagonal of every map.
@@ -38,12 +38,13 @@ function order(side) {
 }
 
 function square(method, i, j) {
-  const row = rowAt(method, i, j), value = row < 0 ? null : cols[heat.metric.key][row], cell = make("td", {tabindex: "-1"});
+  const row = rowAt(method, i, j), value = row < 0 ? null : cols[heat.metric.key][row], cell = document.createElement("td");
+  cell.tabIndex = -1;
   if (value !== null) {
     const step = shade(value, heat.metric);
     cell.style.backgroundColor = data.ramp[step];
     cell.className = `${step < data.ramp.length / 2 ? "low" : "high"}${cols.same_seed[row] ? " same-seed" : ""}`;
-    if (byId("numbers").checked) cell.textContent = written(value, heat.metric);
+    if (heat.numbers) cell.textContent = written(value, heat.metric);
   } else if (row >= 0) cell.textContent = {refused: "×", missing: "?"}[stateOf(row)] || NONE;
   else if (heat.rows[i] === heat.columns[j]) cell.textContent = "n";
   return cell;
@@ -107,11 +108,12 @@ function heatMap(method) {
 function drawAll() {
   heat.metric = metrics.get(byId("metric").value);
   if (heat.place !== Number(byId("place").value)) enter(Number(byId("place").value));
+  heat.numbers = byId("numbers").checked;
+  byId("heat").classList.toggle("numbered", heat.numbers);
   [heat.rows, heat.columns] = [order("encoder"), order("controller")];
   const plain = {...heat.metric, scale: 1};
   byId("ramp-low").textContent = `${heat.metric.label}: ${written(heat.metric.low, plain)}`;
   byId("ramp-high").textContent = written(heat.metric.high, plain);
-  byId("heat").classList.toggle("numbered", byId("numbers").checked);
   for (const method of heat.tables.keys()) draw(method);
   mark(page.chosen);
 }
