@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def on_files(files: Files, config: Any) -> Files:
         page = notebook.src_uri.removesuffix("ipynb") + "md"
         files.append(File.generated(config, page, content=to_markdown(json.loads(text), page)))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links to source files, which work where the repository is read, become plain file names on the site."""
+    return re.sub(r"\[(`[^`]+`)\]\(\.\./(?:src|tests)/[^)]*\)", r"\1", markdown)
 
 
 def to_markdown(notebook: dict[str, Any], name: str) -> str:

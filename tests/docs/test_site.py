@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -34,3 +35,16 @@ def test_the_site_builds_and_is_self_contained(tmp_path: Path) -> None:
     # Examples of docstrings are shown as code, not as quotations.
     assert "procrustes_distance(square" in re.sub("<[^>]*>", "", texts["api/measures.html"])
     assert all("<blockquote>" not in text for name, text in texts.items() if name.startswith("api/"))
+
+
+def test_links_of_the_architecture_page_lead_to_files_and_are_plain_text_on_the_site() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((\.\./(?:src|tests)/[^)]*)\)", page)
+    assert len(links) >= 9
+    assert [link for link in links if not (ROOT / "docs" / link).resolve().is_file()] == []
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "_hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(hooks := importlib.util.module_from_spec(spec))
+    assert hooks.on_page_markdown("see [`a.py`](../src/rlstitch/a.py).") == "see `a.py`."
+    assert "](../src" not in hooks.on_page_markdown(page)
