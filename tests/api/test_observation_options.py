@@ -152,5 +152,5 @@ def test_anchors_of_cars_are_the_same_whatever_their_look(cars):
     assert (one != other).any()
     elsewhere = AnchorSet.replay("CarRacing-v3", anchors.seeds, anchors.actions, anchors.frames, view=anchors.view)
     assert elsewhere.identity != anchors.identity
-    with pytest.raises(InvalidInputError, match="played: expected some of backend, actions, .*make_kwargs"):
+    with pytest.raises(InvalidInputError, match=r"played: expected some of backend, actions, .*make_kwargs"):
         AnchorSet.replay("E", anchors.seeds, anchors.actions, anchors.frames, played={"size": 3})
