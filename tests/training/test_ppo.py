@@ -162,3 +162,16 @@ def test_the_last_weights_are_kept_beside_the_best(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trained = train(tiny(total_steps=256), progress="none")
     assert load_agent(trained.run_folder / "last" / "tiny").card.name == "tiny"
+
+
+def test_a_video_changes_nothing_in_the_training(tiny, tmp_path, monkeypatch):
+    weights: list[dict[str, torch.Tensor]] = []
+    for video in (False, True):
+        (tmp_path / str(video)).mkdir()
+        monkeypatch.chdir(tmp_path / str(video))
+        evaluation = {"every_steps": 256, "episodes": 4, "video": video}
+        train(tiny(evaluation=evaluation, checkpoint={"every_steps": 10**6}), progress="none")  # which would reseed
+        agent = load_agent("tiny")
+        weights.append({**agent.encoder.state_dict(), **agent.controller.state_dict()})
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -100,7 +100,9 @@ class ImageCallback(Callback):
         writer = _writer(self)
         if self.video and writer is not None and self.state.best_steps > self._shown:
             self._shown = self.state.best_steps
-            frames = record(current_agent(self.model, self.card), episodes=1, seed=_EVALUATION_SEED).frames
+            with torch.random.fork_rng(devices=[]):  # the copy draws initial weights; a video must not change training
+                agent = current_agent(self.model, self.card)
+            frames = record(agent, episodes=1, seed=_EVALUATION_SEED).frames
             add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
 
     def _on_training_end(self) -> None:
