@@ -113,7 +113,7 @@ def test_parse_stitch() -> None:
 def test_parse_the_others() -> None:
     line = "evaluate doorkey-red-s1 --look green --task scrambled --episodes 5 --greedy --video --seed 2"
     assert parse(line.split()) == Evaluate(
-        agent="doorkey-red-s1", variation="green", task="scrambled", episodes=5, greedy=True, video=True, seed=2
+        agent="doorkey-red-s1", look="green", task="scrambled", episodes=5, greedy=True, video=True, seed=2
     )
     assert parse(["relativize", "a", "--anchors", "64"]) == Relativize(agent="a", anchors="64")
     assert parse(["demo", "--seed", "3", "--out", "x/y"]) == Demo(seed=3, out=Path("x/y"))
