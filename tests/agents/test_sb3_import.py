@@ -307,10 +307,13 @@ def test_settings_that_change_the_function_are_refused(changes, message, ppo: Pa
 def test_strange_settings_do_no_harm(junk: Any, ppo: Path, tmp_path: Path) -> None:
     names = ("policy_kwargs", "observation_space", "action_space", "num_timesteps", "seed", "gamma", "policy_class")
     odd = with_data(tmp_path / "odd.zip", ppo, **dict.fromkeys(names, junk))
+    observations = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
+    expected, _ = agent_of(imported(ppo)).predict(observations, deterministic=True)
     try:
-        imported(odd)
+        found = imported(odd)
     except RlstitchError:
         return
+    np.testing.assert_array_equal(agent_of(found).predict(observations, deterministic=True)[0], expected)
 
 
 def test_names_of_a_file_do_not_steer_a_terminal(ppo: Path, tmp_path: Path) -> None:

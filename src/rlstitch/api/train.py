@@ -118,7 +118,8 @@ def train(
                 progress=progress,
                 on_progress=on_progress,
             )
-        write_table(result.history, run_folder / "curve") if result.history else None
+        if result.history:
+            write_table(result.history, run_folder / "curve")
         if result.ended == "interrupted":
             saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
             return Trained(result.agent, saved, run_folder, "interrupted")

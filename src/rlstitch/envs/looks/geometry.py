@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,15 +39,15 @@ class Side(NamedTuple):
     """`(L, L)`, whole numbers, each row with the sum 2048."""
 
 
-class Geometry:
+class Geometry(ABC):
     """A step that is separable into rows and columns, with a fill colour for what lies outside the old image."""
 
     pointwise: ClassVar[bool] = False
     fill: Colour = (0, 0, 0)
 
+    @abstractmethod
     def sides(self, height: int, width: int) -> tuple[Side, Side]:
         """Return how rows and columns of an image of that size are made."""
-        raise NotImplementedError
 
     def __call__(self, images: Images) -> Images:
         """Return images uint8 of the same shape."""
