@@ -42,7 +42,7 @@ def test_cells_that_differ_alone_give_no_width():
 
 def test_blocks_do_not_change_what_is_drawn(monkeypatch):
     whole = aggregate(SCORES, iqm, resamples=50)
-    monkeypatch.setattr("rlstitch.evaluation.comparison._BLOCK", 24 * 7)
+    monkeypatch.setattr("rlstitch.evaluation.comparison.BATCH", 24 * 7)
     assert aggregate(SCORES, iqm, resamples=50) == whole
 
 

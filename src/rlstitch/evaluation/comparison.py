@@ -15,11 +15,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.statistics import RESAMPLES, Interval, check_bootstrap, iqm, percentile_interval
+from rlstitch.rollouts.statistics import BATCH, RESAMPLES, Interval, check_bootstrap, iqm, percentile_interval
 
 Floats = npt.NDArray[np.float64]
-# Values of all resamples that are held at once: about 8 MB an array.
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def aggregate(
         return Interval(estimate, estimate, estimate)
     rng = np.random.default_rng(seed)
     cells, episodes = matrix.shape
-    rows = max(1, _BLOCK // matrix.size)
+    rows = max(1, BATCH // matrix.size)
     parts = []
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 Statistic = Callable[..., Any]
 
 RESAMPLES = 2000
-_BATCH = 1 << 20
+BATCH = 1 << 20
 """Values that are resampled at a time: memory stays at a few megabytes for any number of values."""
 
 
@@ -184,7 +184,7 @@ def _distribution(sample: Floats, statistic: Statistic, resamples: int, rng: np.
     The numbers are those of `scipy.stats.bootstrap(..., rng=rng)`, which takes three times as long for a hundred
     values; a matrix has tens of thousands of cells.
     """
-    rows = max(1, _BATCH // sample.size)
+    rows = max(1, BATCH // sample.size)
     counts = [min(rows, resamples - start) for start in range(0, resamples, rows)]
     parts = [statistic(sample[rng.integers(sample.size, size=(count, sample.size))], axis=-1) for count in counts]
     return np.concatenate(parts)
