@@ -85,9 +85,10 @@ def line(cross: Cross, rows: Sequence[Row]) -> str:
     recovery = np.array([row["recovery"] for row in crossed])
     mean, half = over_seed_pairs(crossed)
     views = [row["distinct_views"] for row in crossed if row["distinct_views"]]
+    points = [row["points"] for row in crossed if row["points"] is not None]
     return " | ".join(
         (
-            f"{np.median([row['points'] for row in crossed]):.0f}",
+            f"{np.median(points):.0f}" if points else "–",
             f"{np.median(views):.0f}" if views else "–",
             str(len(crossed)),
             f"{np.mean([row['recovery'] for row in own]):.1f}" if own else "–",
