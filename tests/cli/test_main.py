@@ -11,26 +11,11 @@ import pytest
 
 from rlstitch.cli.demo import Demo
 from rlstitch.cli.evaluate import Evaluate
-from rlstitch.cli.main import main, parse
+from rlstitch.cli.main import COMMANDS, _class, main, parse
 from rlstitch.cli.relativize import Relativize
 from rlstitch.cli.stitch import Stitch
 from rlstitch.cli.train import Train
 from rlstitch.errors import InvalidInputError
-
-COMMANDS = (
-    "train",
-    "stitch",
-    "diagnose",
-    "pairs",
-    "evaluate",
-    "relativize",
-    "import",
-    "export",
-    "latent",
-    "list",
-    "show",
-    "demo",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +28,21 @@ def rlstitch(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload,no-any-return]
 
 
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command_and_loads_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for command, (_, summary) in COMMANDS.items():
+        assert f"• {command} {summary}" in text
+        assert _class(command).__doc__ == summary
+    code = "import sys\nfrom rlstitch.cli.main import main\nmain(['--help'])\nsys.exit('tyro' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_every_command_and_option(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--tyro-print-completion", shell]) == 0
     text = capsys.readouterr().out
-    for command in COMMANDS:
-        assert f"• {command} " in text
+    assert all(word in text for word in (*COMMANDS, "--greedy"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -133,8 +128,10 @@ def test_train_refuses_a_key_given_in_two_ways() -> None:
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("", "Missing subcommand"),
-        ("trian", "trian"),
+        ("", "expected a command; rlstitch --help lists them"),
+        ("trian", "did you mean train"),
+        ("--greedy", "unknown command '--greedy'"),
+        ("train c\0", "zero byte"),
         ("train", "CONFIG"),
         ("train c --varation red", "--variation"),
         ("train c --seed one", "one"),
@@ -208,3 +205,55 @@ def test_the_program_is_installed() -> None:
     program = Path(sys.executable).with_name("rlstitch")
     done = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "rlstitch")
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "5", "-3", "nonsense", "99999999999"])
+@pytest.mark.parametrize("line", [["--help"], ["show", "--help"]])
+def test_help_ends_on_any_terminal(
+    line: list[str], columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(line) == 0
+    assert len(capsys.readouterr().out) < 20_000
+
+
+HOSTILE = "a\x1b[31mb\x9b2J\u202ec\nd"
+
+
+@pytest.mark.parametrize("line", [["show", HOSTILE], ["train", "c", "--seed", HOSTILE], [HOSTILE]])
+def test_no_escape_of_an_argument_is_printed(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line) == 2
+    text = "".join(capsys.readouterr())
+    assert "[31mb" in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert "\nd" not in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shells of other systems")
+@pytest.mark.parametrize(
+    ("redirection", "status", "complaint"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 2, "rlstitch: error: the operating system: No space left on device\n"),
+        ("2>/dev/full", 0, ""),
+        (">/dev/full 2>/dev/full", 2, ""),
+    ],
+)
+@pytest.mark.parametrize("line", ["--version", "show --help"])
+def test_streams_that_cannot_be_written(line: str, redirection: str, status: int, complaint: str) -> None:
+    command = f"exec {sys.executable} -m rlstitch.cli.main {line} {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, complaint)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16"])
+def test_output_in_any_encoding(encoding: str) -> None:
+    for line in (["show", "--help"], ["show", "n\u00f6body \u2192"]):
+        command = [sys.executable, "-m", "rlstitch.cli.main", *line]
+        done = subprocess.run(
+            command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding}
+        )
+        assert done.returncode == (0 if "--help" in line else 2)
+        assert "Traceback" not in done.stderr.decode(encoding)

@@ -1,8 +1,20 @@
-"""What the commands share: lists in one argument; results to standard output, complaints to standard error."""
+"""What the commands share: lists in one argument; results to standard output, complaints to standard error.
+
+Everything is printed by `say`, `complain` or a progress reporter, and all three show control characters as `�`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import shutil
 import sys
+
+from rlstitch.storage.text import printable
+
+_WIDTHS = (40, 500)
+"""Columns between which help is laid out: tyro does not end on a terminal of five columns."""
 
 
 def split_names(text: str) -> list[str]:
@@ -13,11 +25,46 @@ def split_names(text: str) -> list[str]:
 def say(result: object) -> None:
     """Print a result as its own text (`str`); nothing for None."""
     if result is not None:
-        sys.stdout.write(f"{result}\n")
+        sys.stdout.writelines(f"{printable(line, squeeze=False)}\n" for line in str(result).split("\n"))
+        sys.stdout.flush()
 
 
 def complain(message: str) -> None:
-    """Print one line on standard error, whatever line breaks the message has."""
-    sys.stdout.flush()
-    sys.stderr.write(f"rlstitch: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+    """Print one line on standard error, whatever line breaks the message has; where that fails, go on."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"rlstitch: {printable(message)}\n")
+        sys.stderr.flush()
+
+
+def open_streams() -> None:
+    """Make the standard streams fit to be written to.
+
+    A closed one becomes the null device: the next file that is opened would take its number, and get what C code
+    prints. Characters that the encoding of standard output lacks become `?`.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def silence_output() -> None:
+    """Discard what standard output still holds, which would be written, and fail, once more when Python ends."""
+    if sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fit_width() -> int:
+    """Return the width of the terminal (`COLUMNS`, where set), within what help can be laid out in."""
+    columns = shutil.get_terminal_size().columns
+    width = min(max(columns, _WIDTHS[0]), _WIDTHS[1])
+    if width != columns:
+        os.environ["COLUMNS"] = str(width)
+    return width

@@ -1,80 +1,144 @@
 """`rlstitch <command>`: choose the command, run it, and return its exit status.
 
-0: done. 1: some runs of a sweep failed. 2: a wrong usage, or an error that the user can act on, in one line.
-130: interrupted. 141: the reader of the output closed it.
+0: done. 1: a part failed (runs of a sweep, cells of a matrix, items of an encoding). 2: a wrong usage, or an error that
+the user can act on, in one line. 130: interrupted. 141: the reader of the output closed it.
 """
 
 from __future__ import annotations
 
-import os
+import functools
+import importlib
+import operator
 import sys
+import textwrap
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Any, Protocol
 
-import tyro
-from tyro.conf import OmitSubcommandPrefixes, subcommand
+from rlstitch.cli.console import complain, fit_width, open_streams, say, silence_output
+from rlstitch.errors import InvalidInputError, RlstitchError, require_known
+from rlstitch.storage.text import printable
 
-from rlstitch.cli.console import complain, say
-from rlstitch.cli.demo import Demo
-from rlstitch.cli.diagnose import Diagnose
-from rlstitch.cli.evaluate import Evaluate
-from rlstitch.cli.export import Export
-from rlstitch.cli.import_agent import Import
-from rlstitch.cli.latent import Latent
-from rlstitch.cli.list import List
-from rlstitch.cli.matrix import Matrix
-from rlstitch.cli.pairs import Pairs
-from rlstitch.cli.relativize import Relativize
-from rlstitch.cli.report import Report
-from rlstitch.cli.show import Show
-from rlstitch.cli.stitch import Stitch
-from rlstitch.cli.sweep import Sweep
-from rlstitch.cli.train import Train
-from rlstitch.errors import RlstitchError
-
-Command: TypeAlias = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Sweep, subcommand("sweep")]
-    | Annotated[Stitch, subcommand("stitch")]
-    | Annotated[Diagnose, subcommand("diagnose")]
-    | Annotated[Matrix, subcommand("matrix")]
-    | Annotated[Report, subcommand("report")]
-    | Annotated[Pairs, subcommand("pairs")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Relativize, subcommand("relativize")]
-    | Annotated[Import, subcommand("import")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Latent, subcommand("latent")]
-    | Annotated[List, subcommand("list")]
-    | Annotated[Show, subcommand("show")]
-    | Annotated[Demo, subcommand("demo")]
-)
-
+COMMANDS = {
+    "train": ("train:Train", "Train an agent from a preset or a config file."),
+    "sweep": ("sweep:Sweep", "Train every run of a sweep that is not done yet."),
+    "stitch": (
+        "stitch:Stitch",
+        "Join the encoder of one agent to the controller of another, and evaluate the agent that this makes.",
+    ),
+    "diagnose": ("diagnose:Diagnose", "Predict whether a stitch will work, and why not, before any episode is played."),
+    "matrix": (
+        "matrix:Matrix",
+        "Join every encoder to every controller of the matching agents, under several methods, and measure all cells.",
+    ),
+    "report": (
+        "report:Report",
+        "Write the report of a matrix: a page for the browser, tables, plots, and TensorBoard events.",
+    ),
+    "pairs": (
+        "pairs:Pairs",
+        "Write the observations of two agents for the same states to a file for rlstitch stitch --pairs.",
+    ),
+    "evaluate": ("evaluate:Evaluate", "Play episodes with an agent and summarise them."),
+    "relativize": (
+        "relativize:Relativize",
+        "Make a trained agent relative: keep its encoder, distil its controller on to similarities to anchors.",
+    ),
+    "import": (
+        "import_agent:Import",
+        "Import a model that Stable-Baselines3 saved (PPO, A2C or DQN on images), without running code from it.",
+    ),
+    "export": (
+        "export:Export",
+        "Write an agent as one file: a program that PyTorch runs without rlstitch, or its weights.",
+    ),
+    "latent": ("latent:Latent", "Latent spaces beyond reinforcement learning: studies, and stored spaces."),
+    "list": ("list:List", "List agents and presets."),
+    "show": ("show:Show", "Show an agent: its world, its parts, its origin and its results."),
+    "demo": (
+        "demo:Demo",
+        "Train two agents independently, stitch them both ways, and write a table, videos and a report.",
+    ),
+}
+"""Module and class of each command, and the summary of that class: the help of all loads none of them."""
 _ALIASES = {"grid": "sweep"}
-_DESCRIPTION = "Train agents, then join the encoder of one to the controller of another. --version prints the version."
+
+
+class Command(Protocol):
+    """What one command line asks for."""
+
+    def run(self) -> int:
+        """Do it, print the result, and return the exit status."""
+        ...
 
 
 def parse(argv: Sequence[str]) -> Command:
-    """Turn arguments into a command.
+    """Turn arguments into a command; only the parser of that command is built.
 
     Raises:
         SystemExit: 2 on a wrong usage, 0 after `--help`, as argparse has it.
+        RlstitchError: where the first argument names no command.
     """
-    command: Command = tyro.cli(
-        Command,
-        prog="rlstitch",
-        description=_DESCRIPTION,
-        args=[_ALIASES.get(argv[0], argv[0]), *argv[1:]] if argv else [],
-        config=(OmitSubcommandPrefixes,),
+    if not argv:
+        raise InvalidInputError("expected a command; rlstitch --help lists them")
+    name = _ALIASES.get(argv[0], argv[0])
+    if name.startswith("--tyro-"):  # completion scripts know all commands
+        return _parse(functools.reduce(operator.or_, map(_choice, COMMANDS)), "rlstitch", argv)
+    require_known("command", name, COMMANDS)
+    return _parse(_class(name), f"rlstitch {name}", argv[1:])
+
+
+def _parse(command: Any, program: str, arguments: Sequence[str]) -> Command:
+    import tyro
+
+    # Messages of tyro quote arguments as they are: where one holds control characters, they are shown in its place.
+    visible = [printable(argument, squeeze=False) for argument in arguments]
+    parser = functools.partial(tyro.cli, command, prog=program, config=(tyro.conf.OmitSubcommandPrefixes,))
+    try:
+        parsed: Command = parser(args=arguments, console_outputs=visible == list(arguments))
+    except SystemExit:
+        if visible != list(arguments):
+            parser(args=visible)
+        raise
+    return parsed
+
+
+def _class(name: str) -> Any:
+    module, _, kind = COMMANDS[name][0].partition(":")
+    return getattr(importlib.import_module(f"rlstitch.cli.{module}"), kind)
+
+
+def _choice(name: str) -> Any:
+    from typing import Annotated
+
+    from tyro.conf import subcommand
+
+    return Annotated[_class(name), subcommand(name)]
+
+
+def _help(width: int) -> str:
+    indent = " " * 16
+    lines = [
+        textwrap.fill(f"  • {name:<10}  {summary}", width, subsequent_indent=indent)
+        for name, (_, summary) in COMMANDS.items()
+    ]
+    about = "Train agents, then join the encoder of one to the controller of another."
+    return "\n".join(
+        [
+            "usage: rlstitch [-h] [--version] COMMAND ...",
+            "",
+            *textwrap.wrap(about, width),
+            "",
+            "commands (rlstitch COMMAND --help shows the options of one):",
+            *lines,
+        ]
     )
-    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (see the module's docstring)."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    open_streams()
     try:
-        status = _run(arguments)
+        status = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except RlstitchError as error:
         complain(f"error: {error}")
@@ -83,18 +147,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return 130
     except BrokenPipeError:
-        # What is still buffered would be written, and fail, once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         return 141
+    except OSError as error:  # a full disk, no permission, a name that the system refuses
+        silence_output()
+        complain(f"error: {error.filename or 'the operating system'}: {error.strerror or error}")
+        return 2
     return status
 
 
 def _run(arguments: list[str]) -> int:
+    width = fit_width()
     if arguments == ["--version"]:
         from rlstitch import __version__
 
         say(f"rlstitch {__version__}")
         return 0
+    if arguments[:1] in (["-h"], ["--help"]):
+        say(_help(width))
+        return 0
+    if any("\0" in argument for argument in arguments):
+        raise InvalidInputError("arguments: expected text, found a zero byte")
     try:
         command = parse(arguments)
     except SystemExit as stop:
