@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 
 import pytest
 
+from rlstitch.jobs import progress
 from rlstitch.jobs.progress import ProgressReporter, duration
 
 
@@ -15,6 +17,24 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Awaited(io.StringIO):
+    """A stream whose reader waits for a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self._written:
+            self._written.notify_all()
+            return super().write(text)
+
+    def wait_for(self, pattern: str) -> None:
+        """Wait until a text of this pattern was written."""
+        with self._written:
+            assert self._written.wait_for(lambda: re.search(pattern, self.getvalue()), timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +90,58 @@ def test_style_none_shows_nothing() -> None:
     with ProgressReporter("steps", stream=stream):
         pass
     assert stream.getvalue() == "", "nothing was reported"
+
+
+def test_a_stage_that_takes_no_time_leaves_no_line() -> None:
+    stream = io.StringIO()
+    with ProgressReporter(stream=stream) as report:
+        playing = report.stage("playing", "episodes")
+        for done in range(5):
+            playing(done, 4)
+        report.stage("fitting affine")
+    assert stream.getvalue() == ""
+
+
+def test_a_long_stage_is_shown_with_what_is_done_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line that would come after two seconds of silence comes at once."""
+    monkeypatch.setattr(progress, "_SILENCE", 1e-3)
+    stream = Awaited()
+    with ProgressReporter(stream=stream) as report:
+        report.stage("fitting affine")
+        stream.wait_for(r"fitting affine: 0 s so far\n")
+        playing = report.stage("playing", "episodes")
+        playing(1, 4)
+        stream.wait_for(r"playing: 1 of 4 episodes, [\d,.]+ episodes/s, (\d+ d )?\d+ \w+( \d+ s)? left\n")
+        playing(4, 4)
+    assert re.search(r"playing: 4 of 4 episodes, [\d,.]+ episodes/s\n$", stream.getvalue())
+
+
+def test_a_part_counts_as_one_of_all() -> None:
+    calls: list[tuple[int, int]] = []
+    progress.part(lambda done, total: calls.append((done, total)), 1, 4)(3, 10)
+    assert calls == [(13, 40)]
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_what_is_shown_holds_no_control_characters(kind: type[io.StringIO]) -> None:
+    stream = kind()
+    with ProgressReporter("steps", name="a\x1b]0;b\x07", interval=0, stream=stream) as report:
+        report(0, 2)
+        report(1, 2, "no\x1b[31mte\n")
+        report.write("li\x9bne\nforged")
+    assert not re.search("\x1b]|\x1b\\[31|\x07|\x9b|\nforged", stream.getvalue())
+
+
+class Broken(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("style", ["bar", "lines"])
+def test_a_stream_that_fails_does_not_stop_the_work(style: progress.Style) -> None:
+    with ProgressReporter("steps", style=style, interval=0, stream=Broken()) as report:
+        report(0, 2)
+        report(1, 2)
+        report.write("line")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shlex
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -24,6 +24,7 @@ from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.cell_report import Report, write_report
 from rlstitch.reporting.tables import table_text
@@ -77,6 +78,7 @@ def demo(
     workers: int | None = None,
     settings: Mapping[str, object] | None = None,
     gate: float = GATE,
+    progress: ProgressReporter | None = None,
 ) -> DemoOutcome:
     """Train two agents independently, stitch them both ways, and write videos and a report.
 
@@ -90,17 +92,20 @@ def demo(
         workers: processes to train in; None: as many as there are processors, at most two.
         settings: dotted keys of the training config, laid over the preset; look, seed and name stay the demo's.
         gate: success rate under which an agent counts as failed and is trained again with another seed.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         InvalidInputError: where `out` is a folder that holds something other than a demo.
         RlstitchError: where an agent does not pass the gate in `ATTEMPTS` attempts.
     """
     started = time.perf_counter()
+    progress = progress or ProgressReporter(style="none")
     _check_folder(out)
-    agents, remarks = _train_two(preset, seed, out, workers or min(2, os.cpu_count() or 1), settings or {}, gate)
+    configure = functools.partial(_config, preset, settings=settings or {}, seed=seed)
+    agents, remarks = _train_two(configure, out, workers or min(2, os.cpu_count() or 1), gate, progress)
     # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
     with torch_threads(1):
-        (cells, greedy), videos = _measure_all(agents, seed, out)
+        (cells, greedy), videos = _measure_all(agents, seed, out, progress)
     write_table([cell.to_row() for cell in cells], out / "cells")
     write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
     summary = _summary(cells, greedy)
@@ -119,20 +124,27 @@ def demo(
     return DemoOutcome(cells, greedy, summary, remarks, page, seconds, next_commands)
 
 
-def _measure_all(agents: list[Agent], seed: int, out: Path) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
+def _measure_all(
+    agents: list[Agent], seed: int, out: Path, progress: ProgressReporter
+) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
     """Return the rows with sampled and with greedy actions, and the videos."""
-    baselines, world = Baselines(), agents[0].card.world
+    # Random actions and two native agents; three ways to join, in two directions; each sampled and greedy.
+    baselines, world = Baselines(progress.stage("playing", "episodes"), 18), agents[0].card.world
     kinds = [CellOptions(episodes=_EPISODES, seed=seed, greedy=greedy) for greedy in (False, True)]
     tables = [
         [baselines.random_row(world, kind), *(baselines.native_row(agent, kind) for agent in agents)] for kind in kinds
     ]
-    _say("relativizing both agents on one anchor set")
-    relative = [relativize(agent, seed=seed, episodes=_EPISODES, save=False).agent for agent in agents]
+    progress.write("relativizing both agents on one anchor set")
+    relative = [
+        relativize(agent, seed=seed, episodes=_EPISODES, save=False, progress=progress).agent for agent in agents
+    ]
     for agent in relative:
         save_agent(agent, out / "agents" / agent.card.name, force=True)
     videos = []
     for i, j in ((0, 1), (1, 0)):
+        progress.stage(f"stitching {LOOKS[i]} (encoder) to {LOOKS[j]} (controller)")
         stitched, video = _cross((agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), seed, out)
+        progress.stage("playing", "episodes")
         for table, kind in zip(tables, kinds, strict=True):
             table += [
                 measure_cell(agents[i], agents[j], method, kind, stitched=made, baselines=baselines)
@@ -148,7 +160,6 @@ def _cross(
     """Join the first agent's encoder to the second's controller by each method, and write a video of them."""
     encoder, policy = absolute
     name = f"demo-{looks[0]}-to-{looks[1]}"
-    _say(f"stitching {encoder.card.name} (encoder) to {policy.card.name} (controller)")
     pairs = gather_pairs(encoder, policy, seed=seed)
     naive = stitch_agents(encoder, policy, pairs, method="naive")
     affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine")
@@ -176,19 +187,21 @@ def _check_folder(out: Path) -> None:
 
 
 def _train_two(
-    preset: str, seed: int, out: Path, workers: int, settings: Mapping[str, object], gate: float
+    configure: Callable[..., TrainConfig], out: Path, workers: int, gate: float, progress: ProgressReporter
 ) -> tuple[list[Agent], list[str]]:
     """Train one agent a look, apart and at once; train those again that failed, and say so."""
     agents: dict[str, Agent] = {}
     remarks: list[str] = []
     for attempt in range(ATTEMPTS):
         missing = [look for look in LOOKS if look not in agents]
-        configs = [_config(preset, look, seed, attempt, settings) for look in missing]
+        configs = [configure(look=look, attempt=attempt) for look in missing]
         if not configs:
             break
         environment, steps = configs[0].world.environment, configs[0].total_steps
         environment = named_family(environment).short_name(environment)
-        _say(f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)")
+        progress.write(
+            f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)"
+        )
         for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):
             success = agent.card.training.success_rate if agent.card.training is not None else None
             if success is not None and success >= gate:
@@ -205,7 +218,7 @@ def _train_two(
     return [agents[look] for look in LOOKS], remarks
 
 
-def _config(preset: str, look: str, seed: int, attempt: int, settings: Mapping[str, object]) -> TrainConfig:
+def _config(preset: str, *, look: str, seed: int, attempt: int, settings: Mapping[str, object]) -> TrainConfig:
     values = {"threads": 1, "device": "cpu", "evaluation.video": True, **settings}
     own = {"variation": look, "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt, "name": f"demo-{look}"}
     return load_config(preset, {**values, **own})
@@ -276,8 +289,3 @@ def _next_commands(agents: list[Agent], out: Path) -> list[tuple[str, str]]:
         ("the agents that came with the package", "rlstitch list"),
         ("an agent of your own", "rlstitch train configs/minigrid-doorkey.yaml --variation blue --seed 3"),
     ]
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"rlstitch demo: {text}\n")
-    sys.stderr.flush()

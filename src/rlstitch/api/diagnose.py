@@ -12,6 +12,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.stitch import load_pairs
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.jobs.progress import OnProgress, ProgressReporter
 from rlstitch.stitching.diagnosis.indicators import Indicators, OwnStateMetrics, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
 from rlstitch.stitching.diagnosis.verdict import Verdict, judge
@@ -68,6 +69,7 @@ def diagnose(
     method: str = "affine",
     pairs: int | str | Path = 1024,
     seed: int = 0,
+    progress: ProgressReporter | None = None,
 ) -> Diagnosis:
     """Join two agents and predict how well the stitched agent will do, without a rollout of it.
 
@@ -80,6 +82,7 @@ def diagnose(
         method: name of a stitching method; see `rlstitch.stitching.methods`.
         pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs.
         seed: random seed of pairs and own states.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for an unknown agent or method.
@@ -88,18 +91,21 @@ def diagnose(
         InvalidInputError: where there are too few pairs.
     """
     get_method(method)
+    progress = progress or ProgressReporter(style="none")
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
-    latents = load_pairs(source, target, pairs, seed)
+    latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
+    progress.stage(f"fitting {method}")
     joined = stitch_agents(source, target, latents, method=method)
-    states, note = _own_states(source, target, seed)
+    states, note = _own_states(source, target, seed, progress.stage("playing the controller's own agent", "steps"))
+    progress.stage("comparing latents and actions")
     indicators = examine(source, target, joined, latents, states)
     return Diagnosis(source.card.name, target.card.name, method, indicators, judge(indicators), note)
 
 
-def _own_states(encoder: Agent, policy: Agent, seed: int) -> tuple[OwnStates | None, str]:
+def _own_states(encoder: Agent, policy: Agent, seed: int, on_progress: OnProgress) -> tuple[OwnStates | None, str]:
     try:
-        return own_states(encoder, policy, seed=seed), ""
+        return own_states(encoder, policy, seed=seed, on_progress=on_progress), ""
     except (IncompatibleError, InvalidInputError) as error:
         return None, f"no states of the controller's own agent: {error}"
 

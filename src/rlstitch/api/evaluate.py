@@ -14,6 +14,7 @@ from rlstitch.envs.world import Backend
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.storage import write_table
@@ -52,6 +53,7 @@ def evaluate(
     deterministic: bool = False,
     video: bool = False,
     variation: str | None = None,
+    progress: ProgressReporter | None = None,
 ) -> EvaluationOutcome:
     """Play episodes with an agent and summarise them beside random actions.
 
@@ -67,6 +69,7 @@ def evaluate(
         deterministic: greedy actions instead of sampled ones.
         video: write a video of the first three episodes.
         variation: alias of `look`.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for an unknown agent, look or task.
@@ -83,8 +86,10 @@ def evaluate(
     if backend is not None:
         world = replace(world, backend=backend)
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    outcome = options.evaluate(player, world)
-    random = Baselines().random(world, options)
+    progress = progress or ProgressReporter(style="none")
+    baselines = Baselines(progress.stage("playing", "episodes"), 2)
+    outcome = options.evaluate(player, world, on_progress=baselines.next_part())
+    random = baselines.random(world, options)
     name = player.card.name
     # Tasks hold colons, which file names cannot hold everywhere.
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (look, task, backend))]))
@@ -97,7 +102,13 @@ def evaluate(
     videos = []
     if video:
         moved = Agent(player.encoder, player.controller, player.card.model_copy(update={"world": world}))
-        videos = video_side_by_side([(name, moved)], VIDEOS / stem, seed=seed, deterministic=deterministic)
+        videos = video_side_by_side(
+            [(name, moved)],
+            VIDEOS / stem,
+            seed=seed,
+            deterministic=deterministic,
+            on_progress=progress.stage("video", "episodes"),
+        )
     return EvaluationOutcome(name, outcome, random, table, videos)
 
 

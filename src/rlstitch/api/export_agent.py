@@ -13,6 +13,7 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
 from rlstitch.envs import make_vec
 from rlstitch.errors import require_known
+from rlstitch.jobs.progress import ProgressReporter
 
 _SEEN = 24
 _NOISE = 8
@@ -41,6 +42,7 @@ def export_agent(
     output: Path | None = None,
     observations: Input = "uint8",
     force: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> ExportOutcome:
     """Write an agent as one file, read back and compared with the agent.
 
@@ -50,6 +52,7 @@ def export_agent(
         output: the file; the agent's name in the working folder where it is not given.
         observations: what the exported program takes: uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1].
         force: replace a file.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for an unknown agent or form.
@@ -59,7 +62,10 @@ def export_agent(
     require_known("export format", form, SUFFIXES)
     source = agent if isinstance(agent, Agent) else load_agent(agent)
     path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
+    progress = progress or ProgressReporter(style="none")
+    progress.stage("collecting observations")
     images = _observations(source)
+    progress.stage("exporting, reading back and comparing")
     difference = write_exported(source, path, form=form, images=images, observations=observations, force=force)
     return ExportOutcome(path, difference, len(images))
 

@@ -14,6 +14,7 @@ from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, Activation, ImportedM
 from rlstitch.envs import World
 from rlstitch.envs.single import import_modules
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.storage.workspace import AGENTS, command_line, new_agent_folder
 from rlstitch.training.policy import spaces_of
@@ -51,6 +52,7 @@ def import_agent(
     seed: int = 0,
     force: bool = False,
     agents: Path = AGENTS,
+    progress: ProgressReporter | None = None,
 ) -> ImportOutcome:
     """Make an agent of a Stable-Baselines3 model (PPO, A2C or DQN with a CnnPolicy), without running code out of it.
 
@@ -63,6 +65,7 @@ def import_agent(
         seed: of the evaluation.
         force: replace an agent of the same name.
         agents: where the agent is saved.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or asks for code to be run.
@@ -74,6 +77,8 @@ def import_agent(
     if episodes < 0:
         raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
     import_modules(world.modules)
+    progress = progress or ProgressReporter(style="none")
+    progress.stage(f"reading {Path(model).name}")
     image_shape, actions = spaces_of(world)
     imported = import_model(
         model,
@@ -85,7 +90,11 @@ def import_agent(
         temperature=temperature,
     )
     agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
-    outcome = evaluate(agent, episodes=episodes, seed=seed) if episodes else None
+    outcome = (
+        evaluate(agent, episodes=episodes, seed=seed, on_progress=progress.stage("playing", "episodes"))
+        if episodes
+        else None
+    )
     if outcome is not None:
         agent.card = _with_returns(agent.card, outcome)
     save_agent(agent, folder, force=force)

@@ -10,7 +10,7 @@ from rlstitch.evaluation.matrix.plan import plan_matrix
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
 from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.jobs.tasks import OnProgress
+from rlstitch.jobs.progress import OnProgress
 from rlstitch.storage.workspace import RUNS
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.stitching.pairs import gather_images
 
@@ -33,6 +34,7 @@ def collect_pairs(
     count: int = 1024,
     seed: int = 0,
     force: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> PairsOutcome:
     """Collect views of the world of a cell as both agents see them, and write the images as a file of pairs.
 
@@ -43,6 +45,7 @@ def collect_pairs(
         count: distinct views, at most.
         seed: of the rollouts.
         force: replace a file of that name.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for an unknown agent.
@@ -56,5 +59,8 @@ def collect_pairs(
         raise InvalidInputError(f"{path} is there already; --force replaces it")
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
-    x, y = gather_images(source, target, count=count, seed=seed)
+    progress = progress or ProgressReporter(style="none")
+    collecting = progress.stage("collecting pairs", "steps")
+    x, y = gather_images(source, target, count=count, seed=seed, on_progress=collecting)
+    progress.stage(f"writing {path.name}")
     return PairsOutcome(write_pairs(path, x, y), len(x), x.shape[1:], y.shape[1:])

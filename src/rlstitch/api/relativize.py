@@ -13,6 +13,7 @@ from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.evaluation.options import CellOptions
+from rlstitch.jobs.progress import ProgressReporter, part
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Distillation, Relativized, visited_states
@@ -65,6 +66,7 @@ def relativize(
     name: str | None = None,
     save: bool = True,
     force: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> RelativizeOutcome:
     """Keep a trained agent's encoder and distil its controller on to similarities to anchors.
 
@@ -84,6 +86,7 @@ def relativize(
         name: of the relative agent; the agent's name with `-relativized` where it is not given.
         save: keep it among the agents, and the anchor set among the anchor sets.
         force: replace an agent of the same name.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for an unknown agent, anchor set or similarity.
@@ -93,25 +96,33 @@ def relativize(
             stored anchor set.
     """
     source = agent if isinstance(agent, Agent) else load_agent(agent)
+    progress = progress or ProgressReporter(style="none")
+    progress.stage("collecting anchors")
     anchor_set = _anchor_set(source, anchors, drivers)
     title = name or f"{source.card.name}-relativized"
     folder = new_agent_folder(title, force=force) if save else None
     world = source.card.world
     # Distilling takes thousands of tiny steps, in which a second thread costs more than it brings.
     with torch_threads(1):
+        progress.stage("collecting states")
+        states = visited_states(source, seed=seed)
         relativized = distil(
             source,
             anchor_set.render_in(world),
-            visited_states(source, seed=seed),
+            states,
             anchor_set=anchor_set.identity,
             similarity=similarity,
-            distillation=Distillation(seed=seed),
+            distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
             name=title,
         )
     made = relativized.agent
     made.card = made.card.model_copy(update={"command": command_line()})
     options = CellOptions(episodes=episodes, seed=seed)
-    outcome = RelativizeOutcome(relativized, anchor_set, options.evaluate(source), options.evaluate(made), folder)
+    playing = progress.stage("playing", "episodes")
+    before, after = (
+        options.evaluate(player, on_progress=part(playing, number, 2)) for number, player in enumerate((source, made))
+    )
+    outcome = RelativizeOutcome(relativized, anchor_set, before, after, folder)
     if folder is not None:
         anchor_set.save(ANCHORS)
         save_agent(made, folder, force=force)

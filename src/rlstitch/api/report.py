@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
 from rlstitch.reporting.matrix.exports import write_tables
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells
@@ -58,6 +59,7 @@ def report(
     films: bool = True,
     tensorboard: bool = True,
     plots: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> MatrixReport:
     """Write `report.html`, `report.md`, `report.json`, `tables/` and `tensorboard/` into the folder of a matrix.
 
@@ -70,6 +72,7 @@ def report(
         films: alias of `videos`.
         tensorboard: write TensorBoard events, too.
         plots: write the plots as PDF and PNG, too, into `plots/`.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         ArtefactError: if the folder is no matrix, or a file cannot be read or written.
@@ -77,10 +80,14 @@ def report(
     """
     if latents < 0:
         raise InvalidInputError(f"latents: expected 0 or more, found {latents}")
+    progress = progress or ProgressReporter(style="none")
+    progress.stage("reading the matrix")
     data = read_matrix(_folder(folder))
+    progress.stage("latents")
     shown, notes = scatter_cells(data, find_rows(data.rows, cells) if cells else choose_rows(data.rows, latents))
     embedded, left_out = find_videos(data) if videos and films else ([], [])
     page = data.folder / "report.html"
+    progress.stage("page, tables and plots")
     write_bytes(page, render_matrix(data, videos=embedded, latents=shown).encode())
     tables = write_tables(data, data.folder)
     drawn = _plots(data, shown) if plots or tensorboard else {}
@@ -91,6 +98,7 @@ def report(
         for video in embedded:
             if (animation := video.path.with_suffix(".gif")).is_file():
                 images[f"videos/{video.path.stem}"] = read_bytes(animation, max_bytes=limits.VIDEO_BYTES)
+        progress.stage("TensorBoard events")
         events = write_events(data.folder / "tensorboard", scalars=_scalars(data), images=images)
     return MatrixReport(
         data, page, tuple(tables), events, tuple(embedded), tuple(shown), (*notes, *left_out), tuple(files)

@@ -11,9 +11,11 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.api.run_folder import open_run
 from rlstitch.errors import InvalidInputError
+from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
+from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.methods import get_method
@@ -79,6 +81,7 @@ def stitch(
     name: str | None = None,
     save: bool = True,
     force: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> StitchOutcome:
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes.
 
@@ -97,6 +100,7 @@ def stitch(
         name: of the stitched agent; None: made of its parents' names.
         save: save the stitched agent in `agents/`.
         force: replace an agent of the same name.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for an unknown agent or method.
@@ -105,16 +109,19 @@ def stitch(
         InvalidInputError: where an agent of that name exists, or there are too few pairs.
     """
     get_method(method)
+    progress = progress or ProgressReporter(style="none")
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     folder = None
     if save:
         folder = new_agent_folder(name or joined_name(source.card.name, target.card.name, method), force=force)
-    latents = load_pairs(source, target, pairs, seed)
+    latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
+    progress.stage(f"fitting {method}")
     joined = stitch_agents(source, target, latents, method=method, name=name)
     title = joined.agent.card.name
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    cells = measure_with_baselines(source, target, joined, latents, options)
+    playing = progress.stage("playing", "episodes")
+    cells = measure_with_baselines(source, target, joined, latents, options, Baselines(playing, 4))
     run_folder = open_run(
         f"stitch-{title}",
         {"encoder": source, "controller": target},
@@ -128,7 +135,13 @@ def stitch(
         shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
         if joined.translation is not None and any(cell.method == "naive" for cell in cells):
             shown.insert(1, ("naive", stitch_agents(source, target, latents, method="naive").agent))
-        videos = video_side_by_side(shown, VIDEOS / title, seed=seed, deterministic=deterministic)
+        videos = video_side_by_side(
+            shown,
+            VIDEOS / title,
+            seed=seed,
+            deterministic=deterministic,
+            on_progress=progress.stage("video", "episodes"),
+        )
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)
 
 
@@ -136,10 +149,12 @@ def _pairs_identity(pairs: int | str | Path) -> int | str:
     return pairs if isinstance(pairs, int) else f"sha256:{hashlib.sha256(Path(pairs).read_bytes()).hexdigest()}"
 
 
-def load_pairs(encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int) -> LatentPairs:
+def load_pairs(
+    encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int, *, on_progress: OnProgress = silent
+) -> LatentPairs:
     """Collect this number of pairs, or read them from an `.npz` file."""
     if isinstance(pairs, int):
-        return gather_pairs(encoder, policy, pairs=pairs, seed=seed)
+        return gather_pairs(encoder, policy, pairs=pairs, seed=seed, on_progress=on_progress)
     if Path(pairs).suffix != ".npz":
         raise InvalidInputError(f"pairs: expected a whole number or an .npz file, found {str(pairs)!r}")
     return given_pairs(encoder, policy, *read_pairs(pairs), seed=seed, where=str(pairs))

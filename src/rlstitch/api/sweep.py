@@ -13,8 +13,8 @@ from rlstitch.config.sweep import Run, Sweep
 from rlstitch.config.training import TrainConfig
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.local import run_tasks
-from rlstitch.jobs.progress import ProgressReporter, Style
-from rlstitch.jobs.tasks import OnProgress, Outcome, Status, Task
+from rlstitch.jobs.progress import OnProgress, ProgressReporter, Style
+from rlstitch.jobs.tasks import Outcome, Status, Task
 from rlstitch.storage import read_json, staged_folder, write_json, write_table
 from rlstitch.storage.files import translated_errors
 from rlstitch.storage.locks import exclusive_lock

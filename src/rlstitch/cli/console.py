@@ -57,8 +57,9 @@ def open_streams() -> None:
 
 def silence_output() -> None:
     """Discard what standard output still holds, which would be written, and fail, once more when Python ends."""
-    if sys.stdout is sys.__stdout__:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    stream = sys.__stdout__
+    if stream is not None and stream is sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def fit_width() -> int:

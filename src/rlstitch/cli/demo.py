@@ -25,6 +25,9 @@ class Demo:
     def run(self) -> int:
         """Run the demo, and print the table and the path of the report."""
         from rlstitch.api.demo import demo
+        from rlstitch.jobs.progress import ProgressReporter
 
-        say(demo(seed=self.seed, out=self.out, preset=self.preset))
+        with ProgressReporter() as progress:
+            outcome = demo(seed=self.seed, out=self.out, preset=self.preset, progress=progress)
+        say(outcome)
         return 0

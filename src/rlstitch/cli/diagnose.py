@@ -31,7 +31,11 @@ class Diagnose:
     def run(self) -> int:
         """Print the verdict, its reasons, and the metrics behind it."""
         from rlstitch.api.diagnose import diagnose
+        from rlstitch.jobs.progress import ProgressReporter
 
-        diagnosis = diagnose(self.encoder, self.policy, method=self.method, pairs=self.pairs, seed=self.seed)
+        with ProgressReporter() as progress:
+            diagnosis = diagnose(
+                self.encoder, self.policy, method=self.method, pairs=self.pairs, seed=self.seed, progress=progress
+            )
         say(diagnosis.to_json() if self.json else diagnosis)
         return 0

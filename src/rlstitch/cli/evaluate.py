@@ -34,16 +34,19 @@ class Evaluate:
     def run(self) -> int:
         """Evaluate, and print the summary."""
         from rlstitch.api.evaluate import evaluate
+        from rlstitch.jobs.progress import ProgressReporter
 
-        result = evaluate(
-            self.agent,
-            look=self.look,
-            task=self.task,
-            backend=self.backend,
-            episodes=self.episodes,
-            seed=self.seed,
-            deterministic=self.greedy,
-            video=self.video,
-        )
+        with ProgressReporter() as progress:
+            result = evaluate(
+                self.agent,
+                look=self.look,
+                task=self.task,
+                backend=self.backend,
+                episodes=self.episodes,
+                seed=self.seed,
+                deterministic=self.greedy,
+                video=self.video,
+                progress=progress,
+            )
         say(result)
         return 0

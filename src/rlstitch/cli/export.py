@@ -29,6 +29,16 @@ class Export:
     def run(self) -> int:
         """Export, and print the file and its difference from the agent."""
         from rlstitch.api.export_agent import export_agent
+        from rlstitch.jobs.progress import ProgressReporter
 
-        say(export_agent(self.agent, form=self.format, output=self.output, observations=self.input, force=self.force))
+        with ProgressReporter() as progress:
+            outcome = export_agent(
+                self.agent,
+                form=self.format,
+                output=self.output,
+                observations=self.input,
+                force=self.force,
+                progress=progress,
+            )
+        say(outcome)
         return 0

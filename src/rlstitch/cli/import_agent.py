@@ -46,19 +46,22 @@ class Import:
         """Import, and print the evaluation and the agent's folder."""
         from rlstitch.api.import_agent import import_agent, world_of
         from rlstitch.config.training import parse_overrides
+        from rlstitch.jobs.progress import ProgressReporter
 
-        result = import_agent(
-            self.model,
-            name=self.name,
-            world=world_of(self.env, self.variation, self.task, parse_overrides(_flat(self.world))),
-            activation=self.activation,
-            extractor=self.extractor,
-            extractor_arguments=parse_overrides(_flat(self.extractor_args)),
-            temperature=self.temperature,
-            episodes=self.episodes,
-            seed=self.seed,
-            force=self.force,
-        )
+        with ProgressReporter() as progress:
+            result = import_agent(
+                self.model,
+                name=self.name,
+                world=world_of(self.env, self.variation, self.task, parse_overrides(_flat(self.world))),
+                activation=self.activation,
+                extractor=self.extractor,
+                extractor_arguments=parse_overrides(_flat(self.extractor_args)),
+                temperature=self.temperature,
+                episodes=self.episodes,
+                seed=self.seed,
+                force=self.force,
+                progress=progress,
+            )
         say(result)
         return 0
 

@@ -40,11 +40,15 @@ class RunStudy:
 
     def run(self) -> int:
         """Run it, and print the table."""
+        from rlstitch.jobs.progress import ProgressReporter
         from rlstitch.studies.runs import run_study
         from rlstitch.studies.study import StudyOptions
 
-        options = StudyOptions(self.quick, self.data, self.seeds, self.device, on_progress=complain)
-        say(run_study(self.study, options))
+        with ProgressReporter() as progress:
+            progress.stage(self.study)
+            options = StudyOptions(self.quick, self.data, self.seeds, self.device, on_progress=progress.write)
+            outcome = run_study(self.study, options)
+        say(outcome)
         return 0
 
 
@@ -64,8 +68,11 @@ class Compare:
     def run(self) -> int:
         """Compare, and print every measure."""
         from rlstitch.api.spaces.compare_spaces import compare_spaces
+        from rlstitch.jobs.progress import ProgressReporter
 
-        say(compare_spaces(self.x, self.y, neighbours=self.neighbours, seed=self.seed))
+        with ProgressReporter() as progress:
+            comparison = compare_spaces(self.x, self.y, neighbours=self.neighbours, seed=self.seed, progress=progress)
+        say(comparison)
         return 0
 
 
@@ -91,16 +98,19 @@ class Translate:
     def run(self) -> int:
         """Fit, write, and print how well the map fits."""
         from rlstitch.api.spaces.translate_spaces import translate_spaces
+        from rlstitch.jobs.progress import ProgressReporter
 
-        outcome = translate_spaces(
-            self.source,
-            self.target,
-            self.out,
-            method=self.method,
-            held_out=self.held_out,
-            seed=self.seed,
-            force=self.force,
-        )
+        with ProgressReporter() as progress:
+            outcome = translate_spaces(
+                self.source,
+                self.target,
+                self.out,
+                method=self.method,
+                held_out=self.held_out,
+                seed=self.seed,
+                force=self.force,
+                progress=progress,
+            )
         say(outcome)
         return 0
 

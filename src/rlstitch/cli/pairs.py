@@ -31,6 +31,17 @@ class Pairs:
     def run(self) -> int:
         """Collect, and print what was written."""
         from rlstitch.api.pairs import collect_pairs
+        from rlstitch.jobs.progress import ProgressReporter
 
-        say(collect_pairs(self.encoder, self.policy, self.out, count=self.count, seed=self.seed, force=self.force))
+        with ProgressReporter() as progress:
+            outcome = collect_pairs(
+                self.encoder,
+                self.policy,
+                self.out,
+                count=self.count,
+                seed=self.seed,
+                force=self.force,
+                progress=progress,
+            )
+        say(outcome)
         return 0

@@ -36,17 +36,20 @@ class Relativize:
     def run(self) -> int:
         """Relativize, and print how the relative agent does beside the one it came from."""
         from rlstitch.api.relativize import relativize
+        from rlstitch.jobs.progress import ProgressReporter
 
-        result = relativize(
-            self.agent,
-            anchors=self.anchors,
-            drivers=split_names(self.drivers),
-            similarity=self.similarity,
-            episodes=self.episodes,
-            seed=self.seed,
-            name=self.name,
-            save=self.save,
-            force=self.force,
-        )
+        with ProgressReporter() as progress:
+            result = relativize(
+                self.agent,
+                anchors=self.anchors,
+                drivers=split_names(self.drivers),
+                similarity=self.similarity,
+                episodes=self.episodes,
+                seed=self.seed,
+                name=self.name,
+                save=self.save,
+                force=self.force,
+                progress=progress,
+            )
         say(result)
         return 0

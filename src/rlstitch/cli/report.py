@@ -31,15 +31,17 @@ class Report:
     def run(self) -> int:
         """Write the report and print its paths."""
         from rlstitch.api.report import report
+        from rlstitch.jobs.progress import ProgressReporter
 
-        say(
-            report(
+        with ProgressReporter() as progress:
+            outcome = report(
                 self.folder,
                 latents=self.latents,
                 cells=split_names(self.cells),
                 videos=self.videos,
                 tensorboard=self.tensorboard,
                 plots=self.plots,
+                progress=progress,
             )
-        )
+        say(outcome)
         return 0

@@ -42,19 +42,22 @@ class Stitch:
     def run(self) -> int:
         """Stitch, and print how the stitched agent does beside its parents."""
         from rlstitch.api.stitch import stitch
+        from rlstitch.jobs.progress import ProgressReporter
 
-        result = stitch(
-            self.encoder,
-            self.policy,
-            method=self.method,
-            pairs=self.pairs,
-            episodes=self.episodes,
-            seed=self.seed,
-            deterministic=self.greedy,
-            video=self.video,
-            name=self.name,
-            save=self.save,
-            force=self.force,
-        )
+        with ProgressReporter() as progress:
+            result = stitch(
+                self.encoder,
+                self.policy,
+                method=self.method,
+                pairs=self.pairs,
+                episodes=self.episodes,
+                seed=self.seed,
+                deterministic=self.greedy,
+                video=self.video,
+                name=self.name,
+                save=self.save,
+                force=self.force,
+                progress=progress,
+            )
         say(result)
         return 0

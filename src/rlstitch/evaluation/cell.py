@@ -49,7 +49,7 @@ def measure_cell(
         pairs = pairs or gather_pairs(encoder, policy, pairs=options.pairs, seed=options.seed)
         stitched = stitch_agents(encoder, policy, pairs, method=method)
     agent, report = (stitched.agent, stitched.report) if isinstance(stitched, Stitch) else (stitched, None)
-    result = options.evaluate(agent, world)
+    result = options.evaluate(agent, world, on_progress=baselines.next_part())
     return make_row(
         encoder.card.name,
         policy.card.name,

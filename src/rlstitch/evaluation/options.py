@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlstitch.envs import World
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.actors import Actor
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import Evaluation, check_counts, evaluate
@@ -33,6 +34,8 @@ class CellOptions:
         check_counts(episodes=self.episodes, pairs=self.pairs)
         check_seed(self.seed)
 
-    def evaluate(self, agent: Actor, world: World | None = None) -> Evaluation:
+    def evaluate(self, agent: Actor, world: World | None = None, *, on_progress: OnProgress = silent) -> Evaluation:
         """Evaluate an agent in a world (None: the agent's own) with these options."""
-        return evaluate(agent, world, episodes=self.episodes, seed=self.seed, deterministic=self.greedy)
+        return evaluate(
+            agent, world, episodes=self.episodes, seed=self.seed, deterministic=self.greedy, on_progress=on_progress
+        )

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
+from rlstitch.jobs.progress import OnProgress
 
 Ending = Literal["done", "failed", "interrupted"]
 Answer = dict[str, Any]
 """`kind` (an `Ending`, or `busy`), and `value` or `error`."""
-OnProgress = Callable[[int, int], None]
-"""Takes the units of work done, and those in all."""
 _BUSY_PAUSE = 1.0  # seconds before a task that another process holds is tried again
 _REPORT_INTERVAL = 0.5  # seconds between two reports of progress
 

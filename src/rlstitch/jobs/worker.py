@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlstitch.jobs.tasks import Answer, OnProgress, execute, throttled
+from rlstitch.jobs.progress import OnProgress
+from rlstitch.jobs.tasks import Answer, execute, throttled
 
 
 def main() -> None:

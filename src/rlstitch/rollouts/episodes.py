@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gymnasium.vector import VectorEnv
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.actors import Actor, Indices, Noise, Observations, Policy, RandomAgent, noise_width
 
 # Separates the seeds of evaluation from those that training derives from the same small numbers.
@@ -76,6 +77,7 @@ def play(
     deterministic: bool = False,
     max_episode_steps: int = MAX_EPISODE_STEPS,
     watch: Callable[[Step, npt.NDArray[Any]], None] | None = None,
+    on_progress: OnProgress = silent,
 ) -> Outcomes:
     """Play the listed episodes in a vector environment without autoreset.
 
@@ -90,6 +92,7 @@ def play(
         deterministic: greedy actions instead of sampled ones.
         max_episode_steps: an episode that is longer is an error.
         watch: called with each step and its actions `(n,)` or `(n, A)`.
+        on_progress: called with the episodes that have ended and those in all, after each step.
 
     Raises:
         InvalidInputError: where an episode has not ended after `max_episode_steps`, or something is not finite.
@@ -103,6 +106,7 @@ def play(
     ):
         if watch is not None:
             watch(step, actions)
+        on_progress(run.ended, len(episodes))
     return run.outcomes()
 
 
@@ -154,6 +158,11 @@ class EpisodeRun:
             yield step, actions[live]
             if self._elapsed.max(initial=0) > max_episode_steps:
                 raise InvalidInputError(f"max_episode_steps: an episode has not ended after {max_episode_steps} steps")
+
+    @property
+    def ended(self) -> int:
+        """How many episodes have ended."""
+        return int(np.count_nonzero(self._lengths))
 
     def outcomes(self) -> Outcomes:
         """Return the results so far."""

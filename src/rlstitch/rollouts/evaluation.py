@@ -19,6 +19,7 @@ from rlstitch.agents.controller import Controller
 from rlstitch.agents.specs import BoxActions
 from rlstitch.envs import World, family_of, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.latent import Translation
 from rlstitch.rollouts.actors import Actor, RandomAgent, Scores, ScoreTable, noise_width
 from rlstitch.rollouts.episodes import (
@@ -88,6 +89,7 @@ def evaluate(
     num_envs: int = 64,
     device: str | None = None,
     max_episode_steps: int = MAX_EPISODE_STEPS,
+    on_progress: OnProgress = silent,
 ) -> Evaluation:
     """Play `episodes` episodes of an agent in a world (None: the agent's own) and return their results.
 
@@ -105,6 +107,7 @@ def evaluate(
         num_envs: environments at once.
         device: where the network runs, for the length of the evaluation; None: where its weights are.
         max_episode_steps: an episode that is longer is an error.
+        on_progress: called with the episodes that have ended and those in all.
 
     Raises:
         InvalidInputError: for numbers below 1, no world, an endless episode, or non-finite weights or observations.
@@ -119,7 +122,13 @@ def evaluate(
             agent.to(device)  # type: ignore[attr-defined]
         with environments(world, episodes, num_envs, seed) as env:
             outcomes = play(
-                agent, env, range(episodes), seed=seed, deterministic=deterministic, max_episode_steps=max_episode_steps
+                agent,
+                env,
+                range(episodes),
+                seed=seed,
+                deterministic=deterministic,
+                max_episode_steps=max_episode_steps,
+                on_progress=on_progress,
             )
     finally:
         if home is not None:

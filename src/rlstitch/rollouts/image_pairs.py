@@ -14,6 +14,7 @@ import numpy as np
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, family_of, make_vec
 from rlstitch.envs.frames import Observer
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
@@ -36,6 +37,7 @@ def collect_paired_images(
     seed: int = 0,
     max_steps: int | None = None,
     agents: Sequence[Agent] = (),
+    on_progress: OnProgress = silent,
 ) -> tuple[Images, Images]:
     """Collect images of the same states in two worlds, for any deterministic environment; equal pairs are kept once.
 
@@ -49,6 +51,7 @@ def collect_paired_images(
         seed: of environments and actions.
         max_steps: environment steps at most; None: 20 a pair.
         agents: that play beside random actions, each in its own look.
+        on_progress: called with the distinct pairs so far and `count`.
 
     Returns:
         Two arrays uint8 `(n, H, W, C)`; n is below `count` where the steps show fewer distinct pairs.
@@ -66,6 +69,7 @@ def collect_paired_images(
         before = len(pairs)
         for x, y in batch:
             pairs.setdefault(hashlib.sha256(x.tobytes() + y.tobytes()).digest(), (x, y))
+        on_progress(min(len(pairs), count), count)
         # A round of episodes that shows nothing new has seen the world.
         if len(pairs) >= count or (len(pairs) == before and not shared):
             break

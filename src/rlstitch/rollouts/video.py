@@ -17,6 +17,7 @@ from PIL import Image
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.actors import Actor
 from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Outcomes, Step, check_seed, episode_seed, play
 from rlstitch.rollouts.evaluation import check_counts, world_of
@@ -36,6 +37,8 @@ class Video:
     frames: Iterator[Frame]
     """uint8 `(H, W, 3)` each; drawn as they are asked for, once."""
     outcomes: Outcomes
+    length: int
+    """Number of frames."""
 
 
 def record(
@@ -48,6 +51,7 @@ def record(
     scale: int = 256,
     hold: int = 4,
     max_episode_steps: int = MAX_EPISODE_STEPS,
+    on_progress: OnProgress = silent,
 ) -> Video:
     """Record the first episodes of an evaluation: the same seeds and noise, so the same returns.
 
@@ -62,6 +66,7 @@ def record(
         scale: the shorter side of a frame has at least so many pixels (whole factors, nearest neighbour).
         hold: how often the last frame of an episode is repeated.
         max_episode_steps: an episode that is longer is an error.
+        on_progress: called with the episodes that have ended and those in all.
 
     Raises:
         InvalidInputError: for numbers below 1, no world, or an endless episode; and, as the frames are drawn, for an
@@ -88,9 +93,11 @@ def record(
             deterministic=deterministic,
             max_episode_steps=max_episode_steps,
             watch=watch,
+            on_progress=on_progress,
         )
     taken = _Taken(seed, outcomes.lengths.tolist(), actions, observed, hold)
-    return Video(_frames(world, taken, scale, from_above=from_above), outcomes)
+    length = int(outcomes.lengths.sum()) + hold * episodes
+    return Video(_frames(world, taken, scale, from_above=from_above), outcomes, length)
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,13 @@ def _digest(observation: npt.NDArray[Any]) -> bytes:
 
 
 def video_side_by_side(
-    shown: Sequence[tuple[str, Agent]], path: Path, *, episodes: int = 3, seed: int = 0, deterministic: bool = False
+    shown: Sequence[tuple[str, Agent]],
+    path: Path,
+    *,
+    episodes: int = 3,
+    seed: int = 0,
+    deterministic: bool = False,
+    on_progress: OnProgress = silent,
 ) -> list[Path]:
     """Show agents on the same episodes, one panel each, and write `<path>.mp4` and `<path>.gif`.
 
@@ -162,14 +175,27 @@ def video_side_by_side(
         episodes: how many, one after the other.
         seed: of the episodes.
         deterministic: greedy actions instead of sampled ones.
+        on_progress: called with the episodes played and drawn, and those in all: drawing all panels counts as one more.
     """
-    videos = [record(agent, episodes=episodes, seed=seed, deterministic=deterministic) for _, agent in shown]
+    reports = [part(on_progress, number, len(shown) + 1) for number in range(len(shown) + 1)]
+    videos = [
+        record(agent, episodes=episodes, seed=seed, deterministic=deterministic, on_progress=report)
+        for (_, agent), report in zip(shown, reports, strict=False)
+    ]
+    length = min(_FRAMES, max(video.length for video in videos))
     panels = [islice(video.frames, _FRAMES) for video in videos]
     frames = side_by_side(panels, [caption for caption, _ in shown])
     paths = [path.with_name(path.name + suffix) for suffix in (".mp4", ".gif")]
     with staged_file(paths[0]) as mp4, staged_file(paths[1]) as gif, gif.open("wb") as stream:
-        encode_gif(_encode_mp4(frames, mp4, _FPS), stream, _FPS)
+        encode_gif(_reported(_encode_mp4(frames, mp4, _FPS), length, episodes, reports[-1]), stream, _FPS)
     return paths
+
+
+def _reported(frames: Iterable[Frame], length: int, episodes: int, on_progress: OnProgress) -> Iterator[Frame]:
+    """Yield frames, and report them as a share of the episodes."""
+    for number, frame in enumerate(frames, start=1):
+        yield frame
+        on_progress(episodes * number // length, episodes)
 
 
 def write_mp4(frames: Iterable[Frame], path: str | Path, *, fps: int = 10, quality: int = 18) -> Path:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, family_of, make_vec, symbolic_views
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
@@ -55,6 +56,7 @@ def collect_views(
     seed: int = 0,
     agents: Sequence[Agent] = (),
     num_envs: int = 16,
+    on_progress: OnProgress = silent,
 ) -> ViewCollection:
     """Play in a world with symbolic views (MiniGrid) and keep every distinct view on which an agent would have acted.
 
@@ -69,6 +71,7 @@ def collect_views(
         seed: of environments and actions.
         agents: that play too.
         num_envs: environments at once; at least two more than there are agents, so that each way of playing has one.
+        on_progress: called with the environment steps done and those in all; at `count` views the rest is left out.
 
     Raises:
         InvalidInputError: for numbers below 1, or a world without symbolic views.
@@ -99,7 +102,9 @@ def collect_views(
         env.reset(seed=cast("Any", collection_seeds(seed, num_envs)))
         views = symbolic_views(env)
         _count(views, counts, count)
-        for _ in range(-(-max_steps // num_envs)):
+        rounds = -(-max_steps // num_envs)
+        for number in range(rounds):
+            on_progress(number * num_envs, rounds * num_envs)
             if len(counts) == count:
                 break
             env.step(drivers.actions(observe))

@@ -12,6 +12,7 @@ from torch import Tensor
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, family_of, translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.recording import Images, collect_recording, paired_images
@@ -66,7 +67,15 @@ class LatentPairs:
         return replace(self, x=torch.cat([self.x, self.x_held]), y=torch.cat([self.y, self.y_held]))
 
 
-def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int = 128, seed: int = 0) -> LatentPairs:
+def gather_pairs(
+    encoder: Agent,
+    policy: Agent,
+    *,
+    pairs: int = 1024,
+    held: int = 128,
+    seed: int = 0,
+    on_progress: OnProgress = silent,
+) -> LatentPairs:
     """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
 
     The views come from a mixture of random, held-random and policy-driven actions; the encoder's agent drives too where
@@ -80,6 +89,7 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
         pairs: views to fit on, at most.
         held: views to judge on, at most.
         seed: of the rollouts and the split.
+        on_progress: called with how much of the collection is done, and with all of it.
 
     Raises:
         IncompatibleError: where the two have no common world.
@@ -87,7 +97,7 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
             no MiniGrid and not deterministic.
     """
     check_counts(pairs=pairs, held=held)
-    images = gather_images(encoder, policy, count=pairs + held, seed=seed)
+    images = gather_images(encoder, policy, count=pairs + held, seed=seed, on_progress=on_progress)
     distinct = len(images[0])
     rows = _split_rows(distinct, pairs, held, seed)
     (x, x_held), (y, y_held) = (
@@ -96,7 +106,9 @@ def gather_pairs(encoder: Agent, policy: Agent, *, pairs: int = 1024, held: int 
     return LatentPairs(x, y, x_held, y_held, distinct_views=distinct, exhausted=distinct <= pairs)
 
 
-def gather_images(encoder: Agent, policy: Agent, *, count: int, seed: int = 0) -> tuple[Images, Images]:
+def gather_images(
+    encoder: Agent, policy: Agent, *, count: int, seed: int = 0, on_progress: OnProgress = silent
+) -> tuple[Images, Images]:
     """Collect at most `count` distinct views of the cell's world, as each agent sees them; see `gather_pairs`.
 
     Returns:
@@ -109,9 +121,11 @@ def gather_images(encoder: Agent, policy: Agent, *, count: int, seed: int = 0) -
     world = cell_world(encoder.card.world, policy.card.world)
     drivers = cell_drivers(encoder, policy, world)
     if not family_of(world).symbolic:
-        return collect_paired_images(world, policy.card.world, count=count, seed=seed, agents=drivers)
+        return collect_paired_images(
+            world, policy.card.world, count=count, seed=seed, agents=drivers, on_progress=on_progress
+        )
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
-    views = collect_views(plain, count=count, seed=seed, agents=drivers).views
+    views = collect_views(plain, count=count, seed=seed, agents=drivers, on_progress=on_progress).views
     return own_images(encoder, views), own_images(policy, views)
 
 

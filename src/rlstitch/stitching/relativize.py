@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from rlstitch.agents.encoder import Encoder, RelativeEncoder
 from rlstitch.agents.specs import BoxActions, RelativeSpec
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.distinct import identities
 from rlstitch.stitching.actions import compare_actions
 
@@ -46,6 +47,7 @@ class Distillation:
         standardize: use similarities minus their mean, in units of their standard deviation: fewer steps are needed,
             but a controller of cosines then tolerates other encoders a little less. None: for all but cosines alone.
         seed: random seed of the new weights and the batches.
+        on_progress: called with the steps done and those in all.
     """
 
     steps: int = 3000
@@ -54,6 +56,7 @@ class Distillation:
     noise: float = 0.3
     standardize: bool | None = None
     seed: int = 0
+    on_progress: OnProgress = field(default=silent, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -131,13 +134,15 @@ def relativize_agent(
     samples = _Samples(draft.encode(views), agent.encode(views), visits)
     aside = _set_aside(len(views), which[len(states) :], generator)
     agreement, kl = math.nan, math.nan
-    if judge and aside.any():
+    trials = int(judge and bool(aside.any()))
+    reports = [replace(how, on_progress=part(how.on_progress, number, trials + 1)) for number in range(trials + 1)]
+    if trials:
         trial, teacher = copy.deepcopy(draft.controller), agent.controller
-        _distil(teacher, trial, replace(samples, visits=visits[~aside[visits]]), how, generator)
+        _distil(teacher, trial, replace(samples, visits=visits[~aside[visits]]), reports[0], generator)
         sides = (trial, samples.features), (teacher, samples.latents)
         changes = compare_actions(teacher, *(controller.action_parameters(x[aside]) for controller, x in sides))
         agreement, kl = changes.agreement, changes.mean_kl
-    _distil(agent.controller, draft.controller, samples, how, generator)
+    _distil(agent.controller, draft.controller, samples, reports[-1], generator)
     draft.card = _card(draft, name or f"{agent.card.name}-relativized", spec)
     return Relativized(draft, agreement, kl, len(views), int(aside.sum()) if judge else 0)
 
@@ -231,7 +236,8 @@ def _distil(
     optimizer = torch.optim.Adam(parameters, lr=how.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     half = (how.batch_size // 2,)
-    for _ in range(how.steps):
+    for step in range(how.steps):
+        how.on_progress(step, how.steps)
         halves = [rows[torch.randint(len(rows), half, generator=generator)] for rows in (visits, met)]
         batch = torch.cat(halves).to(features.device)
         similarities = (features[batch] - middle) / unit

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.latent import (
     LatentSpace,
     Translation,
@@ -102,7 +103,14 @@ def load_pair(x: Path | str, y: Path | str) -> tuple[LatentSpace[torch.Tensor], 
     return first.pair(second)
 
 
-def compare_spaces(x: Path | str, y: Path | str, *, neighbours: int = 10, seed: int = 0) -> Comparison:
+def compare_spaces(
+    x: Path | str,
+    y: Path | str,
+    *,
+    neighbours: int = 10,
+    seed: int = 0,
+    progress: ProgressReporter | None = None,
+) -> Comparison:
     """Compare two stored spaces (`.safetensors` or `.npz`), as they are and after maps fitted on half of the pairs.
 
     Args:
@@ -110,23 +118,29 @@ def compare_spaces(x: Path | str, y: Path | str, *, neighbours: int = 10, seed: 
         y: file of the other.
         neighbours: the k of `mutual_knn`.
         seed: chooses the pairs that are held out of the maps.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         InvalidInputError: for too few common keys, `neighbours` not in [1, pairs - 1], or a space that does not vary.
         IncompatibleError, ArtefactError: as for `load_pair`.
     """
+    progress = progress or ProgressReporter(style="none")
+    progress.stage("reading the spaces")
     source, target = load_pair(x, y)
     if len(source) < 4:
         raise InvalidInputError(f"at least 4 keys must be common to both spaces, found {len(source)}")
     a, b = source.vectors, target.vectors
     order = np.random.default_rng(seed).permutation(len(source))
+    progress.stage("measuring all pairs")
     measures = {"all pairs": _measure(a, b, neighbours, order, strict=True)}
     held_out = len(source) // 2 if len(source) >= 8 else 0
     if held_out:
         test, train = order[:held_out], order[held_out:]
         rows = np.arange(held_out)
+        progress.stage("measuring held-out pairs")
         measures["held out"] = _measure(a[test], b[test], neighbours, rows)
         for method in _MAPS:
+            progress.stage(f"fitting and measuring {method}")
             mapped = fit(method, a[train], b[train])(a[test])
             measures[method] = _measure(mapped, b[test], neighbours, rows)
     return Comparison(len(source), held_out, source.width, target.width, neighbours, seed, measures)

@@ -10,6 +10,7 @@ import torch
 
 from rlstitch.api.spaces.compare_spaces import load_pair
 from rlstitch.errors import InvalidInputError, require_known
+from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.latent import FitReport, evaluate_translation, fit, translation_methods
 from rlstitch.storage import save_translation
 from rlstitch.storage.workspace import require_new_file
@@ -66,6 +67,7 @@ def translate_spaces(
     held_out: float = 0.2,
     seed: int = 0,
     force: bool = False,
+    progress: ProgressReporter | None = None,
 ) -> TranslationOutcome:
     """Fit a map between two stored spaces on their common keys, and write it as `.safetensors`.
 
@@ -77,6 +79,7 @@ def translate_spaces(
         held_out: share of the pairs that the map is judged on, before it is fitted again on all.
         seed: chooses these.
         force: replace an existing file.
+        progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
         UnknownNameError: for another method.
@@ -88,6 +91,8 @@ def translate_spaces(
     if not 0 < held_out < 1:
         raise InvalidInputError(f"held_out must lie between 0 and 1, found {held_out}")
     require_known("translation method", method, ["auto", *translation_methods()])
+    progress = progress or ProgressReporter(style="none")
+    progress.stage("reading the spaces")
     x, y = load_pair(source, target)
     order = np.random.default_rng(seed).permutation(len(x))
     count = max(1, round(held_out * len(x)))
@@ -97,15 +102,18 @@ def translate_spaces(
     ranking: tuple[Candidate, ...] = ()
     if method == "auto":
         some = train[:_MAX_RANKED]
-        ranking = rank_translations(x.vectors[some], y.vectors[some])
+        ranking = rank_translations(
+            x.vectors[some], y.vectors[some], on_progress=progress.stage("comparing methods", "methods")
+        )
         method = ranking[0].method
+    progress.stage(f"fitting {method}")
     trial = fit(method, x.vectors[train], y.vectors[train])
     report = evaluate_translation(trial, x.vectors[test], y.vectors[test])
     save_translation(fit(method, x.vectors, y.vectors), out)
     return TranslationOutcome(out, method, len(x), report, ranking)
 
 
-def rank_translations(x: torch.Tensor, y: torch.Tensor) -> tuple[Candidate, ...]:
+def rank_translations(x: torch.Tensor, y: torch.Tensor, *, on_progress: OnProgress = silent) -> tuple[Candidate, ...]:
     """Rank all translation methods by cross-validation in five folds (Stone 1974).
 
     The residual decides, as lengths and offsets matter for whatever reads the target's vectors, and the cosine ignores
@@ -114,6 +122,7 @@ def rank_translations(x: torch.Tensor, y: torch.Tensor) -> tuple[Candidate, ...]
     Args:
         x: source vectors (n, d_x) in a random order; n >= 3.
         y: target vectors (n, d_y).
+        on_progress: called with the methods done and those in all.
 
     Returns:
         All methods, best first; those that so few pairs do not allow are last.
@@ -121,7 +130,11 @@ def rank_translations(x: torch.Tensor, y: torch.Tensor) -> tuple[Candidate, ...]
     Raises:
         InvalidInputError: where no method can be fitted.
     """
-    candidates = [_cross_validate(method, x, y) for method in translation_methods()]
+    methods = translation_methods()
+    candidates: list[Candidate] = []
+    for method in methods:
+        on_progress(len(candidates), len(methods))
+        candidates.append(_cross_validate(method, x, y))
     ranked = sorted((each for each in candidates if each.residual is not None), key=lambda each: each.residual or 0.0)
     if not ranked:
         raise InvalidInputError(f"auto: no translation can be fitted on these {len(x)} pairs: {candidates[0].problem}")

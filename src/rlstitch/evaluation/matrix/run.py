@@ -15,7 +15,8 @@ from rlstitch.evaluation.matrix.table import MatrixResults, assemble
 from rlstitch.evaluation.matrix.tasks import MODULE, forget_agents, read_cell
 from rlstitch.evaluation.matrix.text import markdown, terminal_text
 from rlstitch.jobs.local import run_tasks, run_tasks_here
-from rlstitch.jobs.tasks import OnProgress, Outcome, Status, Task
+from rlstitch.jobs.progress import OnProgress
+from rlstitch.jobs.tasks import Outcome, Status, Task
 from rlstitch.storage import write_bytes, write_json, write_table
 from rlstitch.storage.locks import exclusive_lock
 from rlstitch.storage.workspace import command_line

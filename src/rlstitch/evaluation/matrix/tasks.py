@@ -21,7 +21,7 @@ from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.jobs.tasks import OnProgress
+from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
 from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
 from rlstitch.stitching.pairs import gather_pairs

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, family_of, make_vec, symbolic_views
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.actors import Policy
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import Images, collect_recording, paired_images
@@ -48,7 +49,9 @@ class OwnStates:
             raise InvalidInputError("own states: expected a visit or more of the agent alone, found none")
 
 
-def own_states(encoder: Agent, policy: Agent, *, steps: int = 6_400, seed: int = 0) -> OwnStates:
+def own_states(
+    encoder: Agent, policy: Agent, *, steps: int = 6_400, seed: int = 0, on_progress: OnProgress = silent
+) -> OwnStates:
     """Let the controller's agent play in its own world and keep each distinct state as both agents see it.
 
     In half of the episodes it samples its policy alone; in the others some of its actions are random. In a world with
@@ -59,6 +62,7 @@ def own_states(encoder: Agent, policy: Agent, *, steps: int = 6_400, seed: int =
         policy: the agent whose controller is used.
         steps: environment steps, at most.
         seed: random seed of environments and actions.
+        on_progress: called with the states met so far, and those in all, at most.
 
     Raises:
         IncompatibleError: where the two have no common world.
@@ -68,9 +72,9 @@ def own_states(encoder: Agent, policy: Agent, *, steps: int = 6_400, seed: int =
     own = policy.card.world
     cell = cell_world(encoder.card.world, own)
     if not family_of(own).symbolic:
-        (x, y), visits, strays = _distinct(_replayed(policy, own, cell, steps, seed))
+        (x, y), visits, strays = _distinct(_replayed(policy, own, cell, steps, seed), steps, on_progress)
         return OwnStates(x, y, visits, strays)
-    (views,), visits, strays = _distinct(_symbolic(policy, own, steps, seed))
+    (views,), visits, strays = _distinct(_symbolic(policy, own, steps, seed), steps, on_progress)
     return OwnStates(own_images(encoder, views), own_images(policy, views), visits, strays)
 
 
@@ -107,11 +111,16 @@ def _replayed(policy: Agent, own: World, cell: World, steps: int, seed: int) -> 
         yield (x, y), np.full(len(x), number % _ROUNDS != _ROUNDS - 1)
 
 
-def _distinct(batches: Iterable[Batch]) -> tuple[list[Images], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _distinct(
+    batches: Iterable[Batch], steps: int, on_progress: OnProgress
+) -> tuple[list[Images], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the distinct states in the order of their first visit, the visits by policy, and those with strays."""
     states: dict[bytes, tuple[Images, ...]] = {}
     counts: dict[bytes, list[int]] = {}
+    met = 0
     for parts, strayed in batches:
+        met += len(strayed)
+        on_progress(min(met, steps), steps)
         for *state, stray in zip(*parts, strayed.tolist(), strict=True):
             key = b"".join(part.tobytes() for part in state)
             if key not in states:
