@@ -17,7 +17,7 @@ pytest.importorskip("envpool")
 pytest.importorskip("Box2D")
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch
-from rlstitch.envs.families.minigrid.envpool_backend import read_image
+from rlstitch.envs.families.minigrid.vector import read_image
 
 CAR, DOOR = "CarRacing-v3", "MiniGrid-DoorKey-5x5-v0"
 

@@ -17,7 +17,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, action_map, make_vec
-from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
+from rlstitch.envs.families.minigrid.minigrid import GRID_TASKS
 from rlstitch.errors import IncompatibleError
 from rlstitch.rollouts.drivers import Driver
 from rlstitch.rollouts.evaluation import evaluate

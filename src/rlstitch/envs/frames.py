@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 
@@ -92,21 +91,3 @@ class Observer:
         if self.world.frame_stack > 1:
             seen = np.concatenate([self.observations[..., self._channels :], seen], axis=-1)
         self.observations = seen.copy() if seen is images else seen
-
-
-class RepeatedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Each action is taken `times` times, or until the episode ends; rewards are summed, the last image is observed."""
-
-    def __init__(self, environment: gymnasium.Env[Any, Any], times: int) -> None:
-        super().__init__(environment)
-        self._times = times
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one action."""
-        total = 0.0
-        for _ in range(self._times):
-            image, reward, terminated, truncated, info = self.env.step(action)
-            total += float(reward)
-            if terminated or truncated:
-                break
-        return image, total, terminated, truncated, info

@@ -10,12 +10,61 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit, TransformReward
 
-from rlstitch.envs.frames import RepeatedAction
 from rlstitch.envs.single import ActionSpace
-from rlstitch.envs.tasks.task import Task
-from rlstitch.envs.tasks.wrappers import with_task
+from rlstitch.envs.tasks.task import ActionFilter, Task
 from rlstitch.envs.vector import Flags, Rewards, Rows, Shown
+
+
+class PlayedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """What the filters of a task let through of an action of any kind, taken `times` times or until the episode ends.
+
+    Rewards are summed, the last image is observed.
+    """
+
+    def __init__(self, environment: gymnasium.Env[Any, Any], filters: Sequence[ActionFilter], times: int) -> None:
+        super().__init__(environment)
+        self._filters, self._times = filters, times
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        for action_filter in self._filters:
+            action_filter.start(seed)
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one action; the last filter is asked first."""
+        total = 0.0
+        for _ in range(self._times):
+            chosen = functools.reduce(lambda chosen, one: one.carried_out(chosen), reversed(self._filters), action)
+            image, reward, terminated, truncated, info = self.env.step(chosen)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return image, total, terminated, truncated, info
+
+
+def with_task(environment: gymnasium.Env[Any, Any], task: Task, times: int = 1) -> gymnasium.Env[Any, Any]:
+    """Return one environment with all that a task changes except the meaning of its actions, each taken `times` times.
+
+    A new limit of steps replaces that of Gymnasium. One that the environment keeps of its own stays, where it is lower.
+    """
+    if task.max_steps is not None and isinstance(environment, TimeLimit):
+        environment = environment.env
+    for alteration in task.alterations:
+        environment = alteration(environment)
+    if task.max_steps is not None:
+        environment = TimeLimit(environment, task.max_steps)
+    if task.step_cost:
+        environment = TransformReward(environment, functools.partial(_less, cost=task.step_cost))
+    if not task.filters and times == 1:
+        return environment
+    return PlayedAction(environment, [maker() for maker in task.filters.values()], times)
+
+
+def _less(reward: Any, cost: float) -> float:
+    return float(reward) - cost
 
 
 class GymnasiumBatch:
@@ -65,5 +114,4 @@ class GymnasiumBatch:
 
 
 def _make_one(maker: Callable[[], gymnasium.Env[Any, Any]], task: Task, times: int) -> gymnasium.Env[Any, Any]:
-    made = with_task(maker(), task)
-    return made if times == 1 else RepeatedAction(made, times)
+    return with_task(maker(), task, times)

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from rlstitch.envs import get_variation, render_views
 from rlstitch.envs.families.minigrid.tiles import get_atlas
-from rlstitch.envs.looks.catalogue import LOOKS
+from rlstitch.envs.looks.look import LOOKS
 
 EXTRA = (
     "hue:47.5",

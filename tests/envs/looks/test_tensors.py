@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rlstitch.envs.looks.catalogue import LOOKS
-from rlstitch.envs.looks.look import Variation, get_variation
+from rlstitch.envs.looks.look import LOOKS, Variation, get_variation
 from rlstitch.envs.looks.tensors import apply_torch
 from rlstitch.errors import InvalidInputError, UnknownNameError
 

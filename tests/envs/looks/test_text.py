@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlstitch.envs import VARIATIONS, World, get_variation, pixel_part
-from rlstitch.envs.looks.catalogue import LOOKS, NAMES
-from rlstitch.envs.looks.look import MAX_LENGTH, Look
+from rlstitch.envs.looks.look import LOOKS, MAX_LENGTH, NAMES, Look
 from rlstitch.envs.looks.text import write
 from rlstitch.errors import InvalidInputError, RlstitchError, UnknownNameError
 

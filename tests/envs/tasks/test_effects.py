@@ -9,8 +9,8 @@ from episodes_recorded import record_episodes
 from gymnasium import spaces
 
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec, replay_episodes
+from rlstitch.envs.gymnasium_batch import with_task
 from rlstitch.envs.tasks.task import Task
-from rlstitch.envs.tasks.wrappers import with_task
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 ON, WAIT, BACK = 1, 0, 2

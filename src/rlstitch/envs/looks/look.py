@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from rlstitch.envs.looks.catalogue import LOOKS, NAMES
+from rlstitch.envs.looks import colours, drawn, geometry, noise
 from rlstitch.envs.looks.drawn import Palette, merge_palettes
 from rlstitch.envs.looks.pixels import Chain, FunctionStep, Images, PixelFunction, PointFunctionStep
 from rlstitch.envs.looks.text import Colour, LookKind, Values, parse_looks
@@ -31,6 +31,14 @@ __all__ = ["LOOKS", "VARIATIONS", "Look", "Variation", "get_look", "get_variatio
 _STANDARD = "standard"
 MAX_LENGTH = 200
 """Characters of a look's text: what the card of an agent holds."""
+LOOKS: MappingProxyType[str, LookKind] = MappingProxyType(
+    {kind.name: kind for kind in (*drawn.LOOKS, *colours.LOOKS, *geometry.LOOKS, *noise.LOOKS)}
+)
+"""The kinds of looks by their names; a new one is added in the file of its kind."""
+NAMES: MappingProxyType[str, LookKind] = MappingProxyType(
+    {name: kind for kind in LOOKS.values() for name in (kind.name, *kind.aliases)}
+)
+"""The kinds of looks by their names and aliases."""
 _LAYERS = ("recolour", "tint", "camera", "pixels")
 
 

@@ -3,8 +3,7 @@ import pytest
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Door, Key, Wall
 
-from rlstitch.envs.families.minigrid.grids import window_offsets
-from rlstitch.envs.families.minigrid.visibility import visible_cells
+from rlstitch.envs.families.minigrid.grids import visible_cells, window_offsets
 
 
 @pytest.mark.parametrize("size", [3, 5, 7, 9, 11])

@@ -110,7 +110,7 @@ class CarRacing(Family):
                 f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
             )
         else:
-            from rlstitch.envs.families.car_racing.envpool_backend import EnvpoolCars
+            from rlstitch.envs.families.car_racing.cars import EnvpoolCars
 
             limit, cost = task.max_steps or MAX_STEPS, task.step_cost
             space = self.action_space(world)

@@ -6,9 +6,10 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
 from rlstitch.envs.family import Family, Maker
 from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.tasks.task import Task, plain_word
+from rlstitch.envs.tasks.words import TaskWords
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
 
     from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
     from rlstitch.envs.single import ActionSpace
+
+
+def _constant_success(environment: Any) -> Any:
+    """A MiniGrid whose success gives 1, not 1 - 0.9 * steps / max_steps (`MiniGridEnv._reward`)."""
+    environment.unwrapped._reward = _one
+    return environment
+
+
+def _one() -> float:
+    return 1.0
+
+
+GRID_TASKS = TaskWords(
+    "MiniGrid",
+    actions=("left", "right", "forward", "pickup", "drop", "toggle", "done"),
+    idle="done",
+    own=(plain_word("no-time-cost", "a success gives 1, however late", Task(alterations=(_constant_success,))),),
+)
 
 _NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "padding", "make_kwargs")
 

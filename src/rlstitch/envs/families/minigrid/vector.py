@@ -6,17 +6,173 @@ pixel by pixel.
 
 from __future__ import annotations
 
-import numpy as np
-from gymnasium.vector import AutoresetMode
+from collections.abc import Sequence
+from typing import Any
 
-from rlstitch.envs.families.minigrid.envpool_backend import EnvpoolGrids
-from rlstitch.envs.families.minigrid.grid_tasks import GRID_TASKS
-from rlstitch.envs.families.minigrid.simulation import Grids
-from rlstitch.envs.families.minigrid.tiles import Index, Views, decode_index, get_atlas
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from minigrid.minigrid_env import MiniGridEnv
+
+from rlstitch.envs.envpool_batch import EnvpoolBatch
+from rlstitch.envs.families.minigrid.grids import SymbolicGrids
+from rlstitch.envs.families.minigrid.tiles import (
+    AGENT_STRIDE,
+    CELL_STRIDE,
+    COLOURS,
+    EMPTY_CODE,
+    NO_AGENT,
+    STATES,
+    Index,
+    Views,
+    decode_index,
+    get_atlas,
+    success_infos,
+)
+from rlstitch.envs.family import family_of
 from rlstitch.envs.looks.pixels import Images
-from rlstitch.envs.tasks.words import get_task
-from rlstitch.envs.vector import WorldVectorEnv
+from rlstitch.envs.single import action_space, make_single
+from rlstitch.envs.tasks.task import ActionMap, Task
+from rlstitch.envs.vector import Flags, Rewards, WorldVectorEnv
 from rlstitch.envs.world import World
+from rlstitch.errors import InvalidInputError
+
+_DRAWING = ("gen_obs_grid", "get_frame", "get_pov_render", "get_full_render", "get_view_exts")
+_STANDARD_WRAPPERS = (gymnasium.wrappers.OrderEnforcing, gymnasium.wrappers.TimeLimit)
+
+
+class Grids:
+    """MiniGrid's own dynamics as a simulator.
+
+    A task's length replaces MiniGrid's `max_steps`, of which the reward of a success is a function, and Gymnasium's
+    limit.
+
+    Raises:
+        InvalidInputError: for an environment that is no MiniGrid or has a drawing method of its own.
+        UnknownNameError: for an environment that is not registered.
+    """
+
+    def __init__(self, world: World, num_envs: int, task: Task) -> None:
+        made = [_make_inner(world.environment) for _ in range(num_envs)]
+        self._environments = [inner for inner, _ in made]
+        self._task = task
+        self._limit = made[0][1] if task.max_steps is None else task.max_steps
+        for alteration in task.alterations:
+            for inner in self._environments:
+                alteration(inner)
+        self._filters = [[maker() for maker in task.filters.values()] for _ in made if task.filters]
+        self.action_space = action_space(self._environments[0], world.environment)
+        self._grids = SymbolicGrids(self._environments)
+        agent = world.view == "agent"
+        self._views = self._grids.agent_views if agent else self._grids.full_views
+        self.view_shape = (self._grids.view_size,) * 2 if agent else (self._grids.height, self._grids.width)
+        self._every: Index = np.arange(num_envs, dtype=np.intp)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+
+    def _read(self, rows: Index) -> Index:
+        for row in rows.tolist():
+            self._grids.refresh(row)
+        return self._views(rows)
+
+    def start(self, rows: Index, seeds: Sequence[int | None]) -> Index:
+        """Begin episodes in some environments; their tile indices `(len(rows), h, w)`."""
+        for row, seed in zip(rows.tolist(), seeds, strict=True):
+            self._environments[row].reset(seed=seed)
+            if self._task.max_steps is not None:  # some MiniGrids set their own at every reset
+                self._environments[row].max_steps = self._task.max_steps
+            for action_filter in self._filters[row] if self._filters else ():
+                action_filter.start(seed)
+        self._lengths[rows] = 0
+        return self._read(rows)
+
+    def step(self, actions: ActionMap) -> tuple[Index, Rewards, Flags, Flags, dict[str, Any]]:
+        """Take one step everywhere; tile indices `(N, h, w)`."""
+        chosen = actions.tolist()
+        for row, filters in enumerate(self._filters):
+            for action_filter in reversed(filters):  # as wrappers: the last is asked first
+                chosen[row] = action_filter.carried_out(chosen[row])
+        results = [env.step(action) for env, action in zip(self._environments, chosen, strict=True)]
+        rewards = np.array([result[1] for result in results], dtype=np.float64)
+        terminations = np.array([result[2] for result in results], dtype=np.bool_)
+        truncations = np.array([result[3] for result in results], dtype=np.bool_)
+        self._lengths += 1
+        if self._limit is not None:
+            truncations |= self._lengths >= self._limit
+        infos = success_infos(rewards, terminations)
+        if self._task.step_cost:
+            rewards -= self._task.step_cost
+        return self._read(self._every), rewards, terminations, truncations, infos
+
+    def close(self) -> None:
+        """Close the environments."""
+        for environment in self._environments:
+            environment.close()
+
+
+def _no_observation() -> dict[str, Any]:
+    """In place of MiniGrid's `gen_obs`, the slowest part of its step: the views are computed in arrays."""
+    return {}
+
+
+def _make_inner(environment: str) -> tuple[MiniGridEnv, int | None]:
+    """One bare MiniGrid, and the limit of steps that Gymnasium would add to its own."""
+    made = make_single(environment, ("minigrid",))
+    if not isinstance(made.unwrapped, MiniGridEnv):
+        raise InvalidInputError(f"environment: expected a MiniGrid, found {environment}")
+    layer: Any = made
+    while layer is not made.unwrapped:
+        if not isinstance(layer, _STANDARD_WRAPPERS):
+            raise InvalidInputError(f"environment: {environment} is registered with {type(layer).__name__}; expected "
+                                    "a bare MiniGrid, which is drawn from its tiles")  # fmt: skip
+        layer = layer.env
+    inner: Any = made.unwrapped
+    for name in _DRAWING:
+        if getattr(type(inner), name) is not getattr(MiniGridEnv, name):
+            raise InvalidInputError(f"environment: {environment} overrides {name}; expected MiniGrid's own drawing")
+    inner.gen_obs = _no_observation
+    return inner, getattr(made.spec, "max_episode_steps", None)
+
+
+_SIDE, _UP, _NUM_ACTIONS = 7, 3, 7
+_CODES = np.array([COLOURS * STATES, STATES, 1], dtype=np.intp)
+
+
+def read_image(observed: Any) -> Index:
+    """Tile indices `(n, v, v)` of MiniGrid's own encoding of what agents see, uint8 `(n, v, v, 3)`, x before y.
+
+    Object 0 stands for what is not seen. The agent stands in the middle of the last row and looks up; in its place
+    the encoding has what it carries.
+    """
+    image = np.asarray(observed["image"]).swapaxes(1, 2)
+    unseen = image[..., 0] == 0
+    index = np.where(unseen, EMPTY_CODE, image @ _CODES) * CELL_STRIDE + NO_AGENT * AGENT_STRIDE + ~unseen
+    index[:, -1, image.shape[2] // 2] += (_UP - NO_AGENT) * AGENT_STRIDE
+    return np.asarray(index, dtype=np.intp)
+
+
+class EnvpoolGrids:
+    """envpool's dynamics as a simulator. A seed gives the same grid every time, though not MiniGrid's of that seed.
+
+    Raises:
+        InvalidInputError: where envpool has no such environment, or the world is seen as a whole.
+    """
+
+    action_space, view_shape = spaces.Discrete(_NUM_ACTIONS), (_SIDE, _SIDE)
+
+    def __init__(self, world: World, num_envs: int) -> None:
+        if world.view != "agent":
+            raise InvalidInputError(
+                f"view: envpool shows the agent's alone; {world.view!r} needs the backend gymnasium"
+            )
+        self._batch = EnvpoolBatch(world.environment, num_envs, observe=read_image)
+        self._every: Index = np.arange(num_envs)
+        self.start, self.close = self._batch.reset, self._batch.close
+
+    def step(self, actions: ActionMap) -> tuple[Index, Rewards, Flags, Flags, dict[str, Any]]:
+        """Take one step everywhere; tile indices `(N, 7, 7)`."""
+        index, rewards, terminated, truncated = self._batch.step(self._every, actions)
+        return index, rewards, terminated, truncated & ~terminated, success_infos(rewards, terminated)
 
 
 class _TileObserver:
@@ -53,7 +209,7 @@ class MiniGridVectorEnv(WorldVectorEnv):
         seed: int | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
     ) -> None:
-        task = get_task(world.task, GRID_TASKS)
+        task = family_of(world).task(world)
         grids = EnvpoolGrids(world, num_envs) if world.backend == "envpool" else Grids(world, num_envs, task)
         observer = _TileObserver(world, num_envs, grids.view_shape)
         super().__init__(world, num_envs, grids, observer, task, seed=seed, autoreset_mode=autoreset_mode)
