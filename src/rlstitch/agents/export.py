@@ -79,7 +79,9 @@ class _Similarities(nn.Module):
             raise InvalidInputError(f"similarity: a torch.export program cannot hold {refused[0]!r}; use safetensors")
         # The anchors are normalised already: the layers' own normalization stays the identity.
         anchors = encoder.normalization(encoder.anchors)
-        self._parts = nn.ModuleList([RelativeProjection(anchors, similarity=name) for name in names])
+        self._parts = nn.ModuleList(
+            [RelativeProjection(anchors, similarity=name, normalization="identity") for name in names]
+        )
         self._scales = encoder.scales.tolist() if len(names) > 1 else [1.0]
 
     def forward(self, latents: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class RelativeProjection(nn.Module):
     unknown options.
 
     Examples:
-        >>> layer = RelativeProjection(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+        >>> layer = RelativeProjection(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), normalization="identity")
         >>> layer(torch.tensor([[5.0, 0.0]]))
         tensor([[1., 0.]])
     """
@@ -35,7 +35,7 @@ class RelativeProjection(nn.Module):
         anchors: Array,
         *,
         similarity: Similarity = "cosine",
-        normalization: str = "identity",
+        normalization: str = "whiten",
         shrinkage: float = 0.1,
         **options: Any,
     ) -> None:

@@ -52,7 +52,7 @@ def fit_universal(
 
     Every space is centred and padded with zeros to the widest, then rotated on to the mean of all, in turn, until the
     loss falls by less than `tolerance` of itself. `scale` first brings every space to the same spread (mean squared
-    distance 1 from its mean). With M = 2 `between(0, 1)` is `fit_orthogonal`. The universal space is determined up to
+    distance 1 from its mean). With M = 2 `between(0, 1)` is `fit_orthogonal(scale=False)`. It is determined up to
     a rotation; the first space sets it. Needs 2 samples; raises InvalidInputError for a space without variance.
 
     Args:

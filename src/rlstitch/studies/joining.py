@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -55,7 +55,7 @@ def _product(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 
 
 RELATIVE: dict[str, Relation] = {
-    "relative": relative_projection,
+    "relative": partial(relative_projection, normalization="identity"),
     "relative whitened": lambda x, anchors: relative_projection(x, anchors, normalization="whiten"),
     "relative product": _product,
 }

@@ -88,7 +88,9 @@ def test_pruning_bounds_the_condition_number() -> None:
 def test_the_report_says_what_pruning_puts_out_of_reach() -> None:
     anchors = sample(200, 20, 0) * torch.logspace(0, -2, 20)
     turned = anchors @ torch.linalg.qr(sample(20, 20, 3)).Q
-    bounded, free = (fit_inverse_projection(anchors, turned, max_condition=m, center=False) for m in (5, 1e6))
+    bounded, free = (
+        fit_inverse_projection(anchors, turned, pruning="anchors", max_condition=m, center=False) for m in (5, 1e6)
+    )
     assert free.report is not None
     assert (free.report.n_anchors, free.report.width, free.report.kept) == (200, 20, (20,) * 8)
     assert free.report.spanned == pytest.approx(1)
@@ -96,7 +98,7 @@ def test_the_report_says_what_pruning_puts_out_of_reach() -> None:
     for index, kept in enumerate(bounded.report.kept):
         assert kept == len(prune_anchors(turned, 200, max_condition=5, seed=index)) < 20
     # Naively, for one subset: the anchors less their projection on those kept.
-    one = fit_inverse_projection(anchors, turned, max_condition=5, subsets=1, center=False).report
+    one = fit_inverse_projection(anchors, turned, pruning="anchors", max_condition=5, subsets=1, center=False).report
     rows = prune_anchors(turned, 200, max_condition=5)
     axes = torch.linalg.qr(turned[rows].T.double()).Q
     lost = (turned.double() - turned.double() @ axes @ axes.T).square().sum() / turned.double().square().sum()
@@ -131,7 +133,7 @@ def test_averaging_over_subsets_helps_with_noise() -> None:
     noisy = anchors @ turn + 0.5 * sample(200, 30, 3)
 
     def error(subsets: int) -> float:
-        mapped = fit_inverse_projection(anchors, noisy, subsets=subsets, max_condition=10)(x)
+        mapped = fit_inverse_projection(anchors, noisy, pruning="anchors", subsets=subsets)(x)
         return float((mapped - x @ turn).square().mean())
 
     assert error(16) < error(1)
@@ -172,7 +174,9 @@ def test_errors() -> None:
     with pytest.raises(InvalidInputError, match=r"max_condition must be at least 1, found 0"):
         fit_inverse_projection(anchors, anchors, pruning="spectrum", max_condition=0)
     with pytest.raises(InvalidInputError, match=r"k must be a whole number in \[1, 8\]"):
-        fit_inverse_projection(anchors, anchors, size=0)
+        fit_inverse_projection(anchors, anchors, pruning="anchors", size=0)
+    with pytest.raises(InvalidInputError, match="size: pruning by spectrum keeps all anchors"):
+        fit_inverse_projection(anchors, anchors, size=4)
     with pytest.raises(InvalidInputError, match=r"max_condition must be at least 1, found 0\.5"):
         prune_anchors(anchors, 3, max_condition=0.5)
     with pytest.raises(InvalidInputError, match=r"one column an anchor \(8\), found shape \(2, 7\)"):

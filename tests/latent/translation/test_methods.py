@@ -23,6 +23,7 @@ from rlstitch.latent import (
     fit_ridge,
     fit_robust,
     fit_scaled_orthogonal,
+    match_ranks,
     translation_methods,
 )
 from rlstitch.latent.translation.methods.robust import BASES
@@ -36,9 +37,9 @@ WEIGHTS = RNG.integers(1, 4, size=60)
 
 def test_orthogonal_agrees_with_scipy() -> None:
     expected, _ = orthogonal_procrustes(X, SQUARE)
-    np.testing.assert_allclose(fit_orthogonal(X, SQUARE, center=False).matrix, expected, atol=1e-12)
+    np.testing.assert_allclose(fit_orthogonal(X, SQUARE, center=False, scale=False).matrix, expected, atol=1e-12)
     centred, _ = orthogonal_procrustes(X - X.mean(0), SQUARE - SQUARE.mean(0))
-    np.testing.assert_allclose(fit_orthogonal(X, SQUARE).matrix, centred, atol=1e-12)
+    np.testing.assert_allclose(fit_orthogonal(X, SQUARE, scale=False).matrix, centred, atol=1e-12)
 
 
 def test_scaled_orthogonal_reaches_scipys_disparity() -> None:
@@ -48,16 +49,26 @@ def test_scaled_orthogonal_reaches_scipys_disparity() -> None:
     assert 1 - report.r2 == pytest.approx(disparity)
 
 
+def test_the_default_finds_the_partners_of_another_scale_and_offset() -> None:
+    x = RNG.normal(size=(200, 8))
+    y = 10 * x @ np.linalg.qr(RNG.normal(size=(8, 8)))[0] + 5
+    fitted = {scale: fit_orthogonal(x[:50], y[:50], scale=scale)(x[50:]) for scale in (True, False)}
+    ranks = {scale: match_ranks(mapped, y[50:], np.arange(150), metric="euclidean") for scale, mapped in fitted.items()}
+    assert (ranks[True] == 1).all()
+    assert (1 / ranks[False]).mean() < 0.5
+    np.testing.assert_allclose(fit_orthogonal(x[:50], y[:50])(x), y, atol=1e-9)
+
+
 def test_widths_that_differ_are_padding_with_zeros() -> None:
     padded = np.pad(Y, ((0, 0), (0, 1)))
     expected, _ = orthogonal_procrustes(X, padded)
-    np.testing.assert_allclose(fit_orthogonal(X, Y, center=False).matrix, expected[:, :4], atol=1e-10)
+    np.testing.assert_allclose(fit_orthogonal(X, Y, center=False, scale=False).matrix, expected[:, :4], atol=1e-10)
     backward, _ = orthogonal_procrustes(padded, X)
-    np.testing.assert_allclose(fit_orthogonal(Y, X, center=False).matrix, backward[:4], atol=1e-10)
+    np.testing.assert_allclose(fit_orthogonal(Y, X, center=False, scale=False).matrix, backward[:4], atol=1e-10)
 
 
 def test_no_turn_beats_the_orthogonal_fit() -> None:
-    best = evaluate_translation(fit_orthogonal(X, SQUARE), X, SQUARE).residual
+    best = evaluate_translation(fit_orthogonal(X, SQUARE, scale=False), X, SQUARE).residual
     centred, target = X - X.mean(0), SQUARE - SQUARE.mean(0)
     for _ in range(50):
         turn = np.linalg.qr(RNG.normal(size=(5, 5)))[0]
@@ -275,7 +286,7 @@ def test_robust_fits_withstand_wrong_pairs(base: str, loss: str) -> None:
     turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     y = x @ turn + 1 + 0.01 * rng.normal(size=(200, 5))
     y[:50] = 5 * rng.normal(size=(50, 5)) + 4
-    plain = fit_orthogonal(x, y) if base == "orthogonal" else fit_affine(x, y)
+    plain = fit_orthogonal(x, y, scale=False) if base == "orthogonal" else fit_affine(x, y)
     robust = fit_robust(x, y, base=base, loss=loss, keep=0.7)
     error = np.linalg.norm(robust(x[50:]) - y[50:], axis=1).mean()
     assert error < (0.15 if loss == "huber" else 0.05)
@@ -309,7 +320,7 @@ def test_pairs_without_weight_have_no_say() -> None:
 def test_robust_agrees_with_its_base_where_all_pairs_fit() -> None:
     x = RNG.normal(size=(50, 4))
     y = x @ np.linalg.qr(RNG.normal(size=(4, 4)))[0]
-    torch.testing.assert_close(fit_robust(x, y).matrix, fit_orthogonal(x, y).matrix)
+    torch.testing.assert_close(fit_robust(x, y).matrix, fit_orthogonal(x, y, scale=False).matrix)
     kept = fit_robust(x, y + 0.1 * RNG.normal(size=y.shape), loss="trimmed", keep=1.0)
     assert kept.report is not None
 

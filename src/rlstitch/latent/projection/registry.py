@@ -101,14 +101,17 @@ def relative_projection(
     x: A,
     anchors: Array,
     *,
-    normalization: str = "identity",
+    normalization: str = "whiten",
     similarity: Similarity = "cosine",
     shrinkage: float = 0.1,
     **options: Any,
 ) -> A:
     """Normalise x and the anchors with the anchors' own statistics, then project: (n, d), (k, d) -> (n, k).
 
-    `shrinkage` is that of a whitening; Mahalanobis distances keep their own, 0.1.
+    The paper's projection is `normalization="identity"`. Whitened, features of two spaces agreed better in every
+    family of spaces that was measured (docs/results/latent-defaults.md). `whiten` and `center` take their statistics
+    from the anchors: of a handful they say little, and of one nothing. `shrinkage` is that of a whitening; Mahalanobis
+    distances keep their own, 0.1.
 
     Args:
         x: samples `(n, d)`, tensor or array.

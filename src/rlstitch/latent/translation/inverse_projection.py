@@ -147,7 +147,7 @@ class InversionReport:
 
     Examples:
         >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
-        >>> report = fit_inverse_projection(x, 2 * x, subsets=2).report
+        >>> report = fit_inverse_projection(x, 2 * x, pruning="anchors", subsets=2, max_condition=30).report
         >>> report.kept, report.width, round(report.spanned, 4)
         ((3, 3), 3, 1.0)
     """
@@ -236,25 +236,25 @@ def fit_inverse_projection(
     *,
     subsets: int = 8,
     size: int | None = None,
-    max_condition: float = 30.0,
-    pruning: Pruning = "anchors",
+    max_condition: float = 10.0,
+    pruning: Pruning = "spectrum",
     center: bool = True,
     norm: Norm = "proportional",
     seed: int = 0,
 ) -> InverseProjection:
     """The inverse relative projection from parallel anchors (k, d_x), (k, d_y). At least 2 anchors.
 
-    Noise grows by up to `max_condition`, in one of two ways. `pruning` anchors is the paper's: Y's anchors are pruned
-    by `prune_anchors` to at most `size` (default: all that may serve), from `subsets` random starts, and the maps are
-    averaged. `pruning` spectrum keeps all anchors, and counts singular values of Y's unit anchors below the largest
-    over `max_condition` as 0; it is much cheaper. X's anchors are only ever used for cosines. Either may leave some of
-    Y out of reach; `report.spanned` says how much. 30 was best for spaces that agree roughly (10 by spectrum; see the
-    results on word vectors); for spaces that agree nearly exactly take 1,000 or more.
+    Noise grows by up to `max_condition`, in one of two ways. `pruning` spectrum keeps all anchors, and counts singular
+    values of Y's unit anchors below the largest over `max_condition` as 0. `pruning` anchors is the paper's, and
+    dearer: Y's anchors are pruned by `prune_anchors` to at most `size` (default: all that may serve), from `subsets`
+    random starts, and the maps are averaged. X's anchors are only ever used for cosines. Either may leave some of Y out
+    of reach; `report.spanned` says how much. The defaults were the best of ten settings over eight families of spaces
+    (docs/results/latent-defaults.md); for spaces that agree nearly exactly take a bound of 1,000 or more.
 
     Args:
         anchors_x: `(k, d_x)`.
         anchors_y: parallel anchors `(k, d_y)`.
-        subsets: random starts of the pruning.
+        subsets: random starts of the pruning of anchors.
         size: anchors in each subset at most.
         max_condition: bound of the growth of noise, at least 1.
         pruning: `anchors` or `spectrum`.
@@ -284,6 +284,8 @@ def fit_inverse_projection(
     require_count(subsets, 1 << 40, "subsets", "a number of subsets")
     _require_condition(max_condition)
     require_known("pruning", pruning, ["anchors", "spectrum"])
+    if pruning == "spectrum" and size is not None:
+        raise InvalidInputError(f"size: pruning by spectrum keeps all anchors, expected None, found {size}")
     points_y = points_y.to(points_x)
     mean_x, mean_y = (points_x.mean(0), points_y.mean(0)) if center else (0 * points_x[0], 0 * points_y[0])
     moved_x, moved_y = points_x - mean_x, points_y - mean_y

@@ -241,7 +241,9 @@ def _scores(models: Sequence[_Model], anchors: Rows, judge: _Judge) -> dict[str,
     vectors = [model.vectors for model in models]
     alone = {
         "single": [judge(latents) for latents in vectors],
-        "single, relative": [judge(relative_projection(latents, latents[anchors])) for latents in vectors],
+        "single, relative": [
+            judge(relative_projection(latents, latents[anchors], normalization="identity")) for latents in vectors
+        ],
     }
     means = {
         method: {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -261,7 +263,7 @@ def _baselines(judge: _Judge, anchors: Rows) -> dict[str, Row]:
         "pixels, class means": {"accuracy": float((by_means == test.labels).mean()), "cka": None},
         "pixels": judge(pixels),
         "joint": judge(joint),
-        "joint, relative": judge(relative_projection(joint, joint[anchors])),
+        "joint, relative": judge(relative_projection(joint, joint[anchors], normalization="identity")),
     }
 
 

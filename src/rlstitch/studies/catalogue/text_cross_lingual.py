@@ -230,7 +230,7 @@ def _mapped(x: _Space, y: _Space, anchors: Rows, tested: Rows, methods: Sequence
     a, b, tests = x.parallel[anchors], y.parallel[anchors], x.test[tested]
     mapped: dict[str, Array] = {method: fit(method, a, b)(tests) for method in methods if method in TRANSLATIONS}
     if INVERSE in methods:
-        mapped[INVERSE] = fit_inverse_projection(a, b, pruning="spectrum", max_condition=10)(tests)
+        mapped[INVERSE] = fit_inverse_projection(a, b)(tests)
     return mapped
 
 
@@ -263,7 +263,7 @@ def _product(x: Array, anchors: Array, shrinkage: float) -> Array:
 
 
 _RELATIVE: dict[str, Callable[[Array, Array, float], Array]] = {
-    "relative": lambda x, anchors, _: relative_projection(x, anchors),
+    "relative": lambda x, anchors, _: relative_projection(x, anchors, normalization="identity"),
     "relative centred": lambda x, anchors, _: relative_projection(x, anchors, normalization="center"),
     "relative whitened": lambda x, anchors, shrinkage: relative_projection(
         x, anchors, normalization="whiten", shrinkage=shrinkage
