@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -127,6 +128,78 @@ def test_observations_of_another_type_or_shape_are_refused(wrong, found):
     for call in (agent.images, agent.encode, agent.act, agent.action_parameters):
         with pytest.raises(InvalidInputError, match=f"observations: expected .*24, 24, 3.* found .*{found}"):
             call(wrong)
+
+
+class Lazy:
+    """Frames that become an array when NumPy asks, as Gymnasium's LazyFrames."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self.frames = frames
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.frames if dtype is None else self.frames.astype(dtype)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda batch: batch[::-1][::-1],
+        lambda batch: np.ascontiguousarray(batch[:, ::-1, ::-1])[:, ::-1, ::-1],
+        lambda batch: np.ascontiguousarray(batch[..., ::-1])[..., ::-1],
+        lambda batch: np.asfortranarray(batch),
+        lambda batch: np.repeat(batch, 2, axis=1)[:, ::2],
+        lambda batch: batch.transpose(0, 3, 1, 2)[:, :, ::-1][:, :, ::-1],
+        lambda batch: np.frombuffer(batch.tobytes(), np.uint8).reshape(batch.shape),
+        lambda batch: batch.tolist(),
+        lambda batch: list(batch),
+        lambda batch: tuple(torch.from_numpy(image) for image in batch),
+        lambda batch: torch.from_numpy(batch),
+        Lazy,
+    ],
+)
+def test_all_that_becomes_an_array_of_bytes_is_one(given):
+    agent, batch = make_agent(), observations(3)
+    expected = agent.act(batch)
+    for call in (agent.act, lambda each: agent.predict(each, deterministic=True)[0]):
+        np.testing.assert_array_equal(call(given(batch)), expected)
+    torch.testing.assert_close(agent.encode(given(batch)), agent.encode(batch))
+
+
+def test_one_image_as_a_list_gives_one_action():
+    agent, batch = make_agent(), observations(1)
+    assert agent.predict(batch[0].tolist(), deterministic=True)[0] == agent.act(batch)[0]
+    assert agent.predict(Lazy(batch[0]), deterministic=True)[0] == agent.act(batch)[0]
+
+
+def test_one_image_that_never_changes_is_broadcast():
+    agent, batch = make_agent(), observations(1)
+    many = np.broadcast_to(batch, (5, *IMAGE))
+    np.testing.assert_array_equal(agent.act(many), np.repeat(agent.act(batch), 5))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ([[1, 2], [3]], "found list: "),
+        (None, "found object"),
+        (7, "found int64"),
+        (np.uint8(7), "found uint8"),
+        ("image", "found <U5"),
+        (np.full(IMAGE, -1).tolist(), "found int64"),
+        (np.full(IMAGE, 256).tolist(), "found int64"),
+        (np.full(IMAGE, 0.5).tolist(), "found float64"),
+        (np.zeros(IMAGE, bool), "found bool"),
+        (np.zeros(IMAGE, np.uint16), "found uint16"),
+        (np.zeros(IMAGE[:2], np.uint8), r"found uint8 \(24, 24\)"),
+        (torch.zeros(IMAGE, device="meta"), "found Tensor: "),
+    ],
+)
+def test_predict_refuses_all_else_in_one_line(wrong, found):
+    agent = make_agent()
+    for call in (agent.predict, agent.encode):
+        with pytest.raises(InvalidInputError, match=f"observations: expected .*{found}") as caught:
+            call(wrong)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_dictionary_of_observations_is_refused():

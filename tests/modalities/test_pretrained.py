@@ -41,10 +41,10 @@ def stored(folder: Path, *parts: Any) -> Path:
     return folder
 
 
-def tokenizer() -> Any:
+def tokenizer(first: tuple[str, str] = ("[PAD]", "[UNK]")) -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "sat", "on", "mat", "ran", "far"]
+    words = [*first, "[CLS]", "[SEP]", "the", "cat", "dog", "sat", "on", "mat", "ran", "far"]
     inner = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.post_processor = processors.TemplateProcessing(
@@ -136,6 +136,49 @@ def test_texts_are_the_mean_over_their_own_tokens(bert: Path) -> None:
     close(one_by_one(encoder, TEXTS), encoder.encode(TEXTS))
     first = load_text_encoder(str(bert), pooling="first")
     close(first.encode(TEXTS), torch.stack([each[0] for each in states]))
+
+
+@pytest.fixture(scope="module")
+def roberta(folder: Path) -> Path:
+    """Its padding is token 1, so that of 10 positions the first two are no token's."""
+    torch.manual_seed(4)
+    config = transformers.RobertaConfig(vocab_size=12, max_position_embeddings=10, pad_token_id=1, **SMALL)
+    return stored(folder / "roberta", transformers.RobertaModel(config), tokenizer(("[UNK]", "[PAD]")))
+
+
+def test_texts_are_cut_to_the_positions_that_are_left_for_tokens(roberta: Path) -> None:
+    model = transformers.RobertaModel.from_pretrained(roberta).eval()
+    with torch.no_grad():
+        states = model(torch.tensor([[2, 6, 7, 8, 4, 9, 11, 3]])).last_hidden_state[0]
+    close(load_text_encoder(str(roberta)).encode(["dog sat on the mat far " + 40 * "far "]), states.mean(0)[None])
+
+
+def test_so_are_those_of_a_sentence_model(roberta: Path, folder: Path) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    with quiet("transformers", "huggingface_hub"):
+        modules = [Transformer(str(roberta)), Pooling(12)]
+        sentence_transformers.SentenceTransformer(modules=modules, device="cpu").save(str(folder / "sentence-roberta"))
+    texts = ["dog sat on the mat far " + 40 * "far ", "the cat"]
+    close(
+        load_text_encoder(str(folder / "sentence-roberta")).encode(texts), load_text_encoder(str(roberta)).encode(texts)
+    )
+
+
+def test_a_model_with_positions_for_no_text(folder: Path) -> None:
+    config = transformers.RobertaConfig(vocab_size=12, max_position_embeddings=4, pad_token_id=1, **SMALL)
+    short = stored(folder / "short", transformers.RobertaModel(config), tokenizer(("[UNK]", "[PAD]")))
+    with pytest.raises(ArtefactError, match="expected positions for a text, found 2"):
+        load_text_encoder(str(short))
+
+
+def test_a_model_without_a_limit_takes_long_texts(folder: Path) -> None:
+    """XLNet's configuration says -1."""
+    config = transformers.XLNetConfig(vocab_size=12, d_model=12, n_layer=1, n_head=2, d_inner=24)
+    endless = stored(folder / "xlnet", transformers.XLNetModel(config), tokenizer())
+    assert load_text_encoder(str(endless)).encode([600 * "far "]).shape == (1, 12)
 
 
 def test_a_sentence_model_pools_as_it_was_trained_to(sentences: Path, bert: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from rlstitch.agents.controller import Controller
@@ -69,41 +69,42 @@ class Agent:
         """Which noise `act` adds when it samples: `gumbel` for discrete actions, `normal` for continuous ones."""
         return "normal" if isinstance(self.controller.actions, BoxActions) else "gumbel"
 
-    def images(self, observations: NDArray[np.uint8]) -> Tensor:
+    def images(self, observations: ArrayLike) -> Tensor:
         """Turn observations uint8 `(N, H, W, C)` into float images `(N, C, H, W)` in [0, 1] on the agent's device.
 
-        Channel-first observations, as Stable-Baselines3's VecTransposeImage gives them, are taken too.
+        Channel-first observations, as Stable-Baselines3's VecTransposeImage gives them, are taken too, and so is all
+        that NumPy makes such an array of; lists may hold whole numbers from 0 to 255.
 
         Raises:
             InvalidInputError: for another shape or type, naming both.
         """
-        observations = np.asarray(observations)
+        array = _as_array(observations)
         shape = self.encoder.image_shape
-        if observations.dtype != np.uint8 or observations.ndim != 4:
+        if array.dtype != np.uint8 or array.ndim != 4:
             raise InvalidInputError(
-                f"observations: expected uint8 (N, {', '.join(map(str, shape))}), "
-                f"found {observations.dtype} {observations.shape}"
+                f"observations: expected uint8 (N, {', '.join(map(str, shape))}), found {array.dtype} {array.shape}"
             )
-        if observations.shape[1:] == shape:
-            tensor = torch.from_numpy(observations).permute(0, 3, 1, 2)
-        elif observations.shape[1:] == (shape[2], shape[0], shape[1]):
-            tensor = torch.from_numpy(np.ascontiguousarray(observations))
+        array = np.require(array, requirements=["C", "W"])  # torch takes no flipped or read-only views
+        if array.shape[1:] == shape:
+            tensor = torch.from_numpy(array).permute(0, 3, 1, 2)
+        elif array.shape[1:] == (shape[2], shape[0], shape[1]):
+            tensor = torch.from_numpy(array)
         else:
-            raise InvalidInputError(f"observations: expected images of shape {shape}, found {observations.shape[1:]}")
+            raise InvalidInputError(f"observations: expected images of shape {shape}, found {array.shape[1:]}")
         # Bytes travel to the device, floats are made there.
         return tensor.to(self.device).float().div_(255.0)
 
     @torch.no_grad()
-    def encode(self, observations: NDArray[np.uint8], *, batch_size: int = 1024) -> Tensor:
+    def encode(self, observations: ArrayLike, *, batch_size: int = 1024) -> Tensor:
         """Encode observations uint8 `(N, H, W, C)` as latents `(N, latent_dim)`, `batch_size` at a time."""
+        array = np.atleast_1d(_as_array(observations))
         parts = [
-            self.encoder(self.images(observations[start : start + batch_size]))
-            for start in range(0, len(observations), batch_size)
+            self.encoder(self.images(array[start : start + batch_size])) for start in range(0, len(array), batch_size)
         ]
         return torch.cat(parts) if parts else torch.empty(0, self.encoder.latent_dim, device=self.device)
 
     @torch.no_grad()
-    def action_parameters(self, observations: NDArray[np.uint8]) -> Tensor:
+    def action_parameters(self, observations: ArrayLike) -> Tensor:
         """Return logits (discrete) or means (continuous) `(N, A)` for observations uint8 `(N, H, W, C)`.
 
         Raises:
@@ -117,7 +118,7 @@ class Agent:
         return parameters
 
     def act(
-        self, observations: NDArray[np.uint8], *, noise: NDArray[np.floating[Any]] | None = None
+        self, observations: ArrayLike, *, noise: NDArray[np.floating[Any]] | None = None
     ) -> NDArray[np.int64] | NDArray[np.float32]:
         """Choose actions for observations uint8 `(N, H, W, C)`.
 
@@ -144,7 +145,7 @@ class Agent:
 
     def predict(
         self,
-        observation: NDArray[np.uint8] | dict[str, NDArray[np.uint8]],
+        observation: ArrayLike | dict[str, NDArray[np.uint8]],
         state: tuple[NDArray[Any], ...] | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
@@ -153,11 +154,15 @@ class Agent:
 
         Samples with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the
         protocol; agents have no memory.
+
+        Raises:
+            InvalidInputError: for observations of another shape or type.
         """
         if isinstance(observation, dict):
             raise InvalidInputError(f"observation: expected one image, found a dictionary of {sorted(observation)}")
-        single = observation.ndim == 3
-        batch = observation[None] if single else observation
+        array = _as_array(observation)
+        single = array.ndim == 3
+        batch = np.atleast_1d(array[None] if single else array)
         noise = None if deterministic else self._global_noise(len(batch))
         actions = self.act(batch, noise=noise)
         return (actions[0] if single else actions), state
@@ -167,3 +172,16 @@ class Agent:
         if self.noise_kind == "normal":
             return torch.randn(shape).numpy()
         return -torch.empty(shape).exponential_().log().numpy()
+
+
+def _as_array(observations: ArrayLike) -> NDArray[Any]:
+    """Return observations as an array; lists of whole numbers become uint8 where these are from 0 to 255."""
+    try:
+        array = np.asarray(observations)
+    except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidInputError(
+            f"observations: expected an array uint8 (N, H, W, C), found {type(observations).__name__}: {reason}"
+        ) from None
+    numbers = isinstance(observations, list | tuple) and array.dtype.kind in "iu" and array.size > 0
+    return array.astype(np.uint8) if numbers and array.min() >= 0 and array.max() <= 255 else array

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.modalities.items import Encode, ItemEncoder
@@ -71,6 +72,9 @@ def _sentences(folder: Path, device: str) -> Encode:
             local_files_only=True,
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
+    places = _positions(model)
+    if places is not None:
+        model.max_seq_length = min(model.max_seq_length or places, places)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         with quiet("transformers", "huggingface_hub"):
@@ -91,8 +95,11 @@ def _tokens(folder: Path, device: str, pooling: Pooling) -> Encode:
             tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token is None:
         raise ArtefactError(f"{folder}: its tokenizer has neither a token to pad with nor one that ends a text")
-    positions = getattr(model.config, "max_position_embeddings", _MOST_TOKENS)
-    most = min(tokenizer.model_max_length, positions, _MOST_TOKENS)
+    configured = getattr(model.config, "max_position_embeddings", None)  # -1 where there is no limit
+    known = [count for count in (configured, _positions(model)) if count is not None and count != -1]
+    most = min(tokenizer.model_max_length, _MOST_TOKENS, *known)
+    if most <= tokenizer.num_special_tokens_to_add():
+        raise ArtefactError(f"{folder}: expected positions for a text, found {most}, fewer than the tokens around one")
 
     @torch.inference_mode()
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -101,3 +108,13 @@ def _tokens(folder: Path, device: str, pooling: Pooling) -> Encode:
         return pool(states, tokens["attention_mask"], pooling).float().cpu().numpy()
 
     return encode
+
+
+def _positions(model: nn.Module) -> int | None:
+    """How many tokens a model has learned positions for; RoBERTa and its like count from behind the padding's place."""
+    counts = [
+        part.num_embeddings - getattr(part, "offset", 0) - (0 if part.padding_idx is None else part.padding_idx + 1)
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Embedding) and "position" in name.rpartition(".")[2]
+    ]
+    return min(counts, default=None)
