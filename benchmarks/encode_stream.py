@@ -163,7 +163,7 @@ def beside_the_network(folder: Path, repeats: int) -> tuple[float, float]:
     """Return items a second of the processor, medians: by the stream, and by the encoder called batch by batch."""
     from rlstitch.api.spaces.encode import encode_stream
     from rlstitch.modalities.items import text_items
-    from rlstitch.modalities.pretrained_text import load_text_encoder
+    from rlstitch.modalities.pretrained import load_text_encoder
     from rlstitch.storage.space_stream import SpaceStream
 
     texts = (folder / "some.txt").read_text().splitlines()

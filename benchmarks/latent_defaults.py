@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rlstitch.studies.training.classifiers import Trained, accuracy
 
 from rlstitch import latent
 from rlstitch.agents.artefact import load_agent
@@ -32,7 +33,6 @@ from rlstitch.studies.catalogue.graphs_nodes import GraphsNodes
 from rlstitch.studies.catalogue.images_classification import ImagesClassification
 from rlstitch.studies.catalogue.text_classification import TextClassification
 from rlstitch.studies.study import Study, StudyOptions
-from rlstitch.studies.training.classifiers import Trained, accuracy
 
 Row = dict[str, Any]
 Tensor = torch.Tensor

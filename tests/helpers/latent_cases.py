@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 import rlstitch.latent as latent
-from rlstitch.latent._registry import methods_of
-from rlstitch.latent.translation import methods
+from rlstitch.latent.translation.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def stitched(s: Spaces) -> Any:
 # Functions that stand under a name in a registry: the cases go by the registry, and these are the same functions.
 FITS = {
     method: function.__name__
-    for method, function in methods_of(methods).items()
+    for method, function in METHODS.items()
     if function.__name__ in latent.__all__  # a new method needs no public name of its own
 }
 PROJECTIONS = {name: f"project_{name}" for name in latent.SIMILARITIES if f"project_{name}" in latent.__all__}

@@ -19,10 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import rlstitch.latent as latent
-from rlstitch.latent import retrieval
+from rlstitch.latent import retrieval, similarity
 from rlstitch.latent.correspondence import asif
-from rlstitch.latent.similarity import cka, geometry
-from rlstitch.latent.translation.methods import screening as translation_screening
+from rlstitch.latent.translation import robust
 
 N, K, D = 2000, 8, 4
 # Floats a sample that a method may hold beside its input: a handful of arrays as wide as the anchors or the space.
@@ -70,10 +69,10 @@ def peak(name: str) -> int:
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval, "_BLOCK_ELEMENTS", 50_000)
     monkeypatch.setattr(asif, "_BLOCK_ELEMENTS", 50_000)
-    monkeypatch.setattr(cka, "_BLOCK", 16)
-    monkeypatch.setattr(geometry, "_MARKS", 50_000)
-    monkeypatch.setattr(cka, "_SAMPLED", 200)
-    monkeypatch.setattr(translation_screening, "_BLOCK", 64)
+    monkeypatch.setattr(similarity, "_BLOCK", 16)
+    monkeypatch.setattr(similarity, "_MARKS", 50_000)
+    monkeypatch.setattr(similarity, "_SAMPLED", 200)
+    monkeypatch.setattr(robust, "_BLOCK", 64)
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - QUADRATIC))

@@ -6,7 +6,7 @@ import torch
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent.merging import Chart, merge_charts
-from rlstitch.latent.projection.methods.directions import project_cosine
+from rlstitch.latent.projection.similarities import project_cosine
 
 
 def world(seed=0):

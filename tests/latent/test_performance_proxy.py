@@ -7,9 +7,8 @@ from scipy import stats
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent.performance_proxy import evaluate_population, reference_similarity
-from rlstitch.latent.projection.methods.directions import project_cosine
-from rlstitch.latent.similarity.cka import linear_cka
-from rlstitch.latent.similarity.geometry import matched_cosine
+from rlstitch.latent.projection.similarities import project_cosine
+from rlstitch.latent.similarity import linear_cka, matched_cosine
 
 
 def planted(seed=0, models=8):

@@ -6,7 +6,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import fit_orthogonal
-from rlstitch.latent.universal import fit_universal
+from rlstitch.latent.merging import fit_universal
 
 
 def spaces(widths=(5, 5, 5), noise=0.0, n=40, seed=0):

@@ -22,9 +22,12 @@ transformers = pytest.importorskip("transformers")
 from rlstitch.modalities import pretrained  # noqa: E402
 from rlstitch.modalities.items import ItemEncoder  # noqa: E402
 from rlstitch.modalities.libraries import quiet  # noqa: E402
-from rlstitch.modalities.pretrained_audio import load_audio_encoder, resample  # noqa: E402
-from rlstitch.modalities.pretrained_image import load_image_encoder  # noqa: E402
-from rlstitch.modalities.pretrained_text import load_text_encoder  # noqa: E402
+from rlstitch.modalities.pretrained import (  # noqa: E402
+    load_audio_encoder,
+    load_image_encoder,
+    load_text_encoder,
+    resample,
+)
 
 TEXTS = ["the cat", "dog sat on the mat far far", "ran", "the unknown cat"]
 SMALL: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "hidden_size": 12}

@@ -5,7 +5,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.modalities.sentence_encoders import train_sentence_encoder
+from rlstitch.modalities.text import train_sentence_encoder
 
 TEXTS = [f"{who} {does}, {where}!" for who in ("A cat", "The dog") for does in ("sleeps", "runs") for where in "xyz"]
 

@@ -31,11 +31,10 @@ from rlstitch.api.report import report as report_matrix
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.reporting.matrix.data import read_matrix
-from rlstitch.reporting.matrix.exports import markdown
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, matrix_heat_plot, share_reaching
 from rlstitch.reporting.matrix.page import payload, render_matrix
-from rlstitch.reporting.matrix.summary import correlations, headline, method_line
+from rlstitch.reporting.matrix.tables import correlations, headline, markdown, method_line
 from rlstitch.rollouts.video import write_gif, write_mp4
 from rlstitch.storage import limits, read_json
 

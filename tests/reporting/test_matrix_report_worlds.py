@@ -16,7 +16,7 @@ from rlstitch.api.report import report as report_matrix
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows
 from rlstitch.reporting.matrix.page import payload
-from rlstitch.reporting.matrix.summary import correlations, headline, method_table
+from rlstitch.reporting.matrix.tables import correlations, headline, method_table
 from rlstitch.rollouts.video import write_mp4
 from rlstitch.storage import read_json
 

@@ -8,8 +8,8 @@ import pytest
 from matrix_samples import made_up_matrix
 
 from rlstitch.reporting.matrix.data import read_matrix
+from rlstitch.reporting.matrix.matrix_plots import training_curves
 from rlstitch.reporting.matrix.page import render_matrix
-from rlstitch.reporting.matrix.training_curves import training_curves
 
 HEADER = "steps,return,success,length\n"
 

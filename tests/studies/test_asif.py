@@ -11,7 +11,7 @@ from PIL import Image
 
 from rlstitch.studies.captions import ATTRIBUTES, CLASS_TEXTS
 from rlstitch.studies.catalogue.asif import WEAK, ZERO, Asif
-from rlstitch.studies.downloads import WORD2VEC
+from rlstitch.studies.data import WORD2VEC
 from rlstitch.studies.runs import run_study
 from rlstitch.studies.study import StudyOptions
 

@@ -22,8 +22,7 @@ from rlstitch.modalities.graph import PLANETOID, read_planetoid
 from rlstitch.modalities.image import read_fashion_mnist
 from rlstitch.modalities.parallel_text import read_multi30k
 from rlstitch.modalities.text import TREC_CLASSES, read_trec
-from rlstitch.studies.data import DataLocator
-from rlstitch.studies.downloads import DATA_SETS, RECORD, cache_folder, fetch
+from rlstitch.studies.data import DATA_SETS, RECORD, DataLocator, cache_folder, fetch
 
 pytestmark = pytest.mark.usefixtures("_own_cache")
 

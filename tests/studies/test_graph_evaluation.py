@@ -16,7 +16,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.modalities.graph import block_model
 from rlstitch.storage import canonical_json
 from rlstitch.studies.catalogue.graphs_latent_evaluation import sweep
-from rlstitch.studies.graph_evaluation.trainings import resplit, training_settings
+from rlstitch.studies.graph_evaluation import resplit, training_settings
 from rlstitch.studies.runs import StudyOutcome, run_study
 from rlstitch.studies.study import StudyOptions
 

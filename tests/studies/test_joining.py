@@ -19,7 +19,7 @@ from rlstitch.studies.joining import (
     joining_table,
     native_scores,
 )
-from rlstitch.studies.training.classifiers import Trained
+from rlstitch.studies.training.trainers import Trained
 
 
 class Nearest(torch.nn.Module):

@@ -22,7 +22,7 @@ from rlstitch.studies.joining import (
 )
 from rlstitch.studies.runs import StudyOutcome, run_study
 from rlstitch.studies.study import StudyOptions
-from rlstitch.studies.training.text_networks import ARCHITECTURES
+from rlstitch.studies.training.networks import TEXT_ARCHITECTURES
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -102,7 +102,7 @@ def test_text_quick_shows_its_claim() -> None:
     cells = outcome.findings.cells
     worst = min(row["accuracy"] for row in cells if row["method"] in ("affine", "relative whitened"))
     assert worst > max(row["accuracy"] for row in cells if row["method"] == "absolute") + 0.2
-    assert {(row["encoder"], row["head"]) for row in cells} == set(itertools.product(ARCHITECTURES, repeat=2))
+    assert {(row["encoder"], row["head"]) for row in cells} == set(itertools.product(TEXT_ARCHITECTURES, repeat=2))
 
 
 def test_audio_quick_shows_its_claim() -> None:

@@ -14,11 +14,10 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
-from rlstitch.reporting.matrix.exports import write_tables
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plot, matrix_heat_plot, profile_plots
 from rlstitch.reporting.matrix.page import Video, render_matrix
-from rlstitch.reporting.matrix.summary import headline
+from rlstitch.reporting.matrix.tables import headline, write_tables
 from rlstitch.reporting.plots import Plot
 from rlstitch.reporting.tensorboard import write_events
 from rlstitch.storage import limits, read_bytes, write_bytes

@@ -19,12 +19,14 @@ Array: TypeAlias = torch.Tensor | NDArray[Any]
 A = TypeVar("A", torch.Tensor, NDArray[Any])
 
 
-def to_tensor(x: Array, name: str, *, ndim: int | None = 2, min_rows: int = 0, finite: bool = True) -> torch.Tensor:
+def to_tensor(
+    x: Array, name: str, *, ndim: int | None = 2, min_rows: int = 0, width: int | None = None, finite: bool = True
+) -> torch.Tensor:
     """`x` as a float32 or float64 tensor, checked.
 
-    `ndim=None` takes any number of dimensions but none. `min_rows` is the least size of the first dimension.
-    Raises InvalidInputError for another kind of value, number of dimensions or rows, for a last dimension of 0, and
-    for NaN or infinity.
+    `ndim=None` takes any number of dimensions but none. `min_rows` is the least size of the first dimension, `width`
+    the size of the last one. Raises InvalidInputError for another kind of value, number of dimensions, rows or width,
+    for a last dimension of 0, and for NaN or infinity.
     """
     tensor = _wrap(x, name)
     shape = tuple(tensor.shape)
@@ -34,6 +36,8 @@ def to_tensor(x: Array, name: str, *, ndim: int | None = 2, min_rows: int = 0, f
         raise InvalidInputError(f"{name} must have at least {min_rows} row(s), found shape {shape}")
     if shape[-1] == 0:
         raise InvalidInputError(f"{name} must be at least 1 wide, found shape {shape}")
+    if width not in (None, shape[-1]):
+        raise InvalidInputError(f"{name} must be {width} wide, found shape {shape}")
     if finite:
         require_finite(tensor, name)
     return tensor

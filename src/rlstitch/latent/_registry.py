@@ -1,21 +1,12 @@
-"""Methods by name: each module of a package `methods` lists its own in `METHODS`, so that a new one is one new file."""
+"""Methods by name, with the options that each takes."""
 
 from __future__ import annotations
 
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from rlstitch.errors import InvalidInputError, require_known
-
-
-def methods_of(package: ModuleType) -> dict[str, Callable[..., Any]]:
-    """The methods of all modules of a package, by name."""
-    modules = (import_module(f"{package.__name__}.{module.name}") for module in pkgutil.iter_modules(package.__path__))
-    return {name: function for module in modules for name, function in getattr(module, "METHODS", {}).items()}
 
 
 def look_up(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from rlstitch.errors import InvalidInputError, require_known
+from rlstitch.errors import require_known
 from rlstitch.latent._arrays import A, Array, like, negligible, require_between, to_tensor
 
 
@@ -52,19 +52,13 @@ class Normalization(nn.Module):
 
     def forward(self, x: A) -> A:
         """Normalise (…, d) -> (…, d); NaN is passed on, not looked for, as in any layer."""
-        tensor = self._checked(x, "x")
+        tensor = to_tensor(x, "x", ndim=None, width=self.width, finite=False)
         return like(_scale(tensor - self.shift.to(tensor), self.weight.to(tensor)), x)
 
     def inverse(self, z: A) -> A:
         """Undo `forward`: (…, d) -> (…, d)."""
-        tensor = self._checked(z, "z")
+        tensor = to_tensor(z, "z", ndim=None, width=self.width, finite=False)
         return like(_scale(tensor, self.weight_inverse.to(tensor)) + self.shift.to(tensor), z)
-
-    def _checked(self, x: Array, name: str) -> torch.Tensor:
-        tensor = to_tensor(x, name, ndim=None, finite=False)
-        if tensor.shape[-1] != self.width:
-            raise InvalidInputError(f"{name} must be {self.width} wide, found shape {tuple(tensor.shape)}")
-        return tensor
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs besides the state_dict; JSON."""

@@ -16,7 +16,7 @@ import torch
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import Array, to_pairs, to_tensor
 from rlstitch.latent.projection.registry import Similarity, relative_projection
-from rlstitch.latent.similarity.geometry import matched_cosine
+from rlstitch.latent.similarity import matched_cosine
 
 Proxy = Callable[[Array, Array], float]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.latent._arrays import require_count, to_tensor
-from rlstitch.latent.anchors.choice import choose_anchors
+from rlstitch.latent.anchors import choose_anchors
 
 V = TypeVar("V", bound=torch.Tensor | NDArray[Any])
 W = TypeVar("W", bound=torch.Tensor | NDArray[Any])

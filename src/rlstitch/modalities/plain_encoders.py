@@ -39,7 +39,7 @@ def mel_means(sounds: Sequence[Sound]) -> NDArray[np.float32]:
     Raises InvalidInputError for a sound below 512 samples.
     """
     from rlstitch.modalities.audio import log_mel
-    from rlstitch.modalities.pretrained_audio import resample
+    from rlstitch.modalities.pretrained import resample
 
     rows = []
     for samples, rate in sounds:

@@ -29,7 +29,7 @@ from rlstitch.latent import (
 )
 from rlstitch.studies.study import DatasetConfig, Findings, Study, StudyConfig
 from rlstitch.studies.tables import SHARE, Row, interval_table
-from rlstitch.studies.training.classifiers import Trained, accuracy
+from rlstitch.studies.training.trainers import Trained, accuracy
 
 TRANSLATIONS = (
     "orthogonal", "scaled_orthogonal", "l_orthogonal", "linear", "ridge", "affine", "low_rank", "cca", "pls",
@@ -184,9 +184,23 @@ def accuracy_fact(table: Sequence[Row], tested: str, cells: Sequence[Row]) -> st
 
 
 class JoiningConfig(DatasetConfig):
-    """Config of a study that joins encoders and heads by these translations."""
+    """Config of a study that joins encoders and what reads their latents.
+
+    Attributes:
+        translations: by which they are joined.
+        anchors: number of training items that are anchors.
+        latent_dim: width of the latent spaces.
+    """
 
     translations: tuple[str, ...] = TRANSLATIONS
+    anchors: int
+    latent_dim: int
+
+
+class ClassificationConfig(JoiningConfig):
+    """Config of a study that joins classifiers; `head_epochs` is that of heads which are trained alone."""
+
+    head_epochs: int
 
 
 C = TypeVar("C", bound=JoiningConfig)

@@ -63,6 +63,20 @@ class DatasetConfig(StudyConfig):
     data_seed: int = 0
 
 
+class ImagesConfig(DatasetConfig):
+    """Config of a study that trains networks on images.
+
+    Attributes:
+        train_images: how many are trained on.
+        batch_size: images a step.
+        latent_dim: width of the latent spaces.
+    """
+
+    train_images: int
+    batch_size: int
+    latent_dim: int
+
+
 C = TypeVar("C", bound=StudyConfig)
 
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from scipy import special
+
 from rlstitch.errors import InvalidInputError
 
 Row = dict[str, Any]
@@ -30,9 +33,6 @@ def mean_interval(
     Raises:
         InvalidInputError: for no values.
     """
-    import numpy as np
-    from scipy import special
-
     sample = np.asarray(values, dtype=np.float64)
     if sample.size == 0:
         raise InvalidInputError("values must hold at least one number, found none")
@@ -69,8 +69,6 @@ def interval_table(
     Returns:
         A line for each group, in order of appearance: the key, `value`, `low`, `high`, `means` and `counts`.
     """
-    import numpy as np
-
     groups: dict[tuple[object, ...], list[Row]] = {}
     for cell in cells:
         groups.setdefault(tuple(key(cell).values()), []).append(cell)

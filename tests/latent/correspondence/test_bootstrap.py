@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from rlstitch.errors import InvalidInputError, MissingExtraError
-from rlstitch.latent.correspondence.bootstrap import bootstrap_anchors
+from rlstitch.latent.correspondence.optimal_transport import bootstrap_anchors
 
 
 def shuffled_twin(n=120, d=12, noise=0.1, seed=0):

@@ -8,7 +8,7 @@ import torch
 
 from rlstitch.errors import IncompatibleError, InvalidInputError, MissingExtraError
 from rlstitch.latent import project_cosine
-from rlstitch.latent.correspondence.gromov_wasserstein import _surrogate, match_gromov_wasserstein, structure_agreement
+from rlstitch.latent.correspondence.optimal_transport import _surrogate, match_gromov_wasserstein, structure_agreement
 
 
 def shuffled_twin(n=40, d=3, noise=0.0, seed=0, width=5):

@@ -6,8 +6,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent.normalization import NORMALIZATIONS, fit_normalization
-from rlstitch.latent.projection.registry import SIMILARITIES, project, relative_projection
-from rlstitch.latent.projection.stream import project_into, project_stream
+from rlstitch.latent.projection.registry import SIMILARITIES, project, project_into, project_stream, relative_projection
 
 RNG = np.random.default_rng(0)
 X, ANCHORS = RNG.normal(size=(23, 5)), RNG.normal(size=(7, 5))

@@ -8,11 +8,11 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.modalities.audio import synthetic_sounds
-from rlstitch.studies.training.audio_networks import ARCHITECTURES, RandomShift, audio_encoder
-from rlstitch.studies.training.classifiers import Samples, accuracy, encode, sound_samples, train_classifier
+from rlstitch.studies.training.networks import AUDIO_ARCHITECTURES, RandomShift, audio_encoder
+from rlstitch.studies.training.trainers import Samples, accuracy, encode, sound_samples, train_classifier
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", AUDIO_ARCHITECTURES)
 def test_training_learns_and_is_fixed_by_its_seed(arch: str) -> None:
     sounds = sound_samples(synthetic_sounds(8, classes=3))
     torch.manual_seed(5)

@@ -8,8 +8,15 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.modalities.image import load_digits
-from rlstitch.studies.training.autoencoders import KINDS, reconstruction_error, train_autoencoder, train_decoder
-from rlstitch.studies.training.classifiers import Samples, encode, image_samples
+from rlstitch.studies.training.trainers import (
+    KINDS,
+    Samples,
+    encode,
+    image_samples,
+    reconstruction_error,
+    train_autoencoder,
+    train_decoder,
+)
 
 
 @pytest.fixture(scope="module")

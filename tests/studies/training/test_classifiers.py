@@ -8,9 +8,11 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.modalities.image import load_digits
-from rlstitch.studies.training.classifiers import (
+from rlstitch.studies.training.networks import image_encoder
+from rlstitch.studies.training.trainers import (
     Samples,
     accuracy,
+    batched,
     classifier_head,
     encode,
     image_samples,
@@ -18,8 +20,6 @@ from rlstitch.studies.training.classifiers import (
     train_classifier,
     train_head,
 )
-from rlstitch.studies.training.image_networks import image_encoder
-from rlstitch.studies.training.optim import batched
 
 
 @pytest.fixture(scope="module")

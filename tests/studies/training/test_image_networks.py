@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.studies.training.image_networks import ARCHITECTURES, image_encoder
+from rlstitch.studies.training.networks import IMAGE_ARCHITECTURES, image_encoder
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", IMAGE_ARCHITECTURES)
 @pytest.mark.parametrize("shape", [(8, 8), (28, 28), (12, 16)])
 def test_every_encoder_gives_latents_of_its_width(arch: str, shape: tuple[int, int]) -> None:
     if arch == "vit" and shape == (12, 16):

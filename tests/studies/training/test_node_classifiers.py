@@ -8,14 +8,15 @@ import torch
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.modalities.graph import LabelledGraph, block_model
-from rlstitch.studies.training.classifiers import accuracy
 from rlstitch.studies.training.node_classifiers import (
+    NodeEncoder,
+    NodeInputs,
     NodeTraining,
     encode_nodes,
     train_node_classifier,
     train_node_head,
 )
-from rlstitch.studies.training.node_networks import NodeEncoder, NodeInputs
+from rlstitch.studies.training.trainers import accuracy
 
 DEEP = {"gcn": 2, "sage": 2, "gat": 2, "gin": 2, "gcnii": 4}
 

@@ -8,15 +8,15 @@ import torch
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.modalities.synthetic_text import synthetic_questions
 from rlstitch.modalities.text import LabelledTexts
-from rlstitch.studies.training.classifiers import accuracy, encode, train_classifier
-from rlstitch.studies.training.text_networks import (
-    ARCHITECTURES,
+from rlstitch.studies.training.networks import (
+    TEXT_ARCHITECTURES,
     MeanOfWords,
     TextTransformer,
     Vocabulary,
     text_encoder,
     text_samples,
 )
+from rlstitch.studies.training.trainers import accuracy, encode, train_classifier
 
 
 def test_words_become_numbers() -> None:
@@ -60,7 +60,7 @@ def questions() -> LabelledTexts:
     return synthetic_questions(240, seed=3)
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", TEXT_ARCHITECTURES)
 def test_training_learns_and_is_fixed_by_its_seed(questions: LabelledTexts, arch: str) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

@@ -145,14 +145,9 @@ def load_encoder(modality: str, model: str, *, device: str, pooling: str, revisi
         if others[model] != modality:
             raise InvalidInputError(f"model: {model} is for {others[model]}, found modality {modality}")
         return plain_encoder(modality)
-    from rlstitch.modalities.pretrained_audio import load_audio_encoder
-    from rlstitch.modalities.pretrained_image import load_image_encoder
-    from rlstitch.modalities.pretrained_text import load_text_encoder
+    from rlstitch.modalities.pretrained import LOADERS
 
-    loaders: Mapping[str, Callable[..., ItemEncoder]] = {
-        "text": load_text_encoder, "image": load_image_encoder, "audio": load_audio_encoder,
-    }  # fmt: skip
-    return loaders[modality](model, device=device, pooling=pooling, revision=revision)
+    return LOADERS[modality](model, device=device, pooling=pooling, revision=revision)
 
 
 def _check(modality: str, out: Path, batch_size: int, force: bool) -> None:

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError, require_known
-from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
-from rlstitch.latent.anchors.choice import choose_farthest
+from rlstitch.latent._arrays import A, Array, like, require_count, to_tensor
+from rlstitch.latent.anchors import choose_farthest
 from rlstitch.latent.normalization import unit_rows
-from rlstitch.latent.projection.methods.directions import project_cosine
+from rlstitch.latent.projection.similarities import Relation, cosine, relate
 
 Norm = Literal["proportional", "mean", "unit"]
 Pruning = Literal["anchors", "spectrum"]
@@ -43,12 +43,13 @@ def encode_relative(x: A, anchors: Array, *, center: bool = True) -> A:
         >>> bool(torch.allclose(encode_relative(x, x[:8]), encode_relative(y, y[:8]), atol=1e-5))
         True
     """
-    points = to_tensor(anchors, "anchors", min_rows=1)
-    samples = to_tensor(x, "x")
-    same_width(samples, points, "x", "anchors")
-    points = points.to(samples)
-    mean = points.mean(0) if center else 0.0
-    return like(project_cosine(samples - mean, points - mean), x)
+    return relate(x, anchors, _centred_cosine if center else cosine)
+
+
+def _centred_cosine(anchors: torch.Tensor) -> Relation:
+    mean = anchors.mean(0)
+    relation = cosine(anchors - mean)
+    return lambda x: relation(x - mean)
 
 
 def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: float = 1e-3) -> A:
@@ -199,9 +200,7 @@ class InverseProjection(nn.Module):
         """Translate (…, d_x) -> (…, d_y); x = mean_x goes to mean_y, and NaN is passed on, not looked for, as in any
         layer.
         """
-        tensor = to_tensor(x, "x", ndim=None, finite=False)
-        if tensor.shape[-1] != len(self.mean_x):
-            raise InvalidInputError(f"x must be {len(self.mean_x)} wide, found shape {tuple(tensor.shape)}")
+        tensor = to_tensor(x, "x", ndim=None, width=len(self.mean_x), finite=False)
         moved = tensor - self.mean_x.to(tensor)
         y = unit_rows(unit_rows(moved) @ self.matrix.to(tensor))
         norm_x, norm_y = self.norms.to(tensor)

@@ -10,11 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from rlstitch.latent._arrays import Array
-from rlstitch.latent._registry import look_up, methods_of
-from rlstitch.latent.translation import methods
-from rlstitch.latent.translation.translation import Translation
+from rlstitch.latent._registry import look_up
+from rlstitch.latent.translation import closed_form, low_rank
+from rlstitch.latent.translation.gradient import fit_affine_gradient
+from rlstitch.latent.translation.robust import fit_robust
+from rlstitch.latent.translation.translation import Fit, Translation
 
-_METHODS = methods_of(methods)
+METHODS: dict[str, Fit] = {
+    **closed_form.METHODS,
+    **low_rank.METHODS,
+    "robust": fit_robust,
+    "affine_gradient": fit_affine_gradient,
+}
+"""Name -> fit."""
 
 
 def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
@@ -38,7 +46,7 @@ def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
         >>> bool(torch.allclose(fit("affine", x, 2 * x + 1, ridge=0)(x), 2 * x + 1, atol=1e-4))
         True
     """
-    translation: Translation = look_up("translation method", method, _METHODS, options)(x, y, **options)
+    translation: Translation = look_up("translation method", method, METHODS, options)(x, y, **options)
     return translation
 
 
@@ -52,4 +60,4 @@ def translation_methods() -> list[str]:
         >>> "orthogonal" in translation_methods(), "robust" in translation_methods()
         (True, True)
     """
-    return sorted(_METHODS)
+    return sorted(METHODS)

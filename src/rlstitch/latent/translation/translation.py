@@ -112,9 +112,7 @@ class Translation(nn.Module):
         """Translate (…, d_x) -> (…, d_y), in x's dtype; NaN is passed on, not looked for, as in any layer. Raises
         InvalidInputError for another width.
         """
-        tensor = to_tensor(x, "x", ndim=None, finite=False)
-        if tensor.shape[-1] != self.width_in:
-            raise InvalidInputError(f"x must be {self.width_in} wide, found shape {tuple(tensor.shape)}")
+        tensor = to_tensor(x, "x", ndim=None, width=self.width_in, finite=False)
         return like(tensor @ self.matrix.to(tensor) + self.bias.to(tensor), x)
 
     def then(self, other: Translation) -> Translation:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlstitch.agents.artefact import load_agent
+from rlstitch.agents.encoder import TranslatedEncoder
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
-from rlstitch.evaluation.matrix.plan import NATIVE
+from rlstitch.evaluation.matrix.plan import NATIVE, plan_matrix
+from rlstitch.evaluation.options import CellOptions
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from torch import Tensor
-
-    from rlstitch.agents.agent import Agent
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import stitch_agents
 
 POINTS = 160
 """Largest number of matched states that are shown."""
@@ -75,12 +76,6 @@ def scatter_cell(data: MatrixData, row: CellRow, *, points: int = POINTS) -> Lat
     Raises:
         RlstitchError: if an agent is missing, was trained again, or cannot be stitched.
     """
-    from rlstitch.agents.artefact import load_agent
-    from rlstitch.evaluation.matrix.plan import plan_matrix
-    from rlstitch.evaluation.options import CellOptions
-    from rlstitch.stitching.pairs import gather_pairs
-    from rlstitch.stitching.stitch import stitch_agents
-
     names = (row["encoder"], row["controller"])
     members = {member.name: member for member in plan_matrix(names, [row["method"]], CellOptions()).members}
     for name in names:
@@ -90,21 +85,14 @@ def scatter_cell(data: MatrixData, row: CellRow, *, points: int = POINTS) -> Lat
     pairs = gather_pairs(
         encoder, policy, pairs=int(data.options.get("pairs", 1024)), seed=int(data.options.get("seed", 0))
     )
-    joined = stitch_agents(encoder, policy, pairs, method=row["method"]).agent
-    import torch
-
+    joined = stitch_agents(encoder, policy, pairs, method=row["method"]).agent.encoder
     x, y = (torch.cat(sides)[:points] for sides in ((pairs.x_held, pairs.x), (pairs.y_held, pairs.y)))
-    return lay_out(row, x, x if row["method"] in UNMAPPED else _mapped(joined, x), y)
-
-
-def _mapped(joined: Agent, x: Tensor) -> Tensor:
-    from rlstitch.agents.encoder import TranslatedEncoder
-
     # An encoder that is translated itself has its own map in `x` already: this one came last.
-    return joined.encoder.translation(x) if isinstance(joined.encoder, TranslatedEncoder) else x
+    mapped = joined.translation(x) if row["method"] not in UNMAPPED and isinstance(joined, TranslatedEncoder) else x
+    return lay_out(row, x, mapped, y)
 
 
-def lay_out(row: CellRow, x: Tensor, mapped: Tensor, y: Tensor) -> LatentScatter:
+def lay_out(row: CellRow, x: torch.Tensor, mapped: torch.Tensor, y: torch.Tensor) -> LatentScatter:
     """Return the latents of a cell on the first two principal components of `y`.
 
     Args:
@@ -123,7 +111,7 @@ def lay_out(row: CellRow, x: Tensor, mapped: Tensor, y: Tensor) -> LatentScatter
         raise InvalidInputError(f"latents: expected two dimensions and two states or more, found {target.shape}")
     components = PCA(2, svd_solver="full").fit(target)
 
-    def places(side: npt.NDArray[np.float64]) -> Places:
+    def places(side: NDArray[np.float64]) -> Places:
         return tuple((float(u), float(v)) for u, v in components.transform(side))
 
     before = places(source) if source.shape[1] == target.shape[1] else None

@@ -16,9 +16,14 @@ from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.reporting.html import render
 from rlstitch.reporting.matrix.data import PARTS, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter
-from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plot, profile_plots, training_plot
-from rlstitch.reporting.matrix.summary import all_methods, comparison_text, correlations, headline, method_table
-from rlstitch.reporting.matrix.training_curves import training_curves
+from rlstitch.reporting.matrix.matrix_plots import (
+    diagnostic_plots,
+    latents_plot,
+    profile_plots,
+    training_curves,
+    training_plot,
+)
+from rlstitch.reporting.matrix.tables import all_methods, comparison_text, correlations, headline, method_table
 from rlstitch.reporting.plots import RAMP, Plot
 from rlstitch.storage import limits, read_bytes
 

@@ -23,21 +23,20 @@ from rlstitch.latent import couple, fit_affine, nearest
 from rlstitch.modalities.text import mean_of_words, read_word_vectors, tfidf_space
 from rlstitch.reporting.plots import Point, curves_plot
 from rlstitch.studies.captions import attributes, captions, class_texts
-from rlstitch.studies.data import load_images
-from rlstitch.studies.downloads import WORD2VEC
-from rlstitch.studies.study import DatasetConfig, Findings, Study
+from rlstitch.studies.data import WORD2VEC, load_images
+from rlstitch.studies.study import Findings, ImagesConfig, Study
 from rlstitch.studies.tables import Row, interval_table
-from rlstitch.studies.training.autoencoders import train_autoencoder
-from rlstitch.studies.training.classifiers import (
+from rlstitch.studies.training.networks import image_encoder
+from rlstitch.studies.training.trainers import (
     Samples,
     accuracy,
     encode,
     image_samples,
     nearest_class_mean,
+    train_autoencoder,
     train_classifier,
     train_head,
 )
-from rlstitch.studies.training.image_networks import image_encoder
 
 WEAK, ZERO = "weak supervision", "zero-shot"
 RECALLS = (1, 10)
@@ -53,7 +52,7 @@ Search = Callable[[torch.Tensor, torch.Tensor, int], Rows]
 """(query images (n, d_x), candidate texts (m, d_y), k) -> the k best candidates of each query (n, k)."""
 
 
-class Config(DatasetConfig):
+class Config(ImagesConfig):
     """Everything that decides the result.
 
     `texts`: encoders of captions. `pairs`: numbers of pairs; with the largest, `kept` and `powers` are tried as well.
@@ -62,11 +61,8 @@ class Config(DatasetConfig):
     """
 
     texts: tuple[str, ...]
-    train_images: int
     epochs: int
     classifier_epochs: int
-    batch_size: int
-    latent_dim: int
     hidden: int
     pairs: tuple[int, ...]
     kept: tuple[int, ...]

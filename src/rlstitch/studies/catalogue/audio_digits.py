@@ -23,25 +23,22 @@ from numpy.typing import NDArray
 from rlstitch.errors import InvalidInputError
 from rlstitch.modalities.audio import LabelledSounds
 from rlstitch.studies.data import load_sounds
-from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationStudy, JoiningConfig, JoiningTask
-from rlstitch.studies.training.audio_networks import ARCHITECTURES, audio_encoder
-from rlstitch.studies.training.classifiers import ClassifierTrainer, Samples, sound_samples
+from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationConfig, ClassificationStudy, JoiningTask
+from rlstitch.studies.training.networks import AUDIO_ARCHITECTURES, audio_encoder
+from rlstitch.studies.training.trainers import ClassifierTrainer, Samples, sound_samples
 
 TEST_TAKES = 5
 
 
-class Config(JoiningConfig):
+class Config(ClassificationConfig):
     """Everything that decides the result.
 
     `anchors` are training recordings; `test_speakers`: how many speakers the second split holds out; `language_*`:
     architecture and numbers of the third split.
     """
 
-    kinds: tuple[str, ...] = ARCHITECTURES
+    kinds: tuple[str, ...] = AUDIO_ARCHITECTURES
     epochs: int
-    head_epochs: int
-    anchors: int
-    latent_dim: int
     test_speakers: int
     language_kind: str = "cnn"
     language_epochs: int

@@ -22,17 +22,16 @@ from numpy.typing import NDArray
 
 from rlstitch.latent import Chart, fit_affine, linear_cka, merge_charts, relative_projection
 from rlstitch.reporting.plots import curves_plot
-from rlstitch.studies.data import load_images
-from rlstitch.studies.study import DatasetConfig, Findings, Study
+from rlstitch.studies.study import Findings, ImagesConfig, Study
 from rlstitch.studies.tables import Row, interval_table, mean_interval
-from rlstitch.studies.training.classifiers import (
+from rlstitch.studies.training.networks import image_encoder
+from rlstitch.studies.training.trainers import (
     Samples,
     encode,
-    image_samples,
+    load_image_samples,
     nearest_class_mean,
     train_classifier,
 )
-from rlstitch.studies.training.image_networks import image_encoder
 
 KNOWN = "known class: "
 """Prefix of the methods where only models that have learnt an image's class embed it, test images too."""
@@ -43,7 +42,7 @@ JOINT_SEED = 9
 Rows = NDArray[np.int64]
 
 
-class Config(DatasetConfig):
+class Config(ImagesConfig):
     """Everything that decides the result.
 
     `models`: into how many the data is split, at most 9; `shared`: shares of the classes that all of them learn, each
@@ -53,11 +52,8 @@ class Config(DatasetConfig):
     models: tuple[int, ...]
     shared: tuple[float, ...]
     arch: str = "mlp"
-    train_images: int
     epochs: int
-    batch_size: int
     anchors: int
-    latent_dim: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +95,7 @@ class Charts(Study[Config]):
     def run(self) -> Findings:
         """Train the models of every split, combine their spaces in every way, and fit and test a head on each."""
         config = self.config
-        images = load_images(config.dataset, config.train_images, config.data_seed, self.data)
-        train, test = map(image_samples, images)
+        train, test = load_image_samples(config, self.data)
         cells: list[Row] = []
         for seed in config.seeds:
             rng = np.random.default_rng([config.data_seed, seed])

@@ -25,20 +25,18 @@ from rlstitch.errors import ArtefactError
 from rlstitch.latent import nearest
 from rlstitch.modalities.image import LabelledImages
 from rlstitch.modalities.text import read_word_vectors
-from rlstitch.studies.data import load_images, load_sounds
-from rlstitch.studies.downloads import WORD2VEC
+from rlstitch.studies.data import WORD2VEC, load_images, load_sounds
 from rlstitch.studies.joining import INTERVALS, INVERSE, RELATIVE, TRANSLATIONS, fit_map
 from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table
-from rlstitch.studies.training.audio_networks import audio_encoder
-from rlstitch.studies.training.classifiers import (
+from rlstitch.studies.training.networks import audio_encoder, image_encoder
+from rlstitch.studies.training.trainers import (
     ClassifierTrainer,
     Samples,
     accuracy,
     image_samples,
     sound_samples,
 )
-from rlstitch.studies.training.image_networks import image_encoder
 
 PAIRINGS = ("random", "class means")
 TEST_TAKES = 5

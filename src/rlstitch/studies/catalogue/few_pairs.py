@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from rlstitch.errors import MissingExtraError
 from rlstitch.latent import bootstrap_anchors, fit, match_gromov_wasserstein
 from rlstitch.reporting.plots import curves_plot
-from rlstitch.studies.data import load_images
 from rlstitch.studies.joining import ALL_TRANSLATIONS, INTERVALS
-from rlstitch.studies.study import DatasetConfig, Findings, Study
+from rlstitch.studies.study import Findings, ImagesConfig, Study
 from rlstitch.studies.tables import Row, interval_table
-from rlstitch.studies.training.classifiers import ClassifierTrainer, Trained, accuracy, image_samples
-from rlstitch.studies.training.image_networks import image_encoder
+from rlstitch.studies.training.networks import image_encoder
+from rlstitch.studies.training.trainers import ClassifierTrainer, Trained, accuracy, load_image_samples
 
 METHODS = ("orthogonal", "affine")
 """With --quick, and in the plot."""
@@ -36,7 +35,7 @@ Pairing = tuple[str, int, Rows, Rows]
 """(kind, number of pairs given, rows of x, rows of y)."""
 
 
-class Config(DatasetConfig):
+class Config(ImagesConfig):
     """Everything that decides the result.
 
     `budgets`: numbers of pairs; `pool`: images that pairs are taken of, and that are matched without pairs;
@@ -44,10 +43,7 @@ class Config(DatasetConfig):
     """
 
     architectures: tuple[str, ...] = ("cnn", "mlp")
-    train_images: int
     epochs: int
-    batch_size: int
-    latent_dim: int
     budgets: tuple[int, ...]
     pool: int
     unsupervised: bool
@@ -70,10 +66,9 @@ class FewPairs(Study[Config]):
     def run(self) -> Findings:
         """Train every network, join each encoder to each head of the next seed by all pairs, and measure accuracy."""
         config = self.config
-        images = load_images(config.dataset, config.train_images, config.data_seed, self.data)
+        train, test = load_image_samples(config, self.data)
         if importlib.util.find_spec("ot") is None:
             raise MissingExtraError("Growing and matching of pairs", "ot")
-        train, test = map(image_samples, images)
         sides: dict[tuple[str, int], Trained] = {}
         for seed in config.seeds:
             for arch in config.architectures:

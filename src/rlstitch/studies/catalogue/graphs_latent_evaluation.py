@@ -29,13 +29,16 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.modalities.graph import LabelledGraph, import_geometric
 from rlstitch.reporting.plots import scatter_plot
 from rlstitch.studies.data import load_graph
-from rlstitch.studies.graph_evaluation.correlation import correlated
-from rlstitch.studies.graph_evaluation.similarity import MIN_VALIDATION, SIMILARITIES, Reference, stored_rows
-from rlstitch.studies.graph_evaluation.trainings import (
+from rlstitch.studies.graph_evaluation import (
     LENGTHS,
+    MIN_VALIDATION,
     SECOND_REFERENCE,
+    SIMILARITIES,
+    Reference,
+    correlation_line,
     follow_trainings,
     second_reference,
+    stored_rows,
     training_settings,
 )
 from rlstitch.studies.study import Findings, Study, StudyConfig
@@ -124,7 +127,7 @@ class GraphsLatentEvaluation(Study[Config]):
                 ),
                 training_settings(config.trainings, config.sweep_seed), folder, self.report,
             )  # fmt: skip
-        table = [_line(cells, name, group) for group in _GROUPS for name in SIMILARITIES]
+        table = [correlation_line(group, name, of(cells)) for group, of in _GROUPS.items() for name in SIMILARITIES]
         table += [_line_along(followed, name) for name in SIMILARITIES]
         ends = [row for row in second.cells if row["epochs"] == max(LENGTHS)]
         files = {
@@ -185,13 +188,6 @@ _GROUPS: dict[str, Callable[[Sequence[Row]], list[Row]]] = {
     "all": list,
     "better half": _better_half,
 }
-
-
-def _line(cells: Sequence[Row], similarity: str, group: str) -> Row:
-    """Both correlations in a group of models."""
-    chosen = _GROUPS[group](cells)
-    correlations = correlated([row[f"likeness, {similarity}"] for row in chosen], [row["accuracy"] for row in chosen])
-    return {"models": group, "likeness": similarity, "number": len(chosen), **correlations}
 
 
 def _line_along(followed: Sequence[Row], similarity: str) -> Row:

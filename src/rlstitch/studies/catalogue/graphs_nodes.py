@@ -14,21 +14,18 @@ from collections.abc import Iterator
 
 from rlstitch.modalities.graph import import_geometric
 from rlstitch.studies.data import load_graph
-from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationStudy, JoiningConfig, JoiningTask
+from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationConfig, ClassificationStudy, JoiningTask
 from rlstitch.studies.training.node_classifiers import NodeClassifierTrainer
 
 LAYERS = {"gcn": 2, "sage": 2, "gat": 2, "gcnii": 8}
 """Architecture -> number of message-passing layers; GCNII is made to be deep."""
 
 
-class Config(JoiningConfig):
+class Config(ClassificationConfig):
     """Everything that decides the result. `layers` by architecture; `anchors` are nodes of the whole graph."""
 
     layers: dict[str, int]
     epochs: int
-    head_epochs: int
-    anchors: int
-    latent_dim: int
 
 
 class GraphsNodes(ClassificationStudy[Config]):

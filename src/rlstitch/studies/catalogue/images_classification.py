@@ -12,22 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rlstitch.studies.data import load_images
-from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationStudy, JoiningConfig, JoiningTask
-from rlstitch.studies.training.classifiers import ClassifierTrainer, image_samples
-from rlstitch.studies.training.image_networks import ARCHITECTURES, image_encoder
+from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationConfig, ClassificationStudy, JoiningTask
+from rlstitch.studies.study import ImagesConfig
+from rlstitch.studies.training.networks import IMAGE_ARCHITECTURES, image_encoder
+from rlstitch.studies.training.trainers import ClassifierTrainer, load_image_samples
 
 
-class Config(JoiningConfig):
+class Config(ImagesConfig, ClassificationConfig):
     """Everything that decides the result. `epochs`: one number for each architecture; `anchors` are training images."""
 
-    architectures: tuple[str, ...] = ARCHITECTURES
-    train_images: int
+    architectures: tuple[str, ...] = IMAGE_ARCHITECTURES
     epochs: tuple[int, ...]
-    batch_size: int
-    anchors: int
-    head_epochs: int
-    latent_dim: int
 
 
 class ImagesClassification(ClassificationStudy[Config]):
@@ -45,8 +40,7 @@ class ImagesClassification(ClassificationStudy[Config]):
     def tasks(self) -> Iterator[JoiningTask]:
         """One task: all architectures on the test images."""
         config = self.config
-        images = load_images(config.dataset, config.train_images, config.data_seed, self.data)
-        train, test = map(image_samples, images)
+        train, test = load_image_samples(config, self.data)
         encoders = {
             arch: ClassifierTrainer(
                 train=train, test=test, network=image_encoder, arch=arch, epochs=epochs, device=self.device,

@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from rlstitch.studies.data import load_images
 from rlstitch.studies.joining import (
     ALL_TRANSLATIONS,
     INTERVALS,
@@ -33,26 +32,30 @@ from rlstitch.studies.joining import (
     train_parts,
     translators,
 )
-from rlstitch.studies.study import Findings, Study
-from rlstitch.studies.training.autoencoders import KINDS, reconstruction_error, train_autoencoder, train_decoder
-from rlstitch.studies.training.classifiers import Samples, Trained, encode, image_samples
-from rlstitch.studies.training.optim import batched
+from rlstitch.studies.study import Findings, ImagesConfig, Study
+from rlstitch.studies.training.trainers import (
+    KINDS,
+    Samples,
+    Trained,
+    batched,
+    encode,
+    load_image_samples,
+    reconstruction_error,
+    train_autoencoder,
+    train_decoder,
+)
 
 _SHOWN = 12
 _SIDE = 56
 """Pixels of a side that small images are enlarged to."""
 
 
-class Config(JoiningConfig):
+class Config(ImagesConfig, JoiningConfig):
     """Everything that decides the result. `anchors` are training images."""
 
     kinds: tuple[str, ...] = KINDS
-    train_images: int
     epochs: int
     decoder_epochs: int
-    batch_size: int
-    anchors: int
-    latent_dim: int
     hidden: int
 
 
@@ -71,8 +74,7 @@ class ImagesReconstruction(Study[Config]):
     def run(self) -> Findings:
         """Train every autoencoder, join each encoder to each decoder of the next seed, and measure the error."""
         config = self.config
-        images = load_images(config.dataset, config.train_images, config.data_seed, self.data)
-        train, test = map(image_samples, images)
+        train, test = load_image_samples(config, self.data)
 
         def error(decoder: nn.Module, features: torch.Tensor) -> float:
             return reconstruction_error(decoder, features, test.inputs)

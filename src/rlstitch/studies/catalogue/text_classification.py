@@ -17,14 +17,14 @@ import numpy as np
 from rlstitch.errors import ArtefactError
 from rlstitch.modalities.synthetic_text import synthetic_questions
 from rlstitch.modalities.text import TREC_FILES, LabelledTexts, read_trec
-from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationStudy, JoiningConfig, JoiningTask
-from rlstitch.studies.training.classifiers import ClassifierTrainer
-from rlstitch.studies.training.text_networks import ARCHITECTURES, text_encoder, text_samples
+from rlstitch.studies.joining import ALL_TRANSLATIONS, ClassificationConfig, ClassificationStudy, JoiningTask
+from rlstitch.studies.training.networks import TEXT_ARCHITECTURES, text_encoder, text_samples
+from rlstitch.studies.training.trainers import ClassifierTrainer
 
 _QUICK = (700, 300)
 
 
-class Config(JoiningConfig):
+class Config(ClassificationConfig):
     """Everything that decides the result.
 
     `epochs` and `learning_rates` by architecture; `anchors` are training questions.
@@ -32,9 +32,6 @@ class Config(JoiningConfig):
 
     epochs: dict[str, int]
     learning_rates: dict[str, float]
-    head_epochs: int
-    anchors: int
-    latent_dim: int
     lsa_width: int
 
 
@@ -42,8 +39,8 @@ class TextClassification(ClassificationStudy[Config]):
     """Joins classifiers of questions."""
 
     quick = Config(
-        dataset="made-up", seeds=(0, 1), epochs=dict.fromkeys(ARCHITECTURES, 8),
-        learning_rates=dict.fromkeys(ARCHITECTURES, 1e-3), head_epochs=6, anchors=200, latent_dim=32,
+        dataset="made-up", seeds=(0, 1), epochs=dict.fromkeys(TEXT_ARCHITECTURES, 8),
+        learning_rates=dict.fromkeys(TEXT_ARCHITECTURES, 1e-3), head_epochs=6, anchors=200, latent_dim=32,
         lsa_width=60,
     )  # fmt: skip
     full = Config(

@@ -36,8 +36,8 @@ from rlstitch.latent import (
     unit_norm,
 )
 from rlstitch.modalities.parallel_text import MULTI30K_FILES, ParallelTexts, read_multi30k
-from rlstitch.modalities.sentence_encoders import train_sentence_encoder
 from rlstitch.modalities.synthetic_text import synthetic_captions
+from rlstitch.modalities.text import train_sentence_encoder
 from rlstitch.studies.joining import INVERSE, TRANSLATIONS
 from rlstitch.studies.study import DatasetConfig, Findings, Study
 from rlstitch.studies.tables import Row, interval_table, mean_interval

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import rlstitch.latent as latent
 from rlstitch.latent.space import LatentSpace
 from rlstitch.modalities.text import read_word_vectors
-from rlstitch.studies.downloads import FASTTEXT, WORD2VEC
+from rlstitch.studies.data import FASTTEXT, WORD2VEC
 from rlstitch.studies.study import Findings, Study, StudyConfig
 from rlstitch.studies.tables import Row, interval_table
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rlstitch.latent import linear_cka, mutual_knn, rbf_cka, rsa, svcca
 from rlstitch.modalities.text import read_word_vectors
-from rlstitch.studies.downloads import FASTTEXT, WORD2VEC
+from rlstitch.studies.data import FASTTEXT, WORD2VEC
 from rlstitch.studies.study import Findings, Study, StudyConfig
 from rlstitch.studies.tables import Row, interval_table
 

@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 
 import rlstitch.latent as latent
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.latent.similarity import cca, cka, geometry
-from rlstitch.latent.similarity.cca import pwcca, svcca
-from rlstitch.latent.similarity.cka import linear_cka, minibatch_cka, rbf_cka
-from rlstitch.latent.similarity.geometry import matched_cosine, mutual_knn, procrustes_distance, rsa
+from rlstitch.latent import similarity
+from rlstitch.latent.similarity import (
+    linear_cka,
+    matched_cosine,
+    minibatch_cka,
+    mutual_knn,
+    procrustes_distance,
+    pwcca,
+    rbf_cka,
+    rsa,
+    svcca,
+)
 
 
 def spaces(n=60, dx=7, dy=5, seed=0, noise=0.4):
@@ -85,7 +93,7 @@ def transformed(x, kind):
 
 def test_every_measure_is_in_the_table():
     """But two: one is another's estimate, and one wants equal coordinates."""
-    public = {name for module in (cca, cka, geometry) for name in vars(module) if name in latent.__all__}
+    public = {name for name in vars(similarity) if name in latent.__all__}
     measured = {"procrustes_distance" if name == "procrustes" else name for name in MEASURES}
     missing = {
         name for name in public if callable(getattr(latent, name)) and not any(m.startswith(name) for m in measured)
@@ -164,7 +172,7 @@ def test_rbf_cka_is_that_of_gram_matrices(debiased, monkeypatch):
 
     expected = gram_cka(gram(x), gram(y), debiased)
     assert rbf_cka(x, y, bandwidth=0.7, debiased=debiased) == pytest.approx(expected, abs=1e-9)
-    monkeypatch.setattr("rlstitch.latent.similarity.cka._BLOCK", 7)
+    monkeypatch.setattr("rlstitch.latent.similarity._BLOCK", 7)
     assert rbf_cka(x, y, bandwidth=0.7, debiased=debiased) == pytest.approx(expected, abs=1e-9)
 
 
@@ -246,7 +254,7 @@ def test_mutual_knn_is_that_of_sets(monkeypatch):
 
     expected = np.mean([len(a & b) / 6 for a, b in zip(sets(x), sets(y), strict=True)])
     assert mutual_knn(x, y, 6) == pytest.approx(expected)
-    monkeypatch.setattr("rlstitch.latent.similarity.geometry._MARKS", 7 * len(x))
+    monkeypatch.setattr("rlstitch.latent.similarity._MARKS", 7 * len(x))
     assert mutual_knn(x, y, 6) == pytest.approx(expected)
     assert mutual_knn(x, y, len(x) - 1) == 1.0
 

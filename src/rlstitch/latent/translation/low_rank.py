@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 
 from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs
-from rlstitch.latent.translation.methods.linear import Ridge, fit_affine
+from rlstitch.latent.translation.closed_form import Ridge, fit_affine
 from rlstitch.latent.translation.translation import Fit, Translation, centred_pairs, finish
 
 
@@ -176,3 +176,4 @@ def _roots(centred: torch.Tensor, shrinkage: float, dtype: torch.dtype) -> tuple
 
 
 METHODS: dict[str, Fit] = {"low_rank": fit_low_rank, "pls": fit_pls, "cca": fit_cca}
+"""Name -> fit."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.latent._arrays import Array, require_count, to_pairs, to_weights
 from rlstitch.latent.normalization import fit_isotropic, fit_standardization
-from rlstitch.latent.translation.translation import Fit, Translation, finish
+from rlstitch.latent.translation.translation import Translation, finish
 
 # Each pair's own loss: (n,).
 _LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -110,6 +110,3 @@ def _descend(objective: Callable[[], torch.Tensor], parameters: list[torch.Tenso
     # L-BFGS divides by the gradient: where there is next to none, there is nothing to do.
     if sum(float(p.grad.abs().sum()) for p in parameters if p.grad is not None) > 1e-30:
         optimizer.step(closure)
-
-
-METHODS: dict[str, Fit] = {"affine_gradient": fit_affine_gradient}

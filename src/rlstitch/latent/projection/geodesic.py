@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, require_count, same_width, to_tensor
-from rlstitch.latent.projection.relation import Relation, relate
+from rlstitch.latent.projection.similarities import Relation, relate
 
 # Rows of x whose neighbours are looked up at once, and floats that a step may hold beside its result.
 _BATCH, _FLOATS = 4096, 16_000_000
@@ -133,6 +133,3 @@ def _symmetric(rows: NDArray[Any], columns: NDArray[Any], lengths: NDArray[np.fl
     low, high, lengths = low[first], high[first], lengths[first]
     ends = (np.concatenate([low, high]), np.concatenate([high, low]))
     return csr_array((np.concatenate([lengths, lengths]), ends), shape=(m, m))
-
-
-METHODS = {"geodesic": geodesic}

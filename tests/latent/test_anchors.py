@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import LatentSpace, parallel_anchors, project_cosine
-from rlstitch.latent.anchors import choice as module
-from rlstitch.latent.anchors.choice import (
+from rlstitch.latent import anchors as module
+from rlstitch.latent.anchors import (
     ANCHOR_METHODS,
     choose_anchors,
     choose_central,
@@ -19,8 +19,8 @@ from rlstitch.latent.anchors.choice import (
     choose_kmedoids,
     choose_random,
     choose_ranked,
+    coverage,
 )
-from rlstitch.latent.anchors.coverage import coverage
 
 
 def sample(n: int = 80, d: int = 3, seed: int = 0) -> np.ndarray:

@@ -1,1 +1,0 @@
-"""Which items serve as anchors."""

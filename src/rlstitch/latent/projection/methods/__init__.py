@@ -1,1 +1,0 @@
-"""One module a family of relations to anchors; `METHODS` of each module holds them by the name that `project` takes."""

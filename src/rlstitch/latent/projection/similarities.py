@@ -1,0 +1,359 @@
+"""Similarities to anchors (2209.15430, equation 1; 2310.01211): each as a projection, and as a function of the anchors.
+
+Directions (cosine, angular, gaussian) and inner products (dot, basis) grow with likeness; distances (euclidean, l1,
+linf, lp, mahalanobis) fall with it and are not negated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+
+from rlstitch.latent._arrays import A, Array, like, require_positive, same_width, to_tensor
+from rlstitch.latent._linalg import cosines, distances, product
+from rlstitch.latent.normalization import fit_whitening, unit_rows
+
+Relation: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""x (n, d) -> (n, k): how samples relate to k fixed anchors."""
+Bind: TypeAlias = Callable[..., Relation]
+"""anchors (k, d), options -> the relation to them; does the anchors' part of the work."""
+
+
+def relate(x: A, anchors: Array, bind: Bind, **options: Any) -> A:
+    """The relation of x (n, d) to anchors (k, d): (n, k), in x's dtype, on its device.
+
+    Raises InvalidInputError for no anchors, widths that differ, NaN or infinity.
+    """
+    points, samples = to_tensor(anchors, "anchors", min_rows=1), to_tensor(x, "x")
+    same_width(samples, points, "x", "anchors")
+    return like(bind(points.to(samples), **options)(samples), x)
+
+
+def project_cosine(x: A, anchors: Array) -> A:
+    """cos(x_i, a_j), in [-1, 1]; a zero vector has cosine 0 with everything. Invariant to rotation and scale.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_cosine(x, anchors)
+        tensor([[0.6000, 0.8000]])
+        >>> project_cosine(9 * x.flip(1), anchors.flip(1))
+        tensor([[0.6000, 0.8000]])
+    """
+    return relate(x, anchors, cosine)
+
+
+def cosine(anchors: torch.Tensor) -> Relation:
+    """x -> cos(x, a)."""
+    units = unit_rows(anchors)
+    return lambda x: cosines(x, units)
+
+
+def project_angular(x: A, anchors: Array) -> A:
+    """1 - angle(x_i, a_j) / pi, in [0, 1]; angles below the resolution of the dtype (float32: 0.001) count as 0.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> project_angular(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+        tensor([[1.0000, 0.5000, 0.0000]])
+    """
+    return relate(x, anchors, angular)
+
+
+def angular(anchors: torch.Tensor) -> Relation:
+    """x -> 1 - arccos(cos(x, a)) / pi."""
+    cosines_with = cosine(anchors)
+
+    def relation(x: torch.Tensor) -> torch.Tensor:
+        c = cosines_with(x)
+        # The slope of arccos is infinite at -1 and 1: there the value is set and the gradient is 0.
+        edge = 1 - 4 * torch.finfo(c.dtype).eps
+        inner = c.abs() < edge
+        angle = torch.arccos(torch.where(inner, c, torch.zeros_like(c)))
+        ends = torch.where(c > 0, torch.zeros_like(c), torch.full_like(c, torch.pi))
+        return 1 - torch.where(inner, angle, ends) / torch.pi
+
+    return relation
+
+
+def project_gaussian(x: A, anchors: Array, *, width: float = 0.5) -> A:
+    """exp(-|x/|x| - a/|a||^2 / (2 width^2)), in (0, 1]: a Gaussian kernel between directions, exp((cos - 1) / width^2).
+
+    Sees what the cosine sees, but far anchors count for little and differ little between encoders, while what is near
+    stands out. A zero vector has cosine 0 with everything. As `width` grows, it becomes a cosine, shifted and scaled.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        width: of the kernel, above 0.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0, 8.0], [0.0, 2.0], [-3.0, -4.0]])
+        >>> project_gaussian(x, anchors).round(decimals=3)
+        tensor([[1.0000, 0.4490, 0.0000]])
+    """
+    return relate(x, anchors, gaussian, width=width)
+
+
+def gaussian(anchors: torch.Tensor, *, width: float = 0.5) -> Relation:
+    """x -> exp((cos(x, a) - 1) / width^2)."""
+    require_positive(width, "width")
+    cosines_with = cosine(anchors)
+    return lambda x: torch.exp((cosines_with(x) - 1) / width**2)
+
+
+def project_euclidean(x: A, anchors: Array, *, exact: bool = False) -> A:
+    """The Euclidean distance, at least 0.
+
+    By default from inner products about the anchors' mean: fast, with an error near sqrt(eps) times the norms where x
+    meets an anchor. `exact` takes differences one by one.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        exact: take differences one by one.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_euclidean(x + 7, anchors + 7, exact=True)
+        tensor([[4.4721, 3.6056]])
+    """
+    return relate(x, anchors, euclidean, exact=exact)
+
+
+def euclidean(anchors: torch.Tensor, *, exact: bool = False) -> Relation:
+    """x -> |x - a|."""
+    if exact:
+        return lambda x: torch.cdist(x, anchors, compute_mode="donot_use_mm_for_euclid_dist")
+    # Inner products lose digits far from the origin; distances do not mind a shift.
+    center = anchors.mean(0)
+    moved = anchors - center
+    return lambda x: distances(x, moved, center)
+
+
+def project_l1(x: A, anchors: Array) -> A:
+    """The sum of absolute differences.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_l1(x, anchors)
+        tensor([[6., 5.]])
+    """
+    return relate(x, anchors, l1)
+
+
+def l1(anchors: torch.Tensor) -> Relation:
+    """x -> sum |x - a|."""
+    return lambda x: torch.cdist(x, anchors, p=1.0)
+
+
+def project_linf(x: A, anchors: Array) -> A:
+    """The largest absolute difference.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_linf(x, anchors)
+        tensor([[4., 3.]])
+    """
+    return relate(x, anchors, linf)
+
+
+def linf(anchors: torch.Tensor) -> Relation:
+    """x -> max |x - a|."""
+    return lambda x: torch.cdist(x, anchors, p=float("inf"))
+
+
+def project_lp(x: A, anchors: Array, *, p: float = 3.0) -> A:
+    """The L_p distance, for p > 0 (p < 1 is no metric, but defined); infinite where the p-th powers overflow.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        p: order of the norm, above 0.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_lp(x, anchors, p=1.0)
+        tensor([[6., 5.]])
+    """
+    return relate(x, anchors, lp, p=p)
+
+
+def lp(anchors: torch.Tensor, *, p: float = 3.0) -> Relation:
+    """x -> (sum |x - a|^p)^(1/p)."""
+    require_positive(p, "p")
+    return lambda x: torch.cdist(x, anchors, p=float(p))
+
+
+def project_mahalanobis(x: A, anchors: Array, *, points: Array | None = None, shrinkage: float = 0.1) -> A:
+    """sqrt((x - a) S^-1 (x - a)^T) with the covariance S of `points` (default: of the anchors), shrunk as in
+    `fit_whitening`.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        points: sample `(m, d)` for the covariance; None: the anchors.
+        shrinkage: of the covariance, in [0, 1].
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x = torch.arange(60.0).square().sin().reshape(20, 3)
+        >>> sheared = x @ torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+        >>> before, after = (project_mahalanobis(s, s[:8], shrinkage=0.0) for s in (x, sheared))
+        >>> bool(torch.allclose(before, after, atol=1e-3))
+        True
+    """
+    return relate(x, anchors, mahalanobis, points=points, shrinkage=shrinkage)
+
+
+def mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shrinkage: float = 0.1) -> Relation:
+    """x -> |(x - a) @ root|, root @ root^T = S^-1."""
+    source = anchors if points is None else to_tensor(points, "points", min_rows=1).to(anchors)
+    same_width(source, anchors, "points", "anchors")
+    weight = fit_whitening(source, shrinkage=shrinkage).weight.double()
+    # Any root of S^-1 gives the same distances; the triangular one takes half the work.
+    root = torch.linalg.cholesky(weight @ weight).to(anchors)
+    center = anchors.mean(0)
+    white = (anchors - center) @ root
+    return lambda x: distances(x, white, center, root)
+
+
+def project_dot(x: A, anchors: Array) -> A:
+    """The inner product. Invariant to rotation only.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> project_dot(x, anchors)
+        tensor([[3., 8.]])
+    """
+    return relate(x, anchors, dot)
+
+
+def dot(anchors: torch.Tensor) -> Relation:
+    """x -> x @ a."""
+    return lambda x: product(x, anchors.T)
+
+
+def project_basis(x: A, anchors: Array, *, rtol: float | None = None) -> A:
+    """Change of basis: the least-squares coordinates of x_i in the anchors, c with c @ anchors nearest to x (of least
+    norm, where many).
+
+    Invariant to every invertible linear map where the anchors span the space. `rtol`: singular values below rtol times
+    the largest count as 0 (default: as in the pseudo-inverse, eps * max(k, d)), so that duplicated anchors share
+    their weight.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        rtol: relative size below which a singular value counts as 0; None: eps * max(k, d).
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> x, anchors = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+        >>> c = project_basis(x, anchors).round(decimals=3)
+        >>> c, c @ anchors
+        (tensor([[3., 2.]]), tensor([[3., 4.]]))
+    """
+    return relate(x, anchors, basis, rtol=rtol)
+
+
+def basis(anchors: torch.Tensor, *, rtol: float | None = None) -> Relation:
+    """x -> x @ pinv(anchors)."""
+    # The inverse of tiny anchors would overflow.
+    size = anchors.detach().abs().max()
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    inverse: torch.Tensor = torch.linalg.pinv(anchors / size, rtol=rtol)
+    return lambda x: product(x / size, inverse)
+
+
+METHODS: dict[str, Bind] = {
+    "cosine": cosine,
+    "angular": angular,
+    "gaussian": gaussian,
+    "euclidean": euclidean,
+    "l1": l1,
+    "linf": linf,
+    "lp": lp,
+    "mahalanobis": mahalanobis,
+    "dot": dot,
+    "basis": basis,
+}
+"""Name -> similarity, as a function of the anchors."""
