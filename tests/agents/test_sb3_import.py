@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import sb3_samples
 import torch
-from sb3_samples import SHAPE, members, pictures, torch_archive, trained, with_data, with_tensors, zipped
+from sb3_samples import SHAPE, members, pictures, saved, torch_archive, trained, with_data, with_tensors, zipped
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -73,7 +75,7 @@ def both(model: Any, found: ImportedModel) -> tuple[tuple[torch.Tensor, torch.Te
     return ours, torch.from_numpy(np.moveaxis(images, -1, 1).copy())
 
 
-@pytest.mark.parametrize("name", ["ppo", "ppo-mlp", "ppo-value-mlp", "a2c"])
+@pytest.mark.parametrize("name", ["ppo", "ppo-mlp", "ppo-value-mlp", "ppo-mlp-policy", "ppo-relu", "a2c"])
 def test_probabilities_and_values_are_the_models(name: str, model) -> None:
     theirs, path = model(name)
     (parameters, values), images = both(theirs, imported(path))
@@ -105,7 +107,7 @@ def test_continuous_actions_have_the_models_mean_and_spread(model) -> None:
     assert found.controller.spec()["activation"] == "relu", "printed in the file"
 
 
-@pytest.mark.parametrize("name", ["dqn", "dqn-mlp"])
+@pytest.mark.parametrize("name", ["dqn", "dqn-mlp", "dqn-tanh"])
 def test_action_values_are_the_models(name: str, model) -> None:
     theirs, path = model(name)
     (parameters, values), images = both(theirs, imported(path, temperature=0.5))
@@ -149,8 +151,24 @@ def test_a_file_that_does_not_print_its_activation_takes_the_option(model, tmp_p
     assert imported(silent, actions=PLANE).controller.spec()["activation"] == "tanh"
     assert imported(silent, actions=PLANE, activation="relu").controller.spec()["activation"] == "relu"
     odd = with_data(tmp_path / "odd.zip", path, policy_kwargs={"activation_fn": "<class 'torch.nn.ELU'>"})
-    with pytest.raises(InvalidInputError, match=r"activation: expected Tanh or ReLU, found <class 'torch\.nn\.ELU'>"):
-        imported(odd, actions=PLANE)
+    for given, expected in ((None, "Tanh or ReLU"), ("relu", r"relu \(--activation\)")):
+        with pytest.raises(
+            InvalidInputError, match=rf"activation: expected {expected}, found <class 'torch\.nn\.ELU'>"
+        ):
+            imported(odd, actions=PLANE, activation=given)
+
+
+def test_an_activation_that_contradicts_the_file_is_refused(model) -> None:
+    for name, given, found in (("ppo-mlp", "relu", "Tanh"), ("ppo-relu", "tanh", "ReLU"), ("dqn-mlp", "tanh", "ReLU")):
+        with pytest.raises(InvalidInputError, match=rf"expected {given} \(--activation\), found .*\.{found}'>"):
+            imported(model(name)[1], activation=given)
+
+
+def test_an_activation_without_a_name_is_the_users_to_say(folder: Path) -> None:
+    path = saved("lambda", folder)
+    with pytest.raises(InvalidInputError, match=r"activation: expected Tanh or ReLU, found <function .*<lambda>"):
+        imported(path)
+    assert imported(path, activation="relu").controller.spec()["activation"] == "relu"
 
 
 # Extractors of the user's own
@@ -195,6 +213,36 @@ def test_an_installed_extractor_builds_the_encoder(model, installed, tmp_path: P
     np.testing.assert_array_equal(again.act(pictures()), agent.act(pictures()))
 
 
+def test_arguments_that_no_weight_tells_are_read_from_the_file(model, installed) -> None:
+    installed(f"sloped = {sb3_samples.__name__}:SlopedCNN")
+    theirs, path = model("sloped")
+    found = imported(path, extractor="sloped")
+    assert found.encoder.spec()["arguments"] == {"features_dim": 6, "slope": 0.7}
+    (parameters, values), images = both(theirs, found)
+    with torch.no_grad():
+        wanted = theirs.policy.get_distribution(images).distribution.probs
+        torch.testing.assert_close(values, theirs.policy.predict_values(images).squeeze(1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(parameters.softmax(1), wanted, atol=1e-5, rtol=0)
+
+
+def test_arguments_that_are_no_plain_values_are_asked_for(folder: Path, installed) -> None:
+    installed(f"sloped = {sb3_samples.__name__}:SlopedCNN")
+    path = saved("sloped-layer", folder)
+    with pytest.raises(InvalidInputError, match=r"give them with --extractor-args: .*'slope': 0.7, 'layer': <class"):
+        imported(path, extractor="sloped")
+    found = imported(path, extractor="sloped", extractor_arguments={"slope": 0.7})
+    assert found.encoder.spec()["arguments"] == {"slope": 0.7}
+
+
+def test_another_extractor_than_the_files_is_refused(folder: Path, ppo: Path, installed) -> None:
+    installed(f"centred = {sb3_samples.__name__}:CentredCNN")
+    assert imported(saved("centred", folder), extractor="centred").encoder.latent_dim == 512
+    with pytest.raises(InvalidInputError, match=r"class <class 'sb3_samples\.EluCNN'>, found CentredCNN"):
+        imported(saved("elu", folder), extractor="centred")
+    with pytest.raises(InvalidInputError, match=r"NatureCNN'>, found CentredCNN \(--extractor centred\)"):
+        imported(ppo, extractor="centred")
+
+
 def test_without_the_extractor_the_agent_is_not_loaded(model, installed, tmp_path: Path, monkeypatch) -> None:
     with monkeypatch.context() as inside:
         site = tmp_path / "site"
@@ -212,14 +260,19 @@ def test_without_the_extractor_the_agent_is_not_loaded(model, installed, tmp_pat
     [
         (TINY, {"extractor": "tinny"}, UnknownNameError, "did you mean tiny"),
         (TINY, {"extractor": "tiny", "extractor_arguments": {"depth": 1}}, InvalidInputError, "TypeError"),
-        (TINY, {"extractor": "tiny"}, InvalidInputError, r"latents of width 6, found shape \(8,\)"),
+        (
+            TINY,
+            {"extractor": "tiny", "extractor_arguments": {"features_dim": 8}},
+            InvalidInputError,
+            r"latents of width 6, found shape \(8,\)",
+        ),
         ("x = no_such_module:X", {"extractor": "x"}, InvalidInputError, "ModuleNotFoundError"),
         ("x = sb3_samples:pictures", {"extractor": "x"}, InvalidInputError, "expected a torch module|cannot be made"),
         (
             "",
             {},
             InvalidInputError,
-            r"TinyExtractor'> with net.0.weight \(4, 3, 8, 8\).*--extractor.*'features_dim': 6",
+            r"TinyExtractor'>; name your own with --extractor .*'features_dim': 6",
         ),
     ],
 )
@@ -230,6 +283,111 @@ def test_an_extractor_that_cannot_be_used_is_refused(line, kwargs, error, messag
 
 
 # Models of another world, or of another kind
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("centred", "expected the extractor NatureCNN, found <class 'sb3_samples.CentredCNN'>"),
+        ("elu", "found <class 'sb3_samples.EluCNN'>"),
+        ("partial", "found functools.partial(<class 'sb3_samples.EluCNN'>, features_dim=32)"),
+        ("relu-policy", "found the policy class sb3_samples.ReluPolicy"),
+        ("empty-policy", "found the policy class sb3_samples"),
+        ("local-policy", "found the policy class sb3_samples._local_policy.<locals>.Inner"),
+        ("q-policy", "found the policy class sb3_samples.OwnQPolicy"),
+        ("flat", "found <class 'stable_baselines3.common.torch_layers.FlattenExtractor'>"),
+        ("sac", "found the policy class stable_baselines3.sac.policies.CnnPolicy of SAC"),
+        ("td3", "of TD3"),
+        ("sde", "use_sde: expected False, found True"),
+        ("squashed", "use_sde: expected False, found True"),
+        ("raw", "normalize_images: expected True, found False"),
+        ("leaky", "activation: expected Tanh or ReLU, found <class 'torch.nn.modules.activation.LeakyReLU'>"),
+        ("floats", "uint8 from 0 to 255, the model was trained on float32 from 0 to 1"),
+        ("dictionary", "found the policy class stable_baselines3.common.policies.MultiInputActorCriticPolicy"),
+        ("pairs", "the environment's are a Discrete, the model was trained on a MultiDiscrete"),
+    ],
+)
+def test_models_that_act_in_another_way_than_their_shapes_are_refused_by_name(
+    name: str, message: str, folder: Path
+) -> None:
+    actions = PLANE if name in ("sac", "td3", "sde", "squashed") else FOUR
+    with pytest.raises(RlstitchError, match=re.escape(message)) as caught:
+        imported(saved(name, folder), actions=actions)
+    assert "\n" not in str(caught.value)
+
+
+def _policy(module: str, name: str, **methods: str) -> dict[str, Any]:
+    """A policy's class as the library prints it (checked against sb3-contrib 2.9.2)."""
+    printed = {
+        ":type:": "<class 'abc.ABCMeta'>",
+        "__module__": module,
+        "__init__": f"<function {name}.__init__ at 0x7f>",
+    }
+    return {"policy_class": {**printed, **methods}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (_policy("sb3_contrib.common.maskable.policies", "MaskableActorCriticCnnPolicy"), "of MaskablePPO"),
+        (_policy("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticCnnPolicy"), "of RecurrentPPO"),
+        (_policy("sb3_contrib.qrdqn.policies", "CnnPolicy"), "of QRDQN"),
+        (_policy("sb3_contrib.tqc.policies", "CnnPolicy"), "of TQC"),
+        (_policy("sb3_contrib.ars.policies", "ARSPolicy"), "of ARS"),
+        (_policy("sb3_contrib.crossq.policies", "CrossQPolicy"), "of CrossQ"),
+        (_policy("mine.maskable.policies", "Mine"), "class mine.maskable.policies.Mine"),
+        (_policy("stable_baselines3.common.policies", "ActorCriticCnnPolicy", forward="<function patched at 0x7f>"),
+         "found the policy class stable_baselines3.common.policies"),
+        ({"policy_class": None}, "found the policy class none"),
+        ({"policy_kwargs": None}, "policy_kwargs: expected a JSON object, found None"),
+        ({"policy_kwargs": {"n_quantiles": 50}}, "policy_kwargs: expected arguments .*, found n_quantiles"),
+        ({"cg_max_steps": 15, "clip_range": None}, r"found one of TRPO \(sb3-contrib\)"),
+        ({"clip_range": None}, "found one that none of them saves"),
+        (_policy("stable_baselines3.dqn.policies", "CnnPolicy"), "expected a CnnPolicy"),
+        ({"policy_kwargs": {"squash_output": True}}, "squash_output: expected False, found True"),
+        ({"observation_space": {"dtype": "uint8", "low": "[[[0 ... 0]]]", "high": "[[[1 ... 1]]]"}}, "from 0 to 1"),
+        ({"observation_space": {"dtype": "uint8", "low": "[[[9 ... 9]]]", "high": "[[[255 ...]]]"}}, "from 9 to 255"),
+        ({"observation_space": {":type:": "<class 'gym.spaces.box.Box'>", "shape": [3, 84, 84]}}, r"\[3, 84, 84\]"),
+        ({"observation_space": {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}}, "a Box, .* on a Dict"),
+        ({"action_space": {":type:": "<class 'gymnasium.spaces.discrete.Discrete'>", "start": "1"}}, r"actions.start"),
+    ],
+)  # fmt: skip
+def test_statements_that_contradict_what_is_assumed_are_refused(changes, message, ppo: Path, tmp_path: Path) -> None:
+    with pytest.raises(RlstitchError, match=message) as caught:
+        imported(with_data(tmp_path / "odd.zip", ppo, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"low": "[-inf -inf]"}, r"actions.low: the environment's is \[-1.0, -1.0\], .* on \[-inf, -inf\]"),
+        ({"high": "[1.]"}, r"actions.high"),
+        ({"_shape": [2, 1]}, r"the shape \[2\], the model was trained on \[2, 1\]"),
+        ({"high": "[1. 1.00000001]"}, None),
+        ({"high": "[1. ... 9.]"}, None),
+    ],
+)
+def test_bounds_are_compared(changes: dict[str, Any], message: str | None, model, tmp_path: Path) -> None:
+    path = with_data(tmp_path / "box.zip", model("a2c-box")[1], action_space=changes)
+    if message is None:
+        imported(path, actions=PLANE)
+        return
+    with pytest.raises(IncompatibleError, match=message):
+        imported(path, actions=PLANE)
+
+
+def test_images_as_deep_as_they_are_wide_may_lie_either_way(ppo: Path, tmp_path: Path) -> None:
+    """Stable-Baselines3 takes 40 x 40 x 40 for channels first, whichever axis they are."""
+    path = with_data(tmp_path / "cube.zip", ppo, observation_space={"_shape": [40, 40, 40]})
+    with pytest.raises(IncompatibleError, match="first or the last axis"):
+        imported(path, image_shape=(40, 40, 40))
+
+
+def test_an_actors_extractor_that_is_not_the_shared_one_is_refused(ppo: Path, tmp_path: Path) -> None:
+    name = "pi_features_extractor.cnn.0.bias"
+    with pytest.raises(InvalidInputError, match="expected a CnnPolicy"):
+        imported(with_tensors(tmp_path / "two.zip", ppo, _put(name, torch.ones(32))))
 
 
 @pytest.mark.parametrize(
@@ -337,7 +495,7 @@ class Payload:
 
 def test_pickles_in_the_settings_are_not_opened(ppo: Path, tmp_path: Path) -> None:
     trap = base64.b64encode(pickle.dumps(Payload(tmp_path / "sprung"))).decode()
-    names = ("policy_class", "policy_kwargs", "lr_schedule", "clip_range", "_last_obs", "rollout_buffer_class")
+    names = ("lr_schedule", "clip_range", "_last_obs", "rollout_buffer_class")
     poisoned = with_data(tmp_path / "m.zip", ppo, **{name: {":type:": "x", ":serialized:": trap} for name in names})
     imported(poisoned)
     assert not (tmp_path / "sprung").exists()
@@ -357,6 +515,26 @@ def test_other_objects_than_tensors_are_refused(ppo: Path, tmp_path: Path) -> No
     content = {**members(ppo), "policy.pth": torch_archive(pickle.dumps(bytearray(9), protocol=2))}
     with pytest.raises(ArtefactError, match=r"asks for '(builtins|__builtin__) bytearray'"):
         imported(zipped(tmp_path / "m.zip", content))
+
+
+def test_files_of_old_formats_and_stand_ins_are_named(ppo: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(
+        torch.load(io.BytesIO(members(ppo)["policy.pth"]), weights_only=True),
+        buffer,
+        _use_new_zipfile_serialization=False,
+    )
+    old = zipped(tmp_path / "old.zip", {**members(ppo), "policy.pth": buffer.getvalue()})
+    with pytest.raises(ArtefactError, match=r"policy.pth is in the format of torch before 1\.6.*save it again"):
+        imported(old)
+    pointer = tmp_path / "pointer.zip"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(ArtefactError, match=r"a pointer of Git LFS.*`git lfs pull`"):
+        imported(pointer)
+    page = tmp_path / "page.zip"
+    page.write_text("\n<!DOCTYPE html><html></html>")
+    with pytest.raises(ArtefactError, match="found a web page; download the file itself"):
+        imported(page)
 
 
 def test_files_that_unfold_are_refused(ppo: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import zipfile
@@ -13,9 +14,12 @@ import gymnasium
 import numpy as np
 import rooms
 import torch
-from stable_baselines3 import A2C, DQN, PPO
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor, NatureCNN
+from stable_baselines3.dqn.policies import CnnPolicy
 from torch import nn
 
 SHAPE = (rooms.SIZE, rooms.SIZE, 3)
@@ -34,6 +38,86 @@ class TinyExtractor(BaseFeaturesExtractor):
         return self.out(self.net(images))
 
 
+class CentredCNN(NatureCNN):
+    """Of the shapes of NatureCNN, and another function."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return super().forward(2 * observations - 1)
+
+
+class EluCNN(NatureCNN):
+    """As `CentredCNN`."""
+
+    def __init__(self, observation_space: Any, features_dim: int = 512) -> None:
+        super().__init__(observation_space, features_dim)
+        self.cnn = nn.Sequential(*[nn.ELU() if isinstance(layer, nn.ReLU) else layer for layer in self.cnn])
+
+
+class ReluPolicy(ActorCriticCnnPolicy):
+    """Its hidden layers are not those that its keyword arguments say."""
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = MlpExtractor(self.features_dim, self.net_arch, nn.ReLU, self.device)
+
+
+class EmptyPolicy(ActorCriticCnnPolicy):
+    """Prints no method."""
+
+
+class OwnQPolicy(CnnPolicy):
+    """A Q-network of a user's own."""
+
+    def forward(self, obs: torch.Tensor, deterministic: bool = True) -> torch.Tensor:
+        return super().forward(255 - obs, deterministic)
+
+
+class SlopedCNN(BaseFeaturesExtractor):
+    """An extractor with an argument that no weight tells."""
+
+    def __init__(
+        self, observation_space: Any, features_dim: int = 8, slope: float = 0.0, layer: Any = nn.Linear
+    ) -> None:
+        super().__init__(observation_space, features_dim)
+        width = int(np.prod(observation_space.shape))
+        self.net = nn.Sequential(nn.Flatten(), layer(width, features_dim), nn.LeakyReLU(slope))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images)
+
+
+class FloatRoom(gymnasium.ObservationWrapper):
+    """Images of floats in [0, 1], channels first."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Box(0, 1, (3, rooms.SIZE, rooms.SIZE), np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        return np.moveaxis(observation, -1, 0).astype(np.float32) / 255
+
+
+class DictRoom(gymnasium.ObservationWrapper):
+    """Two images."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Dict({"near": env.observation_space, "far": env.observation_space})
+
+    def observation(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"near": observation, "far": observation}
+
+
+class PairRoom(gymnasium.ActionWrapper):
+    """As many logits as four actions, in two choices."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.action_space = spaces.MultiDiscrete([2, 2])
+
+    def action(self, action: Any) -> int:
+        return int(2 * action[0] + action[1])
+
+
 def _policy(**kwargs: Any) -> dict[str, Any]:
     return {"policy_kwargs": kwargs}
 
@@ -49,6 +133,23 @@ MODELS: dict[str, Callable[[], BaseAlgorithm]] = {
     ),
     "dqn": lambda: _made(DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8),
     "dqn-mlp": lambda: _made(DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8, **_policy(net_arch=[16, 8])),
+    "ppo-mlp-policy": lambda: _made(
+        PPO,
+        rooms.DISCRETE,
+        policy="MlpPolicy",
+        **_ONCE,
+        **_policy(features_extractor_class=NatureCNN, features_extractor_kwargs={"features_dim": 32}),
+    ),
+    "ppo-relu": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(net_arch=[8], activation_fn=nn.ReLU)),
+    "dqn-tanh": lambda: _made(
+        DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8, **_policy(net_arch=[16], activation_fn=nn.Tanh)
+    ),
+    "sloped": lambda: _made(
+        PPO,
+        rooms.DISCRETE,
+        **_ONCE,
+        **_policy(features_extractor_class=SlopedCNN, features_extractor_kwargs={"features_dim": 6, "slope": 0.7}),
+    ),
     "own": lambda: _made(
         PPO,
         rooms.DISCRETE,
@@ -58,9 +159,63 @@ MODELS: dict[str, Callable[[], BaseAlgorithm]] = {
 }
 
 
-def _made(kind: type[BaseAlgorithm], environment: str, **kwargs: Any) -> BaseAlgorithm:
+OTHERS: dict[str, Callable[[], BaseAlgorithm]] = {
+    "centred": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(features_extractor_class=CentredCNN)),
+    "elu": lambda: _made(A2C, rooms.DISCRETE, **_policy(features_extractor_class=EluCNN)),
+    "partial": lambda: _made(
+        PPO, rooms.DISCRETE, **_ONCE, **_policy(features_extractor_class=functools.partial(EluCNN, features_dim=32))
+    ),
+    "relu-policy": lambda: _made(PPO, rooms.DISCRETE, policy=ReluPolicy, **_ONCE, **_policy(net_arch=[8])),
+    "empty-policy": lambda: _made(PPO, rooms.DISCRETE, policy=EmptyPolicy, **_ONCE),
+    "local-policy": lambda: _made(PPO, rooms.DISCRETE, policy=_local_policy(), **_ONCE),
+    "q-policy": lambda: _made(DQN, rooms.DISCRETE, policy=OwnQPolicy, buffer_size=8),
+    "flat": lambda: _made(PPO, rooms.DISCRETE, policy="MlpPolicy", **_ONCE),
+    "sac": lambda: _made(SAC, rooms.CONTINUOUS, buffer_size=8),
+    "td3": lambda: _made(TD3, rooms.CONTINUOUS, buffer_size=8),
+    "sde": lambda: _made(PPO, rooms.CONTINUOUS, use_sde=True, **_ONCE),
+    "squashed": lambda: _made(PPO, rooms.CONTINUOUS, use_sde=True, **_ONCE, **_policy(squash_output=True)),
+    "raw": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(normalize_images=False)),
+    "leaky": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(net_arch=[8], activation_fn=nn.LeakyReLU)),
+    "lambda": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(net_arch=[8], activation_fn=lambda: nn.ReLU())),
+    "floats": lambda: _made(
+        PPO, rooms.DISCRETE, wrapper=FloatRoom, **_ONCE, **_policy(features_extractor_kwargs={"normalized_image": True})
+    ),
+    "dictionary": lambda: _made(PPO, rooms.DISCRETE, policy="MultiInputPolicy", wrapper=DictRoom, **_ONCE),
+    "pairs": lambda: _made(PPO, rooms.DISCRETE, wrapper=PairRoom, **_ONCE),
+    "sloped-layer": lambda: _made(
+        PPO,
+        rooms.DISCRETE,
+        **_ONCE,
+        **_policy(features_extractor_class=SlopedCNN, features_extractor_kwargs={"slope": 0.7, "layer": nn.Linear}),
+    ),
+}
+"""Models that are no stock policies on one image of bytes."""
+
+
+def _local_policy() -> type[ActorCriticCnnPolicy]:
+    class Inner(ActorCriticCnnPolicy):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+    return Inner
+
+
+def _made(
+    kind: type[BaseAlgorithm],
+    environment: str,
+    *,
+    policy: Any = "CnnPolicy",
+    wrapper: Callable[[Any], Any] = lambda room: room,
+    **kwargs: Any,
+) -> BaseAlgorithm:
     room = gymnasium.wrappers.TimeLimit(rooms.DotRoom(steered=environment == rooms.CONTINUOUS), 25)
-    return kind("CnnPolicy", room, device="cpu", seed=0, **kwargs)  # type: ignore[call-arg]
+    return kind(policy, wrapper(room), device="cpu", seed=0, **kwargs)  # type: ignore[call-arg]
+
+
+def saved(name: str, folder: Path) -> Path:
+    """Save one of `OTHERS` as it is; returns its zip."""
+    OTHERS[name]().save(folder / f"{name}.zip")
+    return folder / f"{name}.zip"
 
 
 def trained(name: str, folder: Path, steps: int = 96) -> tuple[BaseAlgorithm, Path]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
 from rlstitch.agents.card import AgentCard, TrainingCard
-from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, Activation, ImportedModel, import_model
+from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
+from rlstitch.agents.sb3.settings import Activation
 from rlstitch.envs import World
 from rlstitch.envs.single import import_modules
 from rlstitch.errors import InvalidInputError
@@ -31,6 +32,9 @@ class ImportOutcome:
     def __str__(self) -> str:
         card = self.agent.card
         lines = [f"model    {card.training.algorithm if card.training else ''}", f"world    {_words(card.world)}"]
+        if card.world.frame_stack > 1:
+            before = "zeros" if card.world.padding == "zeros" else "copies of it"
+            lines.append(f"stack    {card.world.frame_stack} images; before the first: {before} (--world padding=...)")
         if self.evaluation is not None:
             summary = self.evaluation.summary()
             mean = summary.mean
@@ -59,7 +63,8 @@ def import_agent(
     Args:
         model: the zip that `model.save` wrote.
         name: of the agent.
-        world: what the model was trained in; observations and actions are compared with the model's.
+        world: what the model was trained in; observations and actions are compared with the model's. Where it does not
+            say what fills a frame stack at the start of an episode, zeros do, as in Stable-Baselines3's VecFrameStack.
         activation, extractor, extractor_arguments, temperature: see `rlstitch.agents.sb3.importing.import_model`.
         episodes: of the evaluation that shows whether the world is the right one; 0: none.
         seed: of the evaluation.
@@ -76,6 +81,8 @@ def import_agent(
     folder = new_agent_folder(name, agents=agents, force=force)
     if episodes < 0:
         raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
+    if world.frame_stack > 1 and world.padding is None:  # the file does not tell
+        world = replace(world, padding="zeros")
     import_modules(world.modules)
     progress = progress or ProgressReporter(style="none")
     progress.stage(f"reading {Path(model).name}")

@@ -26,13 +26,13 @@ class Import:
     task: Annotated[str, arg(metavar="NAME")] = "standard"
     """Task that the model was trained on."""
     world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
-    """Other fields of the world, such as view=full or tile_size=12."""
+    """Other fields of the world, such as view=full, tile_size=12 or frame_stack=4 (padding=zeros unless given)."""
     activation: Literal["relu", "tanh"] | None = None
-    """Activation of the hidden layers, where the file does not state it."""
+    """Activation of the hidden layers, where the file does not name one of torch's."""
     extractor: Annotated[str | None, arg(metavar="NAME")] = None
     """An extractor class of your own (entry point of the group rlstitch.extractors) instead of NatureCNN."""
     extractor_args: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
-    """Its keyword arguments, such as features_dim=128."""
+    """Its keyword arguments that the file does not print in plain values, such as features_dim=128."""
     temperature: Annotated[float, arg(metavar="NUMBER")] = 1e-3
     """DQN: sampled actions are drawn from softmax(Q / temperature)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ ActionSpace = spaces.Discrete | spaces.Box
 
 
 def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) -> gymnasium.Env[Any, Any]:
-    """Return one environment with Gymnasium's own wrappers, without its checker.
+    """Return one environment with Gymnasium's own wrappers, without its checker; its images are channels last.
 
     Args:
         environment: its id.
@@ -35,11 +36,21 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
                 importlib.import_module(module)
     require_known("environment", environment, gymnasium.registry)
     try:
-        return gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs)
+        return _channels_last(gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs))
     except TypeError as error:
         if not kwargs:
             raise
         raise InvalidInputError(f"make_kwargs: {environment} does not take them: {error}") from None
+
+
+def _channels_last(made: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Turn images `(C, H, W)` into `(H, W, C)`: those whose first axis is shorter than both others."""
+    space = made.observation_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.shape[0] >= min(space.shape[1:]):
+        return made
+    turn = functools.partial(np.moveaxis, source=0, destination=-1)
+    seen = spaces.Box(turn(space.low), turn(space.high), dtype=space.dtype.type)
+    return gymnasium.wrappers.TransformObservation(made, turn, seen)
 
 
 def import_modules(modules: Iterable[str]) -> None:

@@ -85,8 +85,9 @@ class World:
     """Only the first `crop` rows of an image are kept, before the look and shrinking."""
     sensor: Literal["pixels", "state", "ram", "symbolic"] = "pixels"
     """What is observed."""
-    padding: Literal["first", "zeros"] = "first"
-    """What fills the frame stack at the start of an episode: its first image, or zeros as in SB3's VecFrameStack."""
+    padding: Literal["first", "zeros"] | None = None
+    """What fills the frame stack at the start of an episode: its first image, or zeros as in Stable-Baselines3's
+    VecFrameStack. None: the first image, where a model is imported zeros."""
     make_kwargs: dict[str, JsonValue] = dataclasses.field(default_factory=dict, hash=False)
     """Keyword arguments of `gymnasium.make`."""
     modules: tuple[Module, ...] = ()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard
@@ -85,11 +86,13 @@ def build_ppo(
     batch, rate = num_envs * config.n_steps, config.learning_rate
     if batch % config.n_minibatches:
         raise InvalidInputError(f"n_minibatches: {config.n_minibatches} does not divide a rollout of {batch} steps")
+    environments = StableBaselinesVecEnv(
+        make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
+    )
     return PPO(
         EncoderControllerPolicy,
-        StableBaselinesVecEnv(
-            make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
-        ),
+        # Channels are first already: without this wrapper a stack with more channels than rows would be turned again.
+        VecTransposeImage(environments, skip=True),
         learning_rate=rate if config.lr_schedule == "constant" else lambda remaining: rate * remaining,
         n_steps=config.n_steps,
         batch_size=batch // config.n_minibatches,

@@ -17,7 +17,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # the error alone; nothing is unpickled here
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -49,6 +49,15 @@ _LOAD_ERRORS = (
 )  # fmt: skip
 
 
+_OTHER_FILES = {
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with `git lfs pull`, or from its page",
+    b"<": "a web page; download the file itself",
+}
+"""What is often found in the place of a zip, by how it begins."""
+_OLD_TORCH = b"l\xfc\x9cF\xf9 j\xa8P\x19"
+"""The number, pickled, at the beginning of what torch saved before 1.6."""
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """What a Stable-Baselines3 zip says in plain values: its settings, and the tensors of its policy (float32, CPU)."""
@@ -67,7 +76,7 @@ def read_model(path: Path | str) -> ModelFile:
     path = Path(path)
     with translated_errors("read", path):
         try:
-            with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            with path.open("rb") as stream, _zip(stream, path) as archive:
                 names = [info.filename for info in archive.infolist()]
                 if len(names) > limits.SB3_MEMBERS or any(names.count(name) != 1 for name in ("data", "policy.pth")):
                     raise ArtefactError(
@@ -79,6 +88,14 @@ def read_model(path: Path | str) -> ModelFile:
         except _ZIP_ERRORS as error:
             raise ArtefactError(f"{path}: not a usable Stable-Baselines3 zip: {_line(error)}") from None
     return ModelFile(path, _plain_values(data, path), _tensors(policy, path))
+
+
+def _zip(stream: BinaryIO, path: Path) -> zipfile.ZipFile:
+    start = stream.read(64).lstrip()
+    for beginning, kind in _OTHER_FILES.items():
+        if start.startswith(beginning):
+            raise ArtefactError(f"{path}: expected a Stable-Baselines3 zip, found {kind}")
+    return zipfile.ZipFile(stream)
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int, path: Path) -> bytes:
@@ -105,6 +122,11 @@ def _plain_values(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    if _OLD_TORCH in content[:64]:
+        raise ArtefactError(
+            f"{path}: policy.pth is in the format of torch before 1.6, a pickle, which is not opened; if you trust the "
+            "file, load it in Stable-Baselines3 with torch 1.6 or newer and save it again"
+        )
     try:
         _check_archive(content, path)
     except _ZIP_ERRORS as error:

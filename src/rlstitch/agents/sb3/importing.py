@@ -8,33 +8,28 @@ the file's plain JSON.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rlstitch.agents.controller import Controller, build_controller
-from rlstitch.agents.encoder import Encoder, build_encoder
+from rlstitch.agents.encoder import Encoder, ExtractorEncoder, build_encoder
 from rlstitch.agents.extractors import extractor_names
 from rlstitch.agents.sb3.archive import ModelFile, read_model
+from rlstitch.agents.sb3.settings import NATURE_CNN, Activation, Settings, read_settings
+from rlstitch.agents.sb3.spaces import check_actions, check_observations
 from rlstitch.agents.sb3.structure import Layer, Parts, describe, split_policy
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
 
-Activation = Literal["relu", "tanh"]
-
 DQN_TEMPERATURE = 1e-3
 """Sampled, an agent from DQN draws from softmax(Q / temperature): nearly greedy at the usual scale of rewards."""
 
-_PRINTED = {
-    "<class 'torch.nn.modules.activation.Tanh'>": "tanh",
-    "<class 'torch.nn.modules.activation.ReLU'>": "relu",
-}
 _NATURE = {"convolutions.0": "cnn.0", "convolutions.2": "cnn.2", "convolutions.4": "cnn.4", "linear": "linear.0"}
 _LARGEST = 1e15  # a number of the file that goes on to the agent's card
 _SETTINGS = (
@@ -91,28 +86,35 @@ def import_model(
         UnknownNameError: for an extractor that is not installed.
     """
     model = read_model(path)
-    _check_settings(model)
-    _check_spaces(model, image_shape, actions)
-    parts = split_policy(model)
-    _check_actions(model, parts, actions)
+    settings = read_settings(model)
+    check_observations(model, image_shape)
+    check_actions(model, actions)
+    if extractor is None and settings.extractor != NATURE_CNN:
+        raise InvalidInputError(
+            f"{model.path}: expected the extractor NatureCNN, found {settings.extractor}; name your own with "
+            f"--extractor (installed: {', '.join(extractor_names()) or 'none'}; the file's arguments for it: "
+            f"{printable(settings.extractor_arguments, limit=100)})"
+        )
+    parts = split_policy(model, q_network=settings.algorithm == "DQN")
+    _check_head(model, parts, actions)
     controller = build_controller(
         {
             "latent_dim": parts.latent_dim,
             "actions": actions.model_dump(),
             "hidden": [len(layer.bias) for layer in parts.layers],
             "norm": "none" if extractor else "relu",
-            "activation": _activation(model, parts, activation),
+            "activation": settings.activation_of(activation) if parts.layers or parts.value_layers else "relu",
             "value_hidden": None if parts.value_layers is None else [len(layer.bias) for layer in parts.value_layers],
             "value": parts.value,
-            "temperature": temperature if parts.algorithm == "DQN" else 1.0,
+            "temperature": temperature if settings.algorithm == "DQN" else 1.0,
         }
     )
     _fill_controller(controller, parts, model)
-    encoder = _encoder(model, parts, image_shape, extractor, extractor_arguments or {})
+    encoder = _encoder(settings, parts, image_shape, extractor, extractor_arguments or {})
     return ImportedModel(
         encoder,
         controller,
-        algorithm=parts.algorithm,
+        algorithm=settings.algorithm,
         steps=_whole(model.data.get("num_timesteps")),
         seed=_whole(model.data.get("seed")),
         hyperparameters=_hyperparameters(model),
@@ -142,15 +144,15 @@ def _fill_controller(controller: Controller, parts: Parts, model: ModelFile) -> 
 
 
 def _encoder(
-    model: ModelFile,
+    settings: Settings,
     parts: Parts,
     image_shape: tuple[int, int, int],
     extractor: str | None,
-    arguments: Mapping[str, Any],
+    given: Mapping[str, Any],
 ) -> Encoder:
     spec: dict[str, Any]
     if extractor is not None:
-        spec = {"kind": "extractor", "name": extractor, "arguments": dict(arguments)}
+        spec = {"kind": "extractor", "name": extractor, "arguments": _arguments(settings, given)}
         tensors = {f"module.{name}": value for name, value in parts.extractor.items()}
     else:
         spec = {"kind": "cnn", "arch": "nature"}
@@ -159,18 +161,33 @@ def _encoder(
         }
         if places.keys() != parts.extractor.keys():
             raise InvalidInputError(
-                f"{model.path}: expected the extractor NatureCNN, found {_setting(model, 'features_extractor_class')} "
-                f"with {describe(parts.extractor)}; name your own with --extractor "
-                f"(installed: {', '.join(extractor_names()) or 'none'}; the file's arguments for it: "
-                f"{_setting(model, 'features_extractor_kwargs')})"
+                f"{settings.path}: expected the weights of NatureCNN, found {describe(parts.extractor)}"
             )
         tensors = {places[name]: value for name, value in parts.extractor.items()}
     encoder = build_encoder({**spec, "image_shape": image_shape, "latent_dim": parts.latent_dim})
-    _fill(encoder, tensors, model)
+    if isinstance(encoder, ExtractorEncoder) and (name := type(encoder.module).__name__) != settings.extractor_name:
+        raise InvalidInputError(
+            f"{settings.path}: expected an extractor of the class {settings.extractor}, found {name} "
+            f"(--extractor {extractor})"
+        )
+    _fill(encoder, tensors, settings.path)
     return encoder
 
 
-def _fill(encoder: Encoder, tensors: dict[str, Tensor], model: ModelFile) -> None:
+def _arguments(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The extractor's arguments: those that the file prints as plain values, and those that are given."""
+    stated = settings.extractor_arguments
+    printed = stated if isinstance(stated, dict) else {}
+    plain = {name: value for name, value in printed.items() if isinstance(value, str | int | float | None)}
+    if printed.keys() - plain.keys() - given.keys() or (stated != printed and not given):
+        raise InvalidInputError(
+            f"{settings.path}: the extractor's arguments cannot be read from the file, give them with "
+            f"--extractor-args: {printable(stated, limit=200)}"
+        )
+    return {**plain, **given}
+
+
+def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
     expected = encoder.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         ours = tuple(expected[name].shape) if name in expected else "none"
@@ -178,89 +195,19 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], model: ModelFile) -> Non
         if ours != theirs:
             height, width, channels = encoder.image_shape
             raise IncompatibleError(
-                f"{model.path}: its extractor does not fit images of {height} x {width} x {channels}: "
+                f"{path}: its extractor does not fit images of {height} x {width} x {channels}: "
                 f"{name}: expected {ours}, found {theirs}"
             )
     encoder.load_state_dict(tensors)
 
 
-def _activation(model: ModelFile, parts: Parts, given: Activation | None) -> str:
-    if not parts.layers and not parts.value_layers:
-        return "relu"  # there is none
-    if given is not None:
-        return given
-    printed = _setting(model, "activation_fn")
-    if printed == "none":
-        return "relu" if parts.algorithm == "DQN" else "tanh"
-    if printed not in _PRINTED:
-        raise InvalidInputError(f"{model.path}: activation: expected Tanh or ReLU, found {printed}")
-    return _PRINTED[printed]
-
-
-def _setting(model: ModelFile, name: str) -> str:
-    """One of the policy's keyword arguments as the file prints it, at most 100 characters; `none` where it has none."""
-    settings = model.data.get("policy_kwargs")
-    value = settings.get(name) if isinstance(settings, dict) else None
-    return "none" if value is None else printable(value, limit=100)
-
-
-def _check_settings(model: ModelFile) -> None:
-    """Refuse what would make the network another function than its weights alone tell."""
-    if model.data.get("use_sde") is True:
-        raise InvalidInputError(f"{model.path}: use_sde: state-dependent exploration is not supported")
-    if _setting(model, "normalize_images") == "False":
-        raise InvalidInputError(
-            f"{model.path}: normalize_images: expected images that the policy divides by 255, found False"
-        )
-
-
-def _check_spaces(model: ModelFile, image_shape: tuple[int, int, int], actions: DiscreteActions | BoxActions) -> None:
-    """Compare the spaces that the file prints with the environment's; what it does not print, the weights will tell."""
-    height, width, channels = image_shape
-    shape = _shape(model.data.get("observation_space"))
-    if shape is not None and shape != [channels, height, width]:
-        raise IncompatibleError(
-            f"{model.path}: observations: the environment gives images of {height} x {width} x {channels}, "
-            f"the model was trained on {shape} (channels first)"
-        )
-    printed = model.data.get("action_space")
-    if not isinstance(printed, dict):
-        return
-    kind = str(printed.get(":type:", "")).removesuffix("'>").rpartition(".")[2]
-    own_kind = "Box" if isinstance(actions, BoxActions) else "Discrete"
-    if kind in ("Box", "Discrete", "MultiDiscrete", "MultiBinary") and kind != own_kind:
-        raise IncompatibleError(
-            f"{model.path}: actions: the environment's are a {own_kind}, the model was trained on a {kind}"
-        )
-    for name in ("low", "high") if isinstance(actions, BoxActions) else ():
-        bounds, own = _numbers(str(printed.get(name, ""))), list(getattr(actions, name))
-        if len(bounds) == len(own) and any(
-            abs(a - b) > 1e-4 * max(1.0, abs(b)) for a, b in zip(bounds, own, strict=True)
-        ):
-            raise IncompatibleError(
-                f"{model.path}: actions.{name}: the environment's is {own}, the model was trained with {bounds}"
-            )
-
-
-def _check_actions(model: ModelFile, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
+def _check_head(model: ModelFile, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
     gives, log_std = len(parts.head.bias), parts.log_std
     what = "actions" if log_std is None else "continuous numbers an action"
     same_kind = log_std is None if isinstance(actions, DiscreteActions) else log_std is not None
     if gives != actions.width or not same_kind or (log_std is not None and log_std.shape != (gives,)):
         takes = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
         raise IncompatibleError(f"{model.path}: actions: the environment takes {takes}, the model gives {gives} {what}")
-
-
-def _shape(printed: Any) -> list[int] | None:
-    shape = printed.get("_shape") if isinstance(printed, dict) else None
-    return shape if isinstance(shape, list) and all(type(size) is int for size in shape) else None
-
-
-def _numbers(printed: str) -> list[float]:
-    """Read numbers as NumPy prints them, `[-1.  0.5]`; nothing where it shortened the list."""
-    if "..." in printed:
-        return []
-    return [float(text) for text in re.findall(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?", printed[:100_000])]
 
 
 def _hyperparameters(model: ModelFile) -> dict[str, int | float]:

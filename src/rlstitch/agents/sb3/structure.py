@@ -31,7 +31,6 @@ class Layer:
 class Parts:
     """The tensors of a policy, by part."""
 
-    algorithm: str
     extractor: dict[str, Tensor]
     """By their names within the extractor."""
     layers: list[Layer]
@@ -50,13 +49,13 @@ class Parts:
         return int(first.weight.shape[1])
 
 
-def split_policy(model: ModelFile) -> Parts:
-    """Sort a policy's tensors into its parts.
+def split_policy(model: ModelFile, *, q_network: bool) -> Parts:
+    """Sort the tensors of a policy, a Q-network or an actor with its critic, into its parts.
 
     Raises:
         InvalidInputError: where it is no policy of PPO, A2C or DQN on one image; the message lists what was found.
     """
-    return _q_network(model) if any(name.startswith("q_net.") for name in model.tensors) else _actor_critic(model)
+    return _q_network(model) if q_network else _actor_critic(model)
 
 
 def describe(tensors: Mapping[str, Tensor | None]) -> str:
@@ -67,17 +66,10 @@ def describe(tensors: Mapping[str, Tensor | None]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def printed_class(model: ModelFile) -> str:
-    """The name of the policy's class as the file prints it; it is not looked up."""
-    printed = model.data.get("policy_class")
-    name = str(printed.get("__init__", "")) if isinstance(printed, dict) else ""
-    return printable(name.removeprefix("<function ").partition(".")[0], limit=100) or "unknown"
-
-
 def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:
     return InvalidInputError(
         f"{model.path}: expected a CnnPolicy of PPO, A2C or DQN (one extractor of images, linear layers, heads); "
-        f"its class is {printed_class(model)!r}; found besides: {describe(tensors) or 'no extractor'}"
+        f"found besides: {describe(tensors) or 'no extractor'}"
     )
 
 
@@ -88,15 +80,12 @@ def _actor_critic(model: ModelFile) -> Parts:
     head, value_head = _layer(left, "action_net", model), _layer(left, "value_net", model)
     layers, value_layers = (_mlp(left, f"mlp_extractor.{part}_net", model) for part in ("policy", "value"))
     log_std = left.pop("log_std", None)
-    if left or not extractor:
-        raise _unknown(model, left)
+    if left or not extractor or (shared and not _equal(shared, extractor)):
+        raise _unknown(model, left or extractor)
     # With a critic's extractor of its own, the value is no function of the latents: acting does not need it.
-    one_extractor = not critic or (
-        critic.keys() == extractor.keys() and all(torch.equal(critic[name], extractor[name]) for name in critic)
-    )
+    one_extractor = not critic or _equal(critic, extractor)
     separate = bool(layers or value_layers)
     return Parts(
-        algorithm="A2C" if "clip_range" not in model.data else "PPO",
         extractor=extractor,
         layers=layers,
         head=head,
@@ -114,7 +103,11 @@ def _q_network(model: ModelFile) -> Parts:
     layers = _mlp(left, "q_net.q_net", model)
     if left or not extractor or not layers:
         raise _unknown(model, left)
-    return Parts("DQN", extractor, layers[:-1], layers[-1], value="max")
+    return Parts(extractor, layers[:-1], layers[-1], value="max")
+
+
+def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def _take(left: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ GRID_TASKS = TaskWords(
     own=(plain_word("no-time-cost", "a success gives 1, however late", Task(alterations=(_constant_success,))),),
 )
 
-_NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "padding", "make_kwargs")
+_NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "make_kwargs")
 
 
 class MiniGrid(Family):

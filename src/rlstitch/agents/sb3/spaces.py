@@ -1,0 +1,85 @@
+"""The spaces that a Stable-Baselines3 file prints, compared with an environment's.
+
+What a file does not print is not compared here: the shapes of its weights are.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from typing import Any
+
+from rlstitch.agents.sb3.archive import ModelFile
+from rlstitch.agents.specs import BoxActions, DiscreteActions
+from rlstitch.errors import IncompatibleError
+from rlstitch.storage.text import printable
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf)")
+_PRECISION = 1e-4  # NumPy prints eight digits
+
+
+def check_observations(model: ModelFile, image_shape: tuple[int, int, int]) -> None:
+    """Compare the printed observation space with an environment's images `(H, W, C)`, uint8 in 0..255.
+
+    Raises:
+        IncompatibleError: where they differ.
+    """
+    space = _printed(model, "observation_space")
+    if (kind := _kind(space)) not in ("", "Box"):
+        raise _differ(model, "observations: the environment gives images, a Box", f"a {kind}")
+    height, width, channels = image_shape
+    images = f"observations: the environment gives images of {height} x {width} x {channels}"
+    shape = space.get("_shape", space.get("shape"))
+    if isinstance(shape, list) and shape != [channels, height, width]:
+        raise _differ(model, images, f"{printable(shape, limit=100)} (channels first)")
+    if height == width == channels:  # Stable-Baselines3 leaves such images as they are
+        raise _differ(model, images, "images whose channels may be the first or the last axis")
+    dtype = space.get("dtype", "uint8")
+    bounds = {name: _numbers(space, name) for name in ("low", "high")}
+    if dtype != "uint8" or any(bounds["low"]) or any(number != 255 for number in bounds["high"]):
+        found = " to ".join(f"{number:g}" for number in (min(bounds["low"], default=0), max(bounds["high"], default=0)))
+        raise _differ(model, "observations: the environment gives uint8 from 0 to 255", f"{dtype} from {found}")
+
+
+def check_actions(model: ModelFile, actions: DiscreteActions | BoxActions) -> None:
+    """Compare the printed action space with an environment's.
+
+    Raises:
+        IncompatibleError: where they differ.
+    """
+    space = _printed(model, "action_space")
+    own: dict[str, list[float]] = {"start": [0]}
+    own_kind = "Box" if isinstance(actions, BoxActions) else "Discrete"
+    if (kind := _kind(space)) not in ("", own_kind):
+        raise _differ(model, f"actions: the environment's are a {own_kind}", f"a {kind}")
+    if isinstance(actions, BoxActions):
+        shape, own_shape = space.get("_shape", space.get("shape")), [actions.width]
+        if isinstance(shape, list) and shape != own_shape:
+            raise _differ(model, f"actions: the environment's have the shape {own_shape}", printable(shape, limit=100))
+        own = {"low": list(actions.low), "high": list(actions.high)}
+    for name, values in own.items():
+        stated = _numbers(space, name)
+        if "..." in str(space.get(name)) or not stated:
+            continue
+        close = functools.partial(math.isclose, rel_tol=_PRECISION, abs_tol=_PRECISION)
+        if len(stated) != len(values) or not all(map(close, stated, values)):
+            raise _differ(model, f"actions.{name}: the environment's is {values}", f"{stated[:100]}")
+
+
+def _printed(model: ModelFile, name: str) -> dict[str, Any]:
+    space = model.data.get(name)
+    return space if isinstance(space, dict) else {}
+
+
+def _kind(space: dict[str, Any]) -> str:
+    return printable(space.get(":type:", ""), limit=100).removesuffix("'>").rpartition(".")[2]
+
+
+def _numbers(space: dict[str, Any], name: str) -> list[float]:
+    """The numbers that NumPy printed, `[-1.  0.5]`; it leaves out the middle of long arrays."""
+    return [float(number) for number in _NUMBER.findall(str(space.get(name, ""))[:100_000])]
+
+
+def _differ(model: ModelFile, environment: str, trained: str) -> IncompatibleError:
+    return IncompatibleError(f"{model.path}: {environment}, the model was trained on {trained}")
