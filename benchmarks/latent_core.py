@@ -82,7 +82,7 @@ def geodesic(tiny: bool) -> Case:
     """Shortest ways on one graph of nearest neighbours."""
     from scipy.sparse.csgraph import dijkstra
 
-    from rlstitch.latent.projection.geodesic import anchor_distances, neighbour_graph
+    from rlstitch.latent.projection.similarities import anchor_distances, neighbour_graph
 
     points, k = (data(300, 8, 0), 16) if tiny else (data(5000, 32, 0), 512)
     graph = neighbour_graph(points.astype(np.float64), 10)

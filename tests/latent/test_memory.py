@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 import rlstitch.latent as latent
 from rlstitch.latent import retrieval, similarity
 from rlstitch.latent.correspondence import asif
-from rlstitch.latent.translation import robust
+from rlstitch.latent.translation import iterative
 
 N, K, D = 2000, 8, 4
 # Floats a sample that a method may hold beside its input: a handful of arrays as wide as the anchors or the space.
@@ -72,7 +72,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "_BLOCK", 16)
     monkeypatch.setattr(similarity, "_MARKS", 50_000)
     monkeypatch.setattr(similarity, "_SAMPLED", 200)
-    monkeypatch.setattr(robust, "_BLOCK", 64)
+    monkeypatch.setattr(iterative, "_BLOCK", 64)
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - QUADRATIC))

@@ -6,7 +6,7 @@ from sklearn.manifold import Isomap
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import project_geodesic
-from rlstitch.latent.projection.geodesic import anchor_distances, neighbour_graph
+from rlstitch.latent.projection.similarities import anchor_distances, neighbour_graph
 
 
 def naive_geodesic(x: np.ndarray, nodes: np.ndarray, k: int, neighbours: int) -> np.ndarray:

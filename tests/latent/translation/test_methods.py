@@ -26,7 +26,7 @@ from rlstitch.latent import (
     match_ranks,
     translation_methods,
 )
-from rlstitch.latent.translation.robust import BASES
+from rlstitch.latent.translation.iterative import BASES
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5)) @ np.diag([3, 2, 1, 1, 0.3]) + 1

@@ -21,14 +21,11 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
 from rlstitch.latent._registry import look_up
 from rlstitch.latent.normalization import Normalization, fit_normalization
-from rlstitch.latent.projection import similarities
-from rlstitch.latent.projection.geodesic import geodesic
-from rlstitch.latent.projection.similarities import Relation
+from rlstitch.latent.projection.similarities import METHODS, Relation
 
 Similarity: TypeAlias = str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-_METHODS = {**similarities.METHODS, "geodesic": geodesic}
-SIMILARITIES = tuple(_METHODS)
+SIMILARITIES = tuple(METHODS)
 
 
 def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any) -> Callable[[A], A]:
@@ -149,7 +146,7 @@ def bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any])
     """
     if not isinstance(similarity, str):
         return lambda x: similarity(x, anchors, **options)
-    relation: Relation = look_up("similarity", similarity, _METHODS, options)(anchors, **options)
+    relation: Relation = look_up("similarity", similarity, METHODS, options)(anchors, **options)
     return relation
 
 

@@ -11,17 +11,10 @@ from typing import Any
 
 from rlstitch.latent._arrays import Array
 from rlstitch.latent._registry import look_up
-from rlstitch.latent.translation import closed_form, low_rank
-from rlstitch.latent.translation.gradient import fit_affine_gradient
-from rlstitch.latent.translation.robust import fit_robust
+from rlstitch.latent.translation import closed_form, iterative, low_rank
 from rlstitch.latent.translation.translation import Fit, Translation
 
-METHODS: dict[str, Fit] = {
-    **closed_form.METHODS,
-    **low_rank.METHODS,
-    "robust": fit_robust,
-    "affine_gradient": fit_affine_gradient,
-}
+METHODS: dict[str, Fit] = {**closed_form.METHODS, **low_rank.METHODS, **iterative.METHODS}
 """Name -> fit."""
 
 

@@ -8,7 +8,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import evaluate_translation, fit, fit_robust
-from rlstitch.latent.translation.robust import screen_pairs
+from rlstitch.latent.translation.iterative import screen_pairs
 
 
 def planted(noise: float, share: float, *, n: int = 300, d: int = 16, width: int | None = None, seed: int = 0):
@@ -45,7 +45,7 @@ def test_unrelated_spaces_keep_half():
 
 
 def test_ranks_against_a_loop():
-    from rlstitch.latent.translation.robust import _ranks
+    from rlstitch.latent.translation.iterative import _ranks
 
     rng = np.random.default_rng(1)
     mapped, y = torch.from_numpy(rng.normal(size=(2, 30, 4)))
