@@ -1,6 +1,6 @@
 """Translations that are fitted in rounds: by gradient, and from pairs some of which are wrong.
 
-`screen_pairs` tells which pairs to trust; `fit_robust` repeats a fit in closed form, and distrusts those that do not fit.
+`screen_pairs` tells which pairs to trust; `fit_robust` repeats a fit in closed form, and distrusts what does not fit.
 """
 
 from __future__ import annotations
