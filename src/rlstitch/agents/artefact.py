@@ -17,9 +17,17 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.agents.manifest import MANIFEST, PARTS, find_agent, manifest_checksum, one_line, read_manifest
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
-from rlstitch.storage import limits, pack_tensors, read_bytes, staged_folder, unpack_tensors, write_bytes, write_json
-from rlstitch.storage.validation import first_problem
-from rlstitch.storage.workspace import NAME_PATTERN
+from rlstitch.storage import (
+    NAME_PATTERN,
+    first_problem,
+    limits,
+    pack_tensors,
+    read_bytes,
+    staged_folder,
+    unpack_tensors,
+    write_bytes,
+    write_json,
+)
 
 # What building a module from a wrong specification, or filling it with wrong tensors, may raise.
 _BUILD_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)

@@ -19,9 +19,7 @@ from safetensors import SafetensorError
 
 from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
 from rlstitch.errors import ArtefactError, RlstitchError, UnknownNameError
-from rlstitch.storage import canonical_json, data_roots, limits, read_json, sha256_of
-from rlstitch.storage.validation import first_problem
-from rlstitch.storage.workspace import NAME_PATTERN
+from rlstitch.storage import NAME_PATTERN, canonical_json, data_roots, first_problem, limits, read_json, sha256_of
 
 MANIFEST = "agent.json"
 PARTS = ("encoder", "controller")

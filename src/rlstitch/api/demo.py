@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent, save_agent
-from rlstitch.agents.card import current_versions
+from rlstitch.agents import Agent, current_versions, load_agent, save_agent
 from rlstitch.api.relativize import relativize
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs.registry import named_family
@@ -31,8 +29,7 @@ from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
-from rlstitch.storage import write_table
-from rlstitch.storage.workspace import command_line
+from rlstitch.storage import command_line, write_table
 
 PRESET = "minigrid-lavagap-s7"
 """Trained in a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""

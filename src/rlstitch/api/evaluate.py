@@ -6,19 +6,16 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent
+from rlstitch.agents import Agent, load_agent
 from rlstitch.api.run_folder import open_run
-from rlstitch.envs import get_variation
-from rlstitch.envs.world import Backend
+from rlstitch.envs import Backend, get_variation
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.video import video_side_by_side
-from rlstitch.storage import write_table
-from rlstitch.storage.workspace import VIDEOS
+from rlstitch.storage import VIDEOS, write_table
 
 
 @dataclass(frozen=True)

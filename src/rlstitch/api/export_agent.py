@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent
+from rlstitch.agents import Agent, load_agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
 from rlstitch.envs import make_vec
 from rlstitch.errors import require_known

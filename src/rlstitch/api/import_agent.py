@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import save_agent
-from rlstitch.agents.card import AgentCard, TrainingCard
+from rlstitch.agents import Agent, AgentCard, TrainingCard, save_agent
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
 from rlstitch.agents.sb3.settings import Activation
-from rlstitch.envs import World
-from rlstitch.envs.single import import_modules
+from rlstitch.envs import World, import_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.rollouts.evaluation import Evaluation, evaluate

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent
+from rlstitch.agents import Agent, load_agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.stitching.pair_files import write_pairs

@@ -13,8 +13,7 @@ from rlstitch.api.sweep import RunState, State
 from rlstitch.config.training import TrainConfig
 from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import duration
-from rlstitch.storage import data_roots, read_json
-from rlstitch.storage.workspace import AGENTS, RUNS
+from rlstitch.storage import AGENTS, RUNS, data_roots, read_json
 
 _WORDS: dict[State, str] = {
     "missing": "to train",

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
-from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents import Agent, AnchorSet, load_agent, load_anchor_set, save_agent
 from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError

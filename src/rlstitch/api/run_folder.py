@@ -7,12 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import weights_sha256
-from rlstitch.agents.controller import Controller
-from rlstitch.agents.encoder import Encoder
-from rlstitch.storage import canonical_json, write_json
-from rlstitch.storage.workspace import RUNS, command_line
+from rlstitch.agents import Agent, Controller, Encoder, weights_sha256
+from rlstitch.storage import RUNS, canonical_json, command_line, write_json
 
 SCHEMA_VERSION = 1
 

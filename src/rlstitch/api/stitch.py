@@ -7,8 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents import Agent, load_agent, save_agent
 from rlstitch.api.run_folder import open_run
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import Baselines
@@ -23,8 +22,7 @@ from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import joined_name, stitch_agents
-from rlstitch.storage import write_table
-from rlstitch.storage.workspace import VIDEOS, new_agent_folder
+from rlstitch.storage import VIDEOS, new_agent_folder, write_table
 
 _REFITTED = (
     "(the world shows no other views: the map was then fitted on all of them and errs less than these figures say)"

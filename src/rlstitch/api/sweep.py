@@ -15,10 +15,17 @@ from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.local import run_tasks
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, Style
 from rlstitch.jobs.tasks import Outcome, Status, Task
-from rlstitch.storage import read_json, staged_folder, write_json, write_table
-from rlstitch.storage.files import translated_errors
-from rlstitch.storage.locks import exclusive_lock
-from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS
+from rlstitch.storage import (
+    AGENTS,
+    ANCHORS,
+    RUNS,
+    exclusive_lock,
+    read_json,
+    staged_folder,
+    translated_errors,
+    write_json,
+    write_table,
+)
 
 State = Literal["done", "missing", "begun", "changed", "failed"]
 PENDING: tuple[State, ...] = ("missing", "begun", "changed")

@@ -10,15 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.anchor_set import AnchorSet
-from rlstitch.agents.artefact import load_agent, save_agent
-from rlstitch.agents.card import AgentCard, AnchorsCard, TrainingCard
-from rlstitch.agents.encoder import encoder_width
-from rlstitch.agents.specs import CNNSpec, ControllerSpec, RelativeSpec
+from rlstitch.agents import (
+    Agent,
+    AgentCard,
+    AnchorsCard,
+    AnchorSet,
+    CNNSpec,
+    ControllerSpec,
+    RelativeSpec,
+    TrainingCard,
+    encoder_width,
+    load_agent,
+    save_agent,
+)
 from rlstitch.config.training import TrainConfig
-from rlstitch.envs import World, family_of
-from rlstitch.envs.single import import_modules
+from rlstitch.envs import World, family_of, import_modules
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import Style
 from rlstitch.jobs.resources import resolve_device, torch_threads
@@ -26,9 +32,16 @@ from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_se
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames, played_as
 from rlstitch.rollouts.views import collect_views
-from rlstitch.storage import write_json, write_table
-from rlstitch.storage.files import translated_errors
-from rlstitch.storage.workspace import AGENTS, ANCHORS, RUNS, command_line, new_agent_folder
+from rlstitch.storage import (
+    AGENTS,
+    ANCHORS,
+    RUNS,
+    command_line,
+    new_agent_folder,
+    translated_errors,
+    write_json,
+    write_table,
+)
 from rlstitch.training.policy import spaces_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
 

@@ -26,8 +26,7 @@ from rlstitch.config.training import (
     file_name,
 )
 from rlstitch.errors import InvalidInputError, RlstitchError
-from rlstitch.storage.validation import validated
-from rlstitch.storage.workspace import data_roots
+from rlstitch.storage import data_roots, validated
 
 MAX_RUNS = 100_000
 _FOLDERS = ("grids", "sweeps")

@@ -25,11 +25,9 @@ from pydantic import (
 from rlstitch.config.keys import flatten, full_keys, nest
 from rlstitch.config.presets import find_config, preset_stem
 from rlstitch.config.text import parse_yaml, parse_yaml_file
-from rlstitch.envs.registry import named_family
-from rlstitch.envs.world import WORLD_KEYS, World
+from rlstitch.envs import WORLD_KEYS, World, named_family
 from rlstitch.errors import InvalidInputError, require_known
-from rlstitch.storage.validation import describe_problems, dotted_keys
-from rlstitch.storage.workspace import NAME_PATTERN
+from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys
 
 # Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")

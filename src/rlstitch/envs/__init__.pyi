@@ -5,6 +5,7 @@ from .families.minigrid.tiles import render_views as render_views
 from .families.minigrid.vector import MiniGridVectorEnv as MiniGridVectorEnv
 from .family import Family as Family
 from .family import family_of as family_of
+from .frames import Observer as Observer
 from .looks.look import LOOKS as LOOKS
 from .looks.look import VARIATIONS as VARIATIONS
 from .looks.look import Look as Look
@@ -17,11 +18,16 @@ from .looks.wrappers import LookWrapper as LookWrapper
 from .looks.wrappers import VectorLookWrapper as VectorLookWrapper
 from .make import make_vec as make_vec
 from .make import symbolic_views as symbolic_views
+from .registry import check_task as check_task
+from .registry import named_family as named_family
 from .registry import task_words as task_words
 from .replay import Recording as Recording
 from .replay import record_actions as record_actions
 from .replay import replay_episodes as replay_episodes
 from .sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
+from .single import import_modules as import_modules
 from .tasks.words import action_map as action_map
 from .tasks.words import get_task as get_task
+from .world import WORLD_KEYS as WORLD_KEYS
+from .world import Backend as Backend
 from .world import World as World

@@ -14,9 +14,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.controller import Controller
-from rlstitch.agents.specs import BoxActions
+from rlstitch.agents import Agent, BoxActions, Controller
 from rlstitch.envs import World, family_of, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, silent

@@ -12,8 +12,7 @@ import gymnasium
 import numpy as np
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World, family_of, make_vec
-from rlstitch.envs.frames import Observer
+from rlstitch.envs import Observer, World, family_of, make_vec
 from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlstitch.agents.controller import Controller
-from rlstitch.agents.specs import BoxActions
+from rlstitch.agents import BoxActions, Controller
 
 
 @dataclass(frozen=True)

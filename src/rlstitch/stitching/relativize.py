@@ -19,11 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import AgentCard, AnchorsCard
-from rlstitch.agents.controller import Controller, build_controller
-from rlstitch.agents.encoder import Encoder, RelativeEncoder
-from rlstitch.agents.specs import BoxActions, RelativeSpec
+from rlstitch.agents import (
+    Agent,
+    AgentCard,
+    AnchorsCard,
+    BoxActions,
+    Controller,
+    Encoder,
+    RelativeEncoder,
+    RelativeSpec,
+    build_controller,
+)
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent

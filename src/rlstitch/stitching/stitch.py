@@ -12,10 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import weights_sha256
-from rlstitch.agents.card import ParentCard
-from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder
+from rlstitch.agents import Agent, Encoder, ParentCard, RelativeEncoder, TranslatedEncoder, weights_sha256
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError
 from rlstitch.latent import Translation

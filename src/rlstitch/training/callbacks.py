@@ -17,10 +17,7 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import AgentCard
-from rlstitch.agents.controller import build_controller
-from rlstitch.agents.encoder import RelativeEncoder, build_encoder
+from rlstitch.agents import Agent, AgentCard, RelativeEncoder, build_controller, build_encoder
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.panels import Frame

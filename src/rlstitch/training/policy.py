@@ -10,9 +10,17 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from rlstitch.agents.controller import Controller, build_controller, build_trunk
-from rlstitch.agents.encoder import Encoder, build_encoder
-from rlstitch.agents.specs import BoxActions, ControllerSpec, DiscreteActions, parse_controller_spec
+from rlstitch.agents import (
+    BoxActions,
+    Controller,
+    ControllerSpec,
+    DiscreteActions,
+    Encoder,
+    build_controller,
+    build_encoder,
+    build_trunk,
+    parse_controller_spec,
+)
 from rlstitch.envs import World, make_vec
 from rlstitch.errors import InvalidInputError
 from rlstitch.training.buffer import DistinctObservations

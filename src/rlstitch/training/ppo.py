@@ -16,9 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import AgentCard
-from rlstitch.agents.encoder import RelativeEncoder
+from rlstitch.agents import Agent, AgentCard, RelativeEncoder
 from rlstitch.config.training import PPOConfig, TrainConfig
 from rlstitch.envs import StableBaselinesVecEnv, make_vec
 from rlstitch.errors import InvalidInputError

@@ -23,9 +23,7 @@ import torch
 from torch import Tensor
 
 from rlstitch.errors import ArtefactError
-from rlstitch.storage import limits
-from rlstitch.storage.files import translated_errors
-from rlstitch.storage.text import printable
+from rlstitch.storage import limits, printable, translated_errors
 
 _PICKLE_AT_FAULT = "Stable-Baselines3 models hold tensors only"
 

@@ -24,8 +24,7 @@ from rlstitch.latent import (
     rsa,
     svcca,
 )
-from rlstitch.storage import load_space
-from rlstitch.storage.text import aligned
+from rlstitch.storage import aligned, load_space
 
 _MAX_PAIRS = 2000
 """Of pairs that measures with quadratic cost are computed on."""

@@ -77,8 +77,7 @@ def encode(
         BusyError: where another process writes this file.
         MissingExtraError: where an optional package is not installed.
     """
-    from rlstitch.storage.locks import exclusive_lock
-    from rlstitch.storage.space_stream import SpaceStream, part_files
+    from rlstitch.storage import SpaceStream, exclusive_lock, part_files
 
     out = Path(out)
     _check(modality, out, batch_size, force)

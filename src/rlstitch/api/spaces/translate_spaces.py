@@ -12,8 +12,7 @@ from rlstitch.api.spaces.compare_spaces import load_pair
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.latent import FitReport, evaluate_translation, fit, translation_methods
-from rlstitch.storage import save_translation
-from rlstitch.storage.workspace import require_new_file
+from rlstitch.storage import require_new_file, save_translation
 
 _MAX_RANKED = 5000
 """Of pairs that `auto` ranks methods on."""

@@ -17,9 +17,7 @@ from rlstitch.evaluation.matrix.text import markdown, terminal_text
 from rlstitch.jobs.local import run_tasks, run_tasks_here
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.tasks import Outcome, Status, Task
-from rlstitch.storage import write_bytes, write_json, write_table
-from rlstitch.storage.locks import exclusive_lock
-from rlstitch.storage.workspace import command_line
+from rlstitch.storage import command_line, exclusive_lock, write_bytes, write_json, write_table
 
 SCHEMA_VERSION = 1
 

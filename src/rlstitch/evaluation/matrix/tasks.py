@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent
+from rlstitch.agents import Agent, load_agent
 from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random

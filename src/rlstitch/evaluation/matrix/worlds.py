@@ -6,9 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rlstitch.envs import World, make_vec
-from rlstitch.envs.looks.look import get_variation
-from rlstitch.envs.registry import check_task, task_words
+from rlstitch.envs import World, check_task, get_variation, make_vec, task_words
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError, require_known
 
 CELL = "cell"
