@@ -12,12 +12,13 @@ export SDL_VIDEODRIVER ?= dummy
 TIMINGS := startup renderer looks evaluation training_rate training_profile latent_core latent_coupling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench docs clean
+.PHONY: help setup test lint fuzz demo bench docs clean
 
 help:
 	@echo "make setup   install rlstitch and the developers' tools into $(VENV)"
 	@echo "make test    run all tests with coverage"
 	@echo "make lint    check style, types, import contracts and declared dependencies"
+	@echo "make fuzz    20,000 damaged files and every kind of bomb for every reader; takes minutes"
 	@echo "make demo    train two agents, stitch them, write a report (installs rlstitch alone)"
 	@echo "make bench   measure speed beside the usual tools; takes minutes"
 	@echo "make docs    build the documentation into site/"
@@ -48,6 +49,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
+
+fuzz: setup
+	PYTHONPATH=tests/helpers $(BIN)/python tests/fuzz/fuzz_run.py
 
 demo: $(VENV)/.installed
 	$(BIN)/rlstitch demo

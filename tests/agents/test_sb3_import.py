@@ -433,8 +433,9 @@ def _put(name: str, value: torch.Tensor):
         (_put("value_net.weight", torch.zeros(1, 77)), r"do not fit each other: expected \(1, 512\), found \(1, 77\)"),
         (_put("value_net.bias", torch.full((1,), torch.nan)), "NaN"),
         (_put("value_net.bias", torch.zeros(1, dtype=torch.complex64)), "asks for 'torch ComplexFloatStorage'"),
-        (_put("huge", torch.zeros(1).expand(10**12)), "1,000,000,.* numbers, expected at most"),
-        (_put("listed", [1]), "expected named tensors"),
+        (_put("huge", torch.zeros(1).expand(10**12)), "lies beyond the 1 numbers"),
+        (_put("listed", [1]), "asks for 'EMPTY_LIST'"),
+        (_put("nested", {"a": torch.zeros(1)}), "expected named tensors"),
         (lambda tensors: tensors.clear(), "expected named tensors"),
     ],
 )

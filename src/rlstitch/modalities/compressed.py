@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from rlstitch.errors import ArtefactError
-from rlstitch.storage.limits import DATASET_BYTES
+from rlstitch.storage.limits import DATASET_BYTES, unpacked_bytes
 
 
 def open_binary(path: Path) -> IO[bytes]:
@@ -20,15 +20,16 @@ def read_gzip(path: Path) -> bytes:
     """Read and unpack a gzip file.
 
     Raises:
-        ArtefactError: where it is missing, no whole gzip file, or unpacks to more than 256 MiB.
+        ArtefactError: where it is missing, no whole gzip file, or unpacks to more than `limits` allow.
     """
     try:
+        most = min(DATASET_BYTES, unpacked_bytes(path.stat().st_size))
         with gzip.open(path, "rb") as stream:
-            content = stream.read(DATASET_BYTES + 1)
+            content = stream.read(most + 1)
     except FileNotFoundError:
         raise ArtefactError(f"cannot read {path}: there is no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise ArtefactError(f"cannot read {path}: expected a whole gzip file: {error}") from None
-    if len(content) > DATASET_BYTES:
-        raise ArtefactError(f"cannot read {path}: it unpacks to more than {DATASET_BYTES:,} bytes")
+    if len(content) > most:
+        raise ArtefactError(f"cannot read {path}: it unpacks to more than {most:,} bytes")
     return content

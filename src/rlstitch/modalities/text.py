@@ -5,10 +5,7 @@ Latent semantic analysis: Deerwester et al. 1990; `train_sentence_encoder` fits 
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError, require_known
 from rlstitch.latent import LatentSpace
 from rlstitch.modalities.compressed import read_gzip
 from rlstitch.modalities.labelled import Labelled
+from rlstitch.storage import open_archive, printable, read_array
 
 UNITS: dict[str, tuple[str, tuple[int, int]]] = {"characters": ("char_wb", (2, 4)), "words": ("word", (1, 1))}
 """Unit -> scikit-learn's analyzer and n-grams: 2 to 4 characters inside of words (parts of compounds), or words."""
@@ -48,17 +46,13 @@ def read_word_vectors(path: Path | str, *, name: str = "") -> LatentSpace[NDArra
         ArtefactError: where the file is missing, no npz, or does not hold these two arrays; a pickle in it is refused.
     """
     path = Path(path)
-    try:
-        # From memory, as NumPy leaves a file open where it is not an archive.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            missing = [entry for entry in ("words", "vectors") if entry not in arrays.files]
-            if missing:
-                raise ArtefactError(f"{path}: expected arrays words and vectors, found {', '.join(arrays.files)}")
-            words, vectors = arrays["words"], arrays["vectors"]
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtefactError(f"cannot read {path}: expected an npz file: {' '.join(str(error).split())}") from None
+    with open_archive(path, f"cannot read {path}: expected an npz file") as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if not {"words", "vectors"} <= set(names):
+            raise ArtefactError(
+                f"{path}: expected arrays words and vectors, found {printable(', '.join(names), limit=200)}"
+            )
+        words, vectors = read_array(archive, "words"), read_array(archive, "vectors")
     if words.dtype.kind != "U" or words.ndim != 1 or vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise ArtefactError(
             f"{path}: expected words (n,) of text and vectors (n, d) of floats, found {words.dtype} {words.shape} and "

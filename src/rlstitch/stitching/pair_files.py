@@ -7,8 +7,6 @@ own size, or its latents, floats `(n, d)`. Nothing is unpickled.
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,13 @@ import torch
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
-from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.stitching.pairs import LatentPairs
-from rlstitch.storage import limits, read_bytes, write_bytes
+from rlstitch.storage import limits, open_archive, printable, read_array, read_bytes, write_bytes
 
 Rows = npt.NDArray[Any]
 """Images uint8 `(n, H, W, C)` or latents, floats `(n, d)`."""
-
-"""Of a file, and of each of its arrays when unpacked."""
 
 
 def write_pairs(path: str | Path, x: Rows, y: Rows) -> Path:
@@ -56,31 +52,14 @@ def read_pairs(path: str | Path) -> tuple[Rows, Rows]:
     """
     path = Path(path)
     content = read_bytes(path, max_bytes=limits.PAIRS_BYTES)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-            missing = [name for name in ("x", "y") if f"{name}.npy" not in sizes]
-            if missing:
-                names = ", ".join(sorted(name.removesuffix(".npy") for name in sizes)) or "nothing"
-                raise InvalidInputError(f"{path}: expected the arrays x and y, found {names}")
-            x, y = (_array(archive, name, sizes[f"{name}.npy"], path) for name in ("x", "y"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise ArtefactError(f"{path}: not a usable .npz file: {error}") from None
+    with open_archive(content, f"{path}: not a usable .npz file") as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if not {"x", "y"} <= set(names):
+            arrays = printable(", ".join(sorted(names)), limit=200) or "nothing"
+            raise InvalidInputError(f"{path}: expected the arrays x and y, found {arrays}")
+        x, y = read_array(archive, "x"), read_array(archive, "y")
     check_rows(x, y, str(path))
     return x, y
-
-
-def _array(archive: zipfile.ZipFile, name: str, size: int, path: Path) -> Rows:
-    if size > limits.PAIRS_BYTES:
-        raise ArtefactError(f"{path}: its array {name} is larger than {limits.PAIRS_BYTES:,} bytes")
-    content = io.BytesIO(archive.read(f"{name}.npy"))
-    try:
-        # Unlike np.load, this takes nothing but an array.
-        array: Rows = np.lib.format.read_array(content, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtefactError(f"{path}: its array {name} cannot be read: {reason}") from None
-    return array
 
 
 def check_rows(x: Rows, y: Rows, where: str) -> None:

@@ -1,6 +1,7 @@
-from .files import read_bytes, sha256_of, translated_errors, write_bytes
+from .archives import open_archive, read_array, read_array_header, read_member
+from .files import open_file, read_bytes, sha256_of, translated_errors, write_bytes
 from .folders import staged_folder
-from .json_files import canonical_json, read_json, write_json, write_table
+from .json_files import canonical_json, check_tree, read_json, write_json, write_table
 from .locks import exclusive_lock
 from .space_stream import SpaceStream, part_files
 from .spaces import (
@@ -35,6 +36,7 @@ __all__ = [
     "SpaceStream",
     "aligned",
     "canonical_json",
+    "check_tree",
     "command_line",
     "data_roots",
     "describe_problems",
@@ -44,11 +46,16 @@ __all__ = [
     "load_space",
     "load_translation",
     "new_agent_folder",
+    "open_archive",
+    "open_file",
     "pack_tensors",
     "part_files",
     "printable",
+    "read_array",
+    "read_array_header",
     "read_bytes",
     "read_json",
+    "read_member",
     "read_tensors",
     "require_new_file",
     "save_space",

@@ -93,7 +93,8 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[BufferedReader]:
+def open_file(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file to read; raises ArtefactError where it is missing, no file, or cannot be read."""
     with translated_errors("read", path):
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise ArtefactError(f"cannot read {path}: it is not a file")
@@ -107,9 +108,10 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     Raises:
         ArtefactError: it is missing, no file, unreadable, or larger than `max_bytes`.
     """
-    with _reading(path) as stream:
-        content = stream.read(max_bytes + 1)
-    if len(content) > max_bytes:
+    with open_file(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read() if size <= max_bytes else b""  # a number to read would be allocated in advance
+    if max(size, len(content)) > max_bytes:
         raise ArtefactError(f"cannot read {path}: it is larger than {max_bytes:,} bytes")
     return content
 
@@ -120,5 +122,5 @@ def sha256_of(path: Path) -> str:
     Raises:
         ArtefactError: the file is missing or unreadable.
     """
-    with _reading(path) as stream:
+    with open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

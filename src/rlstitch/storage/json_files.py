@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def parse_json(content: bytes | str, where: str) -> Any:
     try:
         text = content.decode() if isinstance(content, bytes) else content
         value = json.loads(text, object_pairs_hook=_unique_keys)
-        _check_tree(value)
+        check_tree(value)
     except RecursionError:
         raise ArtefactError(f"{where}: not usable JSON: nested too deeply") from None
     except ValueError as error:  # JSONDecodeError and UnicodeError are of this kind
@@ -98,13 +99,12 @@ def parse_json(content: bytes | str, where: str) -> Any:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
+        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"repeated key {repeated[:40]!r}")
     return result
 
 
-def _check_tree(value: Any) -> None:
+def check_tree(value: Any) -> None:
     """Refuse what Python parses but others cannot use: NaN, large numbers, deep nesting, text that is not Unicode."""
     level = [value]
     for _ in range(limits.JSON_DEPTH):

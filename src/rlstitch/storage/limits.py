@@ -10,6 +10,18 @@ CONFIG_BYTES = 1_000_000
 MATRIX_BYTES = 512 * MIB  # matrix.json and cells.json
 CURVE_BYTES = 16 * MIB  # the table of a training
 
+# Zip archives, and files that are packed by gzip.
+ZIP_MEMBERS = 1_000
+ZIP_DIRECTORY_BYTES = MIB  # the list of the members
+UNPACKED_BYTES = 64 * MIB  # always allowed; beyond it, a file may unpack to so many times its own size
+UNPACKED_RATIO = 200
+
+
+def unpacked_bytes(packed: int) -> int:
+    """Return how many bytes a file of `packed` bytes may unpack to."""
+    return UNPACKED_BYTES + UNPACKED_RATIO * packed
+
+
 # Latent spaces, translations, pairs.
 TENSOR_BYTES = 8 * GIB
 TENSOR_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
@@ -20,14 +32,15 @@ PAIRS_BYTES = 4 * GIB
 MANIFEST_BYTES = MIB
 WEIGHTS_BYTES = GIB
 PARAMETERS = 100_000_000
+OBSERVATION_VALUES = 2**24  # height × width × channels
 ANCHORS = 65_536
 ANCHORS_BYTES = GIB
 
 # Models of Stable-Baselines3: the members of their zip file.
-SB3_MEMBERS = 1_000
-SB3_DATA_BYTES = 64 * MIB
+SB3_DATA_BYTES = 16 * MIB
 SB3_POLICY_BYTES = 2 * GIB
 SB3_PICKLE_BYTES = MIB  # names, shapes and strides of a few hundred tensors
+SB3_NESTING = 8  # of the values in it
 
 # Data sets and items to encode.
 DATASET_BYTES = 256 * MIB  # one file, unpacked

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import torch
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
 from rlstitch.latent import LatentSpace, Translation
 from rlstitch.storage import limits
+from rlstitch.storage.archives import open_archive, read_array
 from rlstitch.storage.files import read_bytes, write_bytes
 from rlstitch.storage.json_files import canonical_json, parse_json
 from rlstitch.storage.tensors import read_tensors, write_tensors
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 SPACE_FORMAT = "rlstitch-latent-space-1"
 TRANSLATION_FORMAT = "rlstitch-translation-1"
 SUFFIXES = (".npz", ".safetensors")
-
-# What zipfile and NumPy raise for a file that is not an npz, beyond ValueError.
-_NPZ_ERRORS = (
-    zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, OverflowError,
-    NotImplementedError, RuntimeError, SyntaxError,
-)  # fmt: skip
 
 
 def save_space(space: LatentSpace[Any], path: Path | str) -> Path:
@@ -177,18 +170,14 @@ def _read_header(path: Path, kind: str, what: str) -> tuple[dict[str, torch.Tens
 
 def _read_npz(path: Path) -> tuple[Any, list[str], str]:
     content = read_bytes(path, max_bytes=limits.TENSOR_BYTES)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # Ours are not compressed: what unpacks to more than its size is not one of them.
-            if sum(member.file_size for member in archive.infolist()) > len(content):
-                raise ValueError("unpacks to more than its own size")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if set(arrays.files) != {"format", "name", "keys", "vectors"} or str(arrays["format"]) != SPACE_FORMAT:
-                raise ValueError(f"expected a latent space (format {SPACE_FORMAT})")
-            vectors, keys, name = arrays["vectors"], arrays["keys"].tolist(), str(arrays["name"])
-    except _NPZ_ERRORS as error:
-        raise ArtefactError(f"{path}: not a usable npz file: {' '.join(str(error).split())[:200]}") from None
-    return vectors, keys if isinstance(keys, list) else [], name
+    # Ours are not compressed: what unpacks to more than its size is not one of them.
+    with open_archive(content, f"{path}: not a usable npz file", max_bytes=len(content)) as archive:
+        if {name.removesuffix(".npy") for name in archive.namelist()} != {"format", "name", "keys", "vectors"}:
+            raise ValueError(f"expected a latent space (format {SPACE_FORMAT})")
+        kind, name, keys, vectors = (read_array(archive, name) for name in ("format", "name", "keys", "vectors"))
+        if str(kind) != SPACE_FORMAT:
+            raise ValueError(f"expected a latent space (format {SPACE_FORMAT})")
+    return vectors, keys.tolist() if keys.ndim == 1 else [], str(name)
 
 
 def _checked_suffix(path: Path, suffixes: tuple[str, ...]) -> Path:

@@ -17,6 +17,7 @@ from torch import Tensor
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes, write_bytes
+from rlstitch.storage.text import printable
 
 _METADATA_KEY = "rlstitch"
 
@@ -59,7 +60,7 @@ def unpack_tensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = printable(error, limit=200) or type(error).__name__
         raise ArtefactError(f"{where}: not a usable safetensors file: {reason}") from None
     for name, tensor in tensors.items():
         if not _is_finite(tensor):
