@@ -25,7 +25,6 @@ import sb3_samples
 import torch
 from artefact_samples import make_agent, observations
 from PIL import Image
-from rlstitch.reporting.matrix.training_curves import training_curves
 
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -51,6 +50,7 @@ from rlstitch.modalities.items import sound_items, text_items
 from rlstitch.modalities.parallel_text import read_multi30k
 from rlstitch.modalities.text import read_trec, read_word_vectors
 from rlstitch.reporting.matrix.data import read_matrix
+from rlstitch.reporting.matrix.matrix_plots import training_curves
 from rlstitch.stitching.pair_files import read_pairs, write_pairs
 from rlstitch.storage import (
     canonical_json,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, RlstitchError
 from rlstitch.storage import limits
+from rlstitch.storage.files import open_file
 from rlstitch.storage.text import printable
 
 # What zipfile, its decompressors and NumPy raise for a file that is damaged or of another kind.
@@ -74,10 +75,13 @@ def read_array(archive: ZipFile, name: str) -> NDArray[Any]:
     """Return the array in the member `<name>.npy`; raises ValueError where it is none, or holds objects."""
     info = archive.getinfo(f"{name}.npy")
     content = io.BytesIO(read_member(archive, info.filename, info.file_size))
-    shape, fortran, dtype = read_array_header(content)
-    values = bytearray(content.read())
-    if math.prod(shape) * dtype.itemsize != len(values):
-        raise ValueError(f"{name}: its header says {dtype} {shape}, found {len(values):,} bytes")
+    try:
+        shape, fortran, dtype = read_array_header(content)
+        values = bytearray(content.read())
+        if math.prod(shape) * dtype.itemsize != len(values):
+            raise ValueError(f"its header says {dtype} {shape}, found {len(values):,} bytes")
+    except ValueError as error:
+        raise ValueError(f"the array {name}: {error}") from None
     return np.frombuffer(values, dtype).reshape(shape, order="F" if fortran else "C")
 
 
