@@ -234,6 +234,11 @@ def test_arguments_that_are_no_plain_values_are_asked_for(folder: Path, installe
     assert found.encoder.spec()["arguments"] == {"slope": 0.7}
 
 
+def test_arguments_without_an_extractor_are_refused(ppo: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"expected an extractor beside them, found {'features_dim': 8}"):
+        imported(ppo, extractor_arguments={"features_dim": 8})
+
+
 def test_another_extractor_than_the_files_is_refused(folder: Path, ppo: Path, installed) -> None:
     installed(f"centred = {sb3_samples.__name__}:CentredCNN")
     assert imported(saved("centred", folder), extractor="centred").encoder.latent_dim == 512

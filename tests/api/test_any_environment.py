@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rooms import BLIND, CONTINUOUS, DISCRETE, GREY, RESTLESS, registered
+from rooms import BLIND, CONTINUOUS, DISCRETE, FIRST, GREY, RESTLESS, registered
 
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -150,6 +150,23 @@ def test_a_film_shows_what_the_agent_did(trained):
     grey = next(record(trained(GREY, "seed=1").agent, scale=40, hold=1).frames)
     assert grey.shape[2] == 3
     assert (grey[..., 0] == grey[..., 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "shape"),
+    [
+        (FIRST, ("total_steps=128", "seed=11"), (40, 40, 3)),
+        (FIRST, ("total_steps=128", "seed=12", "size=32"), (32, 32, 3)),
+        (DISCRETE, ("total_steps=128", "seed=13", "size=24", "frame_stack=17"), (24, 24, 51)),
+        (DISCRETE, ("total_steps=128", "seed=14", "size=24", "frame_stack=8"), (24, 24, 24)),
+        (DISCRETE, ("total_steps=128", "seed=15", "crop=24", "frame_stack=10"), (24, 40, 30)),
+    ],
+)
+def test_images_of_any_order_and_depth_are_trained_on(trained, environment, settings, shape):
+    """Stable-Baselines3 guesses which axis holds the channels; here it is told."""
+    agent = trained(environment, *settings).agent
+    assert agent.card.observation_shape == shape
+    assert evaluate(agent, episodes=2).evaluation.episodes == 2
 
 
 def test_chance_in_an_environment_is_refused_where_it_matters(trained):

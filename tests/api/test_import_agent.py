@@ -7,10 +7,13 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
-from rooms import CONTINUOUS, DISCRETE, registered
-from sb3_samples import members, torch_archive, trained, zipped
+from rooms import CONTINUOUS, DISCRETE, FIRST, registered
+from sb3_samples import members, stacked, torch_archive, trained, zipped
 from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.import_agent import import_agent
@@ -19,6 +22,8 @@ from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.envs import World, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.rollouts.episodes import episode_seed
+from rlstitch.rollouts.evaluation import evaluate
 
 DOORKEY = "MiniGrid-DoorKey-5x5-v0"
 
@@ -31,9 +36,9 @@ def rooms():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `ppo-mlp.zip`, `a2c-box.zip` and `dqn.zip` (rooms) and `grid.zip` (DoorKey)."""
+    """A folder with `ppo-mlp.zip`, `a2c-box.zip`, `dqn.zip`, `ppo-stacked.zip` (rooms) and `grid.zip` (DoorKey)."""
     folder = tmp_path_factory.mktemp("models")
-    for name in ("ppo-mlp", "a2c-box", "dqn"):
+    for name in ("ppo-mlp", "a2c-box", "dqn", "ppo-stacked"):
         trained(name, folder, steps=32)
     grid = ImgObsWrapper(RGBImgPartialObsWrapper(gymnasium.make(DOORKEY)))
     model = PPO("CnnPolicy", grid, device="cpu", n_steps=32, batch_size=32, n_epochs=1, seed=0)
@@ -61,6 +66,49 @@ def test_in_a_minigrid_it_acts_step_by_step_as_the_model(models: Path, workplace
         if ended or cut:
             break
     ours.close()
+
+
+def test_a_stacked_model_sees_and_scores_what_it_did(models: Path, workplace: Path) -> None:
+    """Observations, logits and returns are those of VecFrameStack, the first steps of episodes included."""
+    agent = import_agent(models / "ppo-stacked.zip", name="s", world=World(DISCRETE, frame_stack=4), episodes=0).agent
+    model = PPO.load(models / "ppo-stacked.zip", device="cpu")
+    theirs = VecTransposeImage(stacked(gymnasium.make(DISCRETE)))
+    ours = make_vec(agent.card.world, 1, seed=5)
+    theirs.seed(5)
+    wanted, (found, _) = theirs.reset(), ours.reset()
+    starts = 1
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        np.testing.assert_array_equal(np.moveaxis(found, -1, 1), wanted)
+        with torch.no_grad():
+            logits = model.policy.get_distribution(torch.from_numpy(wanted)).distribution.logits
+        torch.testing.assert_close(agent.action_parameters(found).log_softmax(1), logits, atol=1e-5, rtol=0)
+        action = generator.integers(4, size=1)
+        wanted, _, done, _ = theirs.step(action)
+        found, *_ = ours.step(action)
+        starts += int(done[0])
+    ours.close()
+    assert starts > 2
+    returns = []
+    for episode in range(3):
+        theirs.seed(episode_seed(0, episode))
+        returns.append(evaluate_policy(model, theirs, n_eval_episodes=1, warn=False)[0])
+    assert evaluate(agent, episodes=3, deterministic=True).returns == pytest.approx(returns)
+
+
+@pytest.mark.parametrize(("given", "padding"), [("", "zeros"), ("padding=zeros", "zeros"), ("padding=first", "first")])
+def test_what_fills_a_stack_is_stated(given: str, padding: str, models: Path, workplace: Path, capsys) -> None:
+    line = f"import {models / 'ppo-stacked.zip'} --name s --env {DISCRETE} --episodes 0 --world frame_stack=4 {given}"
+    assert main(line.split()) == 0
+    assert load_agent("s").card.world.padding == padding
+    assert f"before the first: {'zeros' if padding == 'zeros' else 'copies of it'}" in capsys.readouterr().out
+
+
+def test_a_world_with_channels_first_is_the_same_world(models: Path, workplace: Path) -> None:
+    agents = [import_agent(models / "dqn.zip", name="x", world=World(name), episodes=0, force=True).agent
+              for name in (DISCRETE, FIRST)]  # fmt: skip
+    returns = [evaluate(agent, episodes=3, deterministic=True).returns for agent in agents]
+    assert list(returns[0]) == list(returns[1])
 
 
 def test_it_is_stitched_and_relativized(models: Path, workplace: Path, quick) -> None:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 SIZE, DOT, STRIDE = 40, 6, 5
 DISCRETE, CONTINUOUS, RESTLESS, GREY = "DotRoom-v0", "DotRoomSteered-v0", "DotRoomRestless-v0", "DotRoomGrey-v0"
-BLIND = "DotRoomBlind-v0"
+BLIND, FIRST = "DotRoomBlind-v0", "DotRoomChannelsFirst-v0"
 DIRECTIONS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)], dtype=np.float64)
 
 
@@ -48,6 +48,13 @@ class DotRoom(gymnasium.Env[Any, Any]):
         return picture
 
 
+def channels_first() -> gymnasium.Env[Any, Any]:
+    """A room that shows `(C, H, W)`."""
+    room = DotRoom()
+    space = spaces.Box(0, 255, (3, SIZE, SIZE), np.uint8)
+    return gymnasium.wrappers.TransformObservation(room, lambda image: np.moveaxis(image, -1, 0), space)
+
+
 class BlindRoom(DotRoom):
     """Shows numbers instead of images."""
 
@@ -66,6 +73,7 @@ def registered() -> Iterator[None]:
     gymnasium.register(CONTINUOUS, DotRoom, max_episode_steps=25, kwargs={"steered": True})
     gymnasium.register(RESTLESS, DotRoom, max_episode_steps=25, kwargs={"restless": True})
     gymnasium.register(GREY, DotRoom, max_episode_steps=25, kwargs={"channels": 1})
+    gymnasium.register(FIRST, channels_first, max_episode_steps=25)
     gymnasium.register(BLIND, BlindRoom, max_episode_steps=25)
     try:
         yield

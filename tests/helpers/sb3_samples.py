@@ -19,6 +19,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor, NatureCNN
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 from stable_baselines3.dqn.policies import CnnPolicy
 from torch import nn
 
@@ -144,6 +145,7 @@ MODELS: dict[str, Callable[[], BaseAlgorithm]] = {
     "dqn-tanh": lambda: _made(
         DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8, **_policy(net_arch=[16], activation_fn=nn.Tanh)
     ),
+    "ppo-stacked": lambda: _made(PPO, rooms.DISCRETE, wrapper=stacked, **_ONCE),
     "sloped": lambda: _made(
         PPO,
         rooms.DISCRETE,
@@ -190,6 +192,11 @@ OTHERS: dict[str, Callable[[], BaseAlgorithm]] = {
     ),
 }
 """Models that are no stock policies on one image of bytes."""
+
+
+def stacked(room: Any) -> VecFrameStack:
+    """Four images in one observation."""
+    return VecFrameStack(DummyVecEnv([lambda: room]), 4)
 
 
 def _local_policy() -> type[ActorCriticCnnPolicy]:

@@ -73,28 +73,23 @@ def import_model(
         path: what `model.save` wrote.
         image_shape: height, width, channels of the environment's observations.
         actions: the environment's actions.
-        activation: of the hidden layers, where the file does not tell it in plain values; Stable-Baselines3's own
-            default where it is not given either (tanh for PPO and A2C, ReLU for DQN).
+        activation: of the hidden layers, where the file names no class of torch's.
         extractor: name of an extractor of the user's own (an entry point, see `extractors`) in the place of NatureCNN.
-        extractor_arguments: its keyword arguments.
+        extractor_arguments: its keyword arguments, beside those that the file prints in plain values.
         temperature: of the softmax over DQN's action values, where actions are sampled.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or asks for code to be run.
         IncompatibleError: where its observations or actions are not the environment's.
-        InvalidInputError: for a structure that is not known; the message lists what was found.
+        InvalidInputError: for a class, a setting or a structure that is not known; the message names what was found.
         UnknownNameError: for an extractor that is not installed.
     """
     model = read_model(path)
     settings = read_settings(model)
     check_observations(model, image_shape)
     check_actions(model, actions)
-    if extractor is None and settings.extractor != NATURE_CNN:
-        raise InvalidInputError(
-            f"{model.path}: expected the extractor NatureCNN, found {settings.extractor}; name your own with "
-            f"--extractor (installed: {', '.join(extractor_names()) or 'none'}; the file's arguments for it: "
-            f"{printable(settings.extractor_arguments, limit=100)})"
-        )
+    if extractor is None:
+        _check_extractor(settings, extractor_arguments)
     parts = split_policy(model, q_network=settings.algorithm == "DQN")
     _check_head(model, parts, actions)
     controller = build_controller(
@@ -119,6 +114,17 @@ def import_model(
         seed=_whole(model.data.get("seed")),
         hyperparameters=_hyperparameters(model),
     )
+
+
+def _check_extractor(settings: Settings, given: Mapping[str, Any] | None) -> None:
+    if given:
+        raise InvalidInputError(f"extractor arguments: expected an extractor beside them, found {dict(given)}")
+    if settings.extractor != NATURE_CNN:
+        raise InvalidInputError(
+            f"{settings.path}: expected the extractor NatureCNN, found {settings.extractor}; name your own with "
+            f"--extractor (installed: {', '.join(extractor_names()) or 'none'}; the file's arguments for it: "
+            f"{printable(settings.extractor_arguments, limit=100)})"
+        )
 
 
 def _fill_controller(controller: Controller, parts: Parts, model: ModelFile) -> None:
