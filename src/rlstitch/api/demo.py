@@ -100,8 +100,7 @@ def demo(
     _check_folder(out)
     configure = functools.partial(_config, preset, settings=settings or {}, seed=seed)
     agents, remarks = _train_two(configure, out, workers or min(2, os.cpu_count() or 1), gate, progress)
-    # The networks are small: a second thread costs more than it brings, above all where the processors are busy.
-    with torch_threads(1):
+    with torch_threads():
         (cells, greedy), videos = _measure_all(agents, seed, out, progress)
     write_table([cell.to_row() for cell in cells], out / "cells")
     write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
@@ -216,7 +215,7 @@ def _train_two(
 
 
 def _config(preset: str, *, look: str, seed: int, attempt: int, settings: Mapping[str, object]) -> TrainConfig:
-    values = {"threads": 1, "device": "cpu", "evaluation.video": True, **settings}
+    values = {"device": "cpu", "evaluation.video": True, **settings}
     own = {"variation": look, "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt, "name": f"demo-{look}"}
     return load_config(preset, {**values, **own})
 

@@ -13,6 +13,7 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.api.stitch import load_pairs
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, ProgressReporter
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.stitching.diagnosis.indicators import Indicators, OwnStateMetrics, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
 from rlstitch.stitching.diagnosis.verdict import Verdict, judge
@@ -62,6 +63,7 @@ class Diagnosis:
         return "\n".join([*lines, *([f"({self.note})"] if self.note else [])])
 
 
+@torch_threads()
 def diagnose(
     encoder: str | Path | Agent,
     policy: str | Path | Agent,

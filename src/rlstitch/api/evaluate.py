@@ -13,6 +13,7 @@ from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
 from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.storage import VIDEOS, write_table
@@ -39,6 +40,7 @@ class EvaluationOutcome:
         return "\n".join(lines + [f"video    {path}" for path in self.videos])
 
 
+@torch_threads()
 def evaluate(
     agent: str | Path | Agent,
     *,

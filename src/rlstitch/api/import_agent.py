@@ -13,6 +13,7 @@ from rlstitch.agents.sb3.settings import Activation
 from rlstitch.envs import World, import_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.storage.workspace import AGENTS, command_line, new_agent_folder
 from rlstitch.training.policy import spaces_of
@@ -40,6 +41,7 @@ class ImportOutcome:
         return "\n".join([*lines, f"agent    {self.folder}"])
 
 
+@torch_threads()
 def import_agent(
     model: str | Path,
     *,

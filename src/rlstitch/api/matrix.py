@@ -11,6 +11,7 @@ from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_mat
 from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.storage.workspace import RUNS
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_METHODS = ("naive", "affine", "auto")
 
 
+@torch_threads()
 def matrix(
     agents: Sequence[str],
     *,

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlstitch.agents import Agent, load_agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.stitching.pairs import gather_images
 
@@ -25,6 +26,7 @@ class PairsOutcome:
         return f"{self.path}: {self.count} pairs of distinct views, x {self.x_shape}, y {self.y_shape}"
 
 
+@torch_threads()
 def collect_pairs(
     encoder: str | Path | Agent,
     policy: str | Path | Agent,

@@ -53,6 +53,7 @@ class RelativizeOutcome:
         return "\n".join(lines)
 
 
+@torch_threads()
 def relativize(
     agent: str | Path | Agent,
     *,
@@ -100,19 +101,17 @@ def relativize(
     title = name or f"{source.card.name}-relativized"
     folder = new_agent_folder(title, force=force) if save else None
     world = source.card.world
-    # Distilling takes thousands of tiny steps, in which a second thread costs more than it brings.
-    with torch_threads(1):
-        progress.stage("collecting states")
-        states = visited_states(source, seed=seed)
-        relativized = distil(
-            source,
-            anchor_set.render_in(world),
-            states,
-            anchor_set=anchor_set.identity,
-            similarity=similarity,
-            distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
-            name=title,
-        )
+    progress.stage("collecting states")
+    states = visited_states(source, seed=seed)
+    relativized = distil(
+        source,
+        anchor_set.render_in(world),
+        states,
+        anchor_set=anchor_set.identity,
+        similarity=similarity,
+        distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
+        name=title,
+    )
     made = relativized.agent
     made.card = made.card.model_copy(update={"command": command_line()})
     options = CellOptions(episodes=episodes, seed=seed)

@@ -15,6 +15,7 @@ from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.methods import get_method
@@ -66,6 +67,7 @@ def _conditioning(report: StitchReport) -> str:
     return f", condition number {report.condition_number:.3g}"
 
 
+@torch_threads()
 def stitch(
     encoder: str | Path | Agent,
     policy: str | Path | Agent,

@@ -111,7 +111,7 @@ def sweep(
     Args:
         definition: from `load_sweep`.
         workers: trainings at once, each in a process of its own.
-        threads: numerical threads a training, where its config says nothing; None: the processors, shared out.
+        threads: numerical threads a training, where its config says nothing; None: one.
         retry: train again what failed before.
         ray: address of a Ray cluster to train on (`auto`, `local`, ...); there the sweep's `resources` count, not
             `workers`.

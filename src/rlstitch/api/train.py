@@ -27,7 +27,7 @@ from rlstitch.config.training import TrainConfig
 from rlstitch.envs import World, family_of, import_modules
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import Style
-from rlstitch.jobs.resources import resolve_device, torch_threads
+from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames, played_as
@@ -43,7 +43,7 @@ from rlstitch.storage import (
     write_table,
 )
 from rlstitch.training.policy import spaces_of
-from rlstitch.training.ppo import TrainingResult, build_ppo, train_ppo
+from rlstitch.training.ppo import TrainingResult, build_ppo, gigaflops_of_minibatch, train_ppo
 
 # Agents of any look or seed share one anchor set.
 ANCHOR_SEED = 0
@@ -121,16 +121,17 @@ def train(
                 workers=int(config.processes),
                 **config.ppo.model_dump(),
             )
-            result = train_ppo(
-                model,
-                card,
-                config,
-                run_folder,
-                anchor_images=images,
-                resume=resume,
-                progress=progress,
-                on_progress=on_progress,
-            )
+            with torch_threads(config.threads or threads_for(gigaflops_of_minibatch(model))):
+                result = train_ppo(
+                    model,
+                    card,
+                    config,
+                    run_folder,
+                    anchor_images=images,
+                    resume=resume,
+                    progress=progress,
+                    on_progress=on_progress,
+                )
         if result.history:
             write_table(result.history, run_folder / "curve")
         if result.ended == "interrupted":

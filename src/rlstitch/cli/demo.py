@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Demo:
     """Folder to write; an older demo there is replaced."""
     preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap-s7"
     """What to train on: a preset or a config file."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Run the demo, and print the table and the path of the report."""

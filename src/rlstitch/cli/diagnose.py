@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Diagnose:
     """Random seed of pairs and states."""
     json: bool = False
     """Print all metrics as JSON."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Print the verdict, its reasons, and the metrics behind it."""

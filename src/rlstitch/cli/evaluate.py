@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Evaluate:
     """Take the most likely action instead of a sampled one."""
     video: bool = False
     """Write a video of some episodes."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Evaluate, and print the summary."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Import:
     """Random seed of the evaluation."""
     force: bool = False
     """Replace an agent of the same name."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Import, and print the evaluation and the agent's folder."""

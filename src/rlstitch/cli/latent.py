@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from rlstitch.cli.console import complain, say
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class RunStudy:
     """Number of seeds, at least 2; by default the study's own."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     """auto, cpu or cuda."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Run it, and print the table."""
@@ -64,6 +66,7 @@ class Compare:
     """Nearest neighbours that are compared."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
     """Random seed: which half of the pairs the maps are fitted on; they are judged on the other half."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Compare, and print every measure."""
@@ -94,6 +97,7 @@ class Translate:
     """Random seed: which pairs these are."""
     force: bool = False
     """Replace an existing file."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Fit, write, and print how well the map fits."""
@@ -139,6 +143,7 @@ class Encode:
     """auto, cpu or cuda."""
     force: bool = False
     """Replace an existing file, and start again."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Encode what is missing, and print the result; returns 130 where it was interrupted."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import operator
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -172,6 +173,10 @@ def _run(arguments: list[str]) -> int:
         command = parse(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    if (threads := getattr(command, "threads", None)) is not None:
+        if threads < 1:
+            raise InvalidInputError(f"threads: expected 1 or more, found {threads}")
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # torch is not loaded yet, and processes inherit it
     return command.run()
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import complain, say, split_names
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Matrix:
     LOOK/TASK."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of cells and tables; default: runs/matrix-<hash>."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Measure what is missing and print the table; 1 where tasks failed, 130 where it was interrupted."""

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Pairs:
     """Random seed of the episodes."""
     force: bool = False
     """Overwrite an existing file."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Collect, and print what was written."""

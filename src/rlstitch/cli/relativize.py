@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say, split_names
+from rlstitch.cli.options import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Relativize:
     """Save the relative agent and its anchor set."""
     force: bool = False
     """Replace an agent of the same name."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Relativize, and print how the relative agent does beside the one it came from."""

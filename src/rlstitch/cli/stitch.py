@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import Threads
 from rlstitch.stitching.methods import method_help
 
 
@@ -38,6 +39,7 @@ class Stitch:
     """Save the stitched agent."""
     force: bool = False
     """Replace an agent of the same name."""
+    threads: Threads = None
 
     def run(self) -> int:
         """Stitch, and print how the stitched agent does beside its parents."""

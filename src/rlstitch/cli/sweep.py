@@ -19,7 +19,7 @@ class Sweep:
     workers: Annotated[int | None, arg(metavar="NUMBER")] = None
     """Trainings at once; default: the number in CONFIG, else the number of processors (at most 8)."""
     threads: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Threads of each training whose config gives none; default: the processors are shared out."""
+    """Threads of each training whose config gives none; default: one."""
     dry_run: bool = False
     """Show the runs and an estimate of time and disk space; train nothing."""
     retry: bool = False

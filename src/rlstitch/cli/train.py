@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import complain, say
+from rlstitch.cli.options import Threads
 from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rlstitch.agents.card import TrainingCard
 
 # Keys of a config with an option of their own; all others go through --set.
-_SHORTCUTS = ("look", "task", "seed", "representation", "backend", "device", "name")
+_SHORTCUTS = ("look", "task", "seed", "representation", "backend", "device", "name", "threads")
 
 # The networks of R3L (arXiv:2404.12917), set by --encoder-arch r3l.
 _R3L = {"encoder.latent_dim": None, "controller.hidden": [512], "controller.norm": "layer",
@@ -49,6 +50,7 @@ class Train:
     """Replace an agent and a run of the same name."""
     set: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Any other key of the config, such as ppo.learning_rate=1e-3."""
+    threads: Threads = None
 
     def overrides(self) -> dict[str, object]:
         """Return the values that the options set, by dotted key.

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlstitch.errors import InvalidInputError, RlstitchError
-from rlstitch.jobs.resources import available_cores
 from rlstitch.jobs.tasks import Answer, Outcome, Status, Task, TaskQueue, execute, plain
 
 __all__ = ["MAX_LOSSES", "Outcome", "Status", "Task", "run_tasks", "run_tasks_here"]
@@ -47,7 +46,7 @@ def run_tasks(
     Args:
         tasks: in the order in which they are started.
         workers: processes at once, 1 or more; there are never more than tasks.
-        threads: numerical threads a worker; None: the processors, shared out among the workers.
+        threads: numerical threads a worker; None: one.
         on_done: called in this process with each outcome, in the order in which tasks end.
         on_progress: called with what is running, about twice a second.
 
@@ -62,9 +61,8 @@ def run_tasks(
     for name, value in (("workers", workers), ("threads", threads)):
         if value is not None and value < 1:
             raise InvalidInputError(f"{name}: expected 1 or more, found {value}")
-    threads = threads or max(1, available_cores() // workers)
     with _counted_interrupts() as interrupts:
-        _Pool(todo, min(workers, len(todo.tasks)), threads, interrupts).run(on_progress)
+        _Pool(todo, min(workers, len(todo.tasks)), threads or 1, interrupts).run(on_progress)
     return todo.outcomes()
 
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from rlstitch.errors import InvalidInputError
 
+GIGAFLOPS_PER_THREAD = 50.0
+"""Work of a batch from which another thread pays."""
+
 
 def available_cores() -> int:
     """Return how many processors this process may use."""
@@ -35,14 +38,28 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def threads_for(gigaflops: float = 0.0) -> int:
+    """Return how many torch threads suit a computation: `OMP_NUM_THREADS` where it is set, else by the work of a batch.
+
+    A second thread brings little below some 50 GFLOP a batch, and beside a process at full load it makes small
+    networks many times slower: the threads of each operation wait for one another (docs/results/threads.md).
+
+    Args:
+        gigaflops: floating-point operations of one batch, forwards and backwards where it is trained, in billions.
+    """
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    if stated.isdigit() and int(stated) > 0:
+        return int(stated)
+    return min(available_cores(), 1 + int(gigaflops / GIGAFLOPS_PER_THREAD))
+
+
 @contextmanager
-def torch_threads(threads: int | None) -> Iterator[None]:
-    """Run a block with this number of torch threads, in the whole process; None: as they are."""
+def torch_threads(threads: int | None = None) -> Iterator[None]:
+    """Run a block, or a function, with this number of torch threads in the process; None: `threads_for()`."""
     import torch
 
     before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or threads_for())
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rlstitch.agents.card import current_versions
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.plots import table_plot
 from rlstitch.reporting.tensorboard import write_study_events
 from rlstitch.storage import canonical_json, write_bytes, write_json, write_table
@@ -68,6 +69,7 @@ def study_folder(name: str, config: StudyConfig) -> Path:
     return RUNS / f"latent-{name}-{digest[:8]}"
 
 
+@torch_threads()
 def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
     """Run a study, and write it to `runs/latent-<name>-<hash8>/`, with the hash of its config.
 

@@ -15,6 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecTransposeImage
+from torch.utils.flop_counter import FlopCounterMode
 
 from rlstitch.agents import Agent, AgentCard, RelativeEncoder
 from rlstitch.config.training import PPOConfig, TrainConfig
@@ -112,6 +113,14 @@ def build_ppo(
             "features_extractor_kwargs": {"encoder_spec": card.encoder},
         },
     )
+
+
+def gigaflops_of_minibatch(model: PPO) -> float:
+    """Return the floating-point operations of a gradient step, in billions: three forward passes of a minibatch."""
+    observation = torch.zeros(1, *model.observation_space.shape or (), device=model.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.policy.predict_values(observation)
+    return 3e-9 * float(counter.get_total_flops() * model.batch_size)
 
 
 def train_ppo(

@@ -1,0 +1,83 @@
+"""Is the default number of threads near the best, on idle processors and beside a process at full load?
+
+    python benchmarks/threads.py [--rounds 3] [--steps 8192] [--presets PRESET ...] [--out docs/results/threads]
+
+Each preset is trained for some steps by 1, 2, ... threads and by the default, in turn, in a process each, first alone,
+then beside a process that computes without a pause. Seconds are of the training loop, the median of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PRESETS = tuple(sorted(path.stem for path in Path("configs").glob("*.yaml")))
+TRAIN = """
+import sys, time
+import rlstitch
+preset, steps, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+settings = {"total_steps": steps, "name": "agent", "stop_at_success": None, "device": "cpu"}
+settings |= {"evaluation.every_steps": 10**9, "evaluation.episodes": 1, "checkpoint.every_steps": 10**9}
+settings |= {} if threads == "default" else {"threads": int(threads)}
+times = []
+config = rlstitch.load_config(preset, settings)
+rlstitch.train(config, on_progress=lambda done, total: times.append(time.perf_counter()))
+print("seconds", times[-1] - times[0])
+"""
+LOAD = "while True: pass"
+
+
+def seconds(preset: str, steps: int, threads: str) -> float:
+    """Train in a fresh process and folder; return the time from the first rollout to the last one."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", TRAIN, preset, str(steps), threads],
+            cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """Measure, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8192)
+    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--threads", nargs="+", default=[str(n + 1) for n in range(os.cpu_count() or 1)] + ["default"])
+    parser.add_argument("--out", type=Path, help="where to write the table, without suffix")
+    options = parser.parse_args()
+    columns = [f"{kind}, {count}" for kind in ("idle", "loaded") for count in options.threads]
+    lines = [
+        "| preset | " + " | ".join(f"{c}, s" for c in columns) + " | idle: default ÷ best | loaded: default ÷ best |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    print(*lines, sep="\n", flush=True)
+    for preset in options.presets:
+        times, shares = [], []
+        for kind in ("idle", "loaded"):
+            load = subprocess.Popen([sys.executable, "-c", LOAD]) if kind == "loaded" else None
+            try:
+                taken = [[seconds(preset, options.steps, n) for n in options.threads] for _ in range(options.rounds)]
+            finally:
+                if load is not None:
+                    load.kill()
+                    load.wait()
+            medians = [statistics.median(column) for column in zip(*taken, strict=True)]
+            times += medians
+            shares.append(medians[-1] / min(medians))
+        lines.append(f"| {preset} | " + " | ".join(f"{value:.2f}" for value in (*times, *shares)) + " |")
+        print(lines[-1], flush=True)
+    if options.out:
+        options.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
