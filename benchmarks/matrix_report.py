@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from rlstitch.evaluation.matrix.plan import CELL
 from rlstitch.evaluation.matrix.run import SCHEMA_VERSION
 from rlstitch.evaluation.matrix.table import LEVELS, Comparison, MatrixCell, MethodSummary
-from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.evaluation.row import Row
 from rlstitch.storage import write_json, write_table
 

@@ -15,9 +15,8 @@ from rlstitch.cli.main import main
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.evaluation.matrix import tasks
-from rlstitch.evaluation.matrix.plan import plan_matrix
+from rlstitch.evaluation.matrix.plan import Place, plan_matrix, read_places, why_not
 from rlstitch.evaluation.matrix.run import open_work
-from rlstitch.evaluation.matrix.worlds import Place, read_places, why_not
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import gather_pairs

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlstitch.evaluation.matrix.plan import plan_matrix
+from rlstitch.evaluation.matrix.plan import CELL, plan_matrix
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
-from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.resources import torch_threads

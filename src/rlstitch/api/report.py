@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.matrix.plan import CELL
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells

@@ -14,7 +14,7 @@ from PIL import Image
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import TensorBoardOutputFormat
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rlstitch.agents import Agent, AgentCard, RelativeEncoder, build_controller, build_encoder
@@ -74,7 +74,7 @@ class EvaluationCallback(Callback):
         # Worlds that know no success are judged by their return alone.
         score = (success or 0.0, mean_return)
         if state.best_score is None or score >= state.best_score:
-            state.best_score, state.best_steps, state.best = score, steps, _weights(agent)
+            state.best_score, state.best_steps, state.best = score, steps, _parts(agent).state_dict()
 
 
 class ImageCallback(Callback):
@@ -222,21 +222,13 @@ def best_agent(model: BaseAlgorithm, card: AgentCard, state: TrainingState) -> A
     """Return the agent of the best evaluation; the current one where there was none."""
     if state.best is None:
         return current_agent(model, card)
-    encoder, controller = build_encoder(card.encoder), build_controller(card.controller)
-    encoder.load_state_dict(_part(state.best, "encoder."))
-    controller.load_state_dict(_part(state.best, "controller."))
-    return Agent(encoder, controller, card)
+    agent = Agent(build_encoder(card.encoder), build_controller(card.controller), card)
+    _parts(agent).load_state_dict(state.best)
+    return agent
 
 
-def _weights(agent: Agent) -> dict[str, Tensor]:
-    return {
-        **{f"encoder.{name}": value.clone() for name, value in agent.encoder.state_dict().items()},
-        **{f"controller.{name}": value.clone() for name, value in agent.controller.state_dict().items()},
-    }
-
-
-def _part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+def _parts(agent: Agent) -> nn.ModuleDict:
+    return nn.ModuleDict({"encoder": agent.encoder, "controller": agent.controller})
 
 
 def _writer(callback: BaseCallback) -> SummaryWriter | None:

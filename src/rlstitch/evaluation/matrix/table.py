@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from rlstitch.evaluation.baselines import plain_world
 from rlstitch.evaluation.comparison import aggregate, paired_test, performance_profile, probability_of_improvement
-from rlstitch.evaluation.matrix.plan import NATIVE, Pairing, Plan, native_identity, random_identity
+from rlstitch.evaluation.matrix.plan import CELL, NATIVE, Pairing, Plan, native_identity, random_identity
 from rlstitch.evaluation.matrix.tasks import read_cell, stored_evaluation
-from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import RECOVERED, Row, describe, make_row
 from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean

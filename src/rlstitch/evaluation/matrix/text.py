@@ -6,9 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from rlstitch.evaluation.matrix.plan import Plan, left_out_text
+from rlstitch.evaluation.matrix.plan import CELL, Plan, left_out_text
 from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
-from rlstitch.evaluation.matrix.worlds import CELL
 from rlstitch.storage.text import aligned
 
 _WHERE = "world"

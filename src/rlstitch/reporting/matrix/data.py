@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.errors import ArtefactError
-from rlstitch.evaluation.matrix.plan import NATIVE
-from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.storage import limits, read_json
 
 SCHEMA_VERSION = 1

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlstitch.errors import ArtefactError
-from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.matrix.plan import CELL
 from rlstitch.reporting.matrix.data import MatrixData, Metric, in_place
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.plots import Plot, Point, curves_plot, heat_plot, matched_plot, scatter_plot

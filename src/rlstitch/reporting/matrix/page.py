@@ -11,8 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlstitch.evaluation.matrix.plan import NATIVE
-from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.reporting.html import render
 from rlstitch.reporting.matrix.data import PARTS, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from rlstitch.evaluation.matrix.plan import NATIVE
-from rlstitch.evaluation.matrix.worlds import CELL
+from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.reporting.matrix.data import MatrixData, in_place
 from rlstitch.reporting.tables import MISSING, markdown_lines, plain_markdown
 from rlstitch.storage import write_bytes, write_json
