@@ -66,7 +66,7 @@ def test_presets_and_agents_are_listed_from_an_unrelated_folder(installed: Path,
 
 def test_a_preset_loads_from_an_unrelated_folder(installed: Path, tmp_path: Path) -> None:
     code = (
-        "from rlstitch.config.presets import find_config\nfrom rlstitch.config.training import load_config\n"
+        "from rlstitch.config.files import find_config\nfrom rlstitch.config.training import load_config\n"
         "print(load_config('minigrid-doorkey').environment)\nprint(find_config('configs/minigrid-doorkey.yaml'))"
     )
     environment, path = run(installed, tmp_path, code).splitlines()

@@ -20,7 +20,7 @@ from rlstitch.api import train as training
 from rlstitch.api.demo import ATTEMPTS, DemoOutcome, demo
 from rlstitch.cli.main import main, parse
 from rlstitch.cli.train import Train
-from rlstitch.config.presets import find_config
+from rlstitch.config.files import find_config
 from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.rollouts import video
 

@@ -10,8 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlstitch.config.presets import list_presets
-from rlstitch.config.text import parse_yaml
+from rlstitch.config.files import list_presets, parse_yaml
 from rlstitch.config.training import TrainConfig, load_config, parse_overrides
 from rlstitch.envs import World
 from rlstitch.envs.world import WORLD_KEYS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
-from rlstitch.config.presets import list_presets
+from rlstitch.config.files import list_presets
 from rlstitch.envs.world import World
 from rlstitch.storage.text import aligned
 

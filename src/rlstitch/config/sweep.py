@@ -13,9 +13,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rlstitch.config.files import find_config, find_named, parse_yaml_file, preset_stem
 from rlstitch.config.keys import flatten, full_key, full_keys
-from rlstitch.config.presets import find_config, find_named, preset_stem
-from rlstitch.config.text import parse_yaml_file
 from rlstitch.config.training import (
     Integer,
     NonNegative,

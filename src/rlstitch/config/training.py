@@ -22,9 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from rlstitch.config.files import find_config, parse_yaml, parse_yaml_file, preset_stem
 from rlstitch.config.keys import flatten, full_keys, nest
-from rlstitch.config.presets import find_config, preset_stem
-from rlstitch.config.text import parse_yaml, parse_yaml_file
 from rlstitch.envs import WORLD_KEYS, World, named_family
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys
