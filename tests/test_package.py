@@ -78,3 +78,17 @@ def test_every_agent_that_came_with_the_package_loads(installed: Path, tmp_path:
     agents = sorted(PACKAGED_AGENTS)
     code = f"from rlstitch import load_agent\nfor name in {agents!r}: print(load_agent(name).card.name)"
     assert run(installed, tmp_path, code).split() == agents
+
+
+def test_a_stitched_agent_does_not_show_in_the_clone_it_is_made_in() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone")
+    ask = [
+        "git",
+        "check-ignore",
+        "--no-index",
+        "agents/doorkey-red-s1--doorkey-green-s2--affine",
+        "agents/a-relativized",
+    ]
+    asked = subprocess.run([*ask, "agents/doorkey-red-s1"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert asked.stdout.split() == ask[3:]

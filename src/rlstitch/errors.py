@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 
+_LISTED = 20
+"""Names that a message lists where none is near."""
+
 
 class RlstitchError(Exception):
     """Base of every error that rlstitch raises on purpose; the command line prints it in one line and exits with 2."""
@@ -22,7 +25,8 @@ class UnknownNameError(RlstitchError, ValueError):
         if near:
             hint = f"did you mean {' or '.join(near)}?"
         elif known:
-            hint = f"known: {', '.join(known[:20])}"
+            more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+            hint = f"known: {', '.join(known[:_LISTED])}{more}"
         else:
             hint = f"there is no {kind} yet"
         super().__init__(f"unknown {kind} {name!r}; {hint}")

@@ -100,7 +100,7 @@ def test_equal_agents_give_equal_files(tmp_path: Path) -> None:
 def test_an_older_file_is_kept_unless_forced(form: str, tmp_path: Path) -> None:
     path = tmp_path / "agent"
     path.write_text("mine")
-    with pytest.raises(InvalidInputError, match="is there already; --force"):
+    with pytest.raises(InvalidInputError, match="is there already; force=True"):
         write_exported(make_agent(), path, form=form, images=observations(4))  # type: ignore[arg-type]
     assert path.read_text() == "mine"
     write_exported(make_agent(), path, form=form, images=observations(4), force=True)  # type: ignore[arg-type]

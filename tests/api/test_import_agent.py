@@ -158,7 +158,7 @@ def test_the_command_imports_evaluates_and_says_so(models: Path, workplace: Path
         ("grid.zip --env DotRoom-v0", "40 x 40 x 3"),
         ("grid.zip --env MiniGrid-DorKey-5x5-v0", "did you mean MiniGrid-DoorKey-5x5-v0"),
         ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --variation rde", "did you mean red"),
-        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --world task=x", "has an option of its own"),
+        ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --world task=x", "is given by an argument of its own"),
         ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --world tilesize=12", "tilesize: unknown key; did you mean tile_size"),
         ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --episodes -1", "episodes: expected 0 or more"),
         ("grid.zip --env MiniGrid-DoorKey-5x5-v0 --extractor mine", "unknown extractor"),

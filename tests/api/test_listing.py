@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
 from rlstitch.agents.card import AgentCard, ParentCard, TrainingCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
-from rlstitch.api.listing import list_everything, show_agent
+from rlstitch.agents.manifest import manifest_checksum
+from rlstitch.api.listing import list_everything, show, show_agent, steps_taken
 from rlstitch.cli.main import main
-from rlstitch.errors import ArtefactError, UnknownNameError
+from rlstitch.config.training import load_config
+from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
 
 IMAGE = (24, 24, 3)
 TRAINING = TrainingCard(
@@ -123,3 +128,92 @@ def test_the_commands_print_them(agents: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == f"{show_agent('native')}\n"
     assert main(["show", "damaged"]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+def test_the_list_of_some_worlds(agents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(agents, "other", world={"environment": "MiniGrid-Unlock-v0", "variation": "green", "task": "scrambled"})
+    for line, names in (
+        ("--env unlock", ["other"]),
+        ("--look red", ["mixed", "native"]),
+        ("--env MiniGrid --task SCRAM --look green", ["other"]),
+    ):
+        assert main(["list", *line.split()]) == 0
+        _, *rows = capsys.readouterr().out.splitlines()
+        shown = [row.split()[0] for row in rows]
+        assert [name for name in shown if name in ("mixed", "native", "other", "damaged")] == names
+    assert main(["list", "--task", "nothing"]) == 0
+    assert capsys.readouterr().out == "no agents of such a world\n"
+
+
+def test_show_prints_a_preset_with_its_defaults(agents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "minigrid-doorkey"]) == 0
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text) == load_config("minigrid-doorkey").resolved()
+    assert "gae_lambda" in text, "a default that the file leaves out"
+    (agents.parent / "mine.yaml").write_text(text)
+    assert main(["show", "mine.yaml"]) == 0
+    assert capsys.readouterr().out.partition("\n")[2] == text.partition("\n")[2], "it reads back as itself"
+    with pytest.raises(UnknownNameError, match="did you mean minigrid-doorkey"):
+        show("minigrid-dorkey")
+
+
+HOSTILE = "x\x1b[31m\x9b2J\u202e"
+FORGED = "x\nforged  row"
+FIELDS = [
+    "world.environment", "world.variation", "world.task", "world.modules.0", "method", "command", "parents.0.name",
+    "versions.python", "training.algorithm", "encoder.kind", "training.hyperparameters.key",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("text", [HOSTILE, FORGED])
+def test_control_characters_in_a_card_are_refused_and_never_printed(
+    field: str, text: str, agents: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(agents, "bad", training=TRAINING, parents=(ParentCard(name="a", role="encoder", sha256="01" * 32),))
+    path = agents / "bad" / "agent.json"
+    manifest = json.loads(path.read_text())
+    *sections, last = [int(part) if part.isdigit() else part for part in field.split(".")]
+    place = manifest
+    for section in sections:
+        place = place.setdefault(section, []) if section == "modules" else place[section]
+    if last == 0 and not place:
+        place.append(text)
+    else:
+        place[last] = text
+    rewrite(path, manifest)
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert f"broken: {path}: {field}: expected text without control characters, found " in listed
+    assert main(["show", "bad"]) == 2
+    printed = listed + "".join(capsys.readouterr())
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    assert not any(line.startswith("forged") for line in printed.splitlines())
+
+
+def test_an_unknown_key_and_a_key_of_control_characters(agents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = agents / "native" / "agent.json"
+    for where in (None, "versions"):
+        manifest = json.loads(path.read_text())
+        (manifest if where is None else manifest[where])[FORGED + HOSTILE] = "1"
+        rewrite(path, manifest)
+        assert main(["show", "native"]) == 2
+        text = capsys.readouterr().err
+        assert "expected text without control characters" in text
+        assert all(character.isprintable() for character in text.removesuffix("\n"))
+
+
+def rewrite(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest whose checksum fits it."""
+    manifest.pop("checksum")
+    path.write_text(json.dumps({**manifest, "checksum": manifest_checksum(manifest)}))
+
+
+def test_a_card_of_control_characters_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises((InvalidInputError, ValidationError), match="method: expected text without control characters"):
+        save(tmp_path, "bad", method=FORGED)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.0, "5,000 steps"), (0.4, "5,000 steps in 0.4 s"), (61.4, "in 61 s")])
+def test_the_time_of_a_training_is_never_zero_seconds(seconds: float, text: str) -> None:
+    assert steps_taken(TrainingCard(algorithm="ppo", steps=5000, seconds=seconds)).endswith(text)

@@ -81,7 +81,7 @@ def test_what_was_trained_through_a_projection_meets_what_was_not(two, stored, q
 def test_an_agent_that_is_there_is_kept(two, quick, workplace: Path):
     relativize("red", anchors=12, episodes=2, name="kept")
     before = {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()}
-    with pytest.raises(InvalidInputError, match=r"an agent 'kept' is there already .*--force"):
+    with pytest.raises(InvalidInputError, match=r"an agent 'kept' is there already .*force=True"):
         relativize("green", anchors=12, episodes=2, name="kept")
     assert {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()} == before
     relativize("green", anchors=12, episodes=2, name="kept", force=True)

@@ -122,7 +122,7 @@ def test_a_stitched_agent_is_stitched_back(two, stored):
 def test_an_agent_that_is_there_is_kept_to_the_byte_unless_forced(two, workplace: Path):
     stitch("red", "green", name="kept", **FAST)
     before = {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()}
-    with pytest.raises(InvalidInputError, match=r"an agent 'kept' is there already .*--force"):
+    with pytest.raises(InvalidInputError, match=r"an agent 'kept' is there already .*force=True"):
         stitch("green", "red", name="kept", **FAST)
     assert {path.name: path.read_bytes() for path in (workplace / "agents/kept").iterdir()} == before
     stitch("green", "red", name="kept", force=True, **FAST)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rlstitch.cli.console import fill
 from rlstitch.cli.demo import Demo
 from rlstitch.cli.evaluate import Evaluate
 from rlstitch.cli.main import COMMANDS, _class, main, parse
@@ -45,11 +46,16 @@ def test_completion_knows_every_command_and_option(shell: str, capsys: pytest.Ca
     assert all(word in text for word in (*COMMANDS, "--greedy"))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+LATENT = [f"latent {command}" for command in ("run", "compare", "translate", "encode", "list")]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *LATENT])
 def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert f"usage: rlstitch {command}" in text
+    assert "None" not in text, "a default that says nothing"
+    assert "(default: )" not in text
     for option in text.split():
         assert option != "STR", "an option without a word for its value"
 
@@ -114,6 +120,13 @@ def test_parse_the_others() -> None:
     assert parse(["demo", "--seed", "3", "--out", "x/y"]) == Demo(seed=3, out=Path("x/y"))
 
 
+@pytest.mark.parametrize("line", ["a b", "--encoder a --policy b", "a --policy b", "b --encoder a", "a --controller b"])
+def test_two_agents_by_position_or_by_option(line: str) -> None:
+    command = parse(["stitch", *line.split(), "--seed", "1"])
+    assert isinstance(command, Stitch)
+    assert fill(command.agents, encoder=command.encoder, policy=command.policy) == ("a", "b")
+
+
 def test_train_overrides_join_options_and_settings() -> None:
     train = Train(config="c", look="no", seed=1, set=(("ppo.clip=0.3",), ("threads=2",)))
     # An option's text stays text: a look may be called "no" without being false.
@@ -135,7 +148,10 @@ def test_train_refuses_a_key_given_in_two_ways() -> None:
         ("train", "CONFIG"),
         ("train c --varation red", "--variation"),
         ("train c --seed one", "one"),
-        ("stitch --encoder a", "--policy"),
+        ("stitch --encoder a", "expected ENCODER and POLICY, found 1 of them"),
+        ("pairs a b c --out x.npz", "expected ENCODER and POLICY, found 3 of them"),
+        ("stitch a b --policy c", "expected ENCODER and POLICY, found 3 of them"),
+        ("latent translate --out x.safetensors", "expected SOURCE and TARGET, found 0 of them"),
         ("stitch --encoder a --policy b --method magic", "orthogonal"),
         ("show", "AGENT"),
         ("list extra", "extra"),
@@ -169,7 +185,7 @@ def test_an_error_of_ours_is_one_line_and_2(line: str, part: str, capsys: pytest
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from rlstitch.api import listing
 
-    def interrupted() -> None:
+    def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(listing, "list_everything", interrupted)
@@ -180,7 +196,7 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_a_mistake_in_the_code_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     from rlstitch.api import listing
 
-    monkeypatch.setattr(listing, "list_everything", lambda: 1 / 0)
+    monkeypatch.setattr(listing, "list_everything", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["list"])
 

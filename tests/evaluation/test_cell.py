@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from rlstitch.evaluation.baselines import Baselines, evaluate_random
 from rlstitch.evaluation.cell import measure_cell, measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import make_row
+from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
@@ -80,6 +82,18 @@ def test_the_rows_of_a_stitch_are_those_of_its_baselines_and_its_own(agents, sti
     assert [row.method for row in rows] == ["random", "native", "naive", "affine"]
     assert [row.recovery is None for row in rows[:2]] == [True, True]
     assert rows[2:] == [measure_cell(*agents, method, OPTIONS) for method in ("naive", "affine")]
+
+
+def test_a_naive_row_that_cannot_be_measured_holds_the_reason(agents):
+    red, _ = agents
+    wide = untrained("wide", environment=SMALL, seed=3, encoder__latent_dim=20)
+    pairs = gather_pairs(red, wide, pairs=24, seed=3)
+    naive = measure_with_baselines(red, wide, stitch_agents(red, wide, pairs), pairs, OPTIONS)[2]
+    assert (naive.method, naive.recovery, naive.episodes, naive.verdict) == ("naive", None, 0, "unknown")
+    assert math.isnan(naive.return_mean)
+    *_, conditions, note = table_text([naive, replace(naive, reason="", episodes=5)]).splitlines()
+    assert conditions.startswith("5 episodes a row")
+    assert note.startswith("– naive: the encoder of 'red' gives latents of width")
 
 
 def test_what_cannot_be_measured_is_refused(agents):

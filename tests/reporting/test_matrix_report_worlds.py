@@ -50,7 +50,7 @@ def test_each_world_has_its_own_tables_with_natives_on_the_diagonal(matrix):
     text = (matrix / "report.md").read_text(encoding="utf-8")
     assert "## affine: recovery" in text
     assert f"## affine in {PLACE}: recovery" in text
-    assert f"naive beats affine in {PLACE} in 25.0% of episodes" in text
+    assert f"affine beats naive in {PLACE} in 75.0% of episodes" in text
     assert f"| {PLACE} | native | " in text
 
 

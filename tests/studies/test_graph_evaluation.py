@@ -125,5 +125,5 @@ def test_nodes_split_anew_are_shared_by_no_two_parts() -> None:
 
 
 def test_a_study_with_a_seed_a_model_takes_no_number_of_seeds() -> None:
-    with pytest.raises(InvalidInputError, match="one seed a model, fixed by its sweep; leave --seeds out, found 3"):
+    with pytest.raises(InvalidInputError, match="one seed a model, fixed by its sweep; leave seeds out, found 3"):
         run_study("graphs-latent-evaluation", StudyOptions(quick=True, seeds=3))

@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_not_lost_by_mistake(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny()
     assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
-    with pytest.raises(InvalidInputError, match="--resume continues"):
+    with pytest.raises(InvalidInputError, match="resume=True continues"):
         train(config, progress="none")
 
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator, model_validator
 
 from rlstitch.envs.world import World
+from rlstitch.storage.validation import refuse_controls
 from rlstitch.storage.workspace import NAME_PATTERN
 
 SCHEMA_VERSION = 1
@@ -98,6 +99,12 @@ class AgentCard(_Card):
     command: Annotated[str, Field(max_length=10_000)] = ""
     created: str = Field(default_factory=now)
     """ISO 8601."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_printable(cls, value: Any) -> Any:
+        refuse_controls(value)
+        return value
 
     @field_validator("world", mode="before")
     @classmethod

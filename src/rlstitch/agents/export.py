@@ -127,7 +127,7 @@ def write_exported(
         ArtefactError: where the operating system refuses, or the file does not act as the agent.
     """
     if path.exists() and not force:
-        raise InvalidInputError(f"{path} is there already; --force replaces it, --output names another file")
+        raise InvalidInputError(f"{path} is there already; force=True replaces it, or name another file")
     before = agent.device
     agent.to("cpu")
     try:

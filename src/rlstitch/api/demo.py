@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from rlstitch.agents import Agent, current_versions, load_agent, save_agent
+from rlstitch.api.listing import steps_taken
 from rlstitch.api.relativize import relativize
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs.registry import named_family
@@ -209,7 +210,7 @@ def _train_two(
                 )
     if missing := [look for look in LOOKS if look not in agents]:
         raise RlstitchError(
-            f"the {missing[0]} agent did not reach success {gate:.0%} in {ATTEMPTS} attempts; try another --seed"
+            f"the {missing[0]} agent did not reach success {gate:.0%} in {ATTEMPTS} attempts; try another seed"
         )
     return [agents[look] for look in LOOKS], remarks
 
@@ -264,7 +265,7 @@ def _facts(seed: int, agents: list[Agent], seconds: float, remarks: list[str]) -
     for agent in agents:
         training = agent.card.training
         if training is not None:
-            facts[agent.card.name] = f"seed {agent.card.seed}, {training.steps:,} steps in {training.seconds:.0f} s"
+            facts[agent.card.name] = f"seed {agent.card.seed}, {steps_taken(training)}"
     facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     facts["versions"] = ", ".join(f"{name} {number}" for name, number in current_versions().items())
     if remarks:

@@ -115,7 +115,7 @@ def _own_states(encoder: Agent, policy: Agent, seed: int, on_progress: OnProgres
 def _rows(indicators: Indicators) -> list[tuple[str, str]]:
     held = indicators.held
     rows = [
-        ("pairs", f"{held.pairs} fitted, {held.held_out} held out, of {held.distinct_views} distinct views"),
+        ("pairs", f"{held.pairs or 'none'} fitted, {held.held_out} held out, of {held.distinct_views} distinct views"),
         ("held out", f"residual {held.residual:.3f}, R² {held.r2:.3f}, mean cosine {held.mean_cosine:.3f}"),
         ("held-out actions", f"same {held.action_agreement:.1%}, KL {held.kl:.3f} nats"),
         *_own_rows(indicators.own),

@@ -116,7 +116,7 @@ def world_of(environment: str, variation: str, task: str, others: Mapping[str, o
     """
     named = {"environment": environment, "variation": variation, "task": task}
     if twice := sorted(named.keys() & others.keys()):
-        raise InvalidInputError(f"world: {twice[0]} has an option of its own (--env, --variation, --task)")
+        raise InvalidInputError(f"world: {twice[0]} is given by an argument of its own")
     return World.from_dict({**named, **others})
 
 

@@ -1,4 +1,4 @@
-"""List agents and presets, and describe one agent."""
+"""List agents and presets, and describe one of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 
 from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
-from rlstitch.config.files import list_presets
+from rlstitch.config.files import find_config, list_presets
+from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs.world import World
-from rlstitch.storage.text import aligned
+from rlstitch.errors import UnknownNameError
+from rlstitch.storage.text import aligned, printable
 
+_NO_AGENTS = {False: "no agents here; `rlstitch train` makes one", True: "no agents of such a world"}
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
 
 
@@ -21,12 +24,15 @@ class Listing:
 
     agents: tuple[AgentEntry, ...]
     presets: Mapping[str, Path]
+    filtered: bool = False
+    """Whether only agents of some worlds are listed, and no presets."""
 
     def __str__(self) -> str:
         rows = [_row(entry.card) for entry in self.agents if entry.card is not None]
-        lines = aligned([_HEADER, *rows]) if rows else ["no agents here; `rlstitch train` makes one"]
-        lines += [f"{entry.name}  broken: {entry.reason}" for entry in self.agents if entry.card is None]
-        lines += ["", "presets: " + (", ".join(self.presets) or "none")]
+        lines = aligned([_HEADER, *rows]) if rows else [_NO_AGENTS[self.filtered]]
+        lines += aligned([[entry.name, f"broken: {entry.reason}"] for entry in self.agents if entry.card is None])
+        if not self.filtered:
+            lines += ["", "presets: " + (", ".join(map(printable, self.presets)) or "none")]
         return "\n".join(lines)
 
 
@@ -60,7 +66,7 @@ class AgentDetails:
             ("command", card.command or "not recorded"),
             ("created", card.created),
         ]
-        return "\n".join(f"{key:<17}{value}" for key, value in pairs)
+        return "\n".join(aligned(pairs))
 
 
 def _observation_details(world: World) -> str:
@@ -78,13 +84,61 @@ def _observation_details(world: World) -> str:
     return f" ({text})" if text else ""
 
 
-def list_everything(*, roots: Iterable[Path] | None = None) -> Listing:
+@dataclass(frozen=True)
+class PresetDetails:
+    """A preset or config file, with the defaults of what it leaves out; as text, YAML."""
+
+    path: Path
+    config: TrainConfig
+
+    def __str__(self) -> str:
+        import yaml
+
+        return f"# {printable(self.path)}\n{yaml.safe_dump(self.config.resolved(), sort_keys=False).rstrip()}"
+
+
+def list_everything(
+    *,
+    environment: str | None = None,
+    look: str | None = None,
+    task: str | None = None,
+    roots: Iterable[Path] | None = None,
+) -> Listing:
     """Return the agents and presets that can be found by name.
 
     Args:
+        environment, look, task: leave out agents whose world does not hold this text, in upper or lower case.
         roots: look for agents in these folders instead of `./agents` and those that came with the package.
     """
-    return Listing(agents=tuple(list_agents(roots=roots)), presets=list_presets())
+    texts = {"environment": environment, "look": look, "task": task}
+    filters = {name: text.lower() for name, text in texts.items() if text is not None}
+    entries = list_agents(roots=roots)
+    if filters:
+        entries = [entry for entry in entries if entry.card is not None and _matches(entry.card.world, filters)]
+    return Listing(agents=tuple(entries), presets=list_presets(), filtered=bool(filters))
+
+
+def _matches(world: World, filters: Mapping[str, str]) -> bool:
+    return all(text in getattr(world, name).lower() for name, text in filters.items())
+
+
+def show(name: str | Path, *, roots: Iterable[Path] | None = None) -> AgentDetails | PresetDetails:
+    """Return what an agent is, or a preset or config file with its defaults.
+
+    Raises:
+        UnknownNameError: where no agent and no preset has this name.
+        ArtefactError, InvalidInputError: as `show_agent` and `load_config`.
+    """
+    presets = list_presets()
+    try:
+        if Path(name).suffix in (".yaml", ".yml"):
+            return PresetDetails(find_config(name), load_config(name))
+        return show_agent(name, roots=roots)
+    except UnknownNameError:
+        if str(name) in presets:
+            return PresetDetails(find_config(name), load_config(name))
+        names = {entry.name for entry in list_agents(roots=roots)}
+        raise UnknownNameError("agent", str(name), names | presets.keys()) from None
 
 
 def show_agent(name_or_folder: str | Path, *, roots: Iterable[Path] | None = None) -> AgentDetails:
@@ -119,10 +173,18 @@ def _anchor_lines(card: AgentCard) -> list[tuple[str, str]]:
     return [("anchors", f"{anchors.count} of {anchors.identity[:16]} ({how})")]
 
 
+def steps_taken(training: TrainingCard) -> str:
+    """Return how many steps a training took, and in what time where that is recorded."""
+    if training.seconds == 0:
+        return f"{training.steps:,} steps"
+    digits = 0 if training.seconds >= 10 else 1
+    return f"{training.steps:,} steps in {training.seconds:,.{digits}f} s"
+
+
 def _training_lines(training: TrainingCard | None) -> list[tuple[str, str]]:
     if training is None:
         return []
-    lines = [("trained", f"{training.algorithm}, {training.steps:,} steps in {training.seconds:,.0f} s")]
+    lines = [("trained", f"{training.algorithm}, {steps_taken(training)}")]
     if training.return_mean is not None:
         low_high = training.return_interval
         interval = f" (95 % interval {low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""

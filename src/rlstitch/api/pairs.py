@@ -57,7 +57,7 @@ def collect_pairs(
     if path.suffix != ".npz":
         raise InvalidInputError(f"out: expected a file name that ends in .npz, found {str(path)!r}")
     if path.exists() and not force:
-        raise InvalidInputError(f"{path} is there already; --force replaces it")
+        raise InvalidInputError(f"{path} is there already; force=True replaces it")
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     progress = progress or ProgressReporter(style="none")

@@ -59,7 +59,9 @@ class SweepPlan:
         parts = [f"{counts[state]} {words}" for state, words in _WORDS.items() if counts[state]]
         lines = [*(_line(entry, width) for entry in self.states), "", f"{len(self.states)} runs: {', '.join(parts)}"]
         if counts["failed"]:
-            lines.append("failed runs are trained again" if self.retry else "--retry trains failed runs again")
+            lines.append(
+                "failed runs are trained again" if self.retry else "failed runs are left alone; retry trains them again"
+            )
         return "\n".join([*lines, self._estimate()])
 
     def _estimate(self) -> str:

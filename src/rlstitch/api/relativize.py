@@ -95,11 +95,11 @@ def relativize(
             stored anchor set.
     """
     source = agent if isinstance(agent, Agent) else load_agent(agent)
+    title = name or f"{source.card.name}-relativized"
+    folder = new_agent_folder(title, force=force) if save else None
     progress = progress or ProgressReporter(style="none")
     progress.stage("collecting anchors")
     anchor_set = _anchor_set(source, anchors, drivers)
-    title = name or f"{source.card.name}-relativized"
-    folder = new_agent_folder(title, force=force) if save else None
     world = source.card.world
     progress.stage("collecting states")
     states = visited_states(source, seed=seed)

@@ -44,7 +44,8 @@ class StitchOutcome:
     def __str__(self) -> str:
         r = self.report
         lines = [
-            f"{r.pairs} pairs of {r.distinct_views} distinct views; on {r.held_out} held out: "
+            f"{f'{r.pairs} pairs of' if r.pairs else 'nothing fitted;'} {r.distinct_views} distinct views; on "
+            f"{r.held_out} held out: "
             f"residual {r.residual:.3f}, R² {r.r2:.3f}, cosine {r.mean_cosine:.3f}, "
             f"same action {r.action_agreement:.1%}, KL {r.kl:.3f}" + _conditioning(r),
             *([_REFITTED] if r.refitted else []),
@@ -133,7 +134,7 @@ def stitch(
     videos = []
     if video:
         shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
-        if joined.translation is not None and any(cell.method == "naive" for cell in cells):
+        if joined.translation is not None and any(cell.method == "naive" and not cell.reason for cell in cells):
             shown.insert(1, ("naive", stitch_agents(source, target, latents, method="naive").agent))
         videos = video_side_by_side(
             shown,

@@ -102,7 +102,7 @@ def train(
     if run_folder.exists() and not resume:
         if not force and (run_folder / "checkpoints").is_dir():
             raise InvalidInputError(
-                f"an unfinished run is there already ({run_folder}); --resume continues, --force starts anew"
+                f"an unfinished run is there already ({run_folder}); resume=True continues, force=True starts anew"
             )
         _remove(run_folder)
     card, anchor_set = draft_card(config)

@@ -10,7 +10,10 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
+from rlstitch.errors import InvalidInputError
 from rlstitch.storage.text import printable
 
 _WIDTHS = (40, 500)
@@ -20,6 +23,21 @@ _WIDTHS = (40, 500)
 def split_names(text: str) -> list[str]:
     """Return the names of a comma-separated list; none of an empty one."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def fill(given: Sequence[str], **options: str | Path | None) -> tuple[str, str]:
+    """Return the values of two options, those that were not given from positional arguments in their order.
+
+    Raises:
+        InvalidInputError: where there are too many or too few.
+    """
+    missing = [name for name, value in options.items() if value is None]
+    if len(given) != len(missing):
+        names = " and ".join(name.upper() for name in options)
+        raise InvalidInputError(f"expected {names}, found {len(given) + len(options) - len(missing)} of them")
+    rest = iter(given)
+    first, second = (str(next(rest)) if value is None else str(value) for value in options.values())
+    return first, second
 
 
 def say(result: object) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import fill, say
 from rlstitch.cli.options import Threads
 
 
@@ -16,9 +16,15 @@ from rlstitch.cli.options import Threads
 class Diagnose:
     """Predict whether a stitch will work, and why not, before any episode is played."""
 
-    encoder: Annotated[str, arg(metavar="AGENT")]
+    agents: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
+    ] = ()
+    """Two agents, instead of --encoder and --policy."""
+    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(or the first argument)")] = None
     """Agent that gives the encoder."""
-    policy: Annotated[str, arg(metavar="AGENT", aliases=("--controller",))]
+    policy: Annotated[
+        str | None, arg(metavar="AGENT", aliases=("--controller",), help_behavior_hint="(or the second argument)")
+    ] = None
     """Agent that gives the controller."""
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
     """What is put between the two: see rlstitch stitch."""
@@ -35,9 +41,15 @@ class Diagnose:
         from rlstitch.api.diagnose import diagnose
         from rlstitch.jobs.progress import ProgressReporter
 
+        encoder, policy = fill(self.agents, encoder=self.encoder, policy=self.policy)
         with ProgressReporter() as progress:
             diagnosis = diagnose(
-                self.encoder, self.policy, method=self.method, pairs=self.pairs, seed=self.seed, progress=progress
+                encoder,
+                policy,
+                method=self.method,
+                pairs=self.pairs,
+                seed=self.seed,
+                progress=progress,
             )
         say(diagnosis.to_json() if self.json else diagnosis)
         return 0

@@ -17,11 +17,16 @@ class Evaluate:
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
-    look: Annotated[str | None, arg(metavar="NAME", aliases=("--variation",))] = None
+    look: Annotated[
+        str | None, arg(metavar="NAME", aliases=("--variation",), help_behavior_hint="(default: the agent's own)")
+    ] = None
     """Another look than the agent's own."""
-    task: Annotated[str | None, arg(metavar="NAME")] = None
+    task: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the agent's own)")] = None
     """Another task than the agent's own."""
-    backend: Literal["gymnasium", "envpool"] | None = None
+    backend: Annotated[
+        Literal["gymnasium", "envpool"] | None,
+        arg(metavar="gymnasium|envpool", help_behavior_hint="(default: the agent's own)"),
+    ] = None
     """Another environment backend than the agent's own; there, a seed gives other episodes."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to play."""

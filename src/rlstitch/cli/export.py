@@ -19,8 +19,11 @@ class Export:
     """Name or folder of the agent."""
     format: Literal["torch-export", "safetensors"] = "torch-export"
     """torch-export: a .pt2 program, observations to action parameters and value; safetensors: weights and card."""
-    output: Annotated[Path | None, arg(metavar="FILE", aliases=["-o"])] = None
-    """Output file; default: the agent's name, in the working folder."""
+    output: Annotated[
+        Path | None,
+        arg(metavar="FILE", aliases=["-o"], help_behavior_hint="(default: the agent's name, in the working folder)"),
+    ] = None
+    """Output file."""
     input: Literal["uint8", "float32"] = "uint8"
     """Input of the program: uint8 (N, H, W, C), or float32 (N, C, H, W) in [0, 1]."""
     force: bool = False

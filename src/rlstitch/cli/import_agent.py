@@ -28,9 +28,11 @@ class Import:
     """Task that the model was trained on."""
     world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Other fields of the world, such as view=full, tile_size=12 or frame_stack=4 (padding=zeros unless given)."""
-    activation: Literal["relu", "tanh"] | None = None
+    activation: Annotated[
+        Literal["relu", "tanh"] | None, arg(metavar="relu|tanh", help_behavior_hint="(default: as the file states)")
+    ] = None
     """Activation of the hidden layers, where the file does not name one of torch's."""
-    extractor: Annotated[str | None, arg(metavar="NAME")] = None
+    extractor: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: NatureCNN)")] = None
     """An extractor class of your own (entry point of the group rlstitch.extractors) instead of NatureCNN."""
     extractor_args: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Its keyword arguments that the file does not print in plain values, such as features_dim=128."""
@@ -49,7 +51,10 @@ class Import:
         from rlstitch.api.import_agent import import_agent, world_of
         from rlstitch.config.training import parse_overrides
         from rlstitch.jobs.progress import ProgressReporter
+        from rlstitch.storage.files import open_file
 
+        with open_file(self.model):  # a missing file comes before a wrong world
+            pass
         with ProgressReporter() as progress:
             result = import_agent(
                 self.model,

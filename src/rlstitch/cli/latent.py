@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
-from rlstitch.cli.console import complain, say
+from rlstitch.cli.console import complain, fill, say
 from rlstitch.cli.options import Threads
 
 
@@ -32,10 +32,12 @@ class RunStudy:
     """Name of the study: images-classification, word-embeddings, graphs-nodes, ...; `rlstitch latent list` has all."""
     quick: bool = False
     """A small version that takes seconds."""
-    data: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    data: Annotated[
+        Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: RLSTITCH_DATA, the cache, a download)")
+    ] = None
     """Folder of the data; what it lacks is searched in RLSTITCH_DATA and in the cache, or downloaded."""
-    seeds: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Number of seeds, at least 2; by default the study's own."""
+    seeds: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: the study's own)")] = None
+    """Number of seeds, at least 2."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     """auto, cpu or cuda."""
     threads: Threads = None
@@ -83,9 +85,13 @@ class Compare:
 class Translate:
     """Fit a map from one stored space to another on their common keys."""
 
-    source: Annotated[Path, arg(metavar="FILE")]
+    spaces: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="SOURCE TARGET", help_behavior_hint="(or those options)")
+    ] = ()
+    """Two spaces, instead of --source and --target."""
+    source: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(or the first argument)")] = None
     """The space that is mapped, .safetensors or .npz."""
-    target: Annotated[Path, arg(metavar="FILE")]
+    target: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(or the second argument)")] = None
     """The space that it is mapped to."""
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .safetensors."""
@@ -104,10 +110,11 @@ class Translate:
         from rlstitch.api.spaces.translate_spaces import translate_spaces
         from rlstitch.jobs.progress import ProgressReporter
 
+        source, target = fill(self.spaces, source=self.source, target=self.target)
         with ProgressReporter() as progress:
             outcome = translate_spaces(
-                self.source,
-                self.target,
+                source,
+                target,
                 self.out,
                 method=self.method,
                 held_out=self.held_out,
@@ -131,13 +138,15 @@ class Encode:
     """Text: a file with an item a line, .gz or not. Images: a folder, .npy, .npz or IDX. Audio: a folder of .wav."""
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .safetensors."""
-    keys: Annotated[Path | None, arg(metavar="FILE")] = None
-    """File with a key for each item, one a line; by default numbers of lines or rows, or names of files."""
+    keys: Annotated[
+        Path | None, arg(metavar="FILE", help_behavior_hint="(default: numbers of lines or rows, names of files)")
+    ] = None
+    """File with a key for each item, one a line."""
     batch_size: Annotated[int, arg(metavar="NUMBER")] = 32
     """Items a batch."""
     pooling: Annotated[str, arg(metavar="NAME")] = "auto"
     """How states become one vector: auto (as the model was trained), mean or first."""
-    revision: Annotated[str | None, arg(metavar="NAME")] = None
+    revision: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: main)")] = None
     """Revision of the model on the hub."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
     """auto, cpu or cuda."""

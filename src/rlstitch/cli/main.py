@@ -10,6 +10,7 @@ import functools
 import importlib
 import operator
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -54,13 +55,15 @@ COMMANDS = {
     ),
     "latent": ("latent:Latent", "Latent spaces beyond reinforcement learning: studies, and stored spaces."),
     "list": ("list:List", "List agents and presets."),
-    "show": ("show:Show", "Show an agent: its world, its parts, its origin and its results."),
+    "show": ("show:Show", "Show an agent (its world, parts, origin and results), or a preset with its defaults."),
     "demo": (
         "demo:Demo",
         "Train two agents independently, stitch them both ways, and write a table, videos and a report.",
     ),
 }
 """Module and class of each command, and the summary of that class: the help of all loads none of them."""
+# Messages name the arguments of Python.
+_PYTHON_ARGUMENT, _OPTION = re.compile("(force|resume|retry)=True"), r"--\1"
 _ALIASES = {"grid": "sweep"}
 
 
@@ -142,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except RlstitchError as error:
-        complain(f"error: {error}")
+        complain(f"error: {_PYTHON_ARGUMENT.sub(_OPTION, str(error))}")
         return 2
     except KeyboardInterrupt:
         complain("interrupted")

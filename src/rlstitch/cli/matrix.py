@@ -16,7 +16,7 @@ from rlstitch.cli.options import Threads
 class Matrix:
     """Join every encoder to every controller of the matching agents, under several methods, and measure all cells."""
 
-    agents: Annotated[Positional[tuple[str, ...]], arg(metavar="AGENTS")]
+    agents: Annotated[Positional[tuple[str, ...]], arg(metavar="AGENTS", help_behavior_hint="(required)")]
     """Names with * ("doorkey-*"), or folders; one or more."""
     methods: Annotated[str, arg(metavar="METHOD,...")] = "naive,affine,auto"
     """Stitching methods, separated by commas: see rlstitch stitch."""
@@ -30,7 +30,7 @@ class Matrix:
     """Take the most likely action instead of a sampled one."""
     workers: Annotated[int, arg(metavar="NUMBER")] = 1
     """Processes that measure cells at once."""
-    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    ray: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(default: processes on this machine)")] = None
     """Measure on a Ray cluster: auto, local (starts one here), or an address."""
     cpus: Annotated[float, arg(metavar="NUMBER")] = 1
     """On Ray: processors that a task occupies, and its threads."""
@@ -38,15 +38,15 @@ class Matrix:
     """On Ray: every node sees the folders of agents and cells, so that no files are sent."""
     same_seed: bool = False
     """Count pairs of agents of one seed in the means, too."""
-    without: Annotated[str, arg(metavar="NAME,...")] = ""
+    without: Annotated[str, arg(metavar="NAME,...", help_behavior_hint="(default: none)")] = ""
     """Agents to leave out of those that match a name with *: names, separated by commas, with * too."""
     derived: bool = False
     """Let names with * match stitched and relativized agents, too."""
     worlds: Annotated[str, arg(metavar="WORLD,...")] = "cell"
     """Where every cell is played, separated by commas: cell (the encoder's look, the controller's task), LOOK,
     LOOK/TASK."""
-    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder of cells and tables; default: runs/matrix-<hash>."""
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/matrix-HASH)")] = None
+    """Folder of cells and tables."""
     threads: Threads = None
 
     def run(self) -> int:

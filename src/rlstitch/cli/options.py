@@ -10,6 +10,7 @@ Threads = Annotated[
     int | None,
     arg(
         metavar="NUMBER",
-        help="Torch threads; by default OMP_NUM_THREADS, else as many as pay for the network: one for small ones.",
+        help="Torch threads.",
+        help_behavior_hint="(default: OMP_NUM_THREADS, else as many as pay for the network: one for small ones)",
     ),
 ]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import fill, say
 from rlstitch.cli.options import Threads
 
 
@@ -16,9 +16,15 @@ from rlstitch.cli.options import Threads
 class Pairs:
     """Write the observations of two agents for the same states to a file for rlstitch stitch --pairs."""
 
-    encoder: Annotated[str, arg(metavar="AGENT")]
+    agents: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
+    ] = ()
+    """Two agents, instead of --encoder and --policy."""
+    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(or the first argument)")] = None
     """Agent that gives the encoder; x are its observations."""
-    policy: Annotated[str, arg(metavar="AGENT")]
+    policy: Annotated[
+        str | None, arg(metavar="AGENT", aliases=("--controller",), help_behavior_hint="(or the second argument)")
+    ] = None
     """Agent that gives the controller; y are its observations."""
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
     """File to write, .npz: images x and y, row by row the same state."""
@@ -35,10 +41,11 @@ class Pairs:
         from rlstitch.api.pairs import collect_pairs
         from rlstitch.jobs.progress import ProgressReporter
 
+        encoder, policy = fill(self.agents, encoder=self.encoder, policy=self.policy)
         with ProgressReporter() as progress:
             outcome = collect_pairs(
-                self.encoder,
-                self.policy,
+                encoder,
+                policy,
                 self.out,
                 count=self.count,
                 seed=self.seed,

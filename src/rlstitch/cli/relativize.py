@@ -19,16 +19,18 @@ class Relativize:
     """Name or folder of the agent."""
     anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "512"
     """An anchor set (identity or folder), or how many anchors to choose."""
-    drivers: Annotated[str, arg(metavar="AGENT,...")] = ""
+    drivers: Annotated[str, arg(metavar="AGENT,...", help_behavior_hint="(default: none)")] = ""
     """Agents that play, beside random actions, to collect the anchors; the same ones for both agents of a stitch."""
-    similarity: Annotated[str | None, arg(metavar="NAME")] = None
-    """Similarity of latents and anchors, several joined by +; default: gaussian on 256 anchors or more, else cosine."""
+    similarity: Annotated[
+        str | None, arg(metavar="NAME", help_behavior_hint="(default: gaussian on 256 anchors or more, else cosine)")
+    ] = None
+    """Similarity of latents and anchors, several joined by +."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
     """Random seed of the states, the distillation and the episodes."""
-    name: Annotated[str | None, arg(metavar="NAME")] = None
-    """Name of the relative agent; default: the agent's with -relativized."""
+    name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: AGENT-relativized)")] = None
+    """Name of the relative agent."""
     save: bool = True
     """Save the relative agent and its anchor set."""
     force: bool = False

@@ -19,7 +19,7 @@ class Report:
     """Folder of the matrix, or its name under runs."""
     latents: Annotated[int, arg(metavar="NUMBER")] = 3
     """Number of cells whose latents before and after stitching are shown."""
-    cells: Annotated[str, arg(metavar="CELL,...")] = ""
+    cells: Annotated[str, arg(metavar="CELL,...", help_behavior_hint="(default: none)")] = ""
     """Cells whose latents are shown instead: ENCODER--CONTROLLER--METHOD, separated by commas."""
     videos: Annotated[bool, arg(aliases=["--films"])] = True
     """Embed the videos of cells from the matrix's videos or from ./videos."""

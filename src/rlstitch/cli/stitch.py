@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
-from rlstitch.cli.console import say
+from rlstitch.cli.console import fill, say
 from rlstitch.cli.options import Threads
 from rlstitch.stitching.methods import method_help
 
@@ -17,9 +17,15 @@ from rlstitch.stitching.methods import method_help
 class Stitch:
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes."""
 
-    encoder: Annotated[str, arg(metavar="AGENT")]
+    agents: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
+    ] = ()
+    """Two agents, instead of --encoder and --policy."""
+    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(or the first argument)")] = None
     """Agent that gives the encoder, and the look of the world."""
-    policy: Annotated[str, arg(metavar="AGENT", aliases=("--controller",))]
+    policy: Annotated[
+        str | None, arg(metavar="AGENT", aliases=("--controller",), help_behavior_hint="(or the second argument)")
+    ] = None
     """Agent that gives the controller, and the task."""
     method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
@@ -33,8 +39,8 @@ class Stitch:
     """Take the most likely action instead of a sampled one."""
     video: bool = False
     """Write a video of the agent beside its parents."""
-    name: Annotated[str | None, arg(metavar="NAME")] = None
-    """Name of the stitched agent; default: made of its parents and the method."""
+    name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: ENCODER--POLICY--METHOD)")] = None
+    """Name of the stitched agent."""
     save: bool = True
     """Save the stitched agent."""
     force: bool = False
@@ -46,10 +52,11 @@ class Stitch:
         from rlstitch.api.stitch import stitch
         from rlstitch.jobs.progress import ProgressReporter
 
+        encoder, policy = fill(self.agents, encoder=self.encoder, policy=self.policy)
         with ProgressReporter() as progress:
             result = stitch(
-                self.encoder,
-                self.policy,
+                encoder,
+                policy,
                 method=self.method,
                 pairs=self.pairs,
                 episodes=self.episodes,

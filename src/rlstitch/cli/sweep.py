@@ -16,15 +16,18 @@ class Sweep:
 
     config: Annotated[Positional[str], arg(metavar="CONFIG")]
     """YAML file (configs/grids/minigrid.yaml), or the name of one in configs/sweeps or configs/grids (minigrid)."""
-    workers: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Trainings at once; default: the number in CONFIG, else the number of processors (at most 8)."""
-    threads: Annotated[int | None, arg(metavar="NUMBER")] = None
-    """Threads of each training whose config gives none; default: one."""
+    workers: Annotated[
+        int | None,
+        arg(metavar="NUMBER", help_behavior_hint="(default: as CONFIG says, else the number of processors, at most 8)"),
+    ] = None
+    """Trainings at once."""
+    threads: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: one)")] = None
+    """Threads of each training whose config gives none."""
     dry_run: bool = False
     """Show the runs and an estimate of time and disk space; train nothing."""
     retry: bool = False
     """Train runs again that failed before."""
-    ray: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    ray: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(default: processes on this machine)")] = None
     """Train on a Ray cluster: auto, local (starts one here), or an address."""
 
     def run(self) -> int:

@@ -28,22 +28,33 @@ class Train:
 
     config: Annotated[Positional[str], arg(metavar="CONFIG")]
     """Preset (minigrid-doorkey) or YAML file (configs/minigrid-doorkey.yaml)."""
-    look: Annotated[str | None, arg(metavar="NAME", aliases=("--variation",))] = None
+    look: Annotated[
+        str | None, arg(metavar="NAME", aliases=("--variation",), help_behavior_hint="(default: as CONFIG says)")
+    ] = None
     """Look of the environment: standard, red, green, ..."""
-    task: Annotated[str | None, arg(metavar="NAME")] = None
+    task: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: as CONFIG says)")] = None
     """Task: standard, scrambled, ..."""
-    seed: Annotated[int | None, arg(metavar="NUMBER")] = None
+    seed: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: as CONFIG says)")] = None
     """Random seed."""
-    representation: Literal["absolute", "relative"] | None = None
+    representation: Annotated[
+        Literal["absolute", "relative"] | None,
+        arg(metavar="absolute|relative", help_behavior_hint="(default: as CONFIG says)"),
+    ] = None
     """absolute, or relative to anchors while training."""
-    backend: Literal["gymnasium", "envpool"] | None = None
+    backend: Annotated[
+        Literal["gymnasium", "envpool"] | None,
+        arg(metavar="gymnasium|envpool", help_behavior_hint="(default: as CONFIG says)"),
+    ] = None
     """Environment backend; envpool is faster where it has the environment (pip install "rlstitch[fast]")."""
-    encoder_arch: Literal["small", "nature", "r3l"] | None = None
+    encoder_arch: Annotated[
+        Literal["small", "nature", "r3l"] | None,
+        arg(metavar="small|nature|r3l", help_behavior_hint="(default: as CONFIG says)"),
+    ] = None
     """Encoder architecture; r3l: the encoder and the controller of R3L."""
-    device: Annotated[str | None, arg(metavar="DEVICE")] = None
+    device: Annotated[str | None, arg(metavar="DEVICE", help_behavior_hint="(default: as CONFIG says)")] = None
     """auto, cpu or cuda."""
-    name: Annotated[str | None, arg(metavar="NAME")] = None
-    """Name of the agent (default: preset, look and seed)."""
+    name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: preset, look and seed)")] = None
+    """Name of the agent."""
     resume: bool = False
     """Continue from the newest checkpoint of the same config."""
     force: bool = False
@@ -96,7 +107,9 @@ class Train:
 def _outcome(training: TrainingCard | None) -> str:
     if training is None:
         return "not evaluated"
-    parts = [f"{training.steps:,} steps in {training.seconds:,.0f} s"]
+    from rlstitch.api.listing import steps_taken
+
+    parts = [steps_taken(training)]
     if training.return_mean is not None:
         parts.append(f"mean return {training.return_mean:.3f}")
     if training.success_rate is not None:

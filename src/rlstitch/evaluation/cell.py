@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.evaluation.row import Row, make_row
+from rlstitch.evaluation.row import Row, make_row, unmeasured_row
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 
@@ -70,13 +68,17 @@ def measure_with_baselines(
 ) -> list[Row]:
     """Return the rows of a stitched agent and its baselines: random, native, naive, stitched.
 
-    There is no naive row where the latents differ in width, or where nothing stands between the two agents anyway.
+    There is no naive row where nothing stands between the two agents anyway; where they cannot be joined naively, as
+    their latents differ in width, it holds the reason.
     """
     baselines = baselines or Baselines()
     world = cell_world(encoder.card.world, policy.card.world)
     rows = [baselines.random_row(world, options), baselines.native_row(policy, options)]
     method = stitched.report.method
     if stitched.translation is not None:
-        with suppress(IncompatibleError):  # the widths differ
+        try:
             rows.append(measure_cell(encoder, policy, "naive", options, pairs=pairs, baselines=baselines))
+        except IncompatibleError as error:
+            names = encoder.card.name, policy.card.name
+            rows.append(unmeasured_row(*names, "naive", world, str(error), like=rows[0]))
     return [*rows, measure_cell(encoder, policy, method, options, stitched=stitched, baselines=baselines)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +54,8 @@ class Row:
     native_return: float | None = None
     returns: Floats | None = field(default=None, repr=False, compare=False)
     """`(episodes,)`"""
+    reason: str = ""
+    """Why nothing was measured: the values are then NaN or None."""
 
     def __post_init__(self) -> None:
         if self.policy not in ("sampled", "greedy"):
@@ -90,7 +92,19 @@ class Row:
         return row | {f"fit_{name}": value for name, value in (self.diagnostics or {}).items()}
 
 
-_NO_COLUMNS = ("diagnostics", "random_return", "native_return", "returns")
+_OPTIONAL = (
+    *("recovery", "recovery_low", "recovery_high", "success", "success_low", "success_high"),
+    *("diagnostics", "random_return", "native_return", "returns"),
+)
+_NO_COLUMNS = ("diagnostics", "random_return", "native_return", "returns", "reason")
+
+
+def unmeasured_row(encoder: str, controller: str, method: str, world: World, reason: str, *, like: Row) -> Row:
+    """Return the row of a cell that cannot be measured, beside one that was, with the reason."""
+    values: dict[str, Any] = dict.fromkeys(("return_mean", "return_low", "return_high", "length_mean"), math.nan)
+    values |= {"encoder": encoder, "controller": controller, "method": method, "world": describe(world)}
+    values |= dict.fromkeys(_OPTIONAL)
+    return replace(like, **values, episodes=0, reason=reason)
 
 
 def make_row(

@@ -70,6 +70,7 @@ def _interval(value: str, low: str, high: str) -> str:
 
 def conditions(cells: Sequence[Row]) -> str:
     """Return how the rows were measured: `100 episodes a row, sampled actions`."""
+    cells = [cell for cell in cells if not cell.reason]
     low, high = (f(cell.episodes for cell in cells) for f in (min, max)) if cells else (0, 0)
     count = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     kinds = " or ".join(dict.fromkeys(cell.policy for cell in cells))
@@ -85,7 +86,9 @@ def table_text(cells: Sequence[Row]) -> str:
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH and (widest := max(widths[: len(_NAMES)])) > _NARROWEST:
         widths[widths.index(widest)] -= 1
     lines = aligned([list(map(shorten, row, widths)) for row in rows], left=len(_NAMES))
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], f"{conditions(cells)}; [95 % interval]"])
+    notes = [f"{MISSING} {cell.method}: {printable(cell.reason)}" for cell in cells if cell.reason]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:], f"{conditions(cells)}; [95 % interval]", *notes])
 
 
 def _text_rows(cells: Sequence[Row]) -> list[list[str]]:

@@ -102,7 +102,7 @@ def check_relative(encoder: Agent, policy: Agent) -> None:
         if anchor_set is None:
             raise IncompatibleError(
                 f"agent {agent.card.name!r} is absolute, relative stitching needs both relative to one anchor set "
-                "(train with --representation relative, or use rlstitch relativize)"
+                "(train them with representation relative, or relativize them)"
             )
     if sets[0] != sets[1]:
         raise IncompatibleError(

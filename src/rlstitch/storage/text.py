@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["aligned", "printable", "shorten"]
+__all__ = ["aligned", "controls", "printable", "shorten"]
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line breaks among them, and those that change the direction of writing."""
+
+
+def controls(text: str) -> bool:
+    """Return whether a text holds control characters, which no name or remark in a file needs."""
+    return _CONTROLS.search(text) is not None
 
 
 def printable(text: object, *, squeeze: bool = True, limit: int | None = None) -> str:
@@ -29,12 +38,13 @@ def shorten(text: str, width: int) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[str]:
-    """Return rows of texts as lines with aligned columns.
+    """Return rows of texts as lines with aligned columns, one line a row whatever the texts hold.
 
     Args:
         rows: of equal lengths, at least one.
         left: number of columns that are aligned left, the others right; None: all.
     """
+    rows = [[printable(cell, squeeze=False) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = ["<" if left is None or column < left else ">" for column in range(len(widths))]
     return ["  ".join(f"{cell:{s}{w}}" for s, w, cell in zip(sides, widths, row, strict=True)).rstrip() for row in rows]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.storage.text import controls
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -83,6 +84,24 @@ def as_rlstitch_error(error: ValidationError, known: Iterable[str] = ()) -> Rlst
     if len(problems) == 1 and isinstance(cause, RlstitchError):
         return cause
     return InvalidInputError("; ".join(describe_problems(error, known)))
+
+
+def refuse_controls(value: object) -> None:
+    """Raise InvalidInputError where a key or a text of a JSON value holds control characters, naming the key."""
+    for key, text in _texts(value, ""):
+        if controls(text):
+            raise InvalidInputError(f"{show_key(key)}: expected text without control characters, found {show(text)}")
+
+
+def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
+    """Yield every key and text of a JSON value with its dotted key."""
+    if isinstance(value, str):
+        yield where, value
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        place = f"{where}.{key}" if where else str(key)
+        yield place, str(key)
+        yield from _texts(item, place)
 
 
 def show(value: object) -> str:

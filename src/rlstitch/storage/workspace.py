@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.text import printable
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Names are folders: no separators, no leading dot."""
@@ -19,7 +20,7 @@ AGENTS, ANCHORS, RUNS, VIDEOS = Path("agents"), Path("anchors"), Path("runs"), P
 
 def command_line() -> str:
     """Return the command that is running, without the path of its program."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), squeeze=False) if sys.argv else ""
 
 
 def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -> Path:
@@ -38,7 +39,7 @@ def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -
     folder = agents / name
     if folder.exists() and not force:
         raise InvalidInputError(
-            f"an agent {name!r} is there already ({folder}); --force replaces it, --name names another"
+            f"an agent {name!r} is there already ({folder}); force=True replaces it, or give another name"
         )
     return folder
 
@@ -68,4 +69,4 @@ def require_new_file(path: Path, suffix: str, force: bool) -> None:
     if path.suffix != suffix:
         raise InvalidInputError(f"{path}: expected a name that ends in {suffix}")
     if path.exists() and not force:
-        raise InvalidInputError(f"{path} is there already; --force replaces it")
+        raise InvalidInputError(f"{path} is there already; force=True replaces it")

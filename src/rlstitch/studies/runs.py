@@ -56,7 +56,7 @@ def study_config(study: type[Study[Any]], options: StudyOptions) -> StudyConfig:
         return config
     if not study.takes_seeds:
         raise InvalidInputError(
-            f"seeds: this study has one seed a model, fixed by its sweep; leave --seeds out, found {options.seeds}"
+            f"seeds: this study has one seed a model, fixed by its sweep; leave seeds out, found {options.seeds}"
         )
     if options.seeds < 2:
         raise InvalidInputError(f"seeds: expected at least 2, as the two sides never share one, found {options.seeds}")

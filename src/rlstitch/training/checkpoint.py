@@ -95,7 +95,7 @@ def load_checkpoint(model: PPO, checkpoint: Path) -> TrainingState:
             state.best_score = (float(state.best_score[0]), float(state.best_score[1]))
         policy, _ = read_tensors(checkpoint / "policy.safetensors")
         if set(policy) != {name for name in model.policy.state_dict() if not _is_alias(name)}:
-            raise ArtefactError(f"{checkpoint}: its weights are those of another network (see --force to start anew)")
+            raise ArtefactError(f"{checkpoint}: its weights are those of another network (force=True starts anew)")
         aliases = {name: policy[_origin(name)] for name in model.policy.state_dict() if _is_alias(name)}
         model.policy.load_state_dict({**policy, **aliases})
         _restore_optimizer(model.policy.optimizer, read_tensors(checkpoint / "optimizer.safetensors")[0])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rlstitch.evaluation.matrix.plan import CELL, Plan, left_out_text
 from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
@@ -101,14 +104,24 @@ def _kind(plan: Plan, reason: str) -> str:
     return re.sub(r"\b[0-9a-f]{8,64}\b|\d+", "#", reason)
 
 
+def comparison_text(entry: Mapping[str, Any]) -> str:
+    """Return how one method compares with another, the better one first, as a sentence.
+
+    Args:
+        entry: the values of a `Comparison` by name.
+    """
+    first, second, test = entry["first"], entry["second"], entry["test"]
+    share, low, high = (entry["improvement"][name] for name in ("estimate", "low", "high"))
+    difference = test["median_difference"]
+    if share < 0.5:
+        first, second, share, low, high, difference = second, first, 1 - share, 1 - high, 1 - low, -difference
+    place = entry.get("place", CELL)
+    return (
+        f"{first} beats {second}{'' if place == CELL else f' in {place}'} in {share:.1%} of episodes "
+        f"[{low:.1%}, {high:.1%}]; over {test['cells']} cells the median difference is {difference:+.1f} points of "
+        f"recovery, Wilcoxon p = {test['p_value']:.2g}"
+    )
+
+
 def _compared(results: MatrixResults) -> list[str]:
-    lines = []
-    for entry in results.comparisons:
-        better, test = entry.improvement, entry.test
-        where = "" if entry.place == CELL else f"in {entry.place} "
-        lines.append(
-            f"{where}{entry.first} beats {entry.second} in {better['estimate']:.1%} of episodes "
-            f"[{better['low']:.1%}, {better['high']:.1%}]; over {test['cells']} cells: median difference "
-            f"{test['median_difference']:+.1f}, Wilcoxon p = {test['p_value']:.2g}"
-        )
-    return lines
+    return [comparison_text(asdict(entry)) for entry in results.comparisons]

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
+from rlstitch.evaluation.matrix.text import comparison_text
 from rlstitch.reporting.html import render
 from rlstitch.reporting.matrix.data import PARTS, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter
@@ -22,7 +23,7 @@ from rlstitch.reporting.matrix.matrix_plots import (
     training_curves,
     training_plot,
 )
-from rlstitch.reporting.matrix.tables import all_methods, comparison_text, correlations, headline, method_table
+from rlstitch.reporting.matrix.tables import all_methods, correlations, headline, method_table
 from rlstitch.reporting.plots import RAMP, Plot
 from rlstitch.storage import limits, read_bytes
 

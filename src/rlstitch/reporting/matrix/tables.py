@@ -17,6 +17,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
+from rlstitch.evaluation.matrix.text import comparison_text
 from rlstitch.reporting.matrix.data import MatrixData, in_place
 from rlstitch.reporting.tables import MISSING, markdown_lines, plain_markdown
 from rlstitch.storage import write_bytes, write_json
@@ -48,17 +49,6 @@ def method_table(data: MatrixData) -> list[tuple[str, ...]]:
         return rows
     places = ["world", *(str(entry.get("place", CELL)) for entry in data.summary)]
     return [(place, *row) for place, row in zip(places, rows, strict=True)]
-
-
-def comparison_text(entry: Mapping[str, Any]) -> str:
-    """Return how one method compares with another, as a sentence."""
-    better, test = entry["improvement"], entry["test"]
-    names = f"{entry['first']} beats {entry['second']}{in_place(entry.get('place', CELL))}"
-    return (
-        f"{names} in {better['estimate']:.1%} of episodes [{better['low']:.1%}, {better['high']:.1%}]; over "
-        f"{test['cells']} cells the median difference is {test['median_difference']:+.1f} points of recovery, "
-        f"Wilcoxon p = {test['p_value']:.2g}"
-    )
 
 
 def headline(data: MatrixData) -> str:
