@@ -364,6 +364,24 @@ def test_statements_that_contradict_what_is_assumed_are_refused(changes, message
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"observation_space": {":type:": "<class 'gym.spaces.box.Box'>", "shape": [3, 40, 40], "dtype": "uint8"},
+         "action_space": {":type:": "<class 'gym.spaces.discrete.Discrete'>", "n": 4, "shape": [], "dtype": "int64"}},
+        {"policy_kwargs": {
+            ":type:": "<class 'dict'>", "ortho_init": False, "log_std_init": -2, "optimizer_kwargs": {"eps": 1e-5},
+            "optimizer_class": "<class 'stable_baselines3.common.sb2_compat.rmsprop_tf_like.RMSpropTFLike'>",
+            "features_extractor_class": "<class 'stable_baselines3.common.torch_layers.NatureCNN'>",
+            "features_extractor_kwargs": None, "normalize_images": True, "use_sde": False}},
+        {"use_sde": None, "_last_obs": None, "gamma": None, "own_attribute": [1]},
+    ],
+)  # fmt: skip
+def test_statements_of_other_versions_and_harmless_ones_are_taken(changes, ppo: Path, tmp_path: Path) -> None:
+    found = agent_of(imported(with_data(tmp_path / "other.zip", ppo, **changes)))
+    np.testing.assert_array_equal(found.act(pictures()), agent_of(imported(ppo)).act(pictures()))
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"low": "[-inf -inf]"}, r"actions.low: the environment's is \[-1.0, -1.0\], .* on \[-inf, -inf\]"),
