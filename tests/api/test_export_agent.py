@@ -44,6 +44,7 @@ def test_a_stitched_agent_is_exported_as_any_other(two, workplace: Path) -> None
         ("export rad", "did you mean red"),
         ("export red -o .", "is there already; --force"),
         ("export red -o . --force", "it is a folder"),
+        ("export red -o /dev/full --force", "it is a device"),
         ("export red -o agents/red/agent.json/x.pt2", "a file is in the way"),
     ],
 )

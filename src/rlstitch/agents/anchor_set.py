@@ -19,15 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, UnknownNameError
-from rlstitch.storage import (
-    canonical_json,
-    limits,
-    read_json,
-    read_tensors,
-    staged_folder,
-    write_json,
-    write_tensors,
-)
+from rlstitch.storage import canonical_json, limits, staged_folder, unpack_tensors, write_json, write_tensors
+from rlstitch.storage.files import read_stream
+from rlstitch.storage.folders import opened_together
+from rlstitch.storage.json_files import parse_json
+from rlstitch.storage.staging import recover
 
 if TYPE_CHECKING:
     from rlstitch.envs import World
@@ -250,6 +246,7 @@ def load_anchor_set(reference: Path | str, *, root: Path | str = "anchors") -> A
 
 
 def _stored_names(root: Path) -> list[str]:
+    recover(root)
     try:
         return sorted(path.name for path in root.iterdir() if re.fullmatch(rf"[0-9a-f]{{{SHORT}}}", path.name))
     except OSError:
@@ -257,11 +254,14 @@ def _stored_names(root: Path) -> list[str]:
 
 
 def _load(folder: Path) -> AnchorSet:
-    manifest = read_json(folder / MANIFEST, schema_version=SCHEMA_VERSION)
+    with opened_together(folder, [MANIFEST, CONTENT]) as files:
+        described = read_stream(files[MANIFEST], folder / MANIFEST, max_bytes=limits.JSON_BYTES)
+        content = read_stream(files[CONTENT], folder / CONTENT, max_bytes=limits.ANCHORS_BYTES)
+    manifest = parse_json(described, str(folder / MANIFEST), schema_version=SCHEMA_VERSION)
     expected = {"schema_version", "identity", "environment", "view", "kind", "count"}
     if set(manifest) - {"played"} != expected:
         raise ArtefactError(f"{folder / MANIFEST}: expected the keys {sorted(expected)}, found {sorted(manifest)[:10]}")
-    tensors, _ = read_tensors(folder / CONTENT, max_bytes=limits.ANCHORS_BYTES)
+    tensors, _ = unpack_tensors(content, str(folder / CONTENT))
     if set(tensors) - {"views", "seeds", "actions", "frames"}:
         raise ArtefactError(f"{folder / CONTENT}: holds tensors that no anchor set has")
     try:

@@ -15,14 +15,12 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
-from rlstitch.agents.manifest import MANIFEST, PARTS, find_agent, manifest_checksum, one_line, read_manifest
+from rlstitch.agents.manifest import MANIFEST, PARTS, OpenAgent, find_agent, manifest_checksum, one_line, opened_agent
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.storage import (
     NAME_PATTERN,
     first_problem,
-    limits,
     pack_tensors,
-    read_bytes,
     staged_folder,
     unpack_tensors,
     write_bytes,
@@ -77,9 +75,10 @@ def load_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
         ArtefactError: where the folder is not a whole, unaltered agent; the message says in one line what is wrong.
     """
     folder = find_agent(name_or_folder, roots=roots)
-    card, files = read_manifest(folder)
-    encoder = _load_part(folder, "encoder", card, files, lambda: build_encoder(card.encoder))
-    controller = _load_part(folder, "controller", card, files, lambda: build_controller(card.controller))
+    with opened_agent(folder) as opened:
+        card = opened.card
+        encoder = _load_part(opened, "encoder", lambda: build_encoder(card.encoder))
+        controller = _load_part(opened, "controller", lambda: build_controller(card.controller))
     if tuple(encoder.image_shape) != card.observation_shape:
         raise ArtefactError(
             f"{folder / MANIFEST}: observation_shape is {card.observation_shape}, "
@@ -119,17 +118,14 @@ def _final_card(agent: Agent, name: str) -> AgentCard:
         raise InvalidInputError(f"card of agent {name!r}: {first_problem(error)}") from None
 
 
-def _load_part(folder: Path, part: str, card: AgentCard, files: dict[str, str], build: Callable[[], Module]) -> Module:
-    path = folder / f"{part}.safetensors"
-    content = read_bytes(path, max_bytes=limits.WEIGHTS_BYTES)
-    if hashlib.sha256(content).hexdigest() != files[path.name]:
-        raise ArtefactError(f"{path}: its sha256 is not the one in {MANIFEST}; it was altered or damaged")
+def _load_part(agent: OpenAgent, part: str, build: Callable[[], Module]) -> Module:
+    content, path, manifest = agent.weights(part), agent.path(part), agent.folder / MANIFEST
     tensors, _ = unpack_tensors(content, str(path))
-    _check_size(getattr(card, part), len(content), folder / MANIFEST)
+    _check_size(getattr(agent.card, part), len(content), manifest)
     try:
         module = build()
     except (RlstitchError, *_BUILD_ERRORS) as error:
-        raise ArtefactError(f"{folder / MANIFEST}: {part}: {one_line(error)}") from None
+        raise ArtefactError(f"{manifest}: {part}: {one_line(error)}") from None
     check_shapes(module.state_dict(), tensors, path)
     module.load_state_dict(tensors)
     return module

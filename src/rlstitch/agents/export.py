@@ -26,6 +26,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
 from rlstitch.storage import limits, pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
 from rlstitch.storage.validation import first_problem
+from rlstitch.storage.workspace import require_new_file
 
 Format: TypeAlias = Literal["torch-export", "safetensors"]
 Input: TypeAlias = Literal["uint8", "float32"]
@@ -126,8 +127,7 @@ def write_exported(
             similarity (geodesic).
         ArtefactError: where the operating system refuses, or the file does not act as the agent.
     """
-    if path.exists() and not force:
-        raise InvalidInputError(f"{path} is there already; force=True replaces it, or name another file")
+    require_new_file(path, force=force)
     before = agent.device
     agent.to("cpu")
     try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,23 @@ from safetensors import SafetensorError
 
 from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
 from rlstitch.errors import ArtefactError, RlstitchError, UnknownNameError
-from rlstitch.storage import NAME_PATTERN, canonical_json, data_roots, first_problem, limits, read_json, sha256_of
+from rlstitch.storage import (
+    NAME_PATTERN,
+    canonical_json,
+    data_roots,
+    first_problem,
+    folder_exists,
+    limits,
+    opened_together,
+    parse_json,
+    read_stream,
+    recover,
+    translated_errors,
+)
 
 MANIFEST = "agent.json"
 PARTS = ("encoder", "controller")
+WEIGHTS = tuple(f"{part}.safetensors" for part in PARTS)
 
 
 @dataclass(frozen=True)
@@ -65,32 +79,71 @@ def find_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and re.fullmatch(NAME_PATTERN, text):
         for root in places:
-            if (root / text).is_dir():
+            if folder_exists(root / text):
                 return root / text
         if not (Path(text) / MANIFEST).is_file():
             raise UnknownNameError("agent", text, {path.name for root in places for path in _agent_folders(root)})
     folder = Path(text)
     with contextlib.suppress(OSError, ValueError):  # a name that is too long, or holds a zero byte
-        if folder.is_dir():
+        if folder_exists(folder):
             return folder.resolve()
     raise ArtefactError(f"there is no agent in {text[:300]!r}: no such folder")
 
 
-def read_manifest(folder: Path) -> tuple[AgentCard, dict[str, str]]:
-    """Return the card of an agent and the sha256 of its weight files by name; the files are not read.
+@dataclass(frozen=True)
+class OpenAgent:
+    """The card and the open weight files of one agent, whatever is written in its folder meanwhile."""
+
+    folder: Path
+    card: AgentCard
+    _digests: Mapping[str, str]
+    _files: Mapping[str, BufferedReader]
+
+    def weights(self, part: str) -> bytes:
+        """Return the content of a part's weight file. Raises ArtefactError where it was altered, or is too large."""
+        path = self.path(part)
+        content = read_stream(self._files[path.name], path, max_bytes=limits.WEIGHTS_BYTES)
+        self._compare(hashlib.sha256(content).hexdigest(), path)
+        return content
+
+    def check(self) -> None:
+        """Raise ArtefactError where a weight file was altered."""
+        for part in PARTS:
+            path = self.path(part)
+            with translated_errors("read", path):
+                digest = hashlib.file_digest(self._files[path.name], "sha256").hexdigest()
+            self._compare(digest, path)
+
+    def path(self, part: str) -> Path:
+        """Return the path of a part's weight file."""
+        return self.folder / f"{part}.safetensors"
+
+    def _compare(self, digest: str, path: Path) -> None:
+        if digest != self._digests[path.name]:
+            raise ArtefactError(f"{path}: its sha256 is not the one in {MANIFEST}; it was altered or damaged")
+
+
+@contextlib.contextmanager
+def opened_agent(folder: Path) -> Iterator[OpenAgent]:
+    """Open the files of an agent.
 
     Raises:
-        ArtefactError: where the manifest is missing, altered or not one.
+        ArtefactError: where a file is missing, or the manifest is altered or not one.
     """
+    with opened_together(folder, [MANIFEST, *WEIGHTS]) as files:
+        content = read_stream(files[MANIFEST], folder / MANIFEST, max_bytes=limits.MANIFEST_BYTES)
+        yield OpenAgent(folder, *_parse_manifest(content, folder), files)
+
+
+def _parse_manifest(content: bytes, folder: Path) -> tuple[AgentCard, dict[str, str]]:
     path = folder / MANIFEST
-    raw = read_json(path, schema_version=SCHEMA_VERSION, max_bytes=limits.MANIFEST_BYTES)
+    raw = parse_json(content, str(path), schema_version=SCHEMA_VERSION)
     checksum = raw.pop("checksum", None)
     if checksum != manifest_checksum(raw):
         raise ArtefactError(f"{path}: its checksum does not fit its content; it was altered or damaged")
     files = raw.pop("files", None)
-    expected = {f"{part}.safetensors" for part in PARTS}
-    if not isinstance(files, dict) or set(files) != expected:
-        raise ArtefactError(f"{path}: files: expected the sha256 of {' and '.join(sorted(expected))}")
+    if not isinstance(files, dict) or set(files) != set(WEIGHTS):
+        raise ArtefactError(f"{path}: files: expected the sha256 of {' and '.join(sorted(WEIGHTS))}")
     try:
         card = AgentCard.model_validate(raw)
     except ValidationError as error:
@@ -106,28 +159,26 @@ def read_card(folder: Path) -> AgentCard:
     Raises:
         ArtefactError: where the manifest or a weight file is missing or altered.
     """
-    card, files = read_manifest(folder)
-    for name, digest in files.items():
-        if sha256_of(folder / name) != digest:
-            raise ArtefactError(f"{folder / name}: its sha256 is not the one in {MANIFEST}; it was altered or damaged")
-    return card
+    with opened_agent(folder) as agent:
+        agent.check()
+    return agent.card
 
 
-def count_parameters(folder: Path, part: str) -> int:
+def count_parameters(agent: OpenAgent, part: str) -> int:
     """Return the number of trained weights of an agent's encoder or controller.
 
     Anchors, normalizations and translations are no trained weights.
 
     Raises:
-        ArtefactError: where the file is no safetensors file, or a tensor holds NaN or infinity.
+        ArtefactError: where the file was altered, is no safetensors file, or a tensor holds NaN or infinity.
     """
     import numpy as np
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
-    path = folder / f"{part}.safetensors"
+    content, path = agent.weights(part), agent.path(part)
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, KeyError, TypeError) as error:  # the last two: types that NumPy does not know
+        tensors = load(content)
+    except (SafetensorError, KeyError, TypeError) as error:  # the last two: types that NumPy does not know
         raise ArtefactError(f"{path}: not readable as safetensors: {one_line(error)}") from None
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
@@ -154,6 +205,7 @@ def _roots(roots: Iterable[Path] | None) -> list[Path]:
 
 
 def _agent_folders(root: Path) -> list[Path]:
+    recover(root)
     try:
         return sorted(path for path in root.iterdir() if re.fullmatch(NAME_PATTERN, path.name) and path.is_dir())
     except OSError:  # no such root, or not ours to read: there are no agents to list in it

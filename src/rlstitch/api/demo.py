@@ -30,7 +30,7 @@ from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
-from rlstitch.storage import command_line, write_table
+from rlstitch.storage import command_line, recover, write_table
 
 PRESET = "minigrid-lavagap-s7"
 """Trained in a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""
@@ -177,6 +177,7 @@ def _cross(
 def _check_folder(out: Path) -> None:
     if out.is_file():
         raise InvalidInputError(f"out: expected a folder, found the file {out}")
+    recover(out)  # what a demo that was killed left half-written
     known = {"agents", "videos", "training", "report.html"}
     known |= {f"cells{kind}.{ending}" for kind in ("", "-greedy") for ending in ("csv", "json")}
     if out.is_dir() and (strange := sorted({path.name for path in out.iterdir()} - known)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlstitch.agents.card import AgentCard, TrainingCard
-from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, read_card
+from rlstitch.agents.manifest import PARTS, AgentEntry, count_parameters, find_agent, list_agents, opened_agent
 from rlstitch.config.files import find_config, list_presets
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs.world import World
@@ -149,7 +149,8 @@ def show_agent(name_or_folder: str | Path, *, roots: Iterable[Path] | None = Non
         ArtefactError: where the folder is not a whole, unaltered agent.
     """
     folder = find_agent(name_or_folder, roots=roots)
-    return AgentDetails(folder, read_card(folder), {part: count_parameters(folder, part) for part in PARTS})
+    with opened_agent(folder) as agent:
+        return AgentDetails(folder, agent.card, {part: count_parameters(agent, part) for part in PARTS})
 
 
 def _row(card: AgentCard) -> tuple[str, ...]:

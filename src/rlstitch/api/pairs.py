@@ -11,6 +11,7 @@ from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.stitching.pairs import gather_images
+from rlstitch.storage.workspace import require_new_file
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ def collect_pairs(
     path = Path(out)
     if path.suffix != ".npz":
         raise InvalidInputError(f"out: expected a file name that ends in .npz, found {str(path)!r}")
-    if path.exists() and not force:
-        raise InvalidInputError(f"{path} is there already; force=True replaces it")
+    require_new_file(path, force=force)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     progress = progress or ProgressReporter(style="none")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.errors import InvalidInputError
+from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.evaluation.matrix.plan import CELL
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
@@ -21,7 +21,10 @@ from rlstitch.reporting.matrix.tables import headline, write_tables
 from rlstitch.reporting.plots import Plot
 from rlstitch.reporting.tensorboard import write_events
 from rlstitch.storage import limits, read_bytes, write_bytes
-from rlstitch.storage.workspace import RUNS, VIDEOS
+from rlstitch.storage.files import is_file_of
+from rlstitch.storage.folders import staged_files
+from rlstitch.storage.validation import show
+from rlstitch.storage.workspace import RUNS, VIDEOS, file_name, is_name
 
 
 @dataclass(frozen=True)
@@ -75,27 +78,30 @@ def report(
 
     Raises:
         ArtefactError: if the folder is no matrix, or a file cannot be read or written.
-        InvalidInputError: for a number below 0, or an unknown cell.
+        InvalidInputError: for a number below 0, an unknown cell, or a link where a folder or file should be written.
     """
     if latents < 0:
         raise InvalidInputError(f"latents: expected 0 or more, found {latents}")
     progress = progress or ProgressReporter(style="none")
     progress.stage("reading the matrix")
     data = read_matrix(_folder(folder))
+    _check_names(data)
     progress.stage("latents")
     shown, notes = scatter_cells(data, find_rows(data.rows, cells) if cells else choose_rows(data.rows, latents))
     embedded, left_out = find_videos(data) if videos and films else ([], [])
     page = data.folder / "report.html"
     progress.stage("page, tables and plots")
-    write_bytes(page, render_matrix(data, videos=embedded, latents=shown).encode())
-    tables = write_tables(data, data.folder)
     drawn = _plots(data, shown) if plots or tensorboard else {}
-    files = _write_plots(drawn, data.folder / "plots") if plots else []
+    with staged_files(data.folder) as stage:
+        write_bytes(stage / page.name, render_matrix(data, videos=embedded, latents=shown).encode())
+        tables = [data.folder / path.relative_to(stage) for path in write_tables(data, stage)]
+        written = _write_plots(drawn, stage / "plots") if plots else []
+        files = [data.folder / path.relative_to(stage) for path in written]
     events = None
     if tensorboard:
         images: dict[str, bytes | npt.NDArray[np.uint8]] = {name: plot.array() for name, plot in drawn.items()}
         for video in embedded:
-            if (animation := video.path.with_suffix(".gif")).is_file():
+            if is_file_of(animation := video.path.with_suffix(".gif"), b"GIF8"):
                 images[f"videos/{video.path.stem}"] = read_bytes(animation, max_bytes=limits.VIDEO_BYTES)
         progress.stage("TensorBoard events")
         events = write_events(data.folder / "tensorboard", scalars=_scalars(data), images=images)
@@ -108,6 +114,16 @@ def _folder(folder: str | Path) -> Path:
     path = Path(folder)
     under = RUNS / path
     return under if not path.exists() and under.is_dir() else path
+
+
+def _check_names(data: MatrixData) -> None:
+    """Refuse names that no agent and no method has: they become names of files, and agents are looked for by them."""
+    methods = {*data.methods, *(row["method"] for row in data.rows)}
+    for what, names in (("agent", {*data.agents, *data.members}), ("method", methods)):
+        if wrong := sorted(name for name in names if not is_name(name)):
+            raise ArtefactError(
+                f"{data.folder}: expected the name of {what}s as rlstitch makes them, found {show(wrong[0])}"
+            )
 
 
 def _plots(data: MatrixData, latents: Sequence[LatentScatter]) -> dict[str, Plot]:
@@ -131,7 +147,7 @@ def _write_plots(plots: dict[str, Plot], folder: Path) -> list[Path]:
     paths = []
     for name, plot in plots.items():
         for suffix, content in ((".pdf", plot.pdf()), (".png", plot.png())):
-            paths.append(folder / (name.replace("/", "-") + suffix))
+            paths.append(folder / (file_name(name) + suffix))
             write_bytes(paths[-1], content)
     return paths
 
@@ -153,16 +169,21 @@ def _scalars(data: MatrixData) -> Iterator[tuple[str, float, int]]:
 
 
 def find_videos(data: MatrixData) -> tuple[list[Video], list[str]]:
-    """Return the existing videos of cells that are done, and a note for each that is too large."""
+    """Return the existing videos of cells that are done, and a note for each that is left out."""
     from rlstitch.stitching.stitch import joined_name
 
-    paths = {path.stem: path for folder in (VIDEOS, data.folder / "videos") for path in sorted(folder.glob("*.mp4"))}
+    own = data.folder / "videos"
+    folders = (VIDEOS,) if own.is_symlink() else (VIDEOS, own)
+    paths = {path.stem: path for folder in folders for path in sorted(folder.glob("*.mp4"))}
     videos: list[Video] = []
     left_out: list[str] = []
     total = 0
     for index, row in enumerate(data.rows if paths else ()):
         path = paths.get(joined_name(row["encoder"], row["controller"], row["method"]))
         if path is None or row["state"] != "done" or place_of(row) != CELL:  # a video shows the cell's own world
+            continue
+        if not is_file_of(path, b"ftyp", start=4):
+            left_out.append(f"video left out, a link or no MP4: {path}")
             continue
         size = path.stat().st_size
         if size > limits.VIDEO_BYTES or total + size > limits.VIDEOS_BYTES:

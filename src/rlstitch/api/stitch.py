@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import joined_name, stitch_agents
-from rlstitch.storage import VIDEOS, new_agent_folder, write_table
+from rlstitch.storage import VIDEOS, new_agent_folder, sha256_of, write_table
 
 _REFITTED = (
     "(the world shows no other views: the map was then fitted on all of them and errs less than these figures say)"
@@ -147,7 +146,7 @@ def stitch(
 
 
 def _pairs_identity(pairs: int | str | Path) -> int | str:
-    return pairs if isinstance(pairs, int) else f"sha256:{hashlib.sha256(Path(pairs).read_bytes()).hexdigest()}"
+    return pairs if isinstance(pairs, int) else f"sha256:{sha256_of(Path(pairs))}"
 
 
 def load_pairs(

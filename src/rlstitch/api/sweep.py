@@ -18,10 +18,13 @@ from rlstitch.jobs.tasks import Outcome, Status, Task
 from rlstitch.storage import (
     AGENTS,
     ANCHORS,
+    RECORDS,
     RUNS,
     exclusive_lock,
+    folder_exists,
     read_json,
     staged_folder,
+    training_lock,
     translated_errors,
     write_json,
     write_table,
@@ -29,8 +32,6 @@ from rlstitch.storage import (
 
 State = Literal["done", "missing", "begun", "changed", "failed"]
 PENDING: tuple[State, ...] = ("missing", "begun", "changed")
-RECORDS = "_grid"
-"""The folder beside the runs that holds what sweeps keep: `locks`, `logs`, `failed`, `replaced`, tables."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _task(run: Run, agents: Path, runs: Path) -> Task:
         "rlstitch.api.sweep:train_one",
         {"config": run.config.resolved(), "agents": agents, "runs": runs},
         log=_log(run, runs),
-        lock=_lock(run.config, runs),
+        lock=training_lock(run.config.name, runs),
         writes=(agents, runs, ANCHORS),
     )
 
@@ -182,14 +183,14 @@ def train_one(config: dict[str, Any], agents: str, runs: str, on_progress: OnPro
     """
     resolved = TrainConfig.model_validate(config)
     agents_folder, runs_folder = Path(agents), Path(runs)
-    with exclusive_lock(_lock(resolved, runs_folder), f"agent {resolved.name!r}"):
+    with exclusive_lock(training_lock(resolved.name, runs_folder), f"agent {resolved.name!r}"):
         done = _existing(resolved, agents_folder, runs_folder)
         if done is not None:  # another sweep was faster
             return done
-        from rlstitch.api.train import train
+        from rlstitch.api.train import train_locked
         from rlstitch.training.checkpoint import list_checkpoints
 
-        trained = train(
+        trained = train_locked(
             resolved,
             # Without a checkpoint there is nothing to continue: the run's folder is of no use.
             resume=bool(list_checkpoints(runs_folder / f"{resolved.name}-{resolved.hash8}" / "checkpoints")),
@@ -220,7 +221,7 @@ def _presence(config: TrainConfig, folder: Path) -> Literal["same", "other", "no
 
     A whole manifest is enough: it is written last.
     """
-    if not folder.is_dir():
+    if not folder_exists(folder):
         return "none"
     try:
         recorded = read_json(folder / "agent.json")["training"]["hyperparameters"]
@@ -263,11 +264,6 @@ def _log(run: Run, runs: Path) -> Path:
 
 def _failure(run: Run, runs: Path) -> Path:
     return runs / RECORDS / "failed" / f"{run.key}.json"
-
-
-def _lock(config: TrainConfig, runs: Path) -> Path:
-    """The lock of an agent's name: two runs of one name write to one folder."""
-    return runs / RECORDS / "locks" / f"{config.name}.lock"
 
 
 def _row(entry: RunState) -> dict[str, Any]:

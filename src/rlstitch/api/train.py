@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +36,11 @@ from rlstitch.storage import (
     ANCHORS,
     RUNS,
     command_line,
+    exclusive_lock,
+    folder_exists,
     new_agent_folder,
+    remove_folder,
+    training_lock,
     translated_errors,
     write_json,
     write_table,
@@ -92,11 +95,35 @@ def train(
     Raises:
         InvalidInputError: where an agent of that name exists (without `force`), the run exists (without `resume` or
             `force`), or the device is not there.
+        BusyError: another process trains an agent of that name.
     """
+    with exclusive_lock(training_lock(config.name, runs), f"agent {config.name!r}"):
+        return train_locked(
+            config,
+            resume=resume,
+            force=force,
+            agents=agents,
+            runs=runs,
+            progress=progress,
+            on_progress=on_progress,
+        )
+
+
+def train_locked(
+    config: TrainConfig,
+    *,
+    resume: bool,
+    force: bool,
+    agents: Path,
+    runs: Path,
+    progress: Style,
+    on_progress: Callable[[int, int], None] | None,
+) -> Trained:
+    """Train as `train` does, for a caller who holds the lock of the agent's name."""
     import_modules(config.world.modules)
     device = resolve_device(config.device)
     folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
-    if folder.exists() and resume and not force and (run_folder / "curve.json").is_file():
+    if folder_exists(folder) and resume and not force and (run_folder / "curve.json").is_file():
         return Trained(load_agent(folder), folder, run_folder, "finished")
     new_agent_folder(config.name, agents=agents, force=force)
     if run_folder.exists() and not resume:
@@ -253,4 +280,4 @@ def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig)
 def _remove(folder: Path) -> None:
     if folder.exists():
         with translated_errors("remove", folder):
-            shutil.rmtree(folder)
+            remove_folder(folder)

@@ -22,10 +22,9 @@ from rlstitch.config.training import (
     build_config,
     default_name,
     environment_stem,
-    file_name,
 )
 from rlstitch.errors import InvalidInputError, RlstitchError
-from rlstitch.storage import data_roots, validated
+from rlstitch.storage import data_roots, file_name, validated
 
 MAX_RUNS = 100_000
 _FOLDERS = ("grids", "sweeps")

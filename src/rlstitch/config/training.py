@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -26,7 +25,7 @@ from rlstitch.config.files import find_config, parse_yaml, parse_yaml_file, pres
 from rlstitch.config.keys import flatten, full_keys, nest
 from rlstitch.envs import WORLD_KEYS, World, named_family
 from rlstitch.errors import InvalidInputError, require_known
-from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys
+from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys, file_name
 
 # Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
@@ -297,11 +296,6 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
         parts.append(str(flat["world.task"]))
     parts.append(f"s{flat.get('seed', 0)}")
     return file_name("-".join(parts))[:100] or "agent"
-
-
-def file_name(text: str) -> str:
-    """Return a text with a hyphen for what a folder's name should not hold."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
 
 
 def environment_stem(flat: Mapping[str, Any]) -> str:

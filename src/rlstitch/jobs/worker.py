@@ -20,6 +20,7 @@ from typing import Any
 
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.tasks import Answer, execute, throttled
+from rlstitch.storage.files import check_target
 
 
 def main() -> None:
@@ -85,6 +86,7 @@ def execute_logged(log: Path, key: str, call: str, arguments: Mapping[str, Any],
 def _output_to(log: Path) -> Iterator[None]:
     """Append standard output and error to a file. After an exception they stay there, for its traceback."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    check_target(log, in_place=True)
     kept = os.dup(1), os.dup(2)
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)

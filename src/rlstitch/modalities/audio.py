@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.labelled import Labelled
+from rlstitch.storage.files import check_source
 from rlstitch.storage.limits import SOUND_FILE_BYTES, SOUND_FILES
 
 FSDD_FILE = "recordings.tar.gz"
@@ -58,6 +59,7 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
     """
     path = Path(path)
     recordings: dict[Take, NDArray[np.float32]] = {}
+    check_source(path)
     try:
         with tarfile.open(path, "r:gz") as archive:
             for number, member in enumerate(archive):

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import IO
 
 from rlstitch.errors import ArtefactError
+from rlstitch.storage.files import check_source
 from rlstitch.storage.limits import DATASET_BYTES, unpacked_bytes
 
 
 def open_binary(path: Path) -> IO[bytes]:
-    """Open a file for its bytes, unpacked where its name ends in `.gz`."""
+    """Open a file for its bytes, unpacked where its name ends in `.gz`; raises ArtefactError as `check_source` does."""
+    check_source(path)
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
@@ -22,6 +24,7 @@ def read_gzip(path: Path) -> bytes:
     Raises:
         ArtefactError: where it is missing, no whole gzip file, or unpacks to more than `limits` allow.
     """
+    check_source(path)
     try:
         most = min(DATASET_BYTES, unpacked_bytes(path.stat().st_size))
         with gzip.open(path, "rb") as stream:

@@ -18,6 +18,7 @@ from PIL import Image
 from rlstitch.errors import ArtefactError
 from rlstitch.modalities.compressed import open_binary
 from rlstitch.modalities.items import Items, folder_items, renamed
+from rlstitch.storage.files import check_source
 from rlstitch.storage.limits import IMAGE_VALUES
 
 _BAD = (
@@ -55,6 +56,7 @@ def array_images(path: Path) -> Items:
         ArtefactError: where the file is missing, damaged, holds no such array, or less than its header says; the last
             only when it is read.
     """
+    check_source(path)
     try:
         with _array(path) as (stream, shape):
             if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)) or not 0 < math.prod(shape[1:]) < IMAGE_VALUES:

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import ArtefactError
+from rlstitch.storage.files import translated_errors
+from rlstitch.storage.folders import staged_files
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -27,7 +29,7 @@ def write_events(
     images: Mapping[str, bytes | npt.NDArray[np.uint8]] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write one events file in place of those that the folder holds; return the folder.
+    """Write one events file, then remove those that the folder held before; return the folder.
 
     Args:
         folder: made where it is missing.
@@ -36,26 +38,28 @@ def write_events(
         texts: Markdown by tag.
 
     Raises:
-        ArtefactError: if the folder cannot be written.
+        ArtefactError: if the folder is a link, or cannot be written.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.text.summary_v2 import text_pb
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    try:
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
-        writer = EventFileWriter(str(folder))
-    except OSError as error:
-        raise ArtefactError(f"cannot write {folder}: {error.strerror or error}") from error
     summaries = [(Summary(value=[Summary.Value(tag=_tag(tag), simple_value=x)]), step) for tag, x, step in scalars]
     for tag, image in (images or {}).items():
         summaries.append((Summary(value=[Summary.Value(tag=_tag(tag), image=_image(image))]), 0))
     summaries += [(text_pb(_tag(tag), text), 0) for tag, text in (texts or {}).items()]
-    for summary, step in summaries:
-        writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-    writer.close()
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ArtefactError(f"cannot write {folder}: it is no folder of its own")
+    with translated_errors("write", folder):
+        older = list(folder.glob("events.out.tfevents.*"))
+        with staged_files(folder) as stage:
+            writer = EventFileWriter(str(stage))
+            for summary, step in summaries:
+                writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+            writer.close()
+        for file in older:
+            file.unlink(missing_ok=True)
     return folder
 
 

@@ -23,6 +23,7 @@ from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Outcomes, Step, check_
 from rlstitch.rollouts.evaluation import check_counts, world_of
 from rlstitch.rollouts.panels import Frame, check_frames, enlarge, inset, pad_even, side_by_side
 from rlstitch.storage.files import staged_file
+from rlstitch.storage.folders import staged_files
 
 _TILE = 32
 """Pixels of a tile of MiniGrid seen from above, as in its own window."""
@@ -185,10 +186,11 @@ def video_side_by_side(
     length = min(_FRAMES, max(video.length for video in videos))
     panels = [islice(video.frames, _FRAMES) for video in videos]
     frames = side_by_side(panels, [caption for caption, _ in shown])
-    paths = [path.with_name(path.name + suffix) for suffix in (".mp4", ".gif")]
-    with staged_file(paths[0]) as mp4, staged_file(paths[1]) as gif, gif.open("wb") as stream:
-        encode_gif(_reported(_encode_mp4(frames, mp4, _FPS), length, episodes, reports[-1]), stream, _FPS)
-    return paths
+    names = [path.name + suffix for suffix in (".mp4", ".gif")]
+    with staged_files(path.parent) as stage, (stage / names[1]).open("wb") as stream:
+        encoded = _encode_mp4(frames, stage / names[0], _FPS)
+        encode_gif(_reported(encoded, length, episodes, reports[-1]), stream, _FPS)
+    return [path.with_name(name) for name in names]
 
 
 def _reported(frames: Iterable[Frame], length: int, episodes: int, on_progress: OnProgress) -> Iterator[Frame]:

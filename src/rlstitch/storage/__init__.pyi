@@ -1,7 +1,17 @@
 from .archives import open_archive, read_array, read_array_header, read_member
-from .files import open_file, read_bytes, sha256_of, translated_errors, write_bytes
-from .folders import staged_folder
-from .json_files import canonical_json, check_tree, read_json, write_json, write_table
+from .files import (
+    check_source,
+    check_target,
+    is_file_of,
+    open_file,
+    read_bytes,
+    read_stream,
+    sha256_of,
+    translated_errors,
+    write_bytes,
+)
+from .folders import folder_exists, opened_together, staged_files, staged_folder
+from .json_files import canonical_json, check_tree, parse_json, read_json, write_json, write_table
 from .locks import exclusive_lock
 from .space_stream import SpaceStream, part_files
 from .spaces import (
@@ -12,6 +22,7 @@ from .spaces import (
     space_from_dataset,
     space_to_dataset,
 )
+from .staging import recover, remove_folder
 from .tensors import pack_tensors, read_tensors, unpack_tensors, write_tensors
 from .text import aligned, printable
 from .validation import describe_problems, dotted_keys, first_problem, validated
@@ -19,36 +30,49 @@ from .workspace import (
     AGENTS,
     ANCHORS,
     NAME_PATTERN,
+    RECORDS,
     RUNS,
     VIDEOS,
     command_line,
     data_roots,
+    file_name,
+    is_name,
     new_agent_folder,
     require_new_file,
+    training_lock,
 )
 
 __all__ = [
     "AGENTS",
     "ANCHORS",
     "NAME_PATTERN",
+    "RECORDS",
     "RUNS",
     "VIDEOS",
     "SpaceStream",
     "aligned",
     "canonical_json",
+    "check_source",
+    "check_target",
     "check_tree",
     "command_line",
     "data_roots",
     "describe_problems",
     "dotted_keys",
     "exclusive_lock",
+    "file_name",
     "first_problem",
+    "folder_exists",
+    "is_file_of",
+    "is_name",
     "load_space",
     "load_translation",
     "new_agent_folder",
     "open_archive",
     "open_file",
+    "opened_together",
     "pack_tensors",
+    "parse_json",
     "part_files",
     "printable",
     "read_array",
@@ -56,14 +80,19 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_member",
+    "read_stream",
     "read_tensors",
+    "recover",
+    "remove_folder",
     "require_new_file",
     "save_space",
     "save_translation",
     "sha256_of",
     "space_from_dataset",
     "space_to_dataset",
+    "staged_files",
     "staged_folder",
+    "training_lock",
     "translated_errors",
     "unpack_tensors",
     "validated",

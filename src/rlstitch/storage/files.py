@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
-import secrets
+import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
+from rlstitch.storage.staging import private_file, recover
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -57,27 +61,57 @@ def staged_file(path: Path) -> Iterator[Path]:
     An older file stays until the new one is complete.
 
     Raises:
-        InvalidInputError: `path` is a folder, or a file stands where its folder should be.
+        InvalidInputError: something that is no file has this name, or a file stands where its folder should be.
         ArtefactError: the operating system refuses (a full disk, no permission).
     """
     make_folder(path.parent)
-    with translated_errors("write", path):
-        if path.is_dir():
-            raise InvalidInputError(f"cannot write {path}: it is a folder")
-        beside = path.parent / f".tmp-{secrets.token_hex(8)}~"
-        # Opened anew, never an older file; the system applies the user's mask to the permissions.
-        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        yield beside
+    check_target(path)
+    with contextlib.ExitStack() as stack:
         with translated_errors("write", path):
-            with beside.open("r+b") as stream:
-                os.fsync(stream.fileno())
-            beside.replace(path)
-            sync_folder(path.parent)
-    except OSError as error:
-        raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+            _recover_once(path.parent.absolute())
+            beside = stack.enter_context(private_file(path.parent))
+        try:
+            yield beside
+            with translated_errors("write", path):
+                with beside.open("r+b") as stream:
+                    os.fsync(stream.fileno())
+                beside.replace(path)
+                sync_folder(path.parent)
+        except OSError as error:
+            raise ArtefactError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_target(path: Path, *, in_place: bool = False) -> None:
+    """Refuse to write over what is no regular file: a folder, a device, a pipe, a socket, or a link to one.
+
+    Args:
+        path: of the file to be written.
+        in_place: an older file is not replaced but written to, so that a link to another file is refused, too.
+
+    Raises:
+        InvalidInputError: `path` is one.
+        ArtefactError: the path is none that the operating system takes.
+    """
+    if in_place and path.is_symlink():
+        raise InvalidInputError(f"cannot write {path}: it is a link")
+    with translated_errors("write", path), contextlib.suppress(FileNotFoundError):
+        try:
+            kind = _irregular(path.stat())
+        except NotADirectoryError:
+            raise InvalidInputError(f"cannot write {path}: a file is in the way") from None
+        if kind:
+            raise InvalidInputError(f"cannot write {path}: it is {kind}")
+
+
+def _irregular(about: os.stat_result) -> str:
+    """Return what it is that is no regular file; empty for a regular file."""
+    kinds = {stat.S_IFREG: "", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(about.st_mode), "a device")
+
+
+@functools.cache
+def _recover_once(folder: Path) -> None:
+    recover(folder)  # a folder may have thousands of files, each written by a call
 
 
 def sync_folder(path: Path) -> None:
@@ -92,14 +126,41 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def open_file(path: Path) -> Iterator[BufferedReader]:
-    """Open a regular file to read; raises ArtefactError where it is missing, no file, or cannot be read."""
+def check_source(path: Path) -> None:
+    """Refuse what is no regular file before it is opened: a pipe would wait for ever, and opening a device has effects.
+
+    Raises:
+        ArtefactError: it is missing, no file, or the operating system refuses.
+    """
     with translated_errors("read", path):
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-            raise ArtefactError(f"cannot read {path}: it is not a file")
-        with path.open("rb") as stream:
-            yield stream
+        if kind := _irregular(path.stat()):
+            raise ArtefactError(f"cannot read {path}: it is not a file but {kind}")
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file to read.
+
+    Raises:
+        ArtefactError: it is missing, no file, or the operating system refuses.
+    """
+    check_source(path)
+    with translated_errors("read", path):
+        handle = os.open(path, os.O_RDONLY | _NO_WAIT)
+        if kind := _irregular(os.fstat(handle)):  # exchanged meanwhile
+            os.close(handle)
+            raise ArtefactError(f"cannot read {path}: it is not a file but {kind}")
+        return os.fdopen(handle, "rb")
+
+
+def is_file_of(path: Path, magic: bytes, *, start: int = 0) -> bool:
+    """Return whether a path is a regular file, no link, that has these bytes from `start` on."""
+    try:
+        if path.is_symlink():
+            return False
+        with open_file(path) as stream:
+            return stream.read(start + len(magic))[start:] == magic
+    except (ArtefactError, OSError):
+        return False
 
 
 def read_bytes(path: Path, *, max_bytes: int) -> bytes:
@@ -109,6 +170,12 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
         ArtefactError: it is missing, no file, unreadable, or larger than `max_bytes`.
     """
     with open_file(path) as stream:
+        return read_stream(stream, path, max_bytes=max_bytes)
+
+
+def read_stream(stream: BufferedReader, path: Path, *, max_bytes: int) -> bytes:
+    """Read a whole file that is open; `path` names it in the errors, which are those of `read_bytes`."""
+    with translated_errors("read", path):
         size = os.fstat(stream.fileno()).st_size
         content = stream.read() if size <= max_bytes else b""  # a number to read would be allocated in advance
     if max(size, len(content)) > max_bytes:
@@ -122,5 +189,5 @@ def sha256_of(path: Path) -> str:
     Raises:
         ArtefactError: the file is missing or unreadable.
     """
-    with open_file(path) as stream:
+    with open_file(path) as stream, translated_errors("read", path):
         return hashlib.file_digest(stream, "sha256").hexdigest()

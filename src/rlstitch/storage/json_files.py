@@ -14,6 +14,7 @@ from typing import Any
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes, write_bytes
+from rlstitch.storage.folders import staged_files
 
 
 def canonical_json(value: Any) -> bytes:
@@ -66,20 +67,10 @@ def read_json(path: Path, *, schema_version: int | None = None, max_bytes: int =
     Raises:
         ArtefactError: the file is missing, too large, not JSON, or of another schema version.
     """
-    value = parse_json(read_bytes(path, max_bytes=max_bytes), str(path))
-    if schema_version is not None:
-        if not isinstance(value, dict):
-            raise ArtefactError(f"{path}: expected a JSON object, found {type(value).__name__}")
-        version = value.get("schema_version")
-        if type(version) is not int or version != schema_version:
-            raise ArtefactError(
-                f"{path}: expected schema_version {schema_version}, found {str(version)[:40]!r}; "
-                "was it written by another version of rlstitch?"
-            )
-    return value
+    return parse_json(read_bytes(path, max_bytes=max_bytes), str(path), schema_version=schema_version)
 
 
-def parse_json(content: bytes | str, where: str) -> Any:
+def parse_json(content: bytes | str, where: str, *, schema_version: int | None = None) -> Any:
     """Parse JSON as strictly as `read_json`; `where` names its origin in the errors.
 
     Raises:
@@ -93,6 +84,15 @@ def parse_json(content: bytes | str, where: str) -> Any:
         raise ArtefactError(f"{where}: not usable JSON: nested too deeply") from None
     except ValueError as error:  # JSONDecodeError and UnicodeError are of this kind
         raise ArtefactError(f"{where}: not usable JSON: {error}") from None
+    if schema_version is not None:
+        if not isinstance(value, dict):
+            raise ArtefactError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        version = value.get("schema_version")
+        if type(version) is not int or version != schema_version:
+            raise ArtefactError(
+                f"{where}: expected schema_version {schema_version}, found {str(version)[:40]!r}; "
+                "was it written by another version of rlstitch?"
+            )
     return value
 
 
@@ -144,11 +144,11 @@ def write_table(rows: Sequence[Mapping[str, Any]], path_without_suffix: Path) ->
         writer.writerow(
             {key: canonical_json(v).decode() if isinstance(v, (dict, list)) else v for key, v in row.items()}
         )
-    base = str(path_without_suffix)  # `with_suffix` would cut a name that holds a dot
-    csv_path, json_path = Path(f"{base}.csv"), Path(f"{base}.json")
-    write_json(json_path, clean)
-    write_bytes(csv_path, text.getvalue().encode())
-    return csv_path, json_path
+    folder, name = path_without_suffix.parent, path_without_suffix.name  # `with_suffix` would cut a name with a dot
+    with staged_files(folder) as stage:
+        write_json(stage / f"{name}.json", clean)
+        write_bytes(stage / f"{name}.csv", text.getvalue().encode())
+    return folder / f"{name}.csv", folder / f"{name}.json"
 
 
 def _cell(value: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rlstitch.errors import BusyError
-from rlstitch.storage.files import make_folder, translated_errors
+from rlstitch.storage.files import check_target, make_folder, translated_errors
 
 
 @contextlib.contextmanager
@@ -26,9 +26,10 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         BusyError: another process (or another block of this one) holds it; the message names the process.
-        ArtefactError: the operating system refuses.
+        InvalidInputError, ArtefactError: the path is no file's, or the operating system refuses.
     """
     make_folder(path.parent)
+    check_target(path, in_place=True)
     lock = FileLock(path, timeout=0)
     with contextlib.ExitStack() as held:
         with translated_errors("lock", path):

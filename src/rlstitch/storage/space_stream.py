@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.storage import limits
-from rlstitch.storage.files import make_folder, read_bytes, sync_folder, translated_errors
+from rlstitch.storage.files import check_target, make_folder, read_bytes, sync_folder, translated_errors
 from rlstitch.storage.json_files import canonical_json, parse_json
 from rlstitch.storage.spaces import SPACE_FORMAT
 
@@ -74,6 +74,8 @@ class SpaceStream:
         """
         self.path, self.rows = path, 0
         self._part, self._journal = part_files(path)
+        for file in (self._part, self._journal):
+            check_target(file, in_place=True)
         self._keys, self._config, self._name = keys, dict(config), name
         self._files: list[BinaryIO] = []
         self._width, self._synced = 0, time.monotonic()

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.files import check_target, translated_errors
 from rlstitch.storage.text import printable
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Names are folders: no separators, no leading dot."""
+RECORDS = "_grid"
+"""The folder beside the runs for what sweeps and trainings keep: `locks`, `logs`, `failed`, `replaced`, tables."""
 Kind = Literal["agents", "configs"]
 AGENTS, ANCHORS, RUNS, VIDEOS = Path("agents"), Path("anchors"), Path("runs"), Path("videos")
 
@@ -23,13 +26,28 @@ def command_line() -> str:
     return printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), squeeze=False) if sys.argv else ""
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a file or folder, whoever chose it."""
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def file_name(text: str) -> str:
+    """Return a text with a hyphen for what the name of a file or folder should not hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
+def training_lock(name: str, runs: Path = RUNS) -> Path:
+    """Return the lock of an agent's name: two trainings of one name write to one folder."""
+    return runs / RECORDS / "locks" / f"{name}.lock"
+
+
 def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -> Path:
     """Return the folder that an agent will be saved in; checked before the work, so that no work is lost to a bad name.
 
     Raises:
         InvalidInputError: the name cannot be a folder's, or (without `force`) the folder exists.
     """
-    if not re.fullmatch(NAME_PATTERN, name):
+    if not is_name(name):
         raise InvalidInputError(
             "agent name: expected letters, digits, '.', '_' and '-' (at most 100, the first a letter or digit), "
             f"found {name!r}"
@@ -64,9 +82,17 @@ def data_roots(kind: Kind, *, working_folder: Path | None = None, package: Path 
     return [path for path in unique if path.is_dir()]
 
 
-def require_new_file(path: Path, suffix: str, force: bool) -> None:
-    """Raise InvalidInputError for a file name without this suffix, or (without `force`) of a file that exists."""
-    if path.suffix != suffix:
+def require_new_file(path: Path, suffix: str = "", *, force: bool) -> None:
+    """Check the name of a file to be written, before the work.
+
+    Raises:
+        InvalidInputError: it has another suffix, there is (without `force`) such a file, or something that is no file.
+        ArtefactError: the path is none that the operating system takes.
+    """
+    if suffix and path.suffix != suffix:
         raise InvalidInputError(f"{path}: expected a name that ends in {suffix}")
-    if path.exists() and not force:
+    with translated_errors("write", path):
+        exists = path.exists()
+    if exists and not force:
         raise InvalidInputError(f"{path} is there already; force=True replaces it")
+    check_target(path)

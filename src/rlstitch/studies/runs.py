@@ -16,6 +16,7 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.plots import table_plot
 from rlstitch.reporting.tensorboard import write_study_events
 from rlstitch.storage import canonical_json, write_bytes, write_json, write_table
+from rlstitch.storage.folders import staged_files
 from rlstitch.storage.workspace import RUNS, command_line
 from rlstitch.studies.catalogue import Description, describe
 from rlstitch.studies.study import Findings, Study, StudyConfig, StudyOptions
@@ -104,13 +105,13 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
 
 
 def _write(folder: Path, config: Row, findings: Findings, about: Mapping[str, Any]) -> None:
-    write_table(list(findings.cells), folder / "cells")
-    write_table(list(findings.table), folder / "table")
     page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
-    write_bytes(folder / "table.md", "\n".join(page).encode())
     plot = table_plot(findings.table)
     files = {**({} if plot is None else {"table.png": plot.png()}), **findings.files}
-    for name, content in files.items():
-        write_bytes(folder / name, content)
+    with staged_files(folder) as stage:
+        write_table(list(findings.cells), stage / "cells")
+        write_table(list(findings.table), stage / "table")
+        for name, content in {"table.md": "\n".join(page).encode(), **files}.items():
+            write_bytes(stage / name, content)
+        write_json(stage / "config.json", {"config": config, "run": about}, schema_version=1)
     write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files)
-    write_json(folder / "config.json", {"config": config, "run": about}, schema_version=1)

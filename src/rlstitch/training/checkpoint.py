@@ -6,7 +6,7 @@ checkpoint, from (seed, checkpoint number): nothing about generators or environm
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rlstitch.errors import ArtefactError
 from rlstitch.storage import read_json, read_tensors, staged_folder, write_json, write_tensors
+from rlstitch.storage.staging import recover, remove_folder
 
 SCHEMA_VERSION = 1
 _KEEP = 2  # the newest checkpoint and the one before it
@@ -71,13 +72,15 @@ def save_checkpoint(model: PPO, folder: Path, state: TrainingState) -> None:
         record = {item.name: getattr(state, item.name) for item in fields(state) if item.name != "best"}
         write_json(stage / "progress.json", record, schema_version=SCHEMA_VERSION)
     for old in list_checkpoints(folder)[:-_KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_folder(old)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints under a folder, oldest first."""
     if not folder.is_dir():
         return []
+    recover(folder)
     return sorted(path for path in folder.iterdir() if path.name.isdigit() and (path / "progress.json").is_file())
 
 

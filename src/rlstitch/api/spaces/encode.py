@@ -151,6 +151,6 @@ def load_encoder(modality: str, model: str, *, device: str, pooling: str, revisi
 
 def _check(modality: str, out: Path, batch_size: int, force: bool) -> None:
     require_known("modality", modality, MODALITIES)
-    require_new_file(out, ".safetensors", force)
+    require_new_file(out, ".safetensors", force=force)
     if batch_size < 1:
         raise InvalidInputError(f"batch_size must be at least 1, found {batch_size}")

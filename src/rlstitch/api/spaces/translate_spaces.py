@@ -86,7 +86,7 @@ def translate_spaces(
         IncompatibleError, ArtefactError: as for `load_pair`.
     """
     out = Path(out)
-    require_new_file(out, ".safetensors", force)
+    require_new_file(out, ".safetensors", force=force)
     if not 0 < held_out < 1:
         raise InvalidInputError(f"held_out must lie between 0 and 1, found {held_out}")
     require_known("translation method", method, ["auto", *translation_methods()])

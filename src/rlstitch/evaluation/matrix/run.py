@@ -9,6 +9,7 @@ from typing import Any
 
 from rlstitch.config.sweep import Resources
 from rlstitch.envs import World
+from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import plain_world
 from rlstitch.evaluation.matrix.plan import NATIVE, Member, Plan, native_identity, random_identity
 from rlstitch.evaluation.matrix.table import MatrixResults, assemble
@@ -17,7 +18,7 @@ from rlstitch.evaluation.matrix.text import markdown, terminal_text
 from rlstitch.jobs.local import run_tasks, run_tasks_here
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.tasks import Outcome, Status, Task
-from rlstitch.storage import command_line, exclusive_lock, write_bytes, write_json, write_table
+from rlstitch.storage import command_line, exclusive_lock, sha256_of, staged_files, write_bytes, write_json, write_table
 
 SCHEMA_VERSION = 1
 
@@ -80,9 +81,11 @@ def measure_matrix(
         on_progress: called with the number of results measured and to be measured.
 
     Raises:
-        InvalidInputError: for fewer than one worker.
+        InvalidInputError: for fewer than one worker, or a link in place of the folder of cells.
         BusyError: another process is working on the same folder.
     """
+    if (folder / "cells").is_symlink():
+        raise InvalidInputError(f"cannot write in {folder / 'cells'}: it is a link")
     with exclusive_lock(folder / "lock", f"the matrix in {folder}"):
         outcomes = _run(open_work(plan, folder), execution or Execution(), on_progress)
         outcome = MatrixOutcome(
@@ -92,7 +95,8 @@ def measure_matrix(
             tuple(outcome for outcome in outcomes if outcome.state == "failed"),
             any(outcome.state == "interrupted" for outcome in outcomes),
         )
-        _write(outcome, same_seed)
+        with staged_files(folder) as stage:
+            _write(outcome, same_seed, stage)
     return outcome
 
 
@@ -176,17 +180,18 @@ def _run(work: Sequence[Work], execution: Execution, on_progress: OnProgress | N
         forget_agents()
 
 
-def _write(outcome: MatrixOutcome, same_seed: bool) -> None:
-    plan, results, folder = outcome.plan, outcome.results, outcome.folder
+def _write(outcome: MatrixOutcome, same_seed: bool, folder: Path) -> None:
+    plan, results = outcome.plan, outcome.results
     keys = ("encoder", "controller", "method", "place", "reason")
     refused = [{key: getattr(cell, key) for key in keys} for cell in results.cells if cell.state == "refused"]
-    write_table([cell.to_dict() for cell in results.cells], folder / "cells")
+    _, cells = write_table([cell.to_dict() for cell in results.cells], folder / "cells")
     write_bytes(folder / "summary.md", markdown(plan, results, complete=outcome.complete).encode())
     members = [
         {"name": m.name, "identity": m.identity, "seed": m.seed, "world": m.world.to_dict()} for m in plan.members
     ]
     content = {
         "complete": outcome.complete,
+        "cells_sha256": sha256_of(cells),
         "command": command_line(),
         "methods": list(plan.methods),
         "worlds": list(plan.places),

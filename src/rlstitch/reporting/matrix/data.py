@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +12,11 @@ from typing import Any
 
 from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.storage import limits, read_json
+from rlstitch.storage import limits, parse_json, read_bytes, read_json, recover
 
 SCHEMA_VERSION = 1
 """Of `matrix.json`, as `rlstitch.evaluation.matrix.run` writes it."""
+_ATTEMPTS = 20
 STATES = ("done", "refused", "missing")
 _TEXTS = ("encoder", "controller", "method", "state")
 PARTS = ("return_low", "return_high", "recovery_low", "recovery_high", "random_return", "native_return", "episodes")
@@ -168,9 +171,8 @@ def read_matrix(folder: str | Path) -> MatrixData:
     folder = Path(folder)
     if not (folder / "matrix.json").is_file():
         raise ArtefactError(f"{folder}: expected the folder of a matrix, found no matrix.json; see rlstitch matrix")
-    about = read_json(folder / "matrix.json", schema_version=SCHEMA_VERSION, max_bytes=limits.MATRIX_BYTES)
-    rows = read_json(folder / "cells.json", max_bytes=limits.MATRIX_BYTES)
     where = folder / "cells.json"
+    about, rows = _read_together(folder / "matrix.json", where)
     if not isinstance(rows, list):
         raise ArtefactError(f"{where}: expected a list of rows, found {type(rows).__name__}")
     for number, row in enumerate(rows):
@@ -189,6 +191,19 @@ def read_matrix(folder: str | Path) -> MatrixData:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{folder / 'matrix.json'}: not what a matrix writes: {error!r}") from None
+
+
+def _read_together(about_path: Path, rows_path: Path) -> tuple[Any, Any]:
+    """Return the contents of both files, of one state of the matrix although it may be measured meanwhile."""
+    for _ in range(_ATTEMPTS):
+        recover(about_path.parent)
+        about = read_json(about_path, schema_version=SCHEMA_VERSION, max_bytes=limits.MATRIX_BYTES)
+        rows = read_bytes(rows_path, max_bytes=limits.MATRIX_BYTES)
+        # Older matrices do not say which rows they belong to.
+        if about.get("cells_sha256") in (None, hashlib.sha256(rows).hexdigest()):
+            return about, parse_json(rows, str(rows_path))
+        time.sleep(0.05)
+    raise ArtefactError(f"{rows_path}: not the file that {about_path.name} was written with; run rlstitch matrix again")
 
 
 def _check_row(row: Any, where: str) -> None:

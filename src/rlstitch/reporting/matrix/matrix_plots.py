@@ -14,7 +14,7 @@ from rlstitch.reporting.matrix.data import MatrixData, Metric, in_place
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.plots import Plot, Point, curves_plot, heat_plot, matched_plot, scatter_plot
 from rlstitch.storage import limits, read_bytes
-from rlstitch.storage.workspace import RUNS
+from rlstitch.storage.workspace import RUNS, is_name
 
 MAX_CURVES = 24
 """More would hide each other."""
@@ -33,7 +33,7 @@ def training_curves(data: MatrixData, runs: Path = RUNS) -> dict[str, Curve]:
     """
     curves = {}
     for name in data.agents:
-        if Path(name).name != name or any(sign in name for sign in "*?["):
+        if not is_name(name):
             continue
         paths = [path / "curve.csv" for path in runs.glob(f"{name}-{_DIGITS}") if (path / "curve.csv").is_file()]
         if len(paths) == 1 and (curve := _read(paths[0])):
