@@ -354,6 +354,7 @@ def _policy(module: str, name: str, **methods: str) -> dict[str, Any]:
         ({"observation_space": {"dtype": "uint8", "low": "[[[9 ... 9]]]", "high": "[[[255 ...]]]"}}, "from 9 to 255"),
         ({"observation_space": {":type:": "<class 'gym.spaces.box.Box'>", "shape": [3, 84, 84]}}, r"\[3, 84, 84\]"),
         ({"observation_space": {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}}, "a Box, .* on a Dict"),
+        ({"observation_space": {"dtype": "\x1b[2J\n"}}, r"on \ufffd\[2J from"),
         ({"action_space": {":type:": "<class 'gymnasium.spaces.discrete.Discrete'>", "start": "1"}}, r"actions.start"),
     ],
 )  # fmt: skip

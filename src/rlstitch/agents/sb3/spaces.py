@@ -35,7 +35,7 @@ def check_observations(model: ModelFile, image_shape: tuple[int, int, int]) -> N
         raise _differ(model, images, f"{printable(shape, limit=100)} (channels first)")
     if height == width == channels:  # Stable-Baselines3 leaves such images as they are
         raise _differ(model, images, "images whose channels may be the first or the last axis")
-    dtype = space.get("dtype", "uint8")
+    dtype = printable(space.get("dtype", "uint8"), limit=100)
     bounds = {name: _numbers(space, name) for name in ("low", "high")}
     if dtype != "uint8" or any(bounds["low"]) or any(number != 255 for number in bounds["high"]):
         found = " to ".join(f"{number:g}" for number in (min(bounds["low"], default=0), max(bounds["high"], default=0)))
