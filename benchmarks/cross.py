@@ -262,7 +262,7 @@ class Workplace:
             seen = collect_views(plain, count=method.pairs, seed=0, agents=[y_agent, x_agent])
             return pixel_agent(x_agent, y_agent, seen.views), len(seen), pairs.distinct_views
         stitched = stitch_agents(x_agent, y_agent, pairs, method=method.join)
-        points = 0 if method.join == "naive" else every if pairs.exhausted else len(pairs.x)
+        points = 0 if method.join == "naive" else len(pairs.x)
         return stitched, points, pairs.distinct_views
 
     def row(self, group: str, encoder: str, controller: str, method: Method) -> Row:

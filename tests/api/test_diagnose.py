@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from rlstitch.api.train import draft_card
 from rlstitch.cli.main import main
 from rlstitch.config.training import load_config
 from rlstitch.errors import IncompatibleError, UnknownNameError
-from rlstitch.stitching.diagnosis.verdict import label_of, own_score
+from rlstitch.stitching.diagnosis.verdict import judge, label_of, own_score
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.storage import read_json
 
@@ -42,12 +43,24 @@ def test_text_and_json_say_the_same(two, capsys):
     text = capsys.readouterr().out
     assert main([*arguments, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert f"red -> green by affine: {content['verdict']['label']} (score {content['verdict']['score']:.2f})" in text
+    assert "red -> green by affine: not judged\n  - native no better than random" in text
+    assert (content["verdict"]["label"], content["verdict"]["score"]) == ("not judged", None)
+    assert content["baselines"]["why_not"] == content["verdict"]["reasons"][0]
     assert all(f"- {reason}" in text for reason in content["verdict"]["reasons"])
     for part in ("held out", "own states", "own actions", "mutual neighbours", "CKA", "effective rank", "affine, rank"):
         assert part in text, part
     assert content["indicators"]["held_pairs"] == 24
     assert content["note"] == ""
+
+
+def test_two_good_agents_are_judged_after_a_few_episodes(workplace: Path):
+    found = diagnose("lavagap-red-s1", "lavagap-green-s2", pairs=256)
+    assert (found.baselines.why_not, found.baselines.episodes) == ("", 8)
+    assert found.baselines.gain.low > 0
+    assert found.verdict.label in ("will carry", "doubtful")
+    assert f"{found.verdict.label} (score {found.verdict.score:.2f})" in str(found)
+    assert "(8 episodes each)" in str(found)
+    assert "Good-Turing" in str(found)
 
 
 def test_auto_names_the_map_that_it_chose(two):
@@ -121,7 +134,7 @@ def test_an_environment_without_tiles_is_seen_by_replay(in_rooms, environment):
     assert found.indicators.own is not None
     assert found.indicators.own.states > 1
     assert 0 <= found.indicators.own.overlap <= 1
-    assert found.verdict.label in ("will carry", "doubtful", "will fail")
+    assert found.verdict.label in ("will carry", "doubtful", "will fail", "not judged")
 
 
 def test_where_own_states_are_not_to_be_had_the_verdict_rests_on_held_out_pairs(in_rooms, workplace: Path):
@@ -131,4 +144,6 @@ def test_where_own_states_are_not_to_be_had_the_verdict_rests_on_held_out_pairs(
     assert found.indicators.own is None
     assert "deterministic" in found.note
     assert found.note in str(found)
-    assert "held-out pairs" in found.verdict.reasons[0]
+    assert found.verdict.label == "not judged"
+    judged = judge(replace(found.indicators, dependence=1.0))
+    assert "held-out pairs" in judged.reasons[0]

@@ -154,7 +154,7 @@ def test_the_command_prints_it(two, capsys: pytest.CaptureFixture[str]):
     line = "stitch --encoder red --controller green --method auto --pairs 24 --episodes 4 --name told"
     assert main(line.split()) == 0
     out = capsys.readouterr().out
-    for part in ("random", "native", "naive", "table ", "agents/told"):
+    for part in ("random", "native", "naive", "table ", "agents/told", "auto chose ", "Good-Turing"):
         assert part in out, part
 
 
@@ -176,7 +176,7 @@ def test_shipped_agents_stitch_back_and_forth(workplace: Path):
     there = stitch(red, "doorkey-green-s2", name="there", episodes=1).agent
     back = stitch(there, red, save=False, episodes=20)
     save_agent(back.agent, workplace / "agents/back")
-    assert back.report.refitted
+    assert back.report.held_out >= 10
     assert back.report.action_agreement >= 0.7
     native, found = (evaluate(agent, episodes=40).returns.mean() for agent in (red, back.agent))
     assert found >= native - 0.1

@@ -330,9 +330,13 @@ def test_a_native_no_better_than_random_leaves_no_recovery(made_up):
         if content["returns"] == [1.0] * 4:
             write_json(path, content | {"returns": [0.0] * 4})
     results = assemble(plan, folder)
-    assert {cell.reason for cell in results.cells} == {"the native agent cannot be told from random actions"}
+    assert {cell.reason for cell in results.cells} == {
+        "native no better than random: the 95% interval of native - random, [0, 0], contains 0"
+    }
     assert [entry.cells for entry in results.methods] == [0, 0]
     assert results.comparisons == ()
+    assert results.undefined == list(results.cells)
+    assert f"{len(results.cells)} cells without recovery" in terminal_text(plan, results, folder)
 
 
 def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):

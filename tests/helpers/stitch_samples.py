@@ -22,7 +22,9 @@ from rlstitch.stitching.methods import BUILT_IN, get_method
 from rlstitch.stitching.pairs import LatentPairs
 
 WIDTH = 12
-TRANSLATIONS = tuple(name for name, method in BUILT_IN.items() if method.requires == "common world" and name != "auto")
+TRANSLATIONS = tuple(
+    name for name, method in BUILT_IN.items() if method.requires == "common world" and "auto" not in name
+)
 """The built-in methods that fit a map."""
 
 

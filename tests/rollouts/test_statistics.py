@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.statistics import bootstrap_interval, iqm, mean, recovery, summarize, wilson_interval
+from rlstitch.rollouts.statistics import (
+    bootstrap_interval,
+    gain,
+    iqm,
+    mean,
+    recovery,
+    summarize,
+    why_no_recovery,
+    wilson_interval,
+)
 
 FINITE = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
 
@@ -76,9 +87,6 @@ def test_recovery_of_known_cells():
     assert recovery(native, random, native).to_dict() == {"estimate": 100.0, "low": 100.0, "high": 100.0}
     assert recovery(random, random, native).estimate == 0.0
     assert recovery(np.full(20, 4.0), random, native).estimate == 75.0
-    assert recovery(np.full(20, -2.0), -random, -native).estimate == pytest.approx(
-        25.0
-    )  # a task whose reward is a cost
 
 
 def test_recovery_interval_holds_the_estimate_and_narrows_with_episodes():
@@ -93,8 +101,32 @@ def test_recovery_interval_holds_the_estimate_and_narrows_with_episodes():
 
 def test_recovery_is_none_where_the_native_agent_is_no_better_than_chance():
     rng = np.random.default_rng(7)
-    assert recovery([1.0], [0.5, 0.5], [0.5]) is None
     assert recovery(rng.normal(size=50), rng.normal(size=50), rng.normal(size=50)) is None
+
+
+@pytest.mark.parametrize(
+    ("random", "native", "reason"),
+    [
+        (np.r_[np.ones(9), np.zeros(91)], np.zeros(100), r"no better than random.*\[-0\.15, -0\.0\d+\], is below 0"),
+        (np.r_[np.ones(2), np.zeros(98)], np.zeros(100), "no better than random.*contains 0"),
+        (np.zeros(30), np.zeros(30), r"no better than random.*\[0, 0\], contains 0"),
+        (np.zeros(1), np.ones(1), "one episode has no interval"),
+        (np.zeros(50), np.ones(1), "one episode has no interval"),
+        (np.zeros(30), np.r_[np.ones(1), np.zeros(29)], "contains 0"),
+    ],
+)
+def test_recovery_is_undefined_with_a_reason(random, native, reason):
+    # A native agent that never succeeds is at 100 % of itself, and so is a stitched agent that never does.
+    assert recovery(native, random, native) is None
+    assert re.search(reason, why_no_recovery(random, native))
+
+
+def test_recovery_is_defined_where_the_interval_of_the_gain_is_above_0():
+    random, native = np.zeros(40), np.r_[np.ones(20), np.zeros(20)]
+    difference = gain(random, native)
+    assert 0 < difference.low < difference.estimate == 0.5 < difference.high
+    assert why_no_recovery(random, native) == ""
+    assert recovery(random, random, native).estimate == 0.0
 
 
 def test_summary_is_one_flat_row():

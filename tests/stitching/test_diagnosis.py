@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from rlstitch.rollouts.views import own_images
 from rlstitch.stitching.actions import compare_actions
 from rlstitch.stitching.diagnosis.indicators import effective_rank, examine
 from rlstitch.stitching.diagnosis.states import OwnStates, own_states
-from rlstitch.stitching.diagnosis.verdict import expected_recovery, judge
+from rlstitch.stitching.diagnosis.verdict import above_chance, expected_recovery, judge
 from rlstitch.stitching.stitch import stitch_agents
 
 
@@ -152,14 +153,58 @@ def test_states_that_are_pairs_are_covered_and_others_are_not(red, green, pair, 
     all_of_them = OwnStates(*drawn, ones, ones)
     fitted = diagnosed(red, green, pairs, "affine", all_of_them)
     assert fitted.own.covered == pytest.approx(len(pairs.x) / len(views))
-    again = diagnosed(red, green, replace(pairs, exhausted=True), "affine", all_of_them)
+    every = replace(pairs, x=torch.cat([pairs.x, pairs.x_held]), y=torch.cat([pairs.y, pairs.y_held]))
+    again = diagnosed(red, green, every, "affine", all_of_them)
     assert again.own.covered == 1.0
     assert again.own.distance == pytest.approx(0.0, abs=1e-2)
-    assert again.held.refitted
-    reasons = judge(again).reasons
-    assert any("all of these states are among the pairs" in reason for reason in reasons)
-    assert any("is too low" in reason for reason in reasons)
-    assert not any("is too low" in reason for reason in judge(fitted).reasons)
+    assert any("visits are to states that the map was fitted on" in reason for reason in judge(again).reasons)
+
+
+def test_a_controller_that_ignores_its_input_is_not_judged(red, pair, states):
+    """It keeps every action under any map: that says nothing."""
+    for scale, bias in ((0.0, 3.0), (0.01, 0.0)):  # always the same action; nearly uniform
+        deaf = copy.deepcopy(red)
+        with torch.no_grad():
+            deaf.controller.action_head.weight.mul_(scale)
+            deaf.controller.action_head.bias[0] = bias
+        found = diagnosed(red, deaf, pair(red, deaf), "naive", own_states(red, deaf, steps=320))
+        assert found.own.overlap > 0.95
+        verdict = judge(found)
+        assert (verdict.label, verdict.score) == ("not judged", None)
+        assert "whatever its agent sees" in verdict.reasons[0]
+
+
+def test_agreement_counts_above_what_other_states_would_give(red, pair):
+    """The control: latents of other states, and one latent for all, keep many actions of a controller with a habit."""
+    habit = copy.deepcopy(red)
+    with torch.no_grad():
+        habit.controller.action_head.bias[2] = 6.0
+    states = own_states(red, habit, steps=640)
+    pairs = pair(red, habit)
+    shuffled = replace(pairs, x=pairs.x[torch.randperm(len(pairs.x), generator=torch.Generator().manual_seed(0))])
+    found, control = (diagnosed(red, habit, each, "affine", states) for each in (pairs, shuffled))
+    assert control.own.overlap == pytest.approx(control.own.chance, abs=0.1)
+    assert judge(control).label == "will fail"
+    assert expected_recovery(found) > 0.9
+    assert above_chance(control.own.overlap, control.own.chance) < 0.4 < control.own.overlap
+    assert (above_chance(0.9, 0.8), above_chance(0.8, 0.9), above_chance(1.0, 1.0)) == (pytest.approx(0.5), 0.0, 0.0)
+
+
+def test_what_is_not_to_be_judged_says_why(red, pair, states):
+    verdict = judge(diagnosed(red, red, pair(red, red), "affine", None), "native no better than random")
+    assert (verdict.label, verdict.score, verdict.reasons) == ("not judged", None, ("native no better than random",))
+
+
+def test_a_verdict_that_contradicts_the_figures_beside_it_explains_itself(red, green, pair, states):
+    good = diagnosed(red, red, pair(red, red), "affine", own_states(red, red, steps=320))
+    bad = replace(good, held=replace(good.held, r2=-0.93))
+    (reason,) = (reason for reason in judge(bad).reasons if "R² -0.93" in reason)
+    assert "speak against this: R² counts every direction" in reason
+    worse = replace(bad, held=replace(bad.held, action_agreement=bad.held_chance))
+    assert any("was not fitted on" in reason or "hardly meets" in reason for reason in judge(worse).reasons)
+    fails = replace(good, own=replace(good.own, overlap=0.3))
+    assert any("look better than this" in reason for reason in judge(fails).reasons)
+    assert not any("speak against" in reason for reason in judge(good).reasons)
 
 
 def test_a_map_of_too_low_a_rank_and_equal_seeds_are_said(red, green, pair):

@@ -45,7 +45,7 @@ def test_a_file_gives_back_what_was_written_and_equal_pairs_equal_bytes(seen, tm
 
 def test_images_are_split_without_overlap_and_used_in_full(red, green, seen):
     pairs = given_pairs(red, green, *seen)
-    assert (len(pairs.x), len(pairs.x_held), pairs.distinct_views, pairs.exhausted) == (48, 12, 60, True)
+    assert (len(pairs.x), len(pairs.x_held), pairs.distinct_views, pairs.coverage) == (48, 12, 60, None)
     rows = [{row.tobytes() for row in side.numpy()} for side in (pairs.x, pairs.x_held)]
     assert not rows[0] & rows[1]
     everything = torch.cat([pairs.x, pairs.x_held])
@@ -55,7 +55,7 @@ def test_images_are_split_without_overlap_and_used_in_full(red, green, seen):
     few = given_pairs(red, green, *seen, held=5, seed=1)
     assert (len(few.x), len(few.x_held)) == (55, 5)
     report = stitch_agents(red, green, few, method="affine").report
-    assert (report.pairs, report.held_out, report.distinct_views, report.refitted) == (55, 5, 60, True)
+    assert (report.pairs, report.held_out, report.distinct_views, report.unseen) == (55, 5, 60, None)
 
 
 def test_latents_and_images_are_the_same_thing(red, green, seen):

@@ -7,7 +7,8 @@ import torch
 from stitch_samples import untrained
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.stitching.pairs import LatentPairs, gather_pairs
+from rlstitch.rollouts.views import collect_views
+from rlstitch.stitching.pairs import FEWEST_HELD, LatentPairs, gather_pairs
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +38,37 @@ def test_no_latent_is_fitted_on_and_judged_on(red, green):
     assert float(gaps.min()) > 1e-4
 
 
-def test_a_world_of_few_views_is_shared_out():
-    agent = untrained("small", environment="MiniGrid-Empty-5x5-v0")
+@pytest.mark.parametrize(("environment", "few"), [("MiniGrid-Empty-5x5-v0", True), ("MiniGrid-DoorKey-5x5-v0", False)])
+def test_a_world_of_few_views_keeps_some_that_no_map_is_fitted_on(environment, few):
+    agent = untrained("small", environment=environment)
     pairs = gather_pairs(agent, agent, pairs=512, held=128)
-    assert pairs.distinct_views < 100
-    assert len(pairs.x) + len(pairs.x_held) == pairs.distinct_views
-    assert len(pairs.x_held) == pairs.distinct_views // 5
+    fitted, held = ({row.tobytes() for row in side.numpy()} for side in (pairs.x, pairs.x_held))
+    assert not fitted & held
+    assert len(fitted) + len(held) == len(pairs.x) + len(pairs.x_held) == pairs.distinct_views
+    assert len(held) >= pairs.met_later
+    assert len(held) >= min(FEWEST_HELD, pairs.coverage.distinct // 10)
+    # Only where further steps show too few views, some are kept from the fit.
+    assert (len(pairs.x) < pairs.coverage.distinct) == few == (pairs.met_later < FEWEST_HELD)
+
+
+def test_what_is_known_of_other_views_is_an_estimate():
+    agent = untrained("small")
+    pairs = gather_pairs(agent, agent, pairs=512, held=128)
+    views = collect_views(agent.card.world, count=640, seed=0, agents=[agent, agent])
+    assert pairs.coverage == views.coverage
+    once = int((views.counts == 1).sum())
+    assert pairs.coverage.unseen == once / views.total
+    assert pairs.coverage.observations == views.total == 20_016
+    assert 50 < pairs.coverage.episodes < 2000
+    further = collect_views(agent.card.world, seed=9, agents=[agent, agent], known=views.views, max_steps=8000)
+    # An estimate for observations that are as if drawn: right within a factor of a few.
+    assert 0 < further.counts.sum() / further.total < 10 * max(pairs.coverage.unseen, 1e-3)
+
+
+def test_more_views_than_pairs_are_split_at_random():
+    agent = untrained("small", environment="MiniGrid-Empty-5x5-v0")
     few = gather_pairs(agent, agent, pairs=10, held=128)
-    assert (len(few.x), len(few.x_held)) == (10, few.distinct_views - 10)
-    assert (pairs.exhausted, few.exhausted) == (True, False)
+    assert (len(few.x), len(few.x_held), few.met_later) == (10, few.distinct_views - 10, 0)
 
 
 def test_the_seed_decides(red, green):

@@ -17,7 +17,7 @@ from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plot, matrix_heat_plot, profile_plots
 from rlstitch.reporting.matrix.page import Video, render_matrix
-from rlstitch.reporting.matrix.tables import headline, write_tables
+from rlstitch.reporting.matrix.tables import headline, undefined_texts, write_tables
 from rlstitch.reporting.plots import Plot
 from rlstitch.reporting.tensorboard import write_events
 from rlstitch.storage import limits, read_bytes, write_bytes
@@ -49,6 +49,7 @@ class MatrixReport:
         if self.events is not None:
             lines.append(f"metrics  tensorboard --logdir {self.events.parent}")
         lines += [f"{len(self.videos)} videos, latents of {len(self.latents)} cells", *self.notes]
+        lines += undefined_texts(self.data)
         return "\n".join(lines)
 
 
@@ -104,7 +105,8 @@ def report(
             if is_file_of(animation := video.path.with_suffix(".gif"), b"GIF8"):
                 images[f"videos/{video.path.stem}"] = read_bytes(animation, max_bytes=limits.VIDEO_BYTES)
         progress.stage("TensorBoard events")
-        events = write_events(data.folder / "tensorboard", scalars=_scalars(data), images=images)
+        texts = {"matrix/undefined": "\n\n".join(undefined)} if (undefined := undefined_texts(data)) else {}
+        events = write_events(data.folder / "tensorboard", scalars=_scalars(data), images=images, texts=texts)
     return MatrixReport(
         data, page, tuple(tables), events, tuple(embedded), tuple(shown), (*notes, *left_out), tuple(files)
     )

@@ -24,10 +24,6 @@ from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import joined_name, stitch_agents
 from rlstitch.storage import VIDEOS, new_agent_folder, sha256_of, write_table
 
-_REFITTED = (
-    "(the world shows no other views: the map was then fitted on all of them and errs less than these figures say)"
-)
-
 
 @dataclass(frozen=True)
 class StitchOutcome:
@@ -46,8 +42,10 @@ class StitchOutcome:
             f"{f'{r.pairs} pairs of' if r.pairs else 'nothing fitted;'} {r.distinct_views} distinct views; on "
             f"{r.held_out} held out: "
             f"residual {r.residual:.3f}, R² {r.r2:.3f}, cosine {r.mean_cosine:.3f}, "
-            f"same action {r.action_agreement:.1%}, KL {r.kl:.3f}" + _conditioning(r),
-            *([_REFITTED] if r.refitted else []),
+            f"same action {r.action_agreement:.1%} [{100 * r.agreement.low:.1f}, {100 * r.agreement.high:.1f}], "
+            f"KL {r.kl:.3f}" + _conditioning(r),
+            *coverage_lines(r),
+            *([f"auto {r.choice}"] if r.choice else []),
             "",
             table_text(self.cells),
             "",
@@ -65,6 +63,19 @@ def _conditioning(report: StitchReport) -> str:
     if math.isinf(report.condition_number):
         return f", map of rank {report.rank}"
     return f", condition number {report.condition_number:.3g}"
+
+
+def coverage_lines(report: StitchReport) -> list[str]:
+    """Return what is known of the views that were not met; nothing for pairs that the user brought."""
+    if report.unseen is None:
+        return []
+    lines = [
+        f"collected in {report.observations:,} observations of {report.episodes:,} episodes; an estimated "
+        f"{report.unseen:.2%} of observations show other views (Good-Turing: as if observations were independent)"
+    ]
+    if report.met_later:
+        lines.append(f"{report.met_later} of those held out were met only in further steps: they are rarer than most")
+    return lines
 
 
 @torch_threads()

@@ -14,7 +14,7 @@ from rlstitch.cli.options import Threads
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnose:
-    """Predict whether a stitch will work, and why not, before any episode is played."""
+    """Predict whether a stitch will work, and why not, before the stitched agent plays."""
 
     agents: Annotated[
         Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
@@ -31,7 +31,9 @@ class Diagnose:
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
     """Paired observations that a translation is fitted on: how many to collect, or an .npz file."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
-    """Random seed of pairs and states."""
+    """Random seed of pairs, states and episodes."""
+    episodes: Annotated[int, arg(metavar="NUMBER")] = 32
+    """Episodes of the native agent and of random actions, at most: without a gain over random there is no verdict."""
     json: bool = False
     """Print all metrics as JSON."""
     threads: Threads = None
@@ -48,6 +50,7 @@ class Diagnose:
                 policy,
                 method=self.method,
                 pairs=self.pairs,
+                episodes=self.episodes,
                 seed=self.seed,
                 progress=progress,
             )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.evaluation import Evaluation
-from rlstitch.rollouts.statistics import recovery
+from rlstitch.rollouts.statistics import recovery, why_no_recovery
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["recovered", "partly", "failed", "native", "random", "unknown"]
@@ -37,7 +37,8 @@ class Row:
     return_low: float
     return_high: float
     recovery: float | None
-    """In percent: 0 is random actions, 100 the native controller in its own world; None for these two."""
+    """In percent: 0 is random actions, 100 the native controller in its own world; None for these two, and where the
+    native controller is no better than random actions (`recovery_reason`)."""
     recovery_low: float | None
     recovery_high: float | None
     success: float | None
@@ -52,6 +53,8 @@ class Row:
     random_return: float | None = None
     """Mean return of random actions, which recovery is relative to; None for a baseline."""
     native_return: float | None = None
+    recovery_reason: str = ""
+    """Why recovery is undefined, where there are baselines and they do not allow it."""
     returns: Floats | None = field(default=None, repr=False, compare=False)
     """`(episodes,)`"""
     reason: str = ""
@@ -80,8 +83,8 @@ class Row:
 
     @property
     def scores(self) -> Floats | None:
-        """Recovery of each episode in percent, `(episodes,)`; None for a baseline."""
-        if self.returns is None or self.random_return is None or self.native_return is None:
+        """Recovery of each episode in percent, `(episodes,)`; None for a baseline, and where recovery is undefined."""
+        if self.returns is None or self.recovery is None or self.random_return is None or self.native_return is None:
             return None
         return 100.0 * (self.returns - self.random_return) / (self.native_return - self.random_return)
 
@@ -149,6 +152,7 @@ def make_row(
         diagnostics=diagnostics,
         random_return=random,
         native_return=native,
+        recovery_reason="" if baselines is None else why_no_recovery(*baselines),
         returns=result.returns,
     )
 

@@ -19,6 +19,7 @@ from rlstitch.reporting.tables import (
     recovery_parts,
     return_parts,
     success_parts,
+    undefined_recoveries,
 )
 from rlstitch.storage import limits, write_bytes
 from rlstitch.storage.text import printable, shorten
@@ -35,6 +36,11 @@ _DIAGNOSTICS = {
     "action_agreement": "same action %",
     "kl": "KL (nats)",
     "refitted": "refitted on all",
+    "met_later": "held out, met later",
+    "observations": "observations",
+    "episodes": "episodes",
+    "unseen": "unseen %",
+    "choice": "choice",
 }
 
 
@@ -94,6 +100,7 @@ def render_report(report: Report) -> str:
             "is random actions, 100 % the native controller in its own world; a stitch is recovered from "
             f"{RECOVERED:.0f} % and failed below {FAILED:.0f} %."
         ),
+        undefined=undefined_recoveries(cells),
         environment=environment,
         header=[*header, *([("episodes", "number"), ("actions", "")] if mixed else [])],
         mixed=mixed,
@@ -156,6 +163,6 @@ def _diagnostic(name: str, value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return MISSING if value is None else str(value)
-    if name == "action_agreement":
+    if name in ("action_agreement", "unseen"):
         return percent(100 * value)
     return f"{value:.3f}" if 5e-4 <= abs(value) < 10 or value == 0 else f"{value:.3g}"

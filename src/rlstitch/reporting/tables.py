@@ -87,8 +87,15 @@ def table_text(cells: Sequence[Row]) -> str:
         widths[widths.index(widest)] -= 1
     lines = aligned([list(map(shorten, row, widths)) for row in rows], left=len(_NAMES))
     notes = [f"{MISSING} {cell.method}: {printable(cell.reason)}" for cell in cells if cell.reason]
+    notes += undefined_recoveries(cells)
     rule = "-" * max(map(len, lines))
     return "\n".join([lines[0], rule, *lines[1:], f"{conditions(cells)}; [95 % interval]", *notes])
+
+
+def undefined_recoveries(cells: Sequence[Row]) -> list[str]:
+    """Return why rows have no recovery, a line for each controller."""
+    reasons = dict.fromkeys((cell.controller, cell.recovery_reason) for cell in cells if cell.recovery_reason)
+    return [f"no recovery with the controller of {printable(name)}: {reason}" for name, reason in reasons]
 
 
 def _text_rows(cells: Sequence[Row]) -> list[list[str]]:

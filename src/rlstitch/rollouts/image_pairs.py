@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
+import numpy.typing as npt
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import Observer, World, family_of, make_vec
 from rlstitch.jobs.progress import OnProgress, silent
+from rlstitch.rollouts.coverage import Coverage
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
@@ -28,6 +31,17 @@ SPACING = 4
 """Of the steps of an environment one in so many is kept: neighbours show nearly the same."""
 
 
+@dataclass(frozen=True)
+class ImagePairs:
+    """Images of the same states in two worlds, uint8 `(n, H, W, C)` each, no two pairs equal."""
+
+    x: Images
+    y: Images
+    counts: npt.NDArray[np.int64]
+    """`(n,)` how often each was met."""
+    coverage: Coverage
+
+
 def collect_paired_images(
     world_x: World,
     world_y: World,
@@ -38,6 +52,24 @@ def collect_paired_images(
     agents: Sequence[Agent] = (),
     on_progress: OnProgress = silent,
 ) -> tuple[Images, Images]:
+    """Return the images of `collect_image_pairs`."""
+    collected = collect_image_pairs(
+        world_x, world_y, count=count, seed=seed, max_steps=max_steps, agents=agents, on_progress=on_progress
+    )
+    return collected.x, collected.y
+
+
+def collect_image_pairs(
+    world_x: World,
+    world_y: World,
+    *,
+    count: int,
+    seed: int = 0,
+    max_steps: int | None = None,
+    agents: Sequence[Agent] = (),
+    on_progress: OnProgress = silent,
+    known: Pair | None = None,
+) -> ImagePairs:
     """Collect images of the same states in two worlds, for any deterministic environment; equal pairs are kept once.
 
     The pairs come from many episodes. Where a backend draws the same image for every look, one rollout is seen under
@@ -51,9 +83,10 @@ def collect_paired_images(
         max_steps: environment steps at most; None: 20 a pair.
         agents: that play beside random actions, each in its own look.
         on_progress: called with the distinct pairs so far and `count`.
+        known: `(k, H, W, C)` each, distinct pairs that are left out of the result and of `count`.
 
     Returns:
-        Two arrays uint8 `(n, H, W, C)`; n is below `count` where the steps show fewer distinct pairs.
+        Fewer pairs than `count` where the steps show fewer distinct ones.
 
     Raises:
         InvalidInputError: for numbers below 1, two environments, or one that is not deterministic.
@@ -63,40 +96,55 @@ def collect_paired_images(
     steps = 20 * count if max_steps is None else max_steps
     shared = family_of(world_x).shares_frames(world_x, world_y)
     batches = (_shared_pairs if shared else _replayed_pairs)(world_x, world_y, count, steps, seed, agents)
+    left_out = set() if known is None else {_digest(*pair) for pair in zip(*known, strict=True)}
     pairs: dict[bytes, Pair] = {}
-    for batch in batches:
-        before = len(pairs)
-        for x, y in batch:
-            pairs.setdefault(hashlib.sha256(x.tobytes() + y.tobytes()).digest(), (x, y))
+    met: Counter[bytes] = Counter()
+    episodes = 0
+    for batch, begun in batches:
+        before, episodes = len(pairs), episodes + begun
+        for pair in batch:
+            digest = _digest(*pair)
+            met[digest] += 1
+            if digest not in left_out:
+                pairs.setdefault(digest, pair)
         on_progress(min(len(pairs), count), count)
-        # A round of episodes that shows nothing new has seen the world.
+        # After a round of episodes that shows nothing new, another would hardly pay.
         if len(pairs) >= count or (len(pairs) == before and not shared):
             break
+    coverage = Coverage(len(pairs), met.total(), sum(met[digest] == 1 for digest in pairs), episodes)
     chosen = list(pairs.values())[:count]
-    return np.stack([x for x, _ in chosen]), np.stack([y for _, y in chosen])
+    x, y = (np.array([pair[side] for pair in chosen], dtype=np.uint8) for side in (0, 1))
+    return ImagePairs(x, y, np.array([met[digest] for digest in [*pairs][:count]]), coverage)
+
+
+def _digest(x: Images, y: Images) -> bytes:
+    return hashlib.sha256(x.tobytes() + y.tobytes()).digest()
 
 
 def _replayed_pairs(
     world_x: World, world_y: World, count: int, steps: int, seed: int, agents: Sequence[Agent]
-) -> Iterator[list[Pair]]:
-    """Yield pairs of a round of recorded episodes, each played again in both worlds."""
+) -> Iterator[tuple[list[Pair], int]]:
+    """Yield pairs of a round of recorded episodes, each played again in both worlds, and how many episodes."""
     share, rng, first = -(-count // ROUND), np.random.default_rng((DOMAIN, seed)), 0
     while steps > 0:
         longest = min(LONGEST, max(1, steps // ROUND))
         recording = collect_recording(world_x, episodes=ROUND, seed=seed, max_steps=longest, first=first, agents=agents)
-        yield [
-            (x[row].copy(), y[row].copy())
-            for x, y in paired_episodes(recording, world_x, world_y)
-            for row in np.sort(rng.permutation(len(x))[:share]).tolist()
-        ]
+        yield (
+            [
+                (x[row].copy(), y[row].copy())
+                for x, y in paired_episodes(recording, world_x, world_y)
+                for row in np.sort(rng.permutation(len(x))[:share]).tolist()
+            ],
+            ROUND,
+        )
         steps -= sum(len(episode.actions) for episode in recording.episodes)
         first += ROUND
 
 
 def _shared_pairs(
     world_x: World, world_y: World, count: int, steps: int, seed: int, agents: Sequence[Agent]
-) -> Iterator[list[Pair]]:
-    """Yield pairs of each step of one rollout whose images are seen under several looks at once.
+) -> Iterator[tuple[list[Pair], int]]:
+    """Yield pairs of each step of one rollout whose images are seen under several looks at once, and episodes begun.
 
     Of `SLOTS` environments held random actions play one, random actions another, and the agents the others in turn;
     an agent sees its own look and samples its actions. Without agents the two kinds of random actions share all.
@@ -113,7 +161,8 @@ def _shared_pairs(
             for observer in observers if len(started) else ():
                 observer.start(started, env.underlying[started])
             x, y = (observer.observations for observer in observers[:2])
-            yield [(x[row].copy(), y[row].copy()) for row in np.flatnonzero(rng.random(slots) < 1 / SPACING).tolist()]
+            kept = np.flatnonzero(rng.random(slots) < 1 / SPACING).tolist()
+            yield [(x[row].copy(), y[row].copy()) for row in kept], len(started)
             _, _, terminated, truncated, _ = env.step(
                 drivers.actions(lambda i, rows: (observers[2 + i].observations[rows], None))
             )

@@ -7,6 +7,7 @@ same values give the same interval.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -132,23 +133,68 @@ def recovery(
     bootstrap interval.
 
     Each argument holds the returns of single episodes `(n,)`; the three are resampled independently. None where the
-    native agent cannot be told from random play (the interval of `native - random` contains 0): a ratio to a
-    difference that may be nothing has no meaning.
+    native agent is not better than random actions (see `why_no_recovery`): a ratio to a difference that may be nothing
+    has no meaning, and a ratio to a loss would credit a stitched agent with losing as much.
     """
-    check_bootstrap(confidence, resamples)
-    samples = [_checked(name, v) for name, v in (("stitched", stitched), ("random", random), ("native", native))]
-    top, bottom = samples[0].mean() - samples[1].mean(), samples[2].mean() - samples[1].mean()
-    rng = np.random.default_rng(seed)
-    means = [_distribution(sample, mean, resamples, rng) for sample in samples]
-    gaps = means[2] - means[1]
-    gap = percentile_interval(float(bottom), gaps, confidence)
-    if bottom == 0.0 or gap.low <= 0.0 <= gap.high:
+    sample = _checked("stitched", stitched)
+    if why_no_recovery(random, native, confidence=confidence, resamples=resamples):
         return None
-    # The few resamples whose gap is 0 or has the other sign lie outside the interval of the gap; their ratio would
-    # be noise of either sign.
-    valid = np.sign(gaps) == np.sign(bottom)
+    baselines = [_checked(name, v) for name, v in (("random", random), ("native", native))]
+    top, bottom = sample.mean() - baselines[0].mean(), baselines[1].mean() - baselines[0].mean()
+    rng = np.random.default_rng(seed)
+    means = [_distribution(each, mean, resamples, rng) for each in (sample, *baselines)]
+    gaps = means[2] - means[1]
+    # The few resamples whose gap is 0 or negative lie outside the interval of the gap; their ratio would be noise.
+    valid = gaps > 0
     return percentile_interval(
         float(100.0 * top / bottom), 100.0 * (means[0] - means[1])[valid] / gaps[valid], confidence
+    )
+
+
+def gain(
+    random: npt.ArrayLike,
+    native: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Return how much more an agent earns than random actions, `native - random` of the mean returns `(n,)` each.
+
+    The interval is a percentile bootstrap; random and native are resampled independently.
+    """
+    check_bootstrap(confidence, resamples)
+    samples = (_checked(name, v) for name, v in (("random", random), ("native", native)))
+    return _gain(*(sample.tobytes() for sample in samples), confidence, resamples)
+
+
+@functools.lru_cache(maxsize=1024)  # the cells of a matrix share their baselines
+def _gain(random: bytes, native: bytes, confidence: float, resamples: int) -> Interval:
+    low, high = (np.frombuffer(content) for content in (random, native))
+    rng = np.random.default_rng(0)
+    below, above = (_distribution(sample, mean, resamples, rng) for sample in (low, high))
+    return percentile_interval(float(high.mean() - low.mean()), above - below, confidence)
+
+
+def why_no_recovery(
+    random: npt.ArrayLike,
+    native: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> str:
+    """Return why recovery is undefined for these baselines; empty where it is defined.
+
+    It is defined where the interval of `gain` lies above 0. One episode has no interval.
+    """
+    difference = gain(random, native, confidence=confidence, resamples=resamples)
+    if min(np.size(random), np.size(native)) < 2:
+        return "native not known to be better than random: one episode has no interval"
+    if difference.low > 0.0:
+        return ""
+    where = "contains 0" if difference.high >= 0.0 else "is below 0"
+    return (
+        f"native no better than random: the {confidence:.0%} interval of native - random, "
+        f"[{difference.low:.3g}, {difference.high:.3g}], {where}"
     )
 
 

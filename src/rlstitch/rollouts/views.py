@@ -14,6 +14,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, family_of, make_vec, symbolic_views
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, silent
+from rlstitch.rollouts.coverage import Coverage
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
@@ -34,13 +35,20 @@ class ViewCollection:
     total: int
     """Views met, repeats included: environment steps, and one at each environment's start."""
     complete: bool
-    """Whether as many distinct views were found as were asked for (False: the steps ran out)."""
+    """Whether as many distinct views were met as were asked for (False: the steps ran out)."""
+    episodes: int = 0
+    """Episodes that were begun."""
 
     def __len__(self) -> int:
         return len(self.views)
 
     def __str__(self) -> str:
         return f"{len(self)} distinct views among {self.total} of {self.world.environment} ({self.world.view} view)"
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the world's views was met."""
+        return Coverage(len(self), self.total, int((self.counts == 1).sum()), self.episodes)
 
     def render(self, variation: str = "standard", tile_size: int = 8) -> npt.NDArray[np.uint8]:
         """Draw all views under a look: uint8 `(n, H, W, 3)`."""
@@ -57,6 +65,7 @@ def collect_views(
     agents: Sequence[Agent] = (),
     num_envs: int = 16,
     on_progress: OnProgress = silent,
+    known: Views | None = None,
 ) -> ViewCollection:
     """Play in a world with symbolic views (MiniGrid) and keep every distinct view on which an agent would have acted.
 
@@ -66,12 +75,13 @@ def collect_views(
 
     Args:
         world: where to play; its look has no effect.
-        count: stop at so many distinct views; None: use all steps. Small worlds have some 50 to 160 views in all.
+        count: stop at so many distinct views; None: use all steps. Small worlds show some 50 to 160 views.
         max_steps: environment steps, over all environments.
         seed: of environments and actions.
         agents: that play too.
         num_envs: environments at once; at least two more than there are agents, so that each way of playing has one.
         on_progress: called with the environment steps done and those in all; at `count` views the rest is left out.
+        known: `(k, h, w, 5)` distinct views that are left out of the result and of `count`.
 
     Raises:
         InvalidInputError: for numbers below 1, or a world without symbolic views.
@@ -89,7 +99,9 @@ def collect_views(
             raise IncompatibleError(
                 f"agent {agent.card.name!r} takes the {agent.card.world.view} view, the world gives {world.view}"
             )
-    counts: dict[bytes, int] = {}
+    counts: dict[bytes, int] = {} if known is None else {view.tobytes(): 0 for view in known}
+    left_out = len(counts)
+    limit = None if count is None else count + left_out
     rng = np.random.default_rng((DOMAIN, seed))
     with closing(make_vec(world, num_envs, seed=seed)) as env:
         space = env.single_action_space
@@ -101,18 +113,20 @@ def collect_views(
 
         env.reset(seed=cast("Any", collection_seeds(seed, num_envs)))
         views = symbolic_views(env)
-        _count(views, counts, count)
-        rounds = -(-max_steps // num_envs)
+        _count(views, counts, limit)
+        episodes, rounds = num_envs, -(-max_steps // num_envs)
         for number in range(rounds):
             on_progress(number * num_envs, rounds * num_envs)
-            if len(counts) == count:
+            if len(counts) == limit:
                 break
-            env.step(drivers.actions(observe))
+            _, _, terminated, truncated, _ = env.step(drivers.actions(observe))
+            episodes += int((terminated | truncated).sum())
             views = symbolic_views(env)
-            _count(views, counts, count)
-    distinct = np.frombuffer(b"".join(counts), dtype=np.uint8).reshape(-1, *views.shape[1:])
+            _count(views, counts, limit)
+    distinct = np.frombuffer(b"".join(counts), dtype=np.uint8).reshape(-1, *views.shape[1:])[left_out:]
     numbers = np.array(list(counts.values()), dtype=np.int64)
-    return ViewCollection(world, distinct.copy(), numbers, int(numbers.sum()), count in (None, len(counts)))
+    complete = limit in (None, len(counts))
+    return ViewCollection(world, distinct.copy(), numbers[left_out:], int(numbers.sum()), complete, episodes)
 
 
 def _count(views: Views, counts: dict[bytes, int], limit: int | None) -> None:

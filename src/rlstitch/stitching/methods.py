@@ -13,7 +13,7 @@ This module is read by the command line: it imports torch only where something i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from rlstitch.errors import InvalidInputError, require_known
 if TYPE_CHECKING:
     from rlstitch.agents.controller import Controller
     from rlstitch.latent import Translation
+    from rlstitch.stitching.choice import Choice
     from rlstitch.stitching.pairs import LatentPairs
 
 GROUP = "rlstitch.methods"
@@ -36,13 +37,11 @@ class Method:
     name: str
     description: str
     """A few words for `--help`."""
-    fit: Callable[[LatentPairs, Controller], Translation | None]
-    """Fits a translation on `pairs.x` and `pairs.y`; None puts nothing between the two."""
+    fit: Callable[[LatentPairs, Controller], Translation | Choice | None]
+    """Fits a translation on `pairs.x` and `pairs.y`; None puts nothing between the two. A `Choice` is the result of
+    another method. The held-out pairs are for the report: a fit leaves them alone."""
     requires: Literal["common world", "equal widths", "one anchor set"] = "common world"
     """What two agents must have in common."""
-    selects: bool = False
-    """Whether `fit` chooses the result of another method, by `pairs.x_held` and `pairs.y_held`: it is then given one
-    half of the held-out pairs, the stitch is judged by the other, and `Translation.method` names what was chosen."""
 
 
 def get_method(name: str) -> Method:
@@ -118,16 +117,15 @@ def _task_matched(pairs: LatentPairs, controller: Controller) -> Translation:
     return match_task(fit_balanced(pairs.x, pairs.y), controller, pairs.x, pairs.y)
 
 
-def _auto(pairs: LatentPairs, controller: Controller) -> Translation:
-    from rlstitch.stitching.actions import compare_actions
+def _best_of(names: Sequence[str]) -> Callable[[LatentPairs, Controller], Choice]:
+    """Return the choice among methods."""
 
-    true = controller.action_parameters(pairs.y_held)
+    def fit(pairs: LatentPairs, controller: Controller) -> Choice:
+        from rlstitch.stitching.choice import choose_map
 
-    def divergence(translation: Translation) -> float:
-        return compare_actions(controller, controller.action_parameters(translation(pairs.x_held)), true).mean_kl
+        return choose_map({name: BUILT_IN[name].fit for name in names}, pairs, controller)  # type: ignore[misc]
 
-    candidates = [BUILT_IN[name].fit(pairs, controller) for name in CANDIDATES]
-    return min((translation for translation in candidates if translation is not None), key=divergence)
+    return fit
 
 
 BUILT_IN: Mapping[str, Method] = {
@@ -143,6 +141,11 @@ BUILT_IN: Mapping[str, Method] = {
         Method("ridge", "penalized least squares", _latent("ridge")),
         Method("robust", "balanced, where pairs may be wrong", _robust),
         Method("task_matched", "fitted through the controller, for the least change of its actions", _task_matched),
-        Method("auto", f"of {', '.join(CANDIDATES)}, the one that changes actions least", _auto, selects=True),
+        Method("auto", f"of {', '.join(CANDIDATES)}, the one that changes actions least", _best_of(CANDIDATES)),
+        Method(
+            "auto_matched",
+            "auto with task_matched among the candidates, which takes many times as long",
+            _best_of((*CANDIDATES, "task_matched")),
+        ),
     )
 }

@@ -88,8 +88,7 @@ def given_pairs(
     """Return latents of given pairs, split so that no row of x is on both sides.
 
     Equal pairs count once, and distinct views are counted by the bytes of x: the same row of x with several rows of y
-    is one view. At most `held` views, and at most a fifth of them, are held out to judge a map; since there are no
-    other pairs, it is then fitted again on all of them (`exhausted`).
+    is one view. At most `held` views, and at most a fifth of them, are held out: no map is fitted on these.
 
     Args:
         encoder, policy: the agents whose encoder and controller are to be joined.
@@ -131,7 +130,7 @@ def given_pairs(
     (fit_x, held_x), (fit_y, held_y) = (
         [_latents(agent, side[chosen]) for chosen in split] for agent, side in ((encoder, x), (policy, y))
     )
-    return LatentPairs(fit_x, fit_y, held_x, held_y, distinct_views=len(views), exhausted=True)
+    return LatentPairs(fit_x, fit_y, held_x, held_y, distinct_views=len(views))
 
 
 def _latents(agent: Agent, rows: Rows) -> Tensor:

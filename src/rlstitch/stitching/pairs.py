@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, family_of, translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, silent
+from rlstitch.rollouts.coverage import Coverage
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.image_pairs import collect_paired_images
+from rlstitch.rollouts.image_pairs import collect_image_pairs
 from rlstitch.rollouts.recording import Images, collect_recording, paired_images
-from rlstitch.rollouts.views import collect_views, own_images
+from rlstitch.rollouts.views import Views, collect_views, own_images
 
 Rows = npt.NDArray[np.int64]
+FURTHER_STEPS = 5_000
+"""Steps, at most, in which further views to hold out are looked for."""
+FEWEST_HELD = 16
+"""Held-out pairs, or a tenth of all where that is less, below which pairs to fit on are held out, too."""
+_LATER = 0x6C617465
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,10 @@ class LatentPairs:
     y_held: Tensor
     distinct_views: int
     """Distinct views in all."""
-    exhausted: bool = False
-    """Whether the world shows no more views than were asked for: then a map is judged on held-out pairs, and after that
-    fitted again on all of them."""
+    coverage: Coverage | None = None
+    """Of the collection that the pairs to fit on come from; None where they were not collected here."""
+    met_later: int = 0
+    """Held-out pairs whose views were met only in further steps, after that collection."""
 
     def __post_init__(self) -> None:
         for name, x, y in (("fitting", self.x, self.y), ("held-out", self.x_held, self.y_held)):
@@ -48,23 +55,6 @@ class LatentPairs:
                 raise InvalidInputError(f"{name} pairs: expected two matrices of equally many rows, found {shapes}")
         if len(self.x_held) == 0:
             raise InvalidInputError("held-out pairs: there are none; collect more distinct views or fit on fewer pairs")
-
-    def halves(self) -> tuple[LatentPairs, LatentPairs]:
-        """Return the same pairs with the first, and with the second half of the held-out ones.
-
-        Raises:
-            InvalidInputError: where fewer than 2 are held out.
-        """
-        held = len(self.x_held)
-        half = held // 2
-        if half < 1:
-            raise InvalidInputError(f"held-out pairs: expected 2 or more to choose and to report, found {held}")
-        first = replace(self, x_held=self.x_held[:half], y_held=self.y_held[:half])
-        return first, replace(self, x_held=self.x_held[half:], y_held=self.y_held[half:])
-
-    def all_fitted(self) -> LatentPairs:
-        """Return the same pairs with the held-out ones among those to fit on."""
-        return replace(self, x=torch.cat([self.x, self.x_held]), y=torch.cat([self.y, self.y_held]))
 
 
 def gather_pairs(
@@ -81,8 +71,9 @@ def gather_pairs(
     The views come from a mixture of random, held-random and policy-driven actions; the encoder's agent drives too where
     it knows the environment and has actions that the controller's task has. Symbolic views of a MiniGrid are
     rendered under both looks, any other environment plays its recorded episodes again under both: the pairs are exact.
-    Where the world shows fewer distinct views than `pairs + held`, fewer are held out, but a fifth of those that there
-    are at least; where it shows no more than `pairs`, maps are judged so and then fitted again on all of them.
+    No map is ever fitted on the held-out pairs. Where no more than `pairs` distinct views are met, all of them are to
+    fit on, and new views of further steps are held out. Where these are fewer than `FEWEST_HELD`, or than a tenth of
+    all, the views that were met least often are held out, too.
 
     Args:
         encoder, policy: the agents whose encoder and controller are to be joined.
@@ -97,13 +88,19 @@ def gather_pairs(
             no MiniGrid and not deterministic.
     """
     check_counts(pairs=pairs, held=held)
-    images = gather_images(encoder, policy, count=pairs + held, seed=seed, on_progress=on_progress)
-    distinct = len(images[0])
-    rows = _split_rows(distinct, pairs, held, seed)
+    met = _collect(encoder, policy, count=pairs + held, seed=seed, on_progress=on_progress)
+    distinct, parts = len(met.x), [met]
+    if distinct <= pairs:
+        later = int(np.random.SeedSequence((_LATER, seed)).generate_state(1)[0])
+        further = _collect(encoder, policy, count=held, seed=later, on_progress=on_progress, after=met)
+        parts += [further] if len(further.x) else []
+    x_seen, y_seen = (np.concatenate(images) for images in zip(*((part.x, part.y) for part in parts), strict=True))
+    rows = _split_rows(met.counts, len(x_seen), pairs, held, seed)
     (x, x_held), (y, y_held) = (
-        [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in zip((encoder, policy), images, strict=True)
+        [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in ((encoder, x_seen), (policy, y_seen))
     )
-    return LatentPairs(x, y, x_held, y_held, distinct_views=distinct, exhausted=distinct <= pairs)
+    new = len(x_seen) - distinct
+    return LatentPairs(x, y, x_held, y_held, distinct_views=len(x_seen), coverage=met.coverage, met_later=new)
 
 
 def gather_images(
@@ -118,15 +115,39 @@ def gather_images(
         IncompatibleError, InvalidInputError: as `gather_pairs`.
     """
     check_counts(count=count)
+    met = _collect(encoder, policy, count=count, seed=seed, on_progress=on_progress)
+    return met.x, met.y
+
+
+@dataclass(frozen=True)
+class _Met:
+    """Distinct views as both agents see them."""
+
+    x: Images
+    y: Images
+    counts: Rows
+    """`(n,)` how often each was met."""
+    coverage: Coverage
+    views: Views | None
+    """Symbolic ones, where the world has them."""
+
+
+def _collect(
+    encoder: Agent, policy: Agent, *, count: int, seed: int, on_progress: OnProgress, after: _Met | None = None
+) -> _Met:
+    """Collect at most `count` distinct views; `after` a collection, further ones that it did not meet, in less time."""
     world = cell_world(encoder.card.world, policy.card.world)
     drivers = cell_drivers(encoder, policy, world)
+    options: dict[str, Any] = {"count": count, "seed": seed, "agents": drivers, "on_progress": on_progress}
+    if after is not None:
+        options["max_steps"] = FURTHER_STEPS
+        options["known"] = (after.x, after.y) if after.views is None else after.views
     if not family_of(world).symbolic:
-        return collect_paired_images(
-            world, policy.card.world, count=count, seed=seed, agents=drivers, on_progress=on_progress
-        )
+        pairs = collect_image_pairs(world, policy.card.world, **options)
+        return _Met(pairs.x, pairs.y, pairs.counts, pairs.coverage, None)
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
-    views = collect_views(plain, count=count, seed=seed, agents=drivers, on_progress=on_progress).views
-    return own_images(encoder, views), own_images(policy, views)
+    met = collect_views(plain, **options)
+    return _Met(own_images(encoder, met.views), own_images(policy, met.views), met.counts, met.coverage, met.views)
 
 
 def gather_episodes(
@@ -166,12 +187,21 @@ def _can_drive(agent: Agent, world: World) -> bool:
     return True
 
 
-def _split_rows(distinct: int, pairs: int, held: int, seed: int) -> tuple[Rows, Rows]:
-    """Draw the rows to fit on and, disjoint from them, those to judge on; of too few, at least a fifth is held out."""
+def _split_rows(counts: Rows, total: int, pairs: int, held: int, seed: int) -> tuple[Rows, Rows]:
+    """Draw the rows to fit on and, disjoint from them, those to judge on, with all rows from `len(counts)` to `total`.
+
+    Of too few rows at least a fifth is held out where more than `pairs` were met.
+    """
+    distinct = len(counts)
     if distinct < 2:
         raise InvalidInputError(f"collection: expected at least 2 distinct views to split, found {distinct}")
+    order = np.random.default_rng(seed).permutation(distinct)
+    if distinct <= pairs:
+        later = np.arange(distinct, total)
+        missing = max(0, min(held, FEWEST_HELD, max(1, distinct // 10)) - len(later))
+        rarest = np.argsort(counts, kind="stable")[:missing]
+        return order[~np.isin(order, rarest)], np.concatenate([later, rarest])
     if distinct < pairs + held:
         pairs = min(pairs, distinct - max(1, distinct // 5))
         held = min(held, distinct - pairs)
-    order = np.random.default_rng(seed).permutation(distinct)
     return order[:pairs], order[pairs : pairs + held]

@@ -8,6 +8,7 @@ import torch
 
 from rlstitch.agents.controller import Controller
 from rlstitch.latent import Translation, evaluate_translation
+from rlstitch.rollouts.statistics import Interval, wilson_interval
 from rlstitch.stitching.actions import compare_actions
 from rlstitch.stitching.pairs import LatentPairs
 
@@ -35,8 +36,20 @@ class StitchReport:
     """Share of views for which the controller's greedy action stays the same (continuous: within 0.1 of the range)."""
     kl: float
     """Mean KL divergence, in nats, of the controller's action distribution on true from that on mapped latents."""
-    refitted: bool = False
-    """Whether the agent's map was then fitted again on all pairs, the held-out ones too."""
+    met_later: int = 0
+    """Held-out pairs whose views were met only in further steps, after the collection of those to fit on."""
+    observations: int | None = None
+    """Of the collection that the pairs to fit on come from, repeats included; None where the pairs were given."""
+    episodes: int | None = None
+    unseen: float | None = None
+    """Estimated share of observations whose view is not in that collection (see `Coverage.unseen`)."""
+    choice: str = ""
+    """What a method that chooses among others has chosen, and why."""
+
+    @property
+    def agreement(self) -> Interval:
+        """`action_agreement` with its 95 % interval (Wilson)."""
+        return wilson_interval(round(self.action_agreement * self.held_out), self.held_out)
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """Return the metrics by name."""
@@ -45,7 +58,7 @@ class StitchReport:
 
 @torch.no_grad()
 def report_stitch(
-    method: str, controller: Controller, translation: Translation | None, pairs: LatentPairs, *, refitted: bool = False
+    method: str, controller: Controller, translation: Translation | None, pairs: LatentPairs, *, choice: str = ""
 ) -> StitchReport:
     """Evaluate a translation on held-out pairs.
 
@@ -54,7 +67,7 @@ def report_stitch(
         controller: the controller that will act on the mapped latents.
         translation: fitted on `pairs.x` and `pairs.y`; None: nothing is between encoder and controller.
         pairs: whose held-out side the metrics come from.
-        refitted: whether the translation will be fitted again on all pairs; for the report.
+        choice: why the method was chosen, for the report.
     """
     x, y = pairs.x_held, pairs.y_held
     used = Translation.identity(x.shape[1]).to(x) if translation is None else translation
@@ -73,5 +86,9 @@ def report_stitch(
         rank=None if translation is None else int(torch.linalg.matrix_rank(translation.matrix)),
         action_agreement=changes.agreement,
         kl=changes.mean_kl,
-        refitted=refitted,
+        met_later=pairs.met_later,
+        observations=None if pairs.coverage is None else pairs.coverage.observations,
+        episodes=None if pairs.coverage is None else pairs.coverage.episodes,
+        unseen=None if pairs.coverage is None else pairs.coverage.unseen,
+        choice=choice,
     )

@@ -16,6 +16,7 @@ from rlstitch.agents import Agent, Encoder, ParentCard, RelativeEncoder, Transla
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError
 from rlstitch.latent import Translation
+from rlstitch.stitching.choice import Choice
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.report import StitchReport, report_stitch
@@ -36,8 +37,7 @@ def stitch_agents(
 ) -> Stitch:
     """Join `encoder`'s encoder to `policy`'s controller.
 
-    Where the pairs are all that there are (`pairs.exhausted`), the translation is evaluated on the held-out ones, and
-    then fitted again on all of them.
+    The translation is fitted on `pairs.x` and `pairs.y`, and evaluated on the held-out pairs, which it never sees.
 
     Args:
         encoder: the agent whose encoder is used.
@@ -57,13 +57,12 @@ def stitch_agents(
     _check_pairs(encoder, policy, pairs)
     if check := _REQUIREMENTS.get(chosen.requires):
         check(encoder, policy)
-    fitting, judging = pairs.halves() if chosen.selects else (pairs, pairs)
-    translation = chosen.fit(fitting, policy.controller)
-    used = translation.method if chosen.selects and translation is not None else method
-    refitted = translation is not None and pairs.exhausted
-    report = report_stitch(used, policy.controller, translation, judging, refitted=refitted)
-    if refitted:
-        translation = get_method(used).fit(pairs.all_fitted(), policy.controller)
+    fitted = chosen.fit(pairs, policy.controller)
+    choice = fitted if isinstance(fitted, Choice) else None
+    translation = fitted.translation if isinstance(fitted, Choice) else fitted
+    used = method if choice is None else choice.translation.method
+    why = "" if choice is None else choice.reason
+    report = report_stitch(used, policy.controller, translation, pairs, choice=why)
     base = copy.deepcopy(encoder.encoder)
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(

@@ -183,7 +183,10 @@ def _run(work: Sequence[Work], execution: Execution, on_progress: OnProgress | N
 def _write(outcome: MatrixOutcome, same_seed: bool, folder: Path) -> None:
     plan, results = outcome.plan, outcome.results
     keys = ("encoder", "controller", "method", "place", "reason")
-    refused = [{key: getattr(cell, key) for key in keys} for cell in results.cells if cell.state == "refused"]
+    refused, undefined = (
+        [{key: getattr(cell, key) for key in keys} for cell in listed]
+        for listed in (results.refused, results.undefined)
+    )
     _, cells = write_table([cell.to_dict() for cell in results.cells], folder / "cells")
     write_bytes(folder / "summary.md", markdown(plan, results, complete=outcome.complete).encode())
     members = [
@@ -200,6 +203,7 @@ def _write(outcome: MatrixOutcome, same_seed: bool, folder: Path) -> None:
         "agents": members,
         "left_out": list(plan.left_out),
         "refused": refused,
+        "undefined": undefined,
         "failed": [{"task": task.key, "error": task.error} for task in outcome.failed],
         "summary": [asdict(entry) for entry in results.methods],
         "comparisons": [asdict(entry) for entry in results.comparisons],

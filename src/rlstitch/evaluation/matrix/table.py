@@ -119,6 +119,16 @@ class MatrixResults:
     methods: tuple[MethodSummary, ...]
     comparisons: tuple[Comparison, ...]
 
+    @property
+    def refused(self) -> list[MatrixCell]:
+        """The cells that cannot be measured."""
+        return [cell for cell in self.cells if cell.state == "refused"]
+
+    @property
+    def undefined(self) -> list[MatrixCell]:
+        """The cells that were measured and have no recovery."""
+        return [cell for cell in self.cells if cell.state == "done" and cell.recovery is None]
+
 
 def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> MatrixResults:
     """Read the measured cells of a matrix and summarize them.
@@ -200,11 +210,7 @@ def _cell(
         baselines=returns,
         diagnostics=content.get("diagnostics"),
     )
-    reason = ""
-    if row.recovery is None:
-        reason = (
-            "its baselines are missing" if returns is None else "the native agent cannot be told from random actions"
-        )
+    reason = "its baselines are missing" if returns is None else row.recovery_reason
     counted = not reason and (same_seed or not pairing.same_seed)
     return MatrixCell(**planned, state="done", reason=reason, counted=counted, row=row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,28 +70,24 @@ def _notes(plan: Plan, results: MatrixResults) -> list[str]:
     if same:
         notes.append(f"{same} cells join agents of one seed: not in the means (--same-seed counts them)")
     notes += [left_out_text(plan.left_out)] if plan.left_out else []
-    notes += _refusals(plan, results)
-    for state, text in (("missing", "missing; the same command goes on"), ("done", "left out: {}")):
-        reasons = Counter(
-            cell.reason for cell in results.cells if cell.state == state and (state == "missing" or cell.reason)
-        )
-        notes += [f"{count} cells {text.format(reason)}" for reason, count in reasons.items()]
-    return notes
+    notes += _reasons(plan, results.refused, "refused")
+    if missing := sum(cell.state == "missing" for cell in results.cells):
+        notes.append(f"{missing} cells missing; the same command goes on")
+    return notes + _reasons(plan, results.undefined, "without recovery")
 
 
-def _refusals(plan: Plan, results: MatrixResults) -> list[str]:
+def _reasons(plan: Plan, listed: Sequence[MatrixCell], outcome: str) -> list[str]:
     """One line a reason: how many cells, under which methods, and one of them; all of them are in matrix.json."""
     kinds: dict[str, list[MatrixCell]] = {}
-    for cell in results.cells:
-        if cell.state == "refused":
-            kinds.setdefault(_kind(plan, cell.reason), []).append(cell)
+    for cell in listed:
+        kinds.setdefault(_kind(plan, cell.reason), []).append(cell)
     lines = []
     for cells in sorted(kinds.values(), key=len, reverse=True):
         counts = Counter(cell.method for cell in cells)
         methods = ", ".join(f"{method} {count}" for method, count in counts.items())
         first = cells[0]
         lines.append(
-            f"{len(cells)} cells refused ({methods}), as {first.encoder} -> {first.controller}: {first.reason}"
+            f"{len(cells)} cells {outcome} ({methods}), as {first.encoder} -> {first.controller}: {first.reason}"
         )
     return lines
 

@@ -23,7 +23,7 @@ from rlstitch.reporting.matrix.matrix_plots import (
     training_curves,
     training_plot,
 )
-from rlstitch.reporting.matrix.tables import all_methods, correlations, headline, method_table
+from rlstitch.reporting.matrix.tables import all_methods, correlations, headline, method_table, undefined_texts
 from rlstitch.reporting.plots import RAMP, Plot
 from rlstitch.storage import limits, read_bytes
 
@@ -69,6 +69,7 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         names=header.index("method") + 1,
         lines=lines,
         comparisons=[comparison_text(entry).replace(" -", " −") for entry in data.comparisons],
+        undefined=undefined_texts(data),
         profiles=[
             (_svg(plot, f"profile-{i}", text), text) for i, (text, plot) in enumerate(profile_plots(data).items())
         ],

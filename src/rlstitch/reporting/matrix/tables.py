@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,7 @@ from scipy.stats import rankdata
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.evaluation.matrix.text import comparison_text
-from rlstitch.reporting.matrix.data import MatrixData, in_place
+from rlstitch.reporting.matrix.data import CellRow, MatrixData, in_place
 from rlstitch.reporting.tables import MISSING, markdown_lines, plain_markdown
 from rlstitch.storage import write_bytes, write_json
 
@@ -63,9 +64,20 @@ def headline(data: MatrixData) -> str:
     if data.places != (CELL,):
         size += f" in {len(data.places)} world{'s' if len(data.places) > 1 else ''}"
     if not known:
-        return f"No cell has a recovery yet: {size}."
+        return f"No cell has a recovery{'' if undefined_cells(data) else ' yet'}: {size}."
     best = max(known, key=lambda entry: entry["mean"]["estimate"])
     return f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}: {size}."
+
+
+def undefined_cells(data: MatrixData) -> list[CellRow]:
+    """Return the cells that were measured and have no recovery; the note of each says why."""
+    return [row for row in data.rows if row["state"] == "done" and row.get("recovery") is None]
+
+
+def undefined_texts(data: MatrixData) -> list[str]:
+    """Return why cells have no recovery, a line for each controller and reason."""
+    cells = Counter((row["controller"], str(row.get("reason") or "unknown")) for row in undefined_cells(data))
+    return [f"No recovery of {count} cells with the controller of {c}: {why}." for (c, why), count in cells.items()]
 
 
 def correlations(data: MatrixData) -> list[dict[str, Any]]:
@@ -118,6 +130,10 @@ def write_tables(data: MatrixData, folder: Path) -> list[Path]:
         "summary": data.summary,
         "comparisons": data.comparisons,
         "correlations": correlations(data),
+        "undefined": [
+            {key: row.get(key) for key in ("encoder", "controller", "method", "place", "reason")}
+            for row in undefined_cells(data)
+        ],
     }
     write_json(paths[1], content, schema_version=SCHEMA_VERSION)
     for place, method, metric in product(data.places, data.methods, data.outcomes):
@@ -144,6 +160,8 @@ def markdown(data: MatrixData) -> str:
     lines += ["", "Recovery in percent: 0 is random actions, 100 the native controller; [95 % interval] over episodes."]
     if data.comparisons:
         lines += ["", *(f"- {plain_markdown(comparison_text(entry))}" for entry in data.comparisons)]
+    if undefined := undefined_texts(data):
+        lines += ["", *(f"- {plain_markdown(text)}" for text in undefined)]
     metric = data.outcomes[0]
     if max(len(data.encoders), len(data.controllers)) > MAX_MARKDOWN:
         lines += ["", f"Every encoder with every controller: tables/{metric.stem}-METHOD.csv."]

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from rlstitch.agents.agent import Agent
+from rlstitch.agents.controller import Controller
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import linear_cka, mutual_knn, nearest
-from rlstitch.stitching.actions import compare_actions
+from rlstitch.stitching.actions import ActionChanges, compare_actions
 from rlstitch.stitching.diagnosis.states import OwnStates
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.report import StitchReport
@@ -24,6 +25,8 @@ from rlstitch.stitching.stitch import Stitch
 
 NEIGHBOURS = 10
 """Of the mutual nearest neighbours, at most; a tenth of the pairs where there are few."""
+DRAWS = 4096
+"""Pairs of rows that are drawn to see what agrees by chance."""
 _SAME_VIEW = 5e-3
 """Distance, in units of the latents' spread, within which two latents are of one view: distances have rounding."""
 
@@ -42,6 +45,8 @@ class OwnStateMetrics:
     """Greedy actions that stay the same."""
     overlap: float
     """Sampled actions that can stay the same: what the two distributions share."""
+    chance: float
+    """`overlap` where the controller gets the mapped latent of another of these visits: what needs no map."""
     kl: float
     """Of the action distributions, in nats."""
     stray_overlap: float
@@ -66,6 +71,11 @@ class Indicators:
     """Dimensions that the latents of the controller's agent use, of `width_y`."""
     width_x: int
     width_y: int
+    dependence: float
+    """How much the controller's actions depend on what its agent sees: 1 - overlap of the distributions at two of the
+    own visits (without them: two of the pairs), drawn at random. 0: the input does not matter."""
+    held_chance: float
+    """Greedy actions that stay the same where the controller gets the mapped latent of another held-out pair."""
     same_seed: bool
     """Whether both agents began from the same weights."""
     own: OwnStateMetrics | None
@@ -94,6 +104,9 @@ def examine(encoder: Agent, policy: Agent, stitch: Stitch, pairs: LatentPairs, s
     """
     x, y = torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held])
     alike, chance = _neighbours(x, y)
+    own = None if states is None else _own(policy, stitch, pairs, states)
+    visited, weights = (y, torch.ones(len(y))) if states is None else (policy.encode(states.y), _visits(states))
+    mapped = pairs.x_held if stitch.translation is None else stitch.translation(pairs.x_held)
     return Indicators(
         held=stitch.report,
         mutual_knn=alike,
@@ -103,9 +116,25 @@ def examine(encoder: Agent, policy: Agent, stitch: Stitch, pairs: LatentPairs, s
         effective_rank_y=effective_rank(y),
         width_x=x.shape[1],
         width_y=y.shape[1],
+        dependence=1.0 - float(_shuffled(policy.controller, visited, visited, weights).overlap.mean()),
+        held_chance=_shuffled(policy.controller, mapped, pairs.y_held, torch.ones(len(mapped))).agreement,
         same_seed=encoder.card.seed == policy.card.seed,
-        own=None if states is None else _own(policy, stitch, pairs, states),
+        own=own,
     )
+
+
+@torch.no_grad()
+def _shuffled(controller: Controller, latents: Tensor, true: Tensor, weights: Tensor) -> ActionChanges:
+    """Compare actions on latents `(n, d)` with those on true ones `(n, d)` of other rows, drawn by weight `(n,)`."""
+    one, other = torch.multinomial(
+        weights.double(), 2 * DRAWS, replacement=True, generator=torch.Generator().manual_seed(0)
+    ).split(DRAWS)
+    parameters, expected = controller.action_parameters(latents), controller.action_parameters(true)
+    return compare_actions(controller, parameters[one.to(parameters.device)], expected[other.to(expected.device)])
+
+
+def _visits(states: OwnStates) -> Tensor:
+    return torch.from_numpy(states.visits)
 
 
 def effective_rank(points: Tensor) -> float:
@@ -145,9 +174,7 @@ def _own(policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates) -
     controller = policy.controller
     changes = compare_actions(controller, controller.action_parameters(mapped), controller.action_parameters(true))
     alone, astray = (torch.from_numpy(counts).to(true) for counts in (states.visits, states.strays))
-    known = pairs.y
-    if stitch.report.refitted or stitch.translation is None:
-        known = torch.cat([pairs.y, pairs.y_held])
+    known = torch.cat([pairs.y, pairs.y_held]) if stitch.translation is None else pairs.y
     near = -nearest(true, known, 1, metric="euclidean").scores[:, 0]
     spread = (true - true.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-30)
     met = alone > 0
@@ -157,6 +184,7 @@ def _own(policy: Agent, stitch: Stitch, pairs: LatentPairs, states: OwnStates) -
         distance=_mean(near / spread, alone),
         agreement=_mean(changes.same, alone),
         overlap=_mean(changes.overlap, alone),
+        chance=float(_shuffled(controller, mapped, true, _visits(states)).overlap.mean()),
         kl=_mean(changes.kl, alone),
         stray_overlap=_mean(changes.overlap, astray if bool(astray.any()) else alone),
     )

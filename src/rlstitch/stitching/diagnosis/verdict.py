@@ -12,7 +12,7 @@ from typing import Literal
 
 from rlstitch.stitching.diagnosis.indicators import Indicators, OwnStateMetrics
 
-Label = Literal["will carry", "doubtful", "will fail"]
+Label = Literal["will carry", "doubtful", "will fail", "not judged"]
 
 CARRIES, FAILS = 0.9, 0.5
 """Scores from which the verdict is `will carry`, and below which it is `will fail`."""
@@ -20,6 +20,10 @@ OWN_WEIGHTS = (-1.55, 2.0)
 """a and b of the score from the controller's own states, fitted on all environments of the benchmark."""
 HELD_WEIGHTS = (-0.9, 2.0)
 """a and b of the score from held-out pairs alone."""
+INDIFFERENT = 0.05
+"""`Indicators.dependence` below which a controller ignores its input, so that it would keep its actions anyhow."""
+GOOD_FIT, BAD_FIT = 0.8, 0.5
+"""Held-out R² from which a map looks good, and below which it looks bad: a verdict against it is explained."""
 FEW_DIMENSIONS = 0.5
 """A map whose rank is below this share of the encoder's effective rank leaves out directions that are in use."""
 
@@ -29,14 +33,26 @@ class Verdict:
     """What is expected of a stitch."""
 
     label: Label
-    score: float
-    """Share of the native controller's gain over random actions that is expected, in [0, 1]."""
+    score: float | None
+    """Share of the native controller's gain over random actions that is expected, in [0, 1]; None: not judged."""
     reasons: tuple[str, ...]
     """The most important one first."""
 
 
-def judge(indicators: Indicators) -> Verdict:
-    """Return the verdict on a stitch, with its reasons."""
+def judge(indicators: Indicators, why_not: str = "") -> Verdict:
+    """Return the verdict on a stitch, with its reasons.
+
+    Args:
+        indicators: of the stitch.
+        why_not: why there is nothing to judge, such as a native agent that is no better than random actions.
+    """
+    if not why_not and indicators.dependence < INDIFFERENT:
+        why_not = (
+            "the controller acts nearly the same whatever its agent sees: sampled actions in two of its states agree "
+            f"in {1 - indicators.dependence:.1%}, so that it keeps them under any map"
+        )
+    if why_not:
+        return Verdict("not judged", None, (why_not,))
     score = expected_recovery(indicators)
     label = label_of(score)
     return Verdict(label, score, tuple(_reasons(indicators, label)))
@@ -50,16 +66,26 @@ def label_of(score: float) -> Label:
 def expected_recovery(indicators: Indicators) -> float:
     """Return the expected recovery in [0, 1], sigmoid(a + b log_odds(p)).
 
-    p is the share of sampled actions that stay the same on the controller's own states; where these are not to be had,
-    the share of greedy actions that stay the same on held-out pairs, which says much less.
+    p is the share of sampled actions that stay the same on the controller's own states, above chance; where these are
+    not to be had, the share of greedy actions that stay the same on held-out pairs, which says much less.
     """
     own = indicators.own
-    return _score(HELD_WEIGHTS, indicators.held.action_agreement) if own is None else own_score(own.overlap)
+    if own is None:
+        return _score(HELD_WEIGHTS, above_chance(indicators.held.action_agreement, indicators.held_chance))
+    return own_score(above_chance(own.overlap, own.chance))
 
 
-def own_score(overlap: float) -> float:
-    """Return the expected recovery in [0, 1] from the overlap on the controller's own states alone."""
-    return _score(OWN_WEIGHTS, overlap)
+def above_chance(share: float, chance: float) -> float:
+    """Return how much of what chance leaves open is kept, (share - chance) / (1 - chance), cut to [0, 1].
+
+    Cohen's kappa (1960): 0 for a controller that gets the latents of other states, or always the same one.
+    """
+    return min(1.0, max(0.0, (share - chance) / max(1.0 - chance, 1e-6)))
+
+
+def own_score(share: float) -> float:
+    """Return the expected recovery in [0, 1] from the share above chance on the controller's own states alone."""
+    return _score(OWN_WEIGHTS, share)
 
 
 def _score(weights: tuple[float, float], share: float) -> float:
@@ -75,7 +101,7 @@ def log_odds(share: float) -> float:
 def _reasons(indicators: Indicators, label: Label) -> list[str]:
     own = indicators.own
     reasons = [_on_held_out(indicators)] if own is None else [_on_own_states(own), *_coverage(indicators, own)]
-    reasons += [*_refitted(indicators), *_dimensions(indicators), *_spaces(indicators, label)]
+    reasons += [*_contradicted(indicators, label), *_dimensions(indicators), *_spaces(indicators, label)]
     if indicators.same_seed:
         reasons.append("both agents began from the same weights (one seed), which flatters every method")
     return reasons
@@ -83,8 +109,8 @@ def _reasons(indicators: Indicators, label: Label) -> list[str]:
 
 def _on_own_states(own: OwnStateMetrics) -> str:
     return (
-        f"on the {own.states} states that the controller's own agent meets, a sampled action stays the same with a "
-        f"probability of {own.overlap:.1%}, the greedy one in {own.agreement:.1%} of visits"
+        f"on the {own.states} states that the controller's own agent meets, {own.overlap:.1%} of sampled actions stay "
+        f"the same (by chance {own.chance:.1%}), and {own.agreement:.1%} of greedy ones"
     )
 
 
@@ -92,7 +118,8 @@ def _on_held_out(indicators: Indicators) -> str:
     held = indicators.held
     return (
         f"the controller's own states cannot be seen by both agents; on {held.held_out} held-out pairs the greedy "
-        f"action stays the same in {held.action_agreement:.1%}, with a KL of {held.kl:.3f} nats"
+        f"action stays the same in {held.action_agreement:.1%} (by chance {indicators.held_chance:.1%}), with a KL of "
+        f"{held.kl:.3f} nats"
     )
 
 
@@ -100,22 +127,33 @@ def _coverage(indicators: Indicators, own: OwnStateMetrics) -> list[str]:
     if indicators.held.rank is None:  # nothing was fitted on pairs
         return []
     if own.covered >= 0.99:
-        return ["all of these states are among the pairs, so that the metrics hold there"]
+        return [f"{own.covered:.0%} of these visits are to states that the map was fitted on: it is judged on them"]
     where = "near them" if own.distance < 0.1 else "far from them"
     return [
-        f"{own.covered:.0%} of these visits are among the pairs; the others are {where} "
+        f"{own.covered:.0%} of these visits are to states that the map was fitted on; the others are {where} "
         f"(mean distance {own.distance:.2f} of the spread)"
     ]
 
 
-def _refitted(indicators: Indicators) -> list[str]:
+def _contradicted(indicators: Indicators, label: Label) -> list[str]:
+    """Explain a verdict that the figures on held-out pairs speak against."""
     held, own = indicators.held, indicators.own
-    if not held.refitted:
-        return []
-    world = f"the world shows only {held.distinct_views} views, and the map was then fitted on all of them"
-    if own is not None and own.agreement <= held.action_agreement + 0.02:
-        return [f"{world}; on these states it is no better than on held-out pairs before"]
-    return [f"the held-out R² of {held.r2:.2f} is too low: {world}"]
+    figures = f"R² {held.r2:.2f} and {held.action_agreement:.0%} of greedy actions on {held.held_out} held-out pairs"
+    kept = above_chance(held.action_agreement, indicators.held_chance)
+    if label == "will carry" and (held.r2 < BAD_FIT or kept < BAD_FIT):
+        if kept >= BAD_FIT:
+            why = "R² counts every direction of the latents alike, the controller uses few of them"
+        elif own is not None and own.covered > BAD_FIT:
+            why = (
+                "the map does worse in states that it was not fitted on, and the verdict holds as long as the stitched "
+            )
+            why += "agent keeps to the others"
+        else:
+            why = "held-out pairs show states that the controller's own agent hardly meets"
+        return [f"{figures} speak against this: {why}"]
+    if label == "will fail" and held.r2 >= GOOD_FIT:
+        return [f"{figures} look better than this: the controller reacts to what the map leaves"]
+    return []
 
 
 def _dimensions(indicators: Indicators) -> list[str]:
