@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rooms import BLIND, CONTINUOUS, DISCRETE, FIRST, GREY, RESTLESS, registered
+from rooms import BLIND, CONTINUOUS, DISCRETE, FIRST, FOUR, GREY, RESTLESS, TWO, registered
 
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -15,6 +15,7 @@ from rlstitch.api.evaluate import evaluate
 from rlstitch.api.relativize import relativize
 from rlstitch.api.stitch import stitch
 from rlstitch.api.train import Trained, default_anchor_set, train
+from rlstitch.cli.main import main
 from rlstitch.config.training import load_config
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.video import record
@@ -228,3 +229,38 @@ def test_a_stitched_agent_survives_its_folder(trained, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype=np.uint8)
     np.testing.assert_array_equal(made.act(images), loaded.act(images))
     assert isinstance(loaded.act(images)[0, 0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "channels"),
+    [(TWO, ("seed=1",), 2), (FOUR, ("seed=1",), 4), (TWO, ("seed=2", "frame_stack=3"), 2)],
+)
+def test_images_that_no_video_shows_are_refused_before_anything_is_played(trained, environment, settings, channels):
+    agent = trained(environment, *settings).agent
+    message = f"expected images of 1 or 3 channels, found {channels} in {environment}; nothing was played"
+    for action in (
+        lambda: evaluate(agent, episodes=2, video=True),
+        lambda: stitch(agent, agent, pairs=24, episodes=2, video=True, save=False),
+        lambda: record(agent),
+        lambda: trained(environment, *settings, "name=videos", "evaluation.video=true"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            action()
+    assert not list(Path("runs").glob(f"*-{agent.card.name}-*/episodes.csv"))
+    assert evaluate(agent, episodes=2).evaluation.episodes == 2
+
+
+def test_grey_images_that_are_stacked_make_a_video(trained, short_films):
+    agent = trained(GREY, "seed=1", "frame_stack=3").agent
+    assert evaluate(agent, episodes=2, video=True).videos
+
+
+def test_results_stay_where_the_video_fails_later(trained, capsys):
+    agent = trained(RESTLESS, "seed=1").agent
+    outcome = evaluate(agent, episodes=2, video=True)
+    assert outcome.table.is_file()
+    assert f"{RESTLESS} is not deterministic" in outcome.video_problem
+    assert main(["evaluate", agent.card.name, "--episodes", "2", "--video"]) == 1
+    printed = capsys.readouterr().out
+    assert "agent    return" in printed
+    assert f"video    not made: {RESTLESS} is not deterministic" in printed

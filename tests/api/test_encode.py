@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import re
 import signal
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from rlstitch.api.spaces.encode import encode, encode_stream
 from rlstitch.cli.main import main
@@ -189,16 +192,144 @@ def test_an_unfinished_run_of_other_making_is_in_the_way(
     workplace: Path, interrupting: None, lines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command()) == 130
-    lines.write_text("\n".join([*LINES[:50], "another", *LINES[51:]]))
+    lines.write_text("\n".join(f"other {line}" for line in LINES))
     capsys.readouterr()
     assert main(command()) == 2
     told = capsys.readouterr().err
-    assert "space.safetensors.part: was started with input" in told
+    assert "space.safetensors.part: was started with other items" in told
     assert len(told.splitlines()) == 1
-    with pytest.raises(IncompatibleError, match="was started with input"):
+    with pytest.raises(IncompatibleError, match="was started with other items"):
         encode("text", "hashing", "lines.txt", "space.safetensors", device="cpu")
     assert main(command("--force")) == 0
-    assert np.array_equal(load_space("space.safetensors").vectors[50].numpy(), hashed_words(["another"])[0])
+    assert np.array_equal(load_space("space.safetensors").vectors[50].numpy(), hashed_words([f"other {LINES[50]}"])[0])
+
+
+def test_lines_that_stay_are_not_encoded_again(workplace: Path, interrupting: None, lines: Path) -> None:
+    assert encode("text", "hashing", "lines.txt", "space.safetensors").done == 64
+    new = ["first", *LINES[:50], "another", *LINES[51:]]
+    lines.write_text("\n".join(new))
+    outcome = encode("text", "hashing", "lines.txt", "space.safetensors")
+    assert (outcome.done, outcome.resumed) == (101, 63)
+    space = load_space("space.safetensors")
+    assert space.keys == tuple(map(str, range(1, 102)))
+    assert np.array_equal(space.vectors.numpy(), hashed_words(new))
+    assert not list(workplace.glob("*.part"))
+
+
+def images(folder: Path, count: int = 40) -> NDArray[np.uint8]:
+    """Images a00.png, a01.png, ... in a folder."""
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    for row, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"a{row:02}.png")
+    return pixels
+
+
+IMAGES = ["latent", "encode", "--modality", "image", "--model", "greys", "--input", "photos", "--device", "cpu", "-o"]
+
+
+def test_a_damaged_item_is_listed_and_the_rest_is_kept(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = images(workplace / "photos")
+    whole = (workplace / "photos" / "a37.png").read_bytes()
+    (workplace / "photos" / "a37.png").write_bytes(whole[:60])
+    (workplace / "photos" / "b.heic").write_bytes(b"")
+    assert main([*IMAGES, "s.safetensors"]) == 1
+    printed = capsys.readouterr().out
+    assert re.fullmatch(
+        r"s\.safetensors: 39 of 40 items by greys in [\d.]+ s; 1 failed, see failed\.csv\n"
+        r"not encoded, as files of another kind: b\.heic\n",
+        printed,
+    )
+    with Path("failed.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["item"], row["space"]) == ("a37.png", "s.safetensors")
+    assert row["reason"].startswith("cannot read photos/a37.png: expected an image: ")
+    space = load_space("s.safetensors")
+    assert "a37.png" not in space.keys
+    assert np.array_equal(space.select(["a38.png"]).vectors.numpy(), small_greys(pixels[38:39]))
+    # Another space of the same folder fails alike, and both are listed.
+    assert main([*IMAGES, "t.safetensors"]) == 1
+    assert Path("failed.csv").read_text().count("a37.png") == 2 * 2
+    # What a space lacks does not keep it from being compared, item by item.
+    np.savez("all.npz", images=pixels)
+    Path("keys.txt").write_text("".join(f"a{row:02}.png\n" for row in range(40)))
+    assert main([*IMAGES[:6], "--input", "all.npz", "--keys", "keys.txt", "-o", "all.safetensors"]) == 0
+    capsys.readouterr()
+    assert main(["latent", "compare", "s.safetensors", "all.safetensors"]) == 0
+    assert "pairs       39" in capsys.readouterr().out
+    # Once the file is replaced, the same command adds it.
+    (workplace / "photos" / "a37.png").write_bytes(whole)
+    assert main([*IMAGES, "s.safetensors"]) == 0
+    assert "40 items by greys" in (printed := capsys.readouterr().out)
+    assert "39 of them by an earlier run" in printed
+    assert np.array_equal(load_space("s.safetensors").vectors.numpy(), small_greys(pixels))
+    assert [row["space"] for row in json.loads(Path("failed.json").read_text())] == ["t.safetensors"]
+    # Or is removed.
+    (workplace / "photos" / "a37.png").unlink()
+    assert main([*IMAGES, "t.safetensors"]) == 0
+    assert len(load_space("t.safetensors")) == 39
+    assert not list(workplace.glob("failed*")) + list(workplace.glob("*.part")) + list(workplace.glob("*.journal"))
+
+
+def test_a_removed_item_leaves_what_is_encoded(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(workplace / "photos")
+    encoded: list[int] = []
+
+    def counted(items: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if len(encoded) == 3:
+            raise KeyboardInterrupt
+        encoded.append(len(items))
+        return small_greys(items)
+
+    monkeypatch.setitem(PLAIN, "image", ("greys", counted))
+    assert main([*IMAGES, "s.safetensors", "--batch-size", "8"]) == 130
+    (workplace / "photos" / "a03.png").unlink()
+    encoded.clear()
+    assert main([*IMAGES, "s.safetensors", "--batch-size", "16"]) == 0
+    assert encoded == [16]
+    assert "39 items by greys" in (printed := capsys.readouterr().out)
+    assert "23 of them by an earlier run" in printed
+
+
+def test_a_sound_that_is_too_short_is_named(workplace: Path) -> None:
+    (workplace / "sounds").mkdir()
+    for name, count in (("a", 900), ("b", 10), ("c", 900)):
+        with wave.open(f"sounds/{name}.wav", "wb") as sound:
+            sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+            sound.writeframes(b"\1\2" * count)
+    outcome = encode("audio", "mel", "sounds", "s.safetensors")
+    assert list(outcome.failed) == ["b.wav"]
+    assert "at least 512 samples" in outcome.failed["b.wav"]
+    assert load_space("s.safetensors").keys == ("a.wav", "c.wav")
+
+
+def test_an_array_that_is_cut_off_keeps_its_beginning(workplace: Path) -> None:
+    np.save("x.npy", np.random.default_rng(0).integers(0, 256, (7, 9, 9), dtype=np.uint8))
+    Path("x.npy").write_bytes(Path("x.npy").read_bytes()[:-100])
+    outcome = encode("image", "greys", "x.npy", "s.safetensors", batch_size=2)
+    assert outcome.failed == dict.fromkeys(("5", "6"), "x.npy: ends in image 5, expected 7")
+    assert len(load_space("s.safetensors")) == 5
+
+
+def test_where_nothing_can_be_encoded_there_is_no_space(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        (workplace / "photos" / name).write_bytes(b"no image")
+    assert main([*IMAGES, "s.safetensors"]) == 2
+    assert "none of 2 items can be encoded; a.png: cannot read photos/a.png" in capsys.readouterr().err
+    assert not list(workplace.glob("s.safetensors*"))
+
+
+def test_a_vector_that_is_not_finite_is_left_out(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([[np.nan if text == LINES[70] else 1.0] for text in texts], np.float32)
+
+    monkeypatch.setitem(PLAIN, "text", ("hashing", odd))
+    outcome = encode("text", "hashing", "lines.txt", "s.safetensors")
+    assert outcome.failed == {"71": "the vector of '71' holds NaN or infinity"}
+    assert outcome.done == 99
 
 
 def test_a_file_that_is_there_is_replaced_by_force_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

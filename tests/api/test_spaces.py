@@ -73,13 +73,53 @@ def test_few_pairs_are_compared_as_they_are() -> None:
     found = compare_spaces("few.npz", "few.npz", neighbours=3)
     assert (found.held_out, list(found.measures)) == (0, ["all pairs"])
     assert "7, too few for maps" in str(found)
-    with pytest.raises(InvalidInputError, match=r"k must be a whole number in \[1, 6\]"):
-        compare_spaces("few.npz", "few.npz", neighbours=7)
+    found = compare_spaces("few.npz", "few.npz", neighbours=7)
+    assert found.measures["all pairs"].mutual_knn is None
+    assert "– mutual knn: k must be a whole number in [1, 6] (one less than the number of samples), found 7" in str(
+        found
+    )
+    with pytest.raises(InvalidInputError, match="neighbours must be at least 1, found 0"):
+        compare_spaces("few.npz", "few.npz", neighbours=0)
     # Of the half that judges there are fewer than neighbours asked for.
     save_space(LatentSpace(np.random.default_rng(0).normal(size=(12, 3))), Path("more.npz"))
     measures = compare_spaces("more.npz", "more.npz", neighbours=10).measures
     assert measures["all pairs"].mutual_knn == 1
     assert measures["affine"].mutual_knn is None
+
+
+RANDOM = np.random.default_rng(1).normal(size=(20, 4))
+MEASURES = {
+    "linear_cka", "rbf_cka", "svcca", "mutual_knn", "rsa", "procrustes_distance", "cosine", "r2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "undefined"),
+    [
+        (RANDOM, RANDOM, set()),
+        (np.vstack([RANDOM, np.full((1, 4), 3.0)]), RANDOM[[*range(20), 0]], {"rsa"}),
+        (np.vstack([RANDOM, np.zeros((1, 4))]), RANDOM[[*range(20), 0]], {"rsa"}),
+        (RANDOM, np.ones((20, 4)), MEASURES - {"cosine"}),
+        (np.ones((20, 4)), RANDOM, MEASURES - {"cosine", "r2"}),
+        (RANDOM, RANDOM[:, :3], {"cosine", "r2"}),
+        (np.random.default_rng(2).normal(size=(12, 30)), np.random.default_rng(3).normal(size=(12, 30)), {"svcca"}),
+        (RANDOM[:5], RANDOM[:5], {"mutual_knn"}),
+        (RANDOM[:, :1], RANDOM[:, 1:2], {"rsa"}),
+    ],
+)
+def test_what_is_undefined_is_a_dash_with_its_reason(
+    x: np.ndarray, y: np.ndarray, undefined: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_space(LatentSpace(x), Path("x.npz"))
+    save_space(LatentSpace(y), Path("y.npz"))
+    measures = compare_spaces("x.npz", "y.npz").measures["all pairs"]
+    assert set(measures.reasons) == undefined
+    assert {name for name in MEASURES if getattr(measures, name) is None} == undefined
+    assert main(["latent", "compare", "x.npz", "y.npz"]) == 0
+    printed = capsys.readouterr().out
+    for name in undefined:
+        assert f"– {name.replace('_', ' ')}: {measures.reasons[name]} (all pairs" in printed
+    assert "nan" not in printed
 
 
 def test_a_map_is_fitted_judged_and_stored(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

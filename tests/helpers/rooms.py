@@ -13,6 +13,7 @@ from gymnasium import spaces
 SIZE, DOT, STRIDE = 40, 6, 5
 DISCRETE, CONTINUOUS, RESTLESS, GREY = "DotRoom-v0", "DotRoomSteered-v0", "DotRoomRestless-v0", "DotRoomGrey-v0"
 BLIND, FIRST = "DotRoomBlind-v0", "DotRoomChannelsFirst-v0"
+TWO, FOUR = "DotRoomTwo-v0", "DotRoomFour-v0"
 DIRECTIONS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)], dtype=np.float64)
 
 
@@ -42,7 +43,7 @@ class DotRoom(gymnasium.Env[Any, Any]):
 
     def _draw(self) -> np.ndarray:
         picture = np.full(self.observation_space.shape, 60, dtype=np.uint8)
-        for place, colour in ((self.target, (200, 40, 40)), (self.dot, (240, 240, 90))):
+        for place, colour in ((self.target, (200, 40, 40, 255)), (self.dot, (240, 240, 90, 255))):
             row, column = place.astype(int)
             picture[row : row + DOT, column : column + DOT] = colour[: picture.shape[2]]
         return picture
@@ -74,6 +75,8 @@ def registered() -> Iterator[None]:
     gymnasium.register(RESTLESS, DotRoom, max_episode_steps=25, kwargs={"restless": True})
     gymnasium.register(GREY, DotRoom, max_episode_steps=25, kwargs={"channels": 1})
     gymnasium.register(FIRST, channels_first, max_episode_steps=25)
+    for name, channels in ((TWO, 2), (FOUR, 4)):
+        gymnasium.register(name, DotRoom, max_episode_steps=25, kwargs={"channels": channels})
     gymnasium.register(BLIND, BlindRoom, max_episode_steps=25)
     try:
         yield

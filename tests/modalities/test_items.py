@@ -57,6 +57,8 @@ def test_lines_are_called_by_their_number(tmp_path: Path, suffix: str) -> None:
         ("none.txt", None, "there is no such file"),
         ("empty.txt", b"\n \n", "at least one item"),
         ("latin.txt", b"one\ncaf\xe9\n", "line 2: expected UTF-8"),
+        ("wide.txt", "one\n".encode("utf-16"), "line 1: expected UTF-8, found UTF-16; save it as UTF-8"),
+        ("wide.txt.gz", gzip.compress("one\n".encode("utf-16-le")), "line 1: expected UTF-8, found UTF-16"),
         ("long.txt", b"x" * (2 << 20), "line 1: is longer than 1,048,576"),
         ("text.gz", b"no gzip", "a whole gzip file"),
         ("half.gz", gzip.compress(RNG.bytes(5000).hex().encode(), mtime=0)[:-300], "a whole gzip file"),
@@ -85,6 +87,14 @@ def npy(images: NDArray[Any]) -> bytes:
     content = io.BytesIO()
     np.save(content, images)
     return content.getvalue()
+
+
+def promising(*shape: int) -> bytes:
+    """The header of an array, and hardly anything else."""
+    content = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (*shape, 1, 1)[:3]}
+    np.lib.format.write_array_header_1_0(content, header)
+    return content.getvalue() + b"rest"
 
 
 def npz(**arrays: NDArray[Any]) -> bytes:
@@ -132,6 +142,9 @@ def test_idx_is_read_as_all_at_once(tmp_path: Path) -> None:
         ("x.npy", npy(COLOURS[..., :2]), r"expected uint8 \(n, h, w\) or"),
         ("x.npy", npy(np.array([{}], dtype=object)), "found object"),
         ("x.npy", b"", "expected .npy"),
+        ("x.npy", promising(10**13), "states 10,000,000,000,000 images, which no file of this size holds"),
+        ("x.npy", promising(10**6, 9, 9), "states 1,000,000 images, which no file of this size holds"),
+        ("x.gz", gzip.compress(b"\0\0\x08\3" + struct.pack(">3I", 2**32 - 1, 1, 1)), "states 4,294,967,295 images"),
         ("x.npz", npz(a=GREYS, b=GREYS), "an array 'images', found a.npy, b.npy"),
         ("x.npz", b"PK", "expected .npy, .npz"),
         ("x.gz", b"nothing", "expected .npy, .npz"),

@@ -108,12 +108,65 @@ def test_a_part_without_its_journal_is_begun_anew(path: Path, whole: bytes) -> N
     assert finished(path) == whole
 
 
+def test_rows_are_kept_where_items_come_and_go(path: Path, tmp_path: Path) -> None:
+    begun(path)  # items 0 to 5
+    keys = [KEYS[3], KEYS[8], KEYS[1], KEYS[9]]
+    with SpaceStream(path, keys, CONFIG, name="näme") as stream:
+        assert list(stream.missing) == [1, 3]
+        stream.append(VECTORS[[8]], [1])
+    with SpaceStream(path, keys[:3], CONFIG, name="näme") as stream:  # and one less
+        assert not stream.missing
+        assert stream.finish() == path
+    save_space(LatentSpace(torch.tensor(VECTORS[[3, 8, 1]]), tuple(keys[:3]), "näme"), tmp_path / "once.safetensors")
+    assert path.read_bytes() == (tmp_path / "once.safetensors").read_bytes()
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_a_space_without_some_items_is_completed_later(path: Path, whole: bytes) -> None:
+    others = [row for row in range(10) if row not in (2, 9)]
+    with opened(path) as stream:
+        stream.append(VECTORS[others], others)
+        with pytest.raises(InvalidInputError, match="expected 10 rows, found 8"):
+            stream.finish(without=[2])
+        stream.finish(without=[2, 9])
+    assert load_space(path).keys == tuple(KEYS[row] for row in others)
+    assert np.array_equal(load_space(path).vectors, VECTORS[others])
+    with opened(path) as stream:
+        assert list(stream.missing) == [2, 9]
+        stream.append(VECTORS[[2, 9]], [2, 9])
+        stream.finish()
+    assert path.read_bytes() == whole
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_digests_tell_which_items_are_the_same(path: Path) -> None:
+    with SpaceStream(path, KEYS[:3], CONFIG, digests="abc") as stream:
+        stream.append(VECTORS[:3])
+    with SpaceStream(path, KEYS[:3], CONFIG, digests="axc") as stream:
+        assert list(stream.missing) == [1]
+        stream.append(VECTORS[[7]], [1])
+        stream.finish()
+    assert np.array_equal(load_space(path).vectors, VECTORS[[0, 7, 2]])
+
+
+def test_a_damaged_header_of_a_part_costs_its_rows(path: Path, whole: bytes) -> None:
+    for position, byte in ((0, 0xFF), (7, 0x01)):
+        begun(path)
+        part, _ = part_files(path)
+        content = bytearray(part.read_bytes())
+        content[position] ^= byte
+        part.write_bytes(content)
+        with opened(path) as stream:
+            assert stream.rows == 0
+    assert finished(path) == whole
+
+
 def test_another_config_or_other_keys_are_refused(path: Path) -> None:
     begun(path)
     with pytest.raises(IncompatibleError, match=r"part: was started with model one, now it is two; remove it"):
         opened(path, model="two")
-    with pytest.raises(IncompatibleError, match="with other keys"):
-        SpaceStream(path, KEYS[::-1], CONFIG, name="näme")
+    with pytest.raises(IncompatibleError, match="part: was started with other items; remove it to start anew"):
+        SpaceStream(path, [f"other {key}" for key in KEYS], CONFIG)
     for first in (b"{}\n", b'{"format": "another"}\n', b"[1]\n", b"nothing\n"):
         part_files(path)[1].write_bytes(first)
         with pytest.raises(ArtefactError, match="journal"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
@@ -139,6 +140,15 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "value.json").write_bytes(b'"\xff"')
     with pytest.raises(ArtefactError, match="not usable JSON"):
         read_json(tmp_path / "value.json")
+
+
+def test_a_byte_order_mark_is_read_and_utf_16_is_named(tmp_path: Path) -> None:
+    (tmp_path / "value.json").write_bytes(codecs.BOM_UTF8 + b"[1]")
+    assert read_json(tmp_path / "value.json") == [1]
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        (tmp_path / "value.json").write_text("[1]", encoding=encoding)
+        with pytest.raises(ArtefactError, match=r"value\.json: not usable JSON: expected UTF-8, found UTF-16"):
+            read_json(tmp_path / "value.json")
 
 
 def test_canonical_json_is_the_same_for_equal_values() -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from rlstitch.agents import Agent, load_agent
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import Backend, get_variation
+from rlstitch.errors import RlstitchError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
-from rlstitch.rollouts.video import video_side_by_side
+from rlstitch.rollouts.video import require_recordable, video_side_by_side
 from rlstitch.storage import VIDEOS, write_table
 
 
@@ -28,6 +29,8 @@ class EvaluationOutcome:
     random: Evaluation
     table: Path
     videos: list[Path]
+    video_problem: str = ""
+    """Why there is no video where one was asked for."""
 
     def __str__(self) -> str:
         kind = "greedy" if self.evaluation.deterministic else "sampled"
@@ -37,7 +40,8 @@ class EvaluationOutcome:
             _line("random", self.random),
             f"table    {self.table}",
         ]
-        return "\n".join(lines + [f"video    {path}" for path in self.videos])
+        lines += [f"video    {path}" for path in self.videos]
+        return "\n".join(lines + [f"video    not made: {self.video_problem}"] * bool(self.video_problem))
 
 
 @torch_threads()
@@ -72,7 +76,7 @@ def evaluate(
 
     Raises:
         UnknownNameError: for an unknown agent, look or task.
-        InvalidInputError: for an option out of range.
+        InvalidInputError: for an option out of range, or a video of images that cannot be shown.
     """
     player = agent if isinstance(agent, Agent) else load_agent(agent)
     world = player.card.world
@@ -84,6 +88,8 @@ def evaluate(
         world = replace(world, task=task)
     if backend is not None:
         world = replace(world, backend=backend)
+    if video:
+        require_recordable(world, player.card.observation_shape)
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
     progress = progress or ProgressReporter(style="none")
     baselines = Baselines(progress.stage("playing", "episodes"), 2)
@@ -98,17 +104,20 @@ def evaluate(
         {"world": world.to_dict(), "episodes": episodes, "seed": seed, "greedy": deterministic},
     )
     table, _ = write_table(outcome.to_rows(), run_folder / "episodes")
-    videos = []
+    videos, problem = [], ""
     if video:
         moved = Agent(player.encoder, player.controller, player.card.model_copy(update={"world": world}))
-        videos = video_side_by_side(
-            [(name, moved)],
-            VIDEOS / stem,
-            seed=seed,
-            deterministic=deterministic,
-            on_progress=progress.stage("video", "episodes"),
-        )
-    return EvaluationOutcome(name, outcome, random, table, videos)
+        try:
+            videos = video_side_by_side(
+                [(name, moved)],
+                VIDEOS / stem,
+                seed=seed,
+                deterministic=deterministic,
+                on_progress=progress.stage("video", "episodes"),
+            )
+        except RlstitchError as error:  # the results are there all the same
+            problem = str(error)
+    return EvaluationOutcome(name, outcome, random, table, videos, problem)
 
 
 def _line(name: str, evaluation: Evaluation) -> str:

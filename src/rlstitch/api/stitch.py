@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlstitch.agents import Agent, load_agent, save_agent
 from rlstitch.api.run_folder import open_run
-from rlstitch.errors import InvalidInputError
+from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
@@ -16,7 +16,7 @@ from rlstitch.evaluation.row import Row
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import table_text
-from rlstitch.rollouts.video import video_side_by_side
+from rlstitch.rollouts.video import require_recordable, video_side_by_side
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
@@ -35,6 +35,8 @@ class StitchOutcome:
     folder: Path | None
     table: Path
     videos: list[Path]
+    video_problem: str = ""
+    """Why there is no video where one was asked for."""
 
     def __str__(self) -> str:
         r = self.report
@@ -54,7 +56,7 @@ class StitchOutcome:
         if self.folder is not None:
             lines.append(f"agent    {self.folder}")
         lines += [f"video    {path}" for path in self.videos]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"video    not made: {self.video_problem}"] * bool(self.video_problem))
 
 
 def _conditioning(report: StitchReport) -> str:
@@ -117,12 +119,16 @@ def stitch(
         UnknownNameError: for an unknown agent or method.
         IncompatibleError: where the two cannot be joined by the method.
         ArtefactError: where a file of pairs cannot be read.
-        InvalidInputError: where an agent of that name exists, or there are too few pairs.
+        InvalidInputError: where an agent of that name exists, there are too few pairs, or a video is asked for of
+            images that cannot be shown.
     """
     get_method(method)
     progress = progress or ProgressReporter(style="none")
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
+    if video:
+        for agent in (source, target):
+            require_recordable(agent.card.world, agent.card.observation_shape)
     folder = None
     if save:
         folder = new_agent_folder(name or joined_name(source.card.name, target.card.name, method), force=force)
@@ -141,19 +147,22 @@ def stitch(
     table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
     if folder is not None:
         save_agent(joined.agent, folder, force=force)
-    videos = []
+    videos, problem = [], ""
     if video:
         shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
         if joined.translation is not None and any(cell.method == "naive" and not cell.reason for cell in cells):
             shown.insert(1, ("naive", stitch_agents(source, target, latents, method="naive").agent))
-        videos = video_side_by_side(
-            shown,
-            VIDEOS / title,
-            seed=seed,
-            deterministic=deterministic,
-            on_progress=progress.stage("video", "episodes"),
-        )
-    return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos)
+        try:
+            videos = video_side_by_side(
+                shown,
+                VIDEOS / title,
+                seed=seed,
+                deterministic=deterministic,
+                on_progress=progress.stage("video", "episodes"),
+            )
+        except RlstitchError as error:  # the results are there all the same
+            problem = str(error)
+    return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos, problem)
 
 
 def _pairs_identity(pairs: int | str | Path) -> int | str:

@@ -30,6 +30,7 @@ from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames, played_as
+from rlstitch.rollouts.video import require_recordable
 from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import (
     AGENTS,
@@ -193,6 +194,8 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     """Return the card of an agent to be trained, and its anchor set where it is relative."""
     world = config.world
     image_shape, actions = spaces_of(world)
+    if config.evaluation.video:
+        require_recordable(world, image_shape)
     frames = world.frame_stack if config.encoder.frames == "separate" else 1
     base = CNNSpec(
         arch=config.encoder.arch, image_shape=image_shape, latent_dim=config.encoder.latent_dim, frames=frames

@@ -56,4 +56,4 @@ class Evaluate:
                 progress=progress,
             )
         say(result)
-        return 0
+        return 1 if result.video_problem else 0

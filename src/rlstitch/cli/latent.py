@@ -155,7 +155,7 @@ class Encode:
     threads: Threads = None
 
     def run(self) -> int:
-        """Encode what is missing, and print the result; returns 130 where it was interrupted."""
+        """Encode what is missing, and print the result; returns 1 where items failed, 130 where it was interrupted."""
         from rlstitch.api.spaces.encode import encode
         from rlstitch.jobs.progress import ProgressReporter
 
@@ -177,7 +177,7 @@ class Encode:
         if outcome.interrupted:
             complain("interrupted; the same command resumes")
             return 130
-        return 0
+        return 1 if outcome.failed else 0
 
 
 LatentCommand: TypeAlias = (

@@ -1,7 +1,7 @@
 """`rlstitch <command>`: choose the command, run it, and return its exit status.
 
-0: done. 1: a part failed (runs of a sweep, cells of a matrix, items of an encoding). 2: a wrong usage, or an error that
-the user can act on, in one line. 130: interrupted. 141: the reader of the output closed it.
+0: done. 1: a part failed (runs of a sweep, cells of a matrix, items of an encoding, a video). 2: a wrong usage, or an
+error that the user can act on, in one line. 130: interrupted. 141: the reader of the output closed it.
 """
 
 from __future__ import annotations

@@ -69,4 +69,4 @@ class Stitch:
                 progress=progress,
             )
         say(result)
-        return 0
+        return 1 if result.video_problem else 0

@@ -12,6 +12,7 @@ import yaml
 from rlstitch.envs.registry import all_families, installed_families
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.storage import limits
+from rlstitch.storage.files import decode_text
 from rlstitch.storage.validation import show
 from rlstitch.storage.workspace import data_roots
 
@@ -65,30 +66,70 @@ def preset_stem(name: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, but `1e-3` is a number (YAML 1.2) and a key that is given twice is an error."""
+    """PyYAML's safe loader for what YAML 1.1 and YAML 1.2 read alike, and `1e-3` as the number that it is in YAML 1.2.
+
+    Refused are scalars that the two read differently (`010`, `1:30`, dates, `<<`), whole numbers beyond 64 bits, tags,
+    aliases, deep nesting and a key that is given twice. `yes`, `no`, `on` and `off` are booleans, as in YAML 1.1.
+    """
+
+    _nodes = 0
+
+    def fetch_flow_collection_start(self, token_class: type[yaml.Token]) -> None:
+        # The scanner's time is cubic in the depth.
+        if self.flow_level >= limits.JSON_DEPTH:
+            raise _refusal("nested too deeply", self.get_mark())
+        super().fetch_flow_collection_start(token_class)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"expected text as key, found {key!r}", key_node.start_mark
-                )
+                raise _refusal(f"expected text as key, found {show(key)}", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                raise _refusal(f"key {show(key)} is given twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
+        event = self.peek_event()
+        self._nodes += 1
+        if self._nodes > limits.CONFIG_NODES:
+            raise _refusal(f"more than {limits.CONFIG_NODES:,} keys and values", event.start_mark)
+        if isinstance(event, yaml.events.AliasEvent):
             # A few lines of nested aliases can grow to terabytes; no config needs one.
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+            raise _refusal("aliases are not allowed", event.start_mark)
+        if event.tag is not None:
+            raise _refusal(f"tags are not allowed, found {show(event.tag)}", event.start_mark)
+        if isinstance(event, yaml.events.ScalarEvent) and event.implicit[0]:
+            tag = self.resolve(yaml.ScalarNode, event.value, event.implicit).rpartition(":")[2]
+            if _is_ambiguous(tag, event.value):
+                text = show(event.value)
+                raise _refusal(
+                    f"{text[1:-1]} is ambiguous, as YAML 1.1 and YAML 1.2 read it differently; write {text} in quotes "
+                    "for text, or a number in plain digits",
+                    event.start_mark,
+                )
+            if tag == "int" and (len(event.value) > 26 or abs(int(event.value, 0)) >= limits.JSON_INTEGER):
+                raise _refusal(f"expected whole numbers below 2^63 in size, found {event.value:.40}", event.start_mark)
         return super().compose_node(parent, index)
 
 
+def _refusal(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.composer.ComposerError(None, None, problem, mark)
+
+
+def _is_ambiguous(tag: str, text: str) -> bool:
+    """Whether YAML 1.2 reads a plain scalar as another value than YAML 1.1, which gives it this tag."""
+    if tag == "int":
+        return not re.fullmatch(r"[-+]?(0|[1-9]\d*|[1-9]\d{0,2}(_\d{3})+|0x[\da-fA-F]+)", text)
+    if tag == "float":
+        return ":" in text or "_" in text
+    return tag in ("timestamp", "merge", "value") or bool(re.fullmatch(r"[-+]?0(o[0-7]+|\d+)", text))
+
+
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
@@ -96,7 +137,7 @@ def parse_yaml(text: str) -> object:
     """Return the value of a YAML text.
 
     Raises:
-        InvalidInputError: the text is no YAML; the message has line and column.
+        InvalidInputError: the text is no YAML, or holds what `_Loader` refuses; the message has line and column.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -104,7 +145,9 @@ def parse_yaml(text: str) -> object:
         mark = error.problem_mark
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise InvalidInputError(f"not valid YAML: {error.problem}{place}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise InvalidInputError("not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise InvalidInputError(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
@@ -117,12 +160,10 @@ def parse_yaml_file(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > limits.CONFIG_BYTES:
             raise InvalidInputError(f"expected at most {limits.CONFIG_BYTES} bytes, found {path.stat().st_size}")
-        values = parse_yaml(path.read_text(encoding="utf-8"))
+        values = parse_yaml(decode_text(path.read_bytes()))
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidInputError(f"{path}: expected UTF-8 text") from None
-    except InvalidInputError as error:
+    except ValueError as error:
         raise InvalidInputError(f"{path}: {error}") from None
     if not isinstance(values, dict):
         raise InvalidInputError(f"{path}: expected keys and values, found {show(values)}")

@@ -374,6 +374,8 @@ def mutual_knn(x: Array, y: Array, k: int, *, metric: Metric = "cosine") -> floa
     """
     a, b = to_pairs(x, y, minimum=2, method="mutual neighbours")
     require_count(k, len(a) - 1, "k", "one less than the number of samples")
+    for space, name in ((a, "x"), (b, "y")):
+        centred(space.detach().double(), name)  # of equal samples none is nearer
     first = nearest(a, a, k, metric=metric, exclude_self=True).indices
     second = nearest(b, b, k, metric=metric, exclude_self=True).indices
     # In blocks of few enough rows that a row of marks, one a sample, does not add up to a matrix of all.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import re
 import tarfile
-import wave
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.labelled import Labelled
+from rlstitch.modalities.wav import parse_wav
 from rlstitch.storage.files import check_source
 from rlstitch.storage.limits import SOUND_FILE_BYTES, SOUND_FILES
 
@@ -30,7 +29,7 @@ Take = tuple[int, str, int]
 """Label, speaker, and number of the recording."""
 
 _NAME = re.compile(r"(?:.*/)?(\d)_([a-z]+)_(\d{1,4})\.wav")
-_BAD = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, wave.Error)
+_BAD = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,8 +70,12 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
                 content = archive.extractfile(member)
                 if content is None:
                     raise ArtefactError(f"{path}: {member.name!r:.80} cannot be read")
-                sound = _samples(content.read(), f"{path}: {member.name}")
-                recordings[int(name[1]), name[2], int(name[3])] = _centred(sound, samples)
+                sound = parse_wav(content.read(), f"{path}: {member.name}")
+                if (form := (sound.channels, sound.width, sound.rate)) != (1, 2, RATE):
+                    raise ArtefactError(
+                        f"{path}: {member.name}: expected one channel of 2 bytes at {RATE} Hz, found {form}"
+                    )
+                recordings[int(name[1]), name[2], int(name[3])] = _centred(sound.samples, samples)
     except FileNotFoundError:
         raise ArtefactError(f"cannot read {path}: there is no such file") from None
     except _BAD as error:
@@ -164,14 +167,6 @@ def _triangles(bands: int, window: int, rate: int) -> NDArray[np.float32]:
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-
-
-def _samples(content: bytes, name: str) -> NDArray[np.float32]:
-    with wave.open(io.BytesIO(content)) as sound:
-        form = (sound.getnchannels(), sound.getsampwidth(), sound.getframerate())
-        if form != (1, 2, RATE):
-            raise ArtefactError(f"{name}: expected one channel of 2 bytes at {RATE} Hz, found {form}")
-        return np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2").astype(np.float32) / np.float32(32768)
 
 
 def _centred(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

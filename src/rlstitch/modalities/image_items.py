@@ -5,29 +5,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rlstitch.errors import ArtefactError
 from rlstitch.modalities.compressed import open_binary
 from rlstitch.modalities.items import Items, folder_items, renamed
+from rlstitch.modalities.libraries import one_line
 from rlstitch.storage.files import check_source
-from rlstitch.storage.limits import IMAGE_VALUES
+from rlstitch.storage.limits import IMAGE_VALUES, ITEMS
 
-_BAD = (
-    OSError, EOFError, ValueError, SyntaxError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
-    zlib.error,
-)  # fmt: skip
+_LIBRARIES = ("PIL", "struct", "tokenize", "zipfile", "zlib")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""What is read, whatever a file is called: other formats of Pillow run programs (EPS)."""
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 _IDX_BYTES = 0x08
 _SKIP = 1 << 20
+_MOST_PACKED = 1032  # bytes that deflate makes one of
 
 
 def image_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
@@ -43,7 +45,7 @@ def image_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
     """
     path = Path(path)
     if path.is_dir():
-        return renamed(folder_items(path, _SUFFIXES, _image), keys)
+        return renamed(folder_items(path, _SUFFIXES, read_image), keys)
     return renamed(array_images(path), keys)
 
 
@@ -56,18 +58,16 @@ def array_images(path: Path) -> Items:
         ArtefactError: where the file is missing, damaged, holds no such array, or less than its header says; the last
             only when it is read.
     """
-    check_source(path)
-    try:
+    with _whole(path, ".npy, .npz, IDX or a folder of images"):
         with _array(path) as (stream, shape):
             if len(shape) not in (3, 4) or shape[3:] not in ((), (3,)) or not 0 < math.prod(shape[1:]) < IMAGE_VALUES:
                 raise ArtefactError(f"{path}: expected uint8 (n, h, w) or (n, h, w, 3), found {shape}")
+            packed = 2 if path.suffix == ".npy" else _MOST_PACKED  # a file that is cut off in its second half is read
+            if shape[0] > ITEMS or math.prod(shape) > packed * max(path.stat().st_size, _SKIP):
+                raise ArtefactError(f"{path}: states {shape[0]:,} images, which no file of this size holds")
             stream.read(1)
         with path.open("rb") as file:
             identity = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file or folder") from None
-    except _BAD as error:
-        raise ArtefactError(f"cannot read {path}: expected .npy, .npz, IDX or a folder of images: {error}") from None
 
     def read(start: int) -> Iterator[NDArray[np.uint8]]:
         return _rows(path, start)
@@ -75,29 +75,62 @@ def array_images(path: Path) -> Items:
     return Items(tuple(map(str, range(shape[0]))), identity, read)
 
 
-def _image(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ArtefactError(f"cannot read {path}: expected an image: {error}") from None
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image as uint8 (h, w, 3), upright as its EXIF says; of several frames or pages the first.
+
+    Values of more than 8 bits are scaled by the depth that the file states (colours of 16 bits: their upper byte),
+    floats must lie in [0, 1]. Transparency is ignored: a pixel has the colour that is stored.
+
+    Raises:
+        ArtefactError: it is missing, damaged, of another format, or has values that no such scale fits.
+    """
+    with warnings.catch_warnings(), one_line(f"cannot read {path}: expected an image", *_LIBRARIES):
+        warnings.simplefilter("ignore", UserWarning)  # strange metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=_FORMATS) as image:
+            tags = getattr(image, "tag_v2", {})
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode != "F" and not upright.mode.startswith("I"):
+                upright.info.pop("transparency", None)  # Pillow warns where it drops it
+                return np.asarray(upright.convert("RGB"))
+            return np.repeat(_as_bytes(np.asarray(upright), tags)[..., None], 3, axis=2)
+
+
+def _as_bytes(values: NDArray[Any], tags: Mapping[int, Any]) -> NDArray[np.uint8]:
+    """Scale deep grey values (h, w) to [0, 255]; `tags` are those of TIFF, without which they have 16 bits."""
+    bits, signed = tags.get(_BITS, (16,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
+    top = 1 if values.dtype.kind == "f" else 2 ** (bits - 1 if signed else bits) - 1
+    if bits == 32 and top > 2**31:  # Pillow reads them as if they had a sign
+        values = values.view(np.uint32)
+    low, high = values.min().item(), values.max().item()
+    if not 0 <= low <= high <= top:
+        raise ValueError(f"expected values in [0, {top:,}], found {low} to {high}")
+    if high > 0 and high * 255 < top / 2:
+        raise ValueError(f"its values reach {high} of {top:,}, and all would be black")
+    scaled = np.round(values.astype(np.float32) * np.float32(255 / top)).astype(np.uint8)
+    return 255 - scaled if tags.get(_PHOTOMETRIC) == 0 else scaled  # 0 is white
+
+
+@contextlib.contextmanager
+def _whole(path: Path, expected: str) -> Iterator[None]:
+    """Turn whatever reading raises into an `ArtefactError`."""
+    check_source(path)
+    with one_line(f"cannot read {path}: expected {expected}", *_LIBRARIES):
+        yield
 
 
 def _rows(path: Path, start: int) -> Iterator[NDArray[np.uint8]]:
-    try:
-        with _array(path) as (stream, shape):
-            size = math.prod(shape[1:])
-            before = start * size
-            while before and (skipped := len(stream.read(min(before, _SKIP)))):
-                before -= skipped
-            for number in range(start, shape[0]):
-                content = stream.read(size)
-                if len(content) < size:
-                    raise ArtefactError(f"{path}: ends in image {number}, expected {shape[0]}")
-                image = np.frombuffer(content, np.uint8).reshape(shape[1:])
-                yield image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    except _BAD as error:
-        raise ArtefactError(f"cannot read {path}: expected a whole file of arrays: {error}") from None
+    with _whole(path, "a whole file of arrays"), _array(path) as (stream, shape):
+        size = math.prod(shape[1:])
+        before = start * size
+        while before and (skipped := len(stream.read(min(before, _SKIP)))):
+            before -= skipped
+        for number in range(start, shape[0]):
+            content = stream.read(size)
+            if len(content) < size:
+                raise ArtefactError(f"{path}: ends in image {number}, expected {shape[0]}")
+            image = np.frombuffer(content, np.uint8).reshape(shape[1:])
+            yield image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import wave
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,23 +16,33 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.compressed import open_binary
-from rlstitch.storage.limits import LINE_BYTES, SOUND_BYTES
+from rlstitch.modalities.wav import read_wav
+from rlstitch.storage.files import decode_text
+from rlstitch.storage.limits import ITEMS, LINE_BYTES
 
-Sound: TypeAlias = tuple[NDArray[np.float32], int]
-"""Samples (n,) in [-1, 1], and how many there are in a second."""
 Encode: TypeAlias = Callable[[Sequence[Any]], NDArray[np.float32]]
 """m items -> their vectors (m, d)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """n items: their different keys; `identity`, a sha256 of the input; and `read(start)`, which iterates over them
-    from number `start` on. Raises InvalidInputError for no items or repeated keys.
+    """n items; raises InvalidInputError for none, or repeated keys.
+
+    Attributes:
+        keys: n different ones.
+        identity: a sha256 of the input.
+        read: iterates over the items from a number on; an item that raises ArtefactError does not end it where it can
+            go on.
+        digests: one an item; equal ones stand for equal items, in another version of the input too. By default made of
+            the identity.
+        ignored: names of files beside the items that are none.
     """
 
     keys: tuple[str, ...]
     identity: str
     read: Callable[[int], Iterator[Any]]
+    digests: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -41,11 +50,16 @@ class Items:
         if len(set(self.keys)) != len(self.keys):
             repeated = next(key for key, count in Counter(self.keys).items() if count > 1)
             raise InvalidInputError(f"keys must differ, found {repeated!r} more than once")
+        if not self.digests:
+            digests = tuple(_digest(f"{self.identity} {number}") for number in range(len(self.keys)))
+            object.__setattr__(self, "digests", digests)
 
 
 @dataclass(frozen=True)
 class ItemEncoder:
-    """`encode` turns m items into float32 (m, d), d always the same; `identity` changes where the vectors do."""
+    """`encode` turns m items into float32 (m, d), d always the same, and raises InvalidInputError for an item that it
+    cannot encode; `identity` changes where the vectors do.
+    """
 
     name: str
     identity: str
@@ -65,20 +79,19 @@ def text_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
     """
     path = Path(path)
     digest = hashlib.sha256()
-    numbers, count = [], 0
+    numbers, digests, count = [], [], 0
     for line in _lines(path):
         count += 1
         digest.update(line.encode())
-        if line.strip():
+        if text := line.strip():
             numbers.append(count)
+            digests.append(_digest(text))
 
     def read(start: int) -> Iterator[str]:
         return islice((line.strip() for line in _lines(path) if line.strip()), start, None)
 
-    if keys is None:
-        return Items(tuple(map(str, numbers)), digest.hexdigest(), read)
-    names = _keys_of(Path(keys), count)
-    return Items(tuple(names[number - 1] for number in numbers), digest.hexdigest(), read)
+    names = list(map(str, range(1, count + 1))) if keys is None else _keys_of(Path(keys), count)
+    return Items(tuple(names[number - 1] for number in numbers), digest.hexdigest(), read, tuple(digests))
 
 
 def sound_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
@@ -98,49 +111,28 @@ def sound_items(path: Path | str, *, keys: Path | str | None = None) -> Items:
     return renamed(folder_items(path, frozenset({".wav"}), read_wav), keys)
 
 
-def read_wav(path: Path) -> Sound:
-    """Read a WAV file of 8, 16, 24 or 32-bit PCM, and average its channels.
-
-    Raises:
-        ArtefactError: where it is missing, damaged, empty, or of another kind.
-    """
-    try:
-        with wave.open(str(path)) as sound:
-            channels, width, rate, count = sound.getparams()[:4]
-            if width * channels * count > SOUND_BYTES:
-                raise ArtefactError(f"cannot read {path}: it is larger than {SOUND_BYTES:,} bytes")
-            content = sound.readframes(count)
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file") from None
-    except (OSError, EOFError, ValueError, wave.Error) as error:
-        raise ArtefactError(f"cannot read {path}: expected a PCM WAV file: {error}") from None
-    if not content or len(content) % (width * channels) or rate < 1:
-        raise ArtefactError(f"cannot read {path}: expected whole samples, found {len(content)} bytes at {rate} Hz")
-    # Each number in the upper bytes of 32 bits; those of 8 bits are unsigned.
-    wide = np.zeros((len(content) // width, 4), np.uint8)
-    wide[:, 4 - width :] = np.frombuffer(content, np.uint8).reshape(-1, width)
-    if width == 1:
-        wide[:, 3] ^= 0x80
-    samples = wide.view("<i4").reshape(-1, channels).mean(1) / 2**31
-    return samples.astype(np.float32), rate
-
-
 def folder_items(folder: Path, suffixes: frozenset[str], read_one: Callable[[Path], Any]) -> Items:
-    """Files of a folder and its subfolders, sorted by name; the key is the path in it."""
-    files = {
-        file.relative_to(folder).as_posix(): file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith(".")
-    }
+    """Files of a folder and its subfolders, sorted by name; the key is the path in it. Hidden files are left out."""
+    files, ignored = {}, []
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        plain = name.encode("utf-8", "backslashreplace").decode()
+        if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith(".") and name == plain:
+            files[name] = file
+        elif not file.is_dir() and not file.name.startswith("."):
+            ignored.append(plain)
     if not files:
         raise ArtefactError(f"{folder}: expected files {', '.join(sorted(suffixes))}, found none")
     names = sorted(files)
-    digest = hashlib.sha256()
-    for name in names:
-        about = files[name].stat()
-        digest.update(f"{name}\n{about.st_size} {about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    about = [f"{name}\n{files[name].stat().st_size} {files[name].stat().st_mtime_ns}\n" for name in names]
+    identity = hashlib.sha256("".join(about).encode()).hexdigest()
+    # Unlike a generator, `map` goes on after an error.
     return Items(
-        tuple(names), digest.hexdigest(), lambda start: (read_one(files[name]) for name in islice(names, start, None))
+        tuple(names),
+        identity,
+        lambda start: map(read_one, (files[name] for name in islice(names, start, None))),
+        tuple(map(_digest, about)),
+        tuple(sorted(ignored)),
     )
 
 
@@ -148,7 +140,11 @@ def renamed(items: Items, keys: Path | str | None) -> Items:
     """The items with the keys in a file, one a line; as they are where there is none."""
     if keys is None:
         return items
-    return Items(tuple(_keys_of(Path(keys), len(items.keys))), items.identity, items.read)
+    return replace(items, keys=tuple(_keys_of(Path(keys), len(items.keys))))
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def _keys_of(path: Path, count: int) -> list[str]:
@@ -164,10 +160,12 @@ def _lines(path: Path) -> Iterable[str]:
             for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
                 if len(line) > LINE_BYTES:
                     raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
+                if number > ITEMS:
+                    raise ArtefactError(f"{path}: holds more than {ITEMS:,} lines")
                 try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise ArtefactError(f"{path}, line {number}: expected UTF-8: {error.reason}") from None
+                    yield decode_text(line, start=number == 1)
+                except ValueError as error:
+                    raise ArtefactError(f"{path}, line {number}: {error}") from None
     except FileNotFoundError:
         raise ArtefactError(f"cannot read {path}: there is no such file") from None
     except (OSError, EOFError, zlib.error) as error:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from rlstitch.errors import ArtefactError, RlstitchError
 
 _EXPECTED = (
-    OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError, OverflowError, EOFError,
+    OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError, ArithmeticError, EOFError,
+    AssertionError, MemoryError, SyntaxError,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.compressed import read_gzip
+from rlstitch.storage.files import decode_text
 
 MULTI30K_FILES = {"train": "train.{}.gz", "test": "test_2016_flickr.{}.gz"}
 """Split -> the name of its file, with a place for the language."""
@@ -64,9 +65,9 @@ def read_multi30k(folder: Path | str, split: str, languages: Sequence[str] = ("e
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        text = read_gzip(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ArtefactError(f"cannot read {path}: expected UTF-8: {error.reason} at byte {error.start}") from None
+        text = decode_text(read_gzip(path))
+    except ValueError as error:
+        raise ArtefactError(f"cannot read {path}: {error}") from None
     # Not `splitlines`, which also breaks at characters that occur inside of sentences.
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")]
     if empty := [number for number, line in enumerate(lines, start=1) if not line]:

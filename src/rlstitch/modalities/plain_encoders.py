@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.modalities.items import Encode, ItemEncoder, Sound
+from rlstitch.modalities.items import Encode, ItemEncoder
+from rlstitch.modalities.wav import Sound
 
 _WIDTH = 256
 _SIDE = 16

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
-from rlstitch.modalities.items import Encode, ItemEncoder, Sound
+from rlstitch.modalities.items import Encode, ItemEncoder
 from rlstitch.modalities.libraries import one_line, quiet
+from rlstitch.modalities.wav import Sound
 
 Pooling: TypeAlias = Literal["auto", "mean", "first"]
 POOLINGS: tuple[Pooling, ...] = ("auto", "mean", "first")

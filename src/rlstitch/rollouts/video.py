@@ -70,7 +70,8 @@ def record(
         on_progress: called with the episodes that have ended and those in all.
 
     Raises:
-        InvalidInputError: for numbers below 1, no world, or an endless episode; and, as the frames are drawn, for an
+        InvalidInputError: for numbers below 1, no world, images that are neither grey nor of three colours, or an
+            endless episode; and, as the frames are drawn, for an
             environment that is not deterministic: they are drawn by playing the episodes again.
         IncompatibleError: where the agent's images or actions are not the world's.
     """
@@ -85,6 +86,7 @@ def record(
         observed.append(_digest(step.observations[0]))
 
     with closing(make_vec(world, 1, seed=seed, autoreset="disabled")) as env:
+        require_recordable(world, env.single_observation_space.shape or (0,))
         from_above = hasattr(env, "symbolic") and world.view == "agent" and world.backend == "gymnasium"
         outcomes = play(
             agent,
@@ -99,6 +101,15 @@ def record(
     taken = _Taken(seed, outcomes.lengths.tolist(), actions, observed, hold)
     length = int(outcomes.lengths.sum()) + hold * episodes
     return Video(_frames(world, taken, scale, from_above=from_above), outcomes, length)
+
+
+def require_recordable(world: World, shape: Sequence[int]) -> None:
+    """Raise InvalidInputError where no video shows a world's observations `(H, W, C)`: in a frame C is not 1 or 3."""
+    channels = shape[-1] // world.frame_stack
+    if channels not in (1, 3):
+        raise InvalidInputError(
+            f"video: expected images of 1 or 3 channels, found {channels} in {world.environment}; nothing was played"
+        )
 
 
 @dataclass(frozen=True)

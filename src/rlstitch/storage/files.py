@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
 import hashlib
@@ -181,6 +182,24 @@ def read_stream(stream: BufferedReader, path: Path, *, max_bytes: int) -> bytes:
     if max(size, len(content)) > max_bytes:
         raise ArtefactError(f"cannot read {path}: it is larger than {max_bytes:,} bytes")
     return content
+
+
+def decode_text(content: bytes, *, start: bool = True) -> str:
+    """Return UTF-8 as text, without a byte order mark.
+
+    Args:
+        content: the bytes.
+        start: whether they are the start of a file, where a byte order mark or UTF-16 shows.
+
+    Raises:
+        ValueError: it is no UTF-8; the message names UTF-16 where it is that.
+    """
+    if start and (content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]):
+        raise ValueError("expected UTF-8, found UTF-16; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig" if start else "utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.storage import limits
-from rlstitch.storage.files import read_bytes, write_bytes
+from rlstitch.storage.files import decode_text, read_bytes, write_bytes
 from rlstitch.storage.folders import staged_files
 
 
@@ -77,12 +77,12 @@ def parse_json(content: bytes | str, where: str, *, schema_version: int | None =
         ArtefactError: it is not JSON, or not JSON that can be used.
     """
     try:
-        text = content.decode() if isinstance(content, bytes) else content
+        text = decode_text(content) if isinstance(content, bytes) else content
         value = json.loads(text, object_pairs_hook=_unique_keys)
         check_tree(value)
     except RecursionError:
         raise ArtefactError(f"{where}: not usable JSON: nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError and UnicodeError are of this kind
+    except ValueError as error:  # JSONDecodeError is of this kind
         raise ArtefactError(f"{where}: not usable JSON: {error}") from None
     if schema_version is not None:
         if not isinstance(value, dict):

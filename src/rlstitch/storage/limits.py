@@ -7,6 +7,7 @@ JSON_BYTES = 16 * MIB
 JSON_DEPTH = 32
 JSON_INTEGER = 2**63
 CONFIG_BYTES = 1_000_000
+CONFIG_NODES = 50_000  # read in a few seconds
 MATRIX_BYTES = 512 * MIB  # matrix.json and cells.json
 CURVE_BYTES = 16 * MIB  # the table of a training
 
@@ -25,7 +26,7 @@ def unpacked_bytes(packed: int) -> int:
 # Latent spaces, translations, pairs.
 TENSOR_BYTES = 8 * GIB
 TENSOR_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
-JOURNAL_BYTES = 256 * MIB
+JOURNAL_BYTES = 512 * MIB
 PAIRS_BYTES = 4 * GIB
 
 # Agents and anchor sets.
@@ -47,6 +48,9 @@ DATASET_BYTES = 256 * MIB  # one file, unpacked
 SOUND_FILES = 100_000
 SOUND_FILE_BYTES = MIB  # in a data set
 SOUND_BYTES = 256 * MIB  # a single sound
+SOUND_CHUNKS = 1_000  # parts of its file
+SOUND_RATES = 1_000, 1_000_000  # samples a second; beyond, resampling takes all memory
+ITEMS = 5_000_000  # lines or images of one file
 LINE_BYTES = MIB
 IMAGE_VALUES = 1 << 28  # pixels × channels of one image
 

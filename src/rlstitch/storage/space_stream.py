@@ -6,7 +6,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.storage import limits
-from rlstitch.storage.files import check_target, make_folder, read_bytes, sync_folder, translated_errors
+from rlstitch.storage.files import check_target, make_folder, read_bytes, staged_file, sync_folder, translated_errors
 from rlstitch.storage.json_files import canonical_json, parse_json
 from rlstitch.storage.spaces import SPACE_FORMAT
 
-JOURNAL_FORMAT = "rlstitch-space-journal-1"
+JOURNAL_FORMAT = "rlstitch-space-journal-2"
 
 _METADATA_KEY = "rlstitch"  # where `write_tensors` keeps metadata
+_OLD_FORMAT = "rlstitch-space-journal-1"  # of version 0.1: lines without digests
+_ROWS = 4096  # copied at one time
 _SYNC_EVERY = 5.0  # seconds that a power cut may cost
 
 
@@ -54,31 +56,45 @@ def space_header(keys: Sequence[str], width: int, name: str = "") -> bytes:
 class SpaceStream:
     """Rows of a latent space on their way into a `.safetensors` file.
 
-    They go to `<file>.part`, which is the future file from its first byte on, so that the end is a rename. For every
-    block of rows `<file>.journal` has a line with its length and checksum: opened again, a stream keeps the rows that
-    the journal confirms, and `rows` is their number. One process at a time.
+    They go to `<file>.part` behind the header of the future file, so that the end is a rename where all rows came in
+    order. For every block of rows `<file>.journal` has a line with its length, its checksum and the digests of its
+    items: opened again, a stream keeps the rows that the journal confirms, also where items were added, removed or
+    replaced meanwhile. One process at a time.
     """
 
-    def __init__(self, path: Path, keys: Sequence[str], config: Mapping[str, str], *, name: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        keys: Sequence[str],
+        config: Mapping[str, str],
+        *,
+        digests: Sequence[str] = (),
+        name: str = "",
+    ) -> None:
         """Open a stream, or continue one.
 
         Args:
             path: the file, `.safetensors`.
             keys: of all rows that are to come, all different.
-            config: what the rows depend on; a stream is continued only with the same.
+            config: what the rows depend on; a stream is continued only with the same. Its `input` matters only for a
+                stream of version 0.1, whose journal has no digests.
+            digests: one a key, of what is encoded; the keys themselves by default.
             name: of the space.
 
         Raises:
-            IncompatibleError: there are rows of another config or of other keys.
+            IncompatibleError: there are rows of another config, or of other items only.
             ArtefactError: the operating system refuses, or the journal is damaged.
         """
-        self.path, self.rows = path, 0
+        self.path = path
         self._part, self._journal = part_files(path)
         for file in (self._part, self._journal):
             check_target(file, in_place=True)
         self._keys, self._config, self._name = keys, dict(config), name
+        self._digests = list(digests or keys)
+        self._written: list[str] = []  # the digest of each row of the part
         self._files: list[BinaryIO] = []
-        self._width, self._synced = 0, time.monotonic()
+        self._width, self._start_of_rows, self._synced = 0, 0, time.monotonic()
+        self._header_fits = True
         if self._part.exists() and self._journal.exists():
             try:
                 self._resume()
@@ -86,42 +102,89 @@ class SpaceStream:
                 self.close()
                 raise
 
-    def append(self, vectors: NDArray[np.float32]) -> None:
+    @property
+    def rows(self) -> int:
+        """Number of the rows that are kept."""
+        return len(self._written)
+
+    @property
+    def missing(self) -> Sequence[int]:
+        """The numbers of the items that have no row."""
+        if self._in_order():
+            return range(self.rows, len(self._keys))
+        written = set(self._written)
+        return [number for number, digest in enumerate(self._digests) if digest not in written]
+
+    def append(self, vectors: NDArray[np.float32], numbers: Sequence[int] | None = None) -> None:
         """Add rows `(m, d)`; when it returns, they outlive the process.
 
+        Args:
+            vectors: the rows.
+            numbers: of their items; None: those behind the last.
+
         Raises:
-            InvalidInputError: another width than before, NaN or infinity (naming the key), or more rows than keys.
+            InvalidInputError: another width than before, NaN or infinity (naming the key), or more rows than items.
             ArtefactError: the operating system refuses (a full disk).
         """
         block = np.ascontiguousarray(vectors, dtype="<f4")
         if block.ndim != 2 or (self._width and block.shape[1] != self._width):
             raise InvalidInputError(f"expected vectors (m, {self._width or 'd'}), found {block.shape}")
-        if self.rows + len(block) > len(self._keys):
+        numbers = range(self.rows, self.rows + len(block)) if numbers is None else numbers
+        if len(block) != len(numbers) or (len(block) and max(numbers) >= len(self._keys)):
             raise InvalidInputError(f"expected {len(self._keys)} rows, found more; did the input change meanwhile?")
         if len(wrong := np.flatnonzero(~np.isfinite(block).all(1))):
-            raise InvalidInputError(f"the vector of {self._keys[self.rows + int(wrong[0])]!r} holds NaN or infinity")
+            raise InvalidInputError(f"the vector of {self._keys[numbers[int(wrong[0])]]!r} holds NaN or infinity")
         if not self._files:
             self._start(block.shape[1])
-        content = block.tobytes()
+        content, digests = block.tobytes(), [self._digests[number] for number in numbers]
         with translated_errors("write", self._part):
-            self._write(content, f"[{len(block)},{zlib.crc32(content)}]\n".encode())
+            self._write(content, canonical_json([len(block), zlib.crc32(content), digests]) + b"\n")
             if time.monotonic() - self._synced > _SYNC_EVERY:
                 self._sync()
-        self.rows += len(block)
+        self._written += digests
 
-    def finish(self) -> Path:
-        """Make the file of the rows. Raises InvalidInputError where some are missing."""
-        if self.rows != len(self._keys) or not self._files:
+    def finish(self, *, without: Collection[int] = ()) -> Path:
+        """Make the file of the rows.
+
+        Args:
+            without: numbers of items that could not be encoded. The file is made of the others, and part and journal
+                stay, so that a later stream adds what was missing.
+
+        Raises:
+            InvalidInputError: rows of other items are missing.
+        """
+        numbers, in_order = [number for number in range(len(self._keys)) if number not in without], self._in_order()
+        row_of = {} if in_order else dict(zip(self._written, range(self.rows), strict=True))
+        rows = [row_of.get(self._digests[number], -1) for number in numbers] if row_of else numbers
+        if not self._files or min(rows, default=-1) < 0 or max(rows) >= self.rows:
             raise InvalidInputError(
                 f"expected {len(self._keys)} rows, found {self.rows}; did the input change meanwhile?"
             )
         with translated_errors("write", self.path):
             self._sync()
+            if without or not in_order:
+                self._gather(numbers, rows)
+            else:
+                self._part.replace(self.path)
+                sync_folder(self.path.parent)
             self.close()
-            self._part.replace(self.path)
-            sync_folder(self.path.parent)
-            self._journal.unlink(missing_ok=True)
+            if not without:
+                self._journal.unlink(missing_ok=True)
+                self._part.unlink(missing_ok=True)
         return self.path
+
+    def _in_order(self) -> bool:
+        """Whether the part is the beginning of the future file."""
+        return self._header_fits and self._written == self._digests[: self.rows]
+
+    def _gather(self, numbers: Sequence[int], rows: Sequence[int]) -> None:
+        """Make the file of items with these numbers, which stand in these rows of the part."""
+        shape = self.rows, self._width
+        stored = np.memmap(self._part, "<f4", "r", self._start_of_rows, shape)
+        with staged_file(self.path) as beside, beside.open("wb") as stream:
+            stream.write(space_header([self._keys[number] for number in numbers], self._width, self._name))
+            for start in range(0, len(rows), _ROWS):
+                stream.write(stored[rows[start : start + _ROWS]].tobytes())
 
     def close(self) -> None:
         """Close the files; what is in them stays."""
@@ -145,32 +208,42 @@ class SpaceStream:
             self._files = [path.open("w+b", buffering=0) for path in (self._part, self._journal)]
             self._write(header, canonical_json(first) + b"\n")
             self._sync()
-        self._width = width
+        self._width, self._start_of_rows, self._header_fits = width, len(header), True
 
     def _resume(self) -> None:
         lines = read_bytes(self._journal, max_bytes=limits.JOURNAL_BYTES).split(b"\n")[:-1]  # the last may be half
         if not lines:
             return
-        self._width = self._checked_width(parse_json(lines[0], str(self._journal)))
-        header = space_header(self._keys, self._width, self._name)
+        first = parse_json(lines[0], str(self._journal))
+        width = self._checked_width(first)
         with translated_errors("read", self._part):
             self._files = [path.open("r+b", buffering=0) for path in (self._part, self._journal)]
             part, journal = self._files
-            if _read(part, len(header)) != header:
+            size = _read(part, 8)
+            header = size + _read(part, min(int.from_bytes(size, "little"), limits.TENSOR_HEADER_BYTES))
+            self._header_fits = header == space_header(self._keys, width, self._name)
+            if not self._header_fits and first["format"] != JOURNAL_FORMAT:
                 raise IncompatibleError(f"{self._part}: was started with other keys; remove it to start anew")
+            self._width, self._start_of_rows = width, len(header)
             good = self._confirmed(part, lines[1:])
-            part.truncate(len(header) + 4 * self._width * self.rows)
+            part.truncate(len(header) + 4 * width * self.rows)
             journal.truncate(sum(len(line) + 1 for line in lines[: good + 1]))
             for file in self._files:
                 file.seek(0, os.SEEK_END)
+        if not self.rows:  # nothing to keep
+            self.close()
+            self._width, self._header_fits = 0, True
+        elif not set(self._written) & set(self._digests):
+            raise IncompatibleError(f"{self._part}: was started with other items; remove it to start anew")
 
     def _checked_width(self, first: Any) -> int:
-        width = first.get("width") if isinstance(first, dict) and first.get("format") == JOURNAL_FORMAT else None
+        kind = first.get("format") if isinstance(first, dict) else None
+        width = first.get("width") if kind in (JOURNAL_FORMAT, _OLD_FORMAT) else None
         if not isinstance(width, int) or not isinstance(first["config"], dict) or width < 1:
             raise ArtefactError(f"{self._journal}: expected a journal ({JOURNAL_FORMAT}); remove it to start anew")
         config = first["config"]
         for entry in sorted(config.keys() | self._config.keys()):
-            if config.get(entry) != self._config.get(entry):
+            if config.get(entry) != self._config.get(entry) and (entry != "input" or kind == _OLD_FORMAT):
                 raise IncompatibleError(
                     f"{self._part}: was started with {entry} {config.get(entry)!s:.80}, now it is "
                     f"{self._config.get(entry)!s:.80}; remove it to start anew"
@@ -178,16 +251,21 @@ class SpaceStream:
         return width
 
     def _confirmed(self, part: BinaryIO, lines: Sequence[bytes]) -> int:
-        """Read and count the rows that the journal confirms; return the number of its good lines."""
+        """Read the rows that the journal confirms, and note their digests; return the number of its good lines."""
         for number, line in enumerate(lines):
             try:
-                rows, checksum = (int(text) for text in line.strip(b"[]").split(b","))
-            except ValueError:
+                rows, checksum, *digests = parse_json(line, str(self._journal))
+            except (ArtefactError, TypeError, ValueError):
+                return number
+            if not isinstance(rows, int):
+                return number
+            block = digests[0] if digests else self._digests[self.rows : self.rows + rows]
+            if not isinstance(block, list) or len(block) != rows:
                 return number
             content = _read(part, 4 * self._width * rows)
-            if not content or zlib.crc32(content) != checksum or self.rows + rows > len(self._keys):
+            if not content or zlib.crc32(content) != checksum or not all(isinstance(each, str) for each in block):
                 return number
-            self.rows += rows
+            self._written += block
         return len(lines)
 
     def _write(self, *contents: bytes) -> None:

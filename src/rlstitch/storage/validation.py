@@ -72,7 +72,7 @@ def validated(model: type[M], values: object, where: str) -> M:
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield every key of a model, `section.key` for those of its sections."""
     for name, field in model.model_fields.items():
-        yield prefix + name
+        yield prefix + (field.alias or name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from dotted_keys(field.annotation, f"{prefix}{name}.")
 
@@ -122,11 +122,16 @@ def _describe(problem: Mapping[str, Any], known: list[str], inline: str) -> str:
     loc = problem["loc"][1:] if len(problem["loc"]) > 1 and problem["loc"][0] == inline else problem["loc"]
     where, kind, context = show_key(".".join(str(part) for part in loc)), problem["type"], problem.get("ctx", {})
     if kind in _UNKNOWN:
+        section, dot, name = str(problem["loc"][-1]).partition(".")
+        if dot and any(key == section or key.startswith(f"{section}.") for key in known):
+            return f"{where}: unknown key; write it as a section, {show_key(section)}: {{{show_key(name)}: ...}}"
         return f"{where}: unknown key; {_nearest(where, known)}"
     if kind == "missing":
         return f"{where}: expected a value, found none"
     if kind == "value_error":
         return f"{where}: {context['error']}" if where else str(context["error"])
+    if kind == "string_type" and isinstance(problem["input"], bool):
+        return f"{where}: expected text, found {show(problem['input'])}; write yes, no, on and off in quotes, as 'no'"
     expected = _EXPECTED.get(kind)
     if expected is None:
         return f"{where}: {problem['msg']}, found {show(problem['input'])}"

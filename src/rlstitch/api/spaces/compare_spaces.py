@@ -35,8 +35,8 @@ _MAPS = ("orthogonal", "affine")
 class Measures:
     """How similar paired vectors are; the functions of these names say what each means, `r2` is that of `FitReport`.
 
-    `cosine` and `r2` are None where the widths differ, any of them where the vectors do not vary or are too few. Of
-    many pairs, `rbf_cka`, `mutual_knn` and `rsa` see 2,000, a seeded choice.
+    One that is not defined for these vectors is None, and `reasons` says why. Of many pairs, `rbf_cka`, `mutual_knn`
+    and `rsa` see 2,000, a seeded choice.
     """
 
     linear_cka: float | None
@@ -47,6 +47,10 @@ class Measures:
     procrustes_distance: float | None
     cosine: float | None
     r2: float | None
+    reasons: Mapping[str, str]
+
+
+_MEASURES = tuple(each.name for each in fields(Measures) if each.name != "reasons")
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,15 @@ class Comparison:
             f"neighbours  {self.neighbours}",
         ]
         lines = [["", *(f"after {name}" if name in _MAPS else name for name in self.measures)]]
-        for field in fields(Measures):
-            values = [getattr(measures, field.name) for measures in self.measures.values()]
-            lines.append([field.name.replace("_", " "), *("–" if v is None else f"{v:.4f}" for v in values)])
-        return "\n".join([*head, "", *aligned(lines, left=1)])
+        for name in _MEASURES:
+            values = [getattr(measures, name) for measures in self.measures.values()]
+            lines.append([name.replace("_", " "), *("–" if v is None else f"{v:.4f}" for v in values)])
+        undefined: dict[str, list[str]] = {}
+        for place, measures in self.measures.items():
+            for name, reason in measures.reasons.items():
+                undefined.setdefault(f"{name.replace('_', ' ')}: {reason}", []).append(place)
+        notes = [f"– {problem} ({', '.join(places)})" for problem, places in undefined.items()]
+        return "\n".join([*head, "", *aligned(lines, left=1), *([""] if notes else []), *notes])
 
 
 def load_pair(x: Path | str, y: Path | str) -> tuple[LatentSpace[torch.Tensor], LatentSpace[torch.Tensor]]:
@@ -120,7 +129,7 @@ def compare_spaces(
         progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
-        InvalidInputError: for too few common keys, `neighbours` not in [1, pairs - 1], or a space that does not vary.
+        InvalidInputError: for fewer than 4 common keys, or `neighbours` below 1.
         IncompatibleError, ArtefactError: as for `load_pair`.
     """
     progress = progress or ProgressReporter(style="none")
@@ -128,10 +137,12 @@ def compare_spaces(
     source, target = load_pair(x, y)
     if len(source) < 4:
         raise InvalidInputError(f"at least 4 keys must be common to both spaces, found {len(source)}")
+    if neighbours < 1:
+        raise InvalidInputError(f"neighbours must be at least 1, found {neighbours}")
     a, b = source.vectors, target.vectors
     order = np.random.default_rng(seed).permutation(len(source))
     progress.stage("measuring all pairs")
-    measures = {"all pairs": _measure(a, b, neighbours, order, strict=True)}
+    measures = {"all pairs": _measure(a, b, neighbours, order)}
     held_out = len(source) // 2 if len(source) >= 8 else 0
     if held_out:
         test, train = order[:held_out], order[held_out:]
@@ -140,32 +151,42 @@ def compare_spaces(
         measures["held out"] = _measure(a[test], b[test], neighbours, rows)
         for method in _MAPS:
             progress.stage(f"fitting and measuring {method}")
-            mapped = fit(method, a[train], b[train])(a[test])
-            measures[method] = _measure(mapped, b[test], neighbours, rows)
+            try:
+                mapped = fit(method, a[train], b[train])(a[test])
+            except InvalidInputError as error:
+                measures[method] = Measures(**dict.fromkeys(_MEASURES), reasons=dict.fromkeys(_MEASURES, str(error)))
+            else:
+                measures[method] = _measure(mapped, b[test], neighbours, rows)
     return Comparison(len(source), held_out, source.width, target.width, neighbours, seed, measures)
 
 
-def _measure(a: torch.Tensor, b: torch.Tensor, neighbours: int, order: np.ndarray, *, strict: bool = False) -> Measures:
-    """`order`: the rows in a random order. `strict`: what cannot be measured is an error, else None."""
+def _measure(a: torch.Tensor, b: torch.Tensor, neighbours: int, order: np.ndarray) -> Measures:
+    """`order`: the rows in a random order."""
     rows = np.sort(order[:_MAX_PAIRS])
     some_a, some_b = a[rows], b[rows]
-    same_width = a.shape[1] == b.shape[1]
-
-    def attempt(measure: Callable[[], float]) -> float | None:
+    measures: dict[str, Callable[[], float]] = {
+        "linear_cka": lambda: linear_cka(a, b),
+        "rbf_cka": lambda: rbf_cka(some_a, some_b),
+        "svcca": lambda: svcca(a, b),
+        "mutual_knn": lambda: mutual_knn(some_a, some_b, neighbours),
+        "rsa": lambda: rsa(some_a, some_b),
+        "procrustes_distance": lambda: procrustes_distance(a, b),
+        "cosine": lambda: matched_cosine(a, b),
+        "r2": lambda: _r2(a, b),
+    }
+    values: dict[str, float | None] = dict.fromkeys(_MEASURES)
+    reasons: dict[str, str] = {}
+    for name, measure in measures.items():
         try:
-            return measure()
-        except InvalidInputError:
-            if strict:
-                raise
-            return None
+            values[name] = measure()
+        except InvalidInputError as error:
+            reasons[name] = str(error)
+    return Measures(**values, reasons=reasons)
 
-    return Measures(
-        linear_cka=attempt(lambda: linear_cka(a, b)),
-        rbf_cka=attempt(lambda: rbf_cka(some_a, some_b)),
-        svcca=attempt(lambda: svcca(a, b)),
-        mutual_knn=attempt(lambda: mutual_knn(some_a, some_b, neighbours)),
-        rsa=attempt(lambda: rsa(some_a, some_b)),
-        procrustes_distance=attempt(lambda: procrustes_distance(a, b)),
-        cosine=attempt(lambda: matched_cosine(a, b)) if same_width else None,
-        r2=evaluate_translation(Translation.identity(a.shape[1]), a, b).r2 if same_width else None,
-    )
+
+def _r2(x: torch.Tensor, y: torch.Tensor) -> float:
+    if x.shape[1] != y.shape[1]:
+        raise InvalidInputError(f"x and y must be equally wide, found {x.shape[1]} and {y.shape[1]}")
+    if bool((y == y[0]).all()):
+        raise InvalidInputError(f"y must vary between samples, found {len(y)} equal rows")
+    return evaluate_translation(Translation.identity(x.shape[1]), x, y).r2

@@ -14,6 +14,7 @@ from rlstitch.reporting.matrix.data import MatrixData, Metric, in_place
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.plots import Plot, Point, curves_plot, heat_plot, matched_plot, scatter_plot
 from rlstitch.storage import limits, read_bytes
+from rlstitch.storage.files import decode_text
 from rlstitch.storage.workspace import RUNS, is_name
 
 MAX_CURVES = 24
@@ -44,7 +45,7 @@ def training_curves(data: MatrixData, runs: Path = RUNS) -> dict[str, Curve]:
 def _read(path: Path) -> Curve:
     """Return the points of a file; none if it is damaged or holds fewer than two."""
     try:
-        text = read_bytes(path, max_bytes=limits.CURVE_BYTES).decode()
+        text = decode_text(read_bytes(path, max_bytes=limits.CURVE_BYTES))
         points = [(float(row["steps"]), float(row["success"])) for row in csv.DictReader(io.StringIO(text))]
     except (ArtefactError, KeyError, TypeError, ValueError):
         return []
