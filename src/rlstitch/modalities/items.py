@@ -59,11 +59,14 @@ class Items:
 class ItemEncoder:
     """`encode` turns m items into float32 (m, d), d always the same, and raises InvalidInputError for an item that it
     cannot encode; `identity` changes where the vectors do.
+
+    `weights` is about the number of a network's weights, which says how many threads pay.
     """
 
     name: str
     identity: str
     encode: Encode
+    weights: int = 0
 
 
 def text_items(path: Path | str, *, keys: Path | str | None = None) -> Items:

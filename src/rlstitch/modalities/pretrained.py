@@ -89,6 +89,11 @@ def identity(folder: Path) -> str:
     return whole.hexdigest()
 
 
+def _item_encoder(model: str, folder: Path, encode: Encode) -> ItemEncoder:
+    weights = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) // 4
+    return ItemEncoder(model, identity(folder), encode, weights)
+
+
 def load_model(folder: Path, device: str) -> Any:
     """Load a folder's model of `transformers` without a head, in float32, for evaluation.
 
@@ -173,7 +178,7 @@ def load_text_encoder(
         encode = _sentences(folder, device)
     else:
         encode = _tokens(folder, device, "mean" if pooling == "auto" else pooling)
-    return ItemEncoder(model, identity(folder), encode)
+    return _item_encoder(model, folder, encode)
 
 
 def _require_auto(pooling: Pooling, model: str) -> None:
@@ -265,7 +270,7 @@ def load_image_encoder(
     if is_timm:
         _require_auto(pooling, model)
     encode = _timm(folder, device) if is_timm else _transformers(folder, device, pooling)
-    return ItemEncoder(model, identity(folder), encode)
+    return _item_encoder(model, folder, encode)
 
 
 def _transformers(folder: Path, device: str, pooling: Pooling) -> Encode:
@@ -368,7 +373,7 @@ def load_audio_encoder(
             latents.update(zip(rows, pool(states, None, chosen).float().cpu(), strict=True))
         return torch.stack([latents[row] for row in range(len(waves))]).numpy()
 
-    return ItemEncoder(model, identity(folder), encode)
+    return _item_encoder(model, folder, encode)
 
 
 def resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:

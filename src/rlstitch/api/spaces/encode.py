@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlstitch.errors import ArtefactError, InvalidInputError, require_known
-from rlstitch.jobs.resources import resolve_device
+from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
 from rlstitch.storage import read_json, write_table
 from rlstitch.storage.workspace import require_new_file
 
@@ -106,6 +106,8 @@ def encode(
     device = resolve_device(device)
     items = read_items(modality, Path(source), keys)
     encoder = load_encoder(modality, model, device=device, pooling=pooling, revision=revision)
+    # Each item has dozens of positions (tokens, patches, frames) that pass each weight, with two operations.
+    threads = threads_for(2e-9 * 64 * encoder.weights * batch_size)
     config = {
         "modality": modality, "model": encoder.name, "weights": encoder.identity, "pooling": pooling,
         "input": items.identity,
@@ -114,7 +116,8 @@ def encode(
         if force:
             for file in part_files(out):
                 file.unlink(missing_ok=True)
-        with SpaceStream(out, items.keys, config, digests=items.digests, name=encoder.name) as stream:
+        opened = SpaceStream(out, items.keys, config, digests=items.digests, name=encoder.name)
+        with opened as stream, torch_threads(threads):
             return encode_stream(items, encoder, stream, batch_size=batch_size, on_progress=on_progress)
 
 
