@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -232,3 +233,34 @@ def test_grid_is_an_alias_of_the_command(workplace: Path, capsys: pytest.Capture
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
     assert "2 runs: 2 to train" in outputs[0]
+
+
+@pytest.mark.parametrize(
+    ("axes", "named"),
+    [
+        ("environment: [MiniGrid-Empty-5x5-v0, MiniGrid-Emty-5x5-v0]", "did you mean MiniGrid-Empty-5x5-v0"),
+        ("environment: [Nowhere-v0]", "Nowhere-v0"),
+        ("task: [standard, 'leave-out:fly']", "fly"),
+    ],
+)
+def test_a_dry_run_refuses_worlds_that_cannot_be_made(workplace: Path, capsys, axes, named) -> None:
+    setting = "  environment: MiniGrid-Empty-5x5-v0\n"
+    write(f"axes: {{{axes}}}" + (SETTINGS.replace(setting, "") if "environment" in axes else SETTINGS))
+    assert main(["grid", "tiny.yaml", "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+
+
+def test_a_mission_that_agents_do_not_see_is_said_before_and_after_training(workplace: Path, capsys) -> None:
+    fetch = "MiniGrid-Fetch-5x5-N2-v0"
+    write(f"axes: {{environment: [{fetch}, MiniGrid-Empty-5x5-v0]}}\nset: {{total_steps: 128}}")
+    assert main(["sweep", "tiny.yaml", "--dry-run"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "mission" in line]
+    assert [line.partition(":")[0] for line in said] == [fetch]
+    settings = SHORT.partition("set:\n")[2].replace("\n  ", "\n").replace("MiniGrid-Empty-5x5-v0", fetch)
+    write(textwrap.dedent(settings.removeprefix("  ")) + "name: blind\n", "fetch")
+    assert main(["train", "fetch.yaml"]) == 0
+    assert f"{fetch}: the mission" in capsys.readouterr().err
+    for name in ("blind", "fetch.yaml"):
+        assert main(["show", name]) == 0
+        assert "the mission, a text that differs between episodes, is not shown" in capsys.readouterr().out

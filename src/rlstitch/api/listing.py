@@ -55,6 +55,7 @@ class AgentDetails:
             ("look", world.look),
             ("task", world.task),
             ("observation", f"{height}x{width}x{channels}{_observation_details(world)}"),
+            *([("not seen", unseen)] if (unseen := _unseen(world)) else []),
             ("kind", _kind(card)),
             ("seed", str(card.seed)),
             ("encoder", f"{self.parameters['encoder']:,} weights"),
@@ -84,6 +85,12 @@ def _observation_details(world: World) -> str:
     return f" ({text})" if text else ""
 
 
+def _unseen(world: World) -> str:
+    from rlstitch.envs.registry import named_family
+
+    return named_family(world.environment).unseen(world)
+
+
 @dataclass(frozen=True)
 class PresetDetails:
     """A preset or config file, with the defaults of what it leaves out; as text, YAML."""
@@ -94,7 +101,9 @@ class PresetDetails:
     def __str__(self) -> str:
         import yaml
 
-        return f"# {printable(self.path)}\n{yaml.safe_dump(self.config.resolved(), sort_keys=False).rstrip()}"
+        unseen = _unseen(self.config.world)
+        head = f"# {printable(self.path)}\n" + (f"# {unseen}\n" if unseen else "")
+        return f"{head}{yaml.safe_dump(self.config.resolved(), sort_keys=False).rstrip()}"
 
 
 def list_everything(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rlstitch.api.sweep import RunState, State
 from rlstitch.config.training import TrainConfig
+from rlstitch.envs import family_of, import_modules, make_vec
 from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import duration
 from rlstitch.storage import AGENTS, RUNS, data_roots, read_json
@@ -49,6 +50,13 @@ class SweepPlan:
     """Free bytes on the disk."""
 
     @property
+    def unseen(self) -> list[str]:
+        """What agents will not be shown, a line for each environment."""
+        worlds = {entry.run.config.world.environment: entry.run.config.world for entry in self.states}
+        texts = {name: family_of(world).unseen(world) for name, world in worlds.items() if self.costs or self.unknown}
+        return [f"{name}: {text}" for name, text in texts.items() if text]
+
+    @property
     def seconds(self) -> float:
         """Time of all trainings together, on one worker."""
         return sum(cost.seconds for cost in self.costs)
@@ -62,7 +70,7 @@ class SweepPlan:
             lines.append(
                 "failed runs are trained again" if self.retry else "failed runs are left alone; retry trains them again"
             )
-        return "\n".join([*lines, self._estimate()])
+        return "\n".join([*lines, self._estimate(), *self.unseen])
 
     def _estimate(self) -> str:
         if not self.costs:
@@ -82,8 +90,14 @@ def plan_sweep(
 
     A run counts as the median of the recorded trainings of its environment and representation; of a run that is
     continued, what comes after its newest checkpoint counts.
+
+    Raises:
+        UnknownNameError, InvalidInputError: where an environment, its look or its task cannot be made.
     """
     pending = [entry for entry in states if entry.pending(retry)]
+    for world in dict.fromkeys(entry.run.config.world for entry in pending):
+        import_modules(world.modules)
+        make_vec(world, 1, seed=0).close()
     recorded = _recorded([agents, *data_roots("agents")], runs) if pending else {}
     costs = [_cost(entry.run.config, recorded, _steps_before(entry, runs)) for entry in pending]
     known = tuple(cost for cost in costs if cost is not None)

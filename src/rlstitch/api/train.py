@@ -25,7 +25,7 @@ from rlstitch.agents import (
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import World, family_of, import_modules
 from rlstitch.errors import ArtefactError, InvalidInputError
-from rlstitch.jobs.progress import Style
+from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
@@ -134,6 +134,8 @@ def train_locked(
             )
         _remove(run_folder)
     card, anchor_set = draft_card(config)
+    if unseen := family_of(config.world).unseen(config.world):
+        ProgressReporter(style=progress).write(f"{config.world.environment}: {unseen}")
     images = None
     if anchor_set is not None:
         images = anchor_set.render_in(config.world)

@@ -66,6 +66,11 @@ class NamedFamily(ABC):
         """Return in words how a world is rendered, as far as it is particular to this family; empty for nothing."""
         return ""
 
+    def unseen(self, world: Any) -> str:
+        """Return in words which part of the environment's observations agents are not shown though it tells episodes
+        apart, such as a mission; empty for nothing."""
+        return ""
+
 
 @functools.cache
 def built_in_families() -> tuple[NamedFamily, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ GRID_TASKS = TaskWords(
     own=(plain_word("no-time-cost", "a success gives 1, however late", Task(alterations=(_constant_success,))),),
 )
 
+_INSTRUCTED = re.compile(
+    "MiniGrid-(Fetch|GoTo|KeyCorridor|LockedRoom|PutNear|(Blocked)?UnlockPickup)|"
+    "BabyAI-(?!BlockedUnlockPickup|GoToRedBall(Grey|NoDists)|KeyCorridor|KeyInBox|OneRoom|OpenRed|UnlockLocal|UnlockTo)"
+)
+"""Environments whose mission differs between episodes: cards are shown without making one."""
 _NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "make_kwargs")
 
 
@@ -72,6 +78,13 @@ class MiniGrid(Family):
     def describe(self, world: World) -> str:
         """Return the view and the size of its tiles."""
         return f"{world.view} view, tiles of {world.tile_size} pixels"
+
+    def unseen(self, world: World) -> str:
+        """Return that the mission is not seen, where it differs between episodes."""
+        known = self.claims(world.environment)
+        if not (_INSTRUCTED.match(world.environment) if known else len(_missions(world.environment)) > 1):
+            return ""
+        return "the mission, a text that differs between episodes, is not shown to the agent"
 
     def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
         """Return the view and the shape of its images: all MiniGrids are drawn alike."""
@@ -117,6 +130,18 @@ def _check_observations(world: World) -> None:
                 f"{name}: a MiniGrid is drawn from its tiles, one for each step; expected {getattr(plain, name)!r}, "
                 f"found {getattr(world, name)!r} (see tile_size and view)"
             )
+
+
+@functools.lru_cache(maxsize=256)
+def _missions(environment: str, episodes: int = 8) -> frozenset[str]:
+    """The missions of some episodes."""
+    from rlstitch.envs.single import make_single
+
+    made: Any = make_single(environment, MiniGrid.modules).unwrapped
+    try:
+        return frozenset(str(made.reset(seed=seed)[0]["mission"]) for seed in range(episodes))
+    finally:
+        made.close()
 
 
 @functools.lru_cache(maxsize=256)
