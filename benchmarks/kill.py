@@ -2,6 +2,8 @@
 
     python benchmarks/kill.py [--random 12] [--seed 0] [--loads 1000] [--only NAME ...]
 
+`--only` leaves the stored results of the other commands as they are; `readers` is the name of the last part.
+
 For each command there is an older result. The command that replaces it is killed with `kill -9` before every one of
 its renames, and at moments drawn uniformly from the time that it takes. After each kill readers must see the older
 result or the new one, whole; then the same command is begun again, and must end with the new result and no half-written
@@ -24,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +269,7 @@ def commands(place: Path) -> list[Command]:
 
     def measured_and_reported() -> None:
         measure("naive")
-        report("m", latents=0, plots=True)
+        report("m", latents=0)
         measure("naive affine")
 
     def trained(seed: int) -> None:
@@ -287,7 +290,7 @@ def commands(place: Path) -> list[Command]:
         import_agent(place / f"model-{seed}.zip", name="one", world=world, episodes=2, force=True)
 
     _save_models(place, world_of("MiniGrid-Empty-5x5-v0", "standard", "standard", {}))
-    pages = ("m/report.*", "m/tables/*", "m/plots/*.png")
+    pages = ("m/report.*", "m/tables/*")
 
     def stitched(method: str) -> None:
         stitch(a, b, method=method, pairs=64, episodes=2, name="one", force=True)
@@ -322,7 +325,7 @@ def commands(place: Path) -> list[Command]:
         replacing("stitch", stitched, "affine", "orthogonal", agents),
         replacing("evaluate --video", filmed, 1, 2, lambda: files("videos/*")),
         replacing("matrix", measure, "naive", "naive affine", rows),
-        Command("report", measured_and_reported, lambda: report("m", latents=0, plots=True), lambda: files(*pages)),
+        Command("report", measured_and_reported, lambda: report("m", latents=0), lambda: files(*pages)),
         replacing("train", trained, 1, 2, agents),
         replacing("sweep", swept, 128, 256, agents),
         replacing("relativize", relativized, 1, 2, agents),
@@ -403,30 +406,44 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=12, help="kills at random moments, of each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--loads", type=int, default=1000)
-    parser.add_argument("--only", nargs="+", help="names of commands; writes nothing")
+    parser.add_argument("--only", nargs="+", help="names of commands, and `readers`")
     options = parser.parse_args()
-    from rlstitch.api import train
-    from rlstitch.storage import write_json
-
-    train.FINAL_EPISODES = 2
+    _make_small()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        outcomes = []
         for number, command in enumerate(commands(place)):
             if options.only and command.name not in options.only:
                 continue
             started = time.monotonic()
             draw = random.Random(f"{command.name} {options.seed}")
             outcome = disturb(command, place / f"{number}", options.random, draw)
-            outcomes.append(asdict(outcome))
             print(outcome, f"{time.monotonic() - started:.0f} s", flush=True)
-        readers = read_beside_writers(place, options.loads)
-        print(readers)
-    if not options.only:
-        write_json(RESULTS.with_suffix(".json"), {"seed": options.seed, "commands": outcomes, "readers": readers})
-        RESULTS.with_suffix(".md").write_text(page(outcomes, readers, options.seed))
-    if readers["mixed"] or any(outcome["lost"] or outcome["not_recovered"] for outcome in outcomes):
-        raise SystemExit("something was lost")
+            _store(options.seed, command.name, asdict(outcome))
+        if not options.only or "readers" in options.only:
+            _store(options.seed, "readers", read_beside_writers(place, options.loads))
+
+
+def _make_small() -> None:
+    """Shorten what does not write: final evaluations, distillation, videos."""
+    from rlstitch.api import demo, relativize, train
+    from rlstitch.rollouts import video
+
+    train.FINAL_EPISODES = demo._EPISODES = 2
+    states = relativize.visited_states
+    relativize.visited_states = lambda agent, **options: states(agent, count=60, **options)
+    relativize.Distillation = partial(relativize.Distillation, steps=10, batch_size=32)
+    video._FRAMES, video._TILE = 6, 8
+
+
+def _store(seed: int, name: str, result: dict[str, Any]) -> None:
+    """Put a result into the stored ones, and write the page."""
+    from rlstitch.storage import read_json, write_json
+
+    stored = RESULTS.with_suffix(".json")
+    results = {**(read_json(stored) if stored.is_file() else {}), name: result}
+    write_json(stored, results)
+    readers = results.get("readers", {"loads": 0, "mixed": 0, "changes": 0})
+    RESULTS.with_suffix(".md").write_text(page([r for key, r in results.items() if key != "readers"], readers, seed))
 
 
 if __name__ == "__main__":
