@@ -251,7 +251,7 @@ def test_images_that_no_video_shows_are_refused_before_anything_is_played(traine
 
 
 def test_grey_images_that_are_stacked_make_a_video(trained, short_films):
-    agent = trained(GREY, "seed=1", "frame_stack=3").agent
+    agent = trained(GREY, "seed=3", "frame_stack=3").agent
     assert evaluate(agent, episodes=2, video=True).videos
 
 

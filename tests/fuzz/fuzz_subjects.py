@@ -150,8 +150,9 @@ def _stream(folder: Path) -> None:
 
 def _resumed(folder: Path) -> object:
     with SpaceStream(folder / "s.safetensors", WORDS, {"model": "one"}) as stream:
-        if stream.rows < len(WORDS):
-            stream.append(VECTORS[stream.rows :])
+        missing = list(stream.missing)
+        if missing:
+            stream.append(VECTORS[missing], missing)
         return load_space(stream.finish())
 
 

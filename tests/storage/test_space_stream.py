@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from pathlib import Path
 
@@ -206,4 +207,21 @@ def test_a_full_disk_costs_what_did_not_fit(path: Path, whole: bytes) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with opened(path) as stream:
         assert stream.rows == 6
+    assert finished(path) == whole
+
+
+def test_digests_that_are_exchanged_are_not_believed(path: Path, whole: bytes) -> None:
+    begun(path)
+    journal = part_files(path)[1]
+    text = journal.read_text()
+    first, second = (json.dumps(key, ensure_ascii=False) for key in KEYS[2:4])
+    assert f"{first},{second}" in text
+    journal.write_text(text.replace(f"{first},{second}", f"{second},{first}"))
+    with opened(path) as stream:
+        assert stream.rows == 2
+    for line in (b'{"format":"rlstitch-space-journal-2","width":3}\n', b'{"format":"rlstitch-space-journal-2"}\n'):
+        journal.write_bytes(line)
+        with pytest.raises(ArtefactError, match="expected a journal"):
+            opened(path)
+    journal.unlink()
     assert finished(path) == whole

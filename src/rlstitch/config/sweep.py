@@ -227,4 +227,4 @@ def _shown(value: object) -> str:
 
 
 def _place(axes: Mapping[str, Any]) -> str:
-    return "(" + ", ".join(f"{key} {value}" for key, value in axes.items()) + ")"
+    return "(" + ", ".join(f"{key:.60} {value!s:.60}" for key, value in axes.items()) + ")"

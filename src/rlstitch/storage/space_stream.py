@@ -138,7 +138,7 @@ class SpaceStream:
             self._start(block.shape[1])
         content, digests = block.tobytes(), [self._digests[number] for number in numbers]
         with translated_errors("write", self._part):
-            self._write(content, canonical_json([len(block), zlib.crc32(content), digests]) + b"\n")
+            self._write(content, canonical_json([len(block), _checksum(content, digests), digests]) + b"\n")
             if time.monotonic() - self._synced > _SYNC_EVERY:
                 self._sync()
         self._written += digests
@@ -239,7 +239,7 @@ class SpaceStream:
     def _checked_width(self, first: Any) -> int:
         kind = first.get("format") if isinstance(first, dict) else None
         width = first.get("width") if kind in (JOURNAL_FORMAT, _OLD_FORMAT) else None
-        if not isinstance(width, int) or not isinstance(first["config"], dict) or width < 1:
+        if not isinstance(width, int) or not isinstance(first.get("config"), dict) or width < 1:
             raise ArtefactError(f"{self._journal}: expected a journal ({JOURNAL_FORMAT}); remove it to start anew")
         config = first["config"]
         for entry in sorted(config.keys() | self._config.keys()):
@@ -263,7 +263,8 @@ class SpaceStream:
             if not isinstance(block, list) or len(block) != rows:
                 return number
             content = _read(part, 4 * self._width * rows)
-            if not content or zlib.crc32(content) != checksum or not all(isinstance(each, str) for each in block):
+            expected = _checksum(content, block) if digests else zlib.crc32(content)
+            if not content or checksum != expected or not all(isinstance(each, str) for each in block):
                 return number
             self._written += block
         return len(lines)
@@ -284,6 +285,10 @@ class SpaceStream:
 def part_files(path: Path) -> tuple[Path, Path]:
     """Return the files of the rows of an unfinished space, and of their journal."""
     return path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.journal")
+
+
+def _checksum(rows: bytes, digests: Sequence[str]) -> int:
+    return zlib.crc32(canonical_json(digests), zlib.crc32(rows))
 
 
 def _read(file: BinaryIO, size: int) -> bytes:

@@ -47,7 +47,7 @@ def _read(path: Path) -> Curve:
     try:
         text = decode_text(read_bytes(path, max_bytes=limits.CURVE_BYTES))
         points = [(float(row["steps"]), float(row["success"])) for row in csv.DictReader(io.StringIO(text))]
-    except (ArtefactError, KeyError, TypeError, ValueError):
+    except (ArtefactError, KeyError, TypeError, ValueError, csv.Error):
         return []
     return points if len(points) > 1 and all(0.0 <= success <= 1.0 for _, success in points) else []
 
