@@ -12,7 +12,7 @@ from rlstitch.config.files import find_config, list_presets
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs.world import World
 from rlstitch.errors import UnknownNameError
-from rlstitch.storage.text import aligned, printable
+from rlstitch.storage.text import aligned, fitted, printable
 
 _NO_AGENTS = {False: "no agents here; `rlstitch train` makes one", True: "no agents of such a world"}
 _HEADER = ("agent", "environment", "look", "task", "kind", "return", "success")
@@ -29,7 +29,7 @@ class Listing:
 
     def __str__(self) -> str:
         rows = [_row(entry.card) for entry in self.agents if entry.card is not None]
-        lines = aligned([_HEADER, *rows]) if rows else [_NO_AGENTS[self.filtered]]
+        lines = fitted([_HEADER, *rows], left=5) if rows else [_NO_AGENTS[self.filtered]]
         lines += aligned([[entry.name, f"broken: {entry.reason}"] for entry in self.agents if entry.card is None])
         if not self.filtered:
             lines += ["", "presets: " + (", ".join(map(printable, self.presets)) or "none")]

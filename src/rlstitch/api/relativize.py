@@ -94,6 +94,7 @@ def relativize(
         InvalidInputError: where an agent of that name is there already, there are too few anchors, or drivers for a
             stored anchor set.
     """
+    options = CellOptions(episodes=episodes, seed=seed)
     source = agent if isinstance(agent, Agent) else load_agent(agent)
     title = name or f"{source.card.name}-relativized"
     folder = new_agent_folder(title, force=force) if save else None
@@ -114,7 +115,6 @@ def relativize(
     )
     made = relativized.agent
     made.card = made.card.model_copy(update={"command": command_line()})
-    options = CellOptions(episodes=episodes, seed=seed)
     playing = progress.stage("playing", "episodes")
     before, after = (
         options.evaluate(player, on_progress=part(playing, number, 2)) for number, player in enumerate((source, made))

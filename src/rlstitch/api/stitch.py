@@ -124,6 +124,7 @@ def stitch(
     """
     get_method(method)
     progress = progress or ProgressReporter(style="none")
+    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
     source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
     target = policy if isinstance(policy, Agent) else load_agent(policy)
     if video:
@@ -136,7 +137,6 @@ def stitch(
     progress.stage(f"fitting {method}")
     joined = stitch_agents(source, target, latents, method=method, name=name)
     title = joined.agent.card.name
-    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
     playing = progress.stage("playing", "episodes")
     cells = measure_with_baselines(source, target, joined, latents, options, Baselines(playing, 4))
     run_folder = open_run(

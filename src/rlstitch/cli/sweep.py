@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import complain, say
+from rlstitch.errors import InvalidInputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,11 @@ class Sweep:
         from rlstitch.api.sweep import SweepProgress, sweep, sweep_states
         from rlstitch.jobs.resources import available_cores
 
-        workers = self.workers or definition.config.workers or min(available_cores(), 8)
+        workers = self.workers
+        if workers is None:
+            workers = definition.config.workers or min(available_cores(), 8)
+        if workers < 1:
+            raise InvalidInputError(f"workers: expected 1 or more, found {workers}")
         states = sweep_states(definition)
         if self.dry_run:
             say(plan_sweep(states, workers=workers, retry=self.retry))

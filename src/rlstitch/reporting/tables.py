@@ -7,12 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rlstitch.evaluation.row import Row
-from rlstitch.storage.text import aligned, printable, shorten
+from rlstitch.storage.text import fitted, printable
 
-WIDTH = 110
-"""Largest width of a text table in characters."""
 MISSING = "–"
-_NARROWEST = 7  # characters that a name keeps in the text table
 _NAMES = ("encoder", "controller", "method")
 
 
@@ -78,14 +75,10 @@ def conditions(cells: Sequence[Row]) -> str:
 
 
 def table_text(cells: Sequence[Row]) -> str:
-    """Return the table for the terminal: aligned columns, at most 110 characters wide, names cut to fit."""
+    """Return the table for the terminal: aligned columns, no wider than the terminal."""
     if not cells:
         return "no rows"
-    rows = _text_rows(cells)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and (widest := max(widths[: len(_NAMES)])) > _NARROWEST:
-        widths[widths.index(widest)] -= 1
-    lines = aligned([list(map(shorten, row, widths)) for row in rows], left=len(_NAMES))
+    lines = fitted(_text_rows(cells), left=len(_NAMES))
     notes = [f"{MISSING} {cell.method}: {printable(cell.reason)}" for cell in cells if cell.reason]
     notes += undefined_recoveries(cells)
     rule = "-" * max(map(len, lines))

@@ -30,6 +30,7 @@ from rlstitch.rollouts.episodes import (
     play,
 )
 from rlstitch.rollouts.statistics import Summary, summarize
+from rlstitch.storage import limits
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,9 @@ def world_of(agent: Actor, world: World | None) -> World:
 
 
 def check_counts(**counts: int) -> None:
-    """Raise InvalidInputError for a count below 1, naming it."""
+    """Raise InvalidInputError for a count below 1, or one that no computer holds, naming it."""
     for name, count in counts.items():
+        if count > limits.COUNT:
+            raise InvalidInputError(f"{name}: expected at most {limits.COUNT:,}, found {count:,}")
         if count < 1:
             raise InvalidInputError(f"{name}: expected at least 1, found {count}")

@@ -58,3 +58,5 @@ IMAGE_VALUES = 1 << 28  # pixels × channels of one image
 MEDIA_BYTES = 64 * MIB
 VIDEO_BYTES = 32 * MIB  # a video in the page of a matrix
 VIDEOS_BYTES = 128 * MIB  # all of them
+
+COUNT = 10**7  # episodes, steps, pairs that a user asks for

@@ -20,7 +20,7 @@ from rlstitch.storage.folders import staged_files
 from rlstitch.storage.workspace import RUNS, command_line
 from rlstitch.studies.catalogue import Description, describe
 from rlstitch.studies.study import Findings, Study, StudyConfig, StudyOptions
-from rlstitch.studies.tables import Row, markdown_table
+from rlstitch.studies.tables import Row, markdown_table, table_lines
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,12 @@ class StudyOutcome:
     folder: Path
 
     def __str__(self) -> str:
-        lines = [f"{self.study.name}: {self.study.shows}", "", markdown_table(self.findings.table), ""]
+        lines = [
+            f"{self.study.name}: {self.study.shows}",
+            "",
+            *table_lines(self.findings.table, self.folder / "table.md"),
+            "",
+        ]
         return "\n".join([*lines, *self.findings.facts, f"written to {self.folder}"])
 
 
@@ -61,6 +66,8 @@ def study_config(study: type[Study[Any]], options: StudyOptions) -> StudyConfig:
         )
     if options.seeds < 2:
         raise InvalidInputError(f"seeds: expected at least 2, as the two sides never share one, found {options.seeds}")
+    if options.seeds > 1000:
+        raise InvalidInputError(f"seeds: expected at most 1,000, found {options.seeds:,}")
     return config.model_copy(update={"seeds": tuple(range(options.seeds))})
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import special
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.text import fitted
 
 Row = dict[str, Any]
 """One measurement, or one line of a table: column -> number, text or None."""
@@ -84,6 +86,15 @@ def interval_table(
             line[name] = float(np.mean(present)) if present else None
         table.append(line | dict(zip(counts, (len(units), len(group)), strict=False)))
     return table
+
+
+def table_lines(rows: Sequence[Row], where: Path) -> list[str]:
+    """Return a table as lines for the terminal; `where` is the file that holds all of it."""
+    if not rows:
+        return []
+    head = list(rows[0])
+    names = next((at for at, name in enumerate(head) if not isinstance(rows[0][name], str)), len(head))
+    return fitted([head, *([_text(row.get(name)) for name in head] for row in rows)], left=names, where=where)
 
 
 def markdown_table(rows: Sequence[Row]) -> str:

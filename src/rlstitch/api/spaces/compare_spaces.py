@@ -24,7 +24,8 @@ from rlstitch.latent import (
     rsa,
     svcca,
 )
-from rlstitch.storage import aligned, load_space
+from rlstitch.storage import load_space
+from rlstitch.storage.text import fitted
 
 _MAX_PAIRS = 2000
 """Of pairs that measures with quadratic cost are computed on."""
@@ -94,7 +95,7 @@ class Comparison:
             for name, reason in measures.reasons.items():
                 undefined.setdefault(f"{name.replace('_', ' ')}: {reason}", []).append(place)
         notes = [f"– {problem} ({', '.join(places)})" for problem, places in undefined.items()]
-        return "\n".join([*head, "", *aligned(lines, left=1), *([""] if notes else []), *notes])
+        return "\n".join([*head, "", *fitted(lines, left=1), *([""] if notes else []), *notes])
 
 
 def load_pair(x: Path | str, y: Path | str) -> tuple[LatentSpace[torch.Tensor], LatentSpace[torch.Tensor]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rlstitch.evaluation.matrix.plan import CELL, Plan, left_out_text
 from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
-from rlstitch.storage.text import aligned
+from rlstitch.storage.text import fitted
 
 _WHERE = "world"
 _HEADER = ("method", "cells", "mean", "95 % interval", "IQM", "95 % interval", "≥ 90 %", "success")
@@ -20,7 +20,7 @@ _MISSING = "–"
 
 def terminal_text(plan: Plan, results: MatrixResults, folder: Path) -> str:
     """Return the table by method, what was left out, how the methods compare, and the paths of the files."""
-    lines = aligned(_rows(plan, results))
+    lines = fitted(_rows(plan, results), left=1 if plan.places == (CELL,) else 2, where=folder / "summary.md")
     lines += ["", *_notes(plan, results), *_compared(results), "", f"cells    {folder / 'cells.csv'}"]
     return "\n".join([*lines, f"summary  {folder / 'summary.md'}"])
 
