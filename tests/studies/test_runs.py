@@ -101,6 +101,19 @@ def test_word_embeddings_on_synthetic_words_are_fixed_by_the_seeds(workplace: Pa
     assert by["absolute"]["mrr"] < 0.1
 
 
+@pytest.mark.parametrize("name", ["word-embeddings", "words-similarity"])
+def test_quick_studies_of_words_need_no_download(
+    name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RLSTITCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workplace))
+    assert main(["latent", "run", name, "--quick"]) == 0
+    assert "synthetic words" in capsys.readouterr().err
+    for more in (["--data", str(workplace), "--quick"], []):
+        assert main(["latent", "run", name, *more]) == 2
+        assert "word vectors" in capsys.readouterr().err
+
+
 def test_every_study_is_listed_with_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["latent", "list"]) == 0
     printed = capsys.readouterr().out

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
+from rlstitch.latent import LatentSpace
 from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, read_fsdd, synthetic_sounds
 from rlstitch.modalities.graph import PLANETOID, LabelledGraph, block_model, import_geometric, read_planetoid
 from rlstitch.modalities.image import FASHION_FILES, LabelledImages, load_digits, read_fashion_mnist
 from rlstitch.modalities.libraries import one_line, quiet
 from rlstitch.modalities.parallel_text import MULTI30K_FILES, read_multi30k
-from rlstitch.modalities.text import TREC_FILES, read_trec
+from rlstitch.modalities.text import TREC_FILES, read_trec, read_word_vectors
 from rlstitch.storage import read_json, sha256_of, staged_folder, write_json
 
 RECORD = "source.json"
@@ -290,6 +292,36 @@ class DataLocator:
 
 def _holds(place: Path, files: Sequence[str]) -> bool:
     return all((place / file).is_file() for file in files)
+
+
+def word_spaces(
+    data: DataLocator, *, synthetic: bool, files: Sequence[str] = (WORD2VEC, FASTTEXT)
+) -> list[LatentSpace[npt.NDArray[np.float32]]]:
+    """Read spaces of word vectors.
+
+    Args:
+        data: where they are searched.
+        synthetic: where they are not found, and no folder was named, take 600 synthetic words: one space, and the same
+            turned, with noise of a fifth.
+        files: of the data set.
+
+    Raises:
+        InvalidInputError: where they are not found, and synthetic words are not wanted.
+    """
+    try:
+        folder = data.folder("word-vectors", files)
+        return [read_word_vectors(folder / file) for file in files]
+    except InvalidInputError:
+        if data.root is not None or not synthetic:
+            raise
+    data.origins["word-vectors"] = "synthetic words"
+    data.report("data: word-vectors are not here: synthetic words stand for them")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 64)) * np.linspace(1, 0.2, 64)
+    turned = x @ np.linalg.qr(rng.normal(size=(64, 64)))[0]
+    noise = 0.2 * turned.std() * rng.normal(size=x.shape)
+    words = tuple(f"word{number:03}" for number in range(len(x)))
+    return [LatentSpace(vectors.astype(np.float32), words) for vectors in (x, turned + noise)]
 
 
 def load_images(dataset: str, train_images: int, seed: int, data: DataLocator) -> tuple[LabelledImages, LabelledImages]:

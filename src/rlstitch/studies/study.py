@@ -121,6 +121,7 @@ class Study(ABC, Generic[C]):
             InvalidInputError: for a device that is not available.
         """
         self.config, self.folder, self.report = config, folder, options.on_progress
+        self.small = options.quick
         self.device = resolve_device(options.device)
         self.data = DataLocator(options.data, options.on_progress)
 

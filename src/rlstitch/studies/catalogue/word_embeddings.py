@@ -1,7 +1,7 @@
 """Study `word-embeddings`: word2vec and fastText, trained on different text, are made one space.
 
 Shows: word2vec meets fastText: how well each method makes two spaces of words one
-Data: word vectors as npz
+Data: word vectors as npz; with --quick synthetic words, where there are none
 Time: quick: seconds; in full: a minute
 
 As in Moschella et al. 2022 (2209.15430, section 4.1), x the word2vec side. For each word that is no anchor: Jaccard
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 import rlstitch.latent as latent
 from rlstitch.latent.space import LatentSpace
-from rlstitch.modalities.text import read_word_vectors
-from rlstitch.studies.data import FASTTEXT, WORD2VEC
+from rlstitch.studies.data import FASTTEXT, WORD2VEC, word_spaces
 from rlstitch.studies.study import Findings, Study, StudyConfig
 from rlstitch.studies.tables import Row, interval_table
 
@@ -48,8 +47,7 @@ class WordEmbeddings(Study[Config]):
     def run(self) -> Findings:
         """Measure every method with the anchors of every seed."""
         config = self.config
-        folder = self.data.folder("word-vectors")
-        x, y = (read_word_vectors(folder / file) for file in config.files)
+        x, y = word_spaces(self.data, synthetic=self.small, files=config.files)
         shared = sorted(set(x.keys) & set(y.keys))
         if config.words is not None:
             shared = [shared[row] for row in sorted(np.random.default_rng(0).permutation(len(shared))[: config.words])]

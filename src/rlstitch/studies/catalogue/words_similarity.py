@@ -1,7 +1,7 @@
 """Study `words-similarity`: how similar two spaces of words are without being joined.
 
 Shows: how similar word2vec and fastText are by each measure of similarity, and by chance, when words are shuffled
-Data: word vectors as npz
+Data: word vectors as npz; with --quick synthetic words, where there are none
 Time: quick: seconds; in full: a minute
 
 Measures that need no map: CKA (Kornblith et al. 2019, 1905.00414), SVCCA (Raghu et al. 2017, 1706.05806), mutual
@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.latent import linear_cka, mutual_knn, rbf_cka, rsa, svcca
-from rlstitch.modalities.text import read_word_vectors
-from rlstitch.studies.data import FASTTEXT, WORD2VEC
+from rlstitch.studies.data import word_spaces
 from rlstitch.studies.study import Findings, Study, StudyConfig
 from rlstitch.studies.tables import Row, interval_table
 
@@ -44,8 +43,7 @@ class WordsSimilarity(Study[Config]):
 
     def run(self) -> Findings:
         """Measure the words of every seed, and the same words in a random order on one side."""
-        folder = self.data.folder("word-vectors")
-        x, y = (read_word_vectors(folder / file) for file in (WORD2VEC, FASTTEXT))
+        x, y = word_spaces(self.data, synthetic=self.small)
         shared = np.array(sorted(set(x.keys) & set(y.keys)))
         cells: list[Row] = []
         for seed in self.config.seeds:
