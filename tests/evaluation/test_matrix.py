@@ -291,6 +291,20 @@ def test_an_agent_that_cannot_be_read_fails_its_tasks_only(two, stored, monkeypa
     assert rows_of(result)["blue", "green", "naive"].state == "missing"
 
 
+def test_an_agent_that_is_replaced_after_the_plan_is_not_measured_as_the_older_one(
+    two, stored, monkeypatch: pytest.MonkeyPatch
+):
+    stored("blue", seed=3, variation="blue")
+    plan = plan_matrix(["red", "green", "blue"], FAST["methods"], CellOptions(4, 24))
+    stored("blue", seed=4, variation="blue")
+    monkeypatch.setattr(api_matrix, "plan_matrix", lambda *args, **options: plan)
+    result = matrix(["red", "green", "blue"], **FAST)
+    assert all("blue: the agent was replaced" in outcome.error for outcome in result.failed)
+    states = {(row.encoder, row.controller): row.state for row in result.results.cells}
+    assert {state for names, state in states.items() if "blue" in names} == {"missing"}
+    assert {state for names, state in states.items() if "blue" not in names} == {"done"}
+
+
 @pytest.fixture
 def made_up(finished):
     """A matrix whose returns were made up: random 0, native 1, naive around 0.2, affine around 1."""

@@ -216,7 +216,7 @@ def plan_matrix(
         get_method(method)
     places = read_places(worlds)
     folders, left_out = _folders(patterns, without, derived)
-    members = tuple(_member(folder) for folder in folders)
+    members = tuple(read_member(folder) for folder in folders)
     if len(members) < 2:
         matched = members[0].name if members else "none"
         hint = f" ({left_out_text(left_out)})" if left_out else ""
@@ -259,7 +259,8 @@ def left_out_text(names: Sequence[str]) -> str:
     return f"{len(names)} stitched or relativized agents left out, as {names[0]}: name them, or --derived takes all"
 
 
-def _member(folder: Path) -> Member:
+def read_member(folder: Path) -> Member:
+    """Read what a matrix knows of an agent; raises ArtefactError where its manifest is none."""
     manifest = read_json(folder / "agent.json")
     try:
         identity = digest("agent", {key: manifest[key] for key in _IDENTITY})

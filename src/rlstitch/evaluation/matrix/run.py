@@ -110,7 +110,7 @@ def open_work(plan: Plan, folder: Path) -> list[Work]:
         for identity, (function, arguments) in _baselines(plan).items()
         if read_cell(folder, identity) is None
     ]
-    groups: dict[tuple[Member, World], dict[Path, dict[str, dict[str, Any]]]] = {}
+    groups: dict[tuple[Member, World], dict[Member, dict[str, dict[str, Any]]]] = {}
     for pairing in plan.pairings:
         if pairing.world is not None and pairing.home is not None:
             controllers = groups.setdefault((pairing.encoder, pairing.home), {})
@@ -118,14 +118,19 @@ def open_work(plan: Plan, folder: Path) -> list[Work]:
                 identity = pairing.identity(method, plan.options)  # two texts can name one world
                 cell = {"identity": identity, "method": method, "world": pairing.world.to_dict()}
                 if read_cell(folder, identity) is None:
-                    controllers.setdefault(pairing.controller.folder, {})[identity] = cell
+                    controllers.setdefault(pairing.controller, {})[identity] = cell
     for (encoder, _), controllers in groups.items():
-        cells = [{"agent": agent, "cells": list(cells.values())} for agent, cells in controllers.items()]
+        cells = [{"agent": _named(agent), "cells": list(cells.values())} for agent, cells in controllers.items()]
         if cells:
             count = sum(map(len, controllers.values()))
             key = f"cells-{encoder.name}-{len(work)}"
-            work.append(_work(key, "play_cells", folder, plan, count, encoder=encoder.folder, controllers=cells))
+            work.append(_work(key, "play_cells", folder, plan, count, encoder=_named(encoder), controllers=cells))
     return work
+
+
+def _named(member: Member) -> list[Any]:
+    """Return an agent as tasks take it: its folder, and what they must find there."""
+    return [member.folder, member.identity]
 
 
 def _baselines(plan: Plan) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -134,12 +139,12 @@ def _baselines(plan: Plan) -> dict[str, tuple[str, dict[str, Any]]]:
     played = [pairing for pairing in (*plan.pairings, *plan.natives) if pairing.world is not None]
     tasks: dict[str, tuple[str, dict[str, Any]]] = {}
     for pairing in played:
-        tasks[native_identity(pairing.controller, options)] = ("play_native", {"agent": pairing.controller.folder})
+        tasks[native_identity(pairing.controller, options)] = ("play_native", {"agent": _named(pairing.controller)})
     for world in (plain_world(pairing.world) for pairing in played if pairing.world is not None):
         tasks[random_identity(world, options)] = ("play_random", {"world": world.to_dict()})
     for pairing in plan.natives:
         if pairing.world is not None and pairing.elsewhere:
-            arguments = {"agent": pairing.encoder.folder, "world": pairing.world.to_dict()}
+            arguments = {"agent": _named(pairing.encoder), "world": pairing.world.to_dict()}
             tasks[pairing.identity(NATIVE, options)] = ("play_native", arguments)
     return tasks
 

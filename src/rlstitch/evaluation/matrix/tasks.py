@@ -19,6 +19,7 @@ from rlstitch.agents import Agent, load_agent
 from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
+from rlstitch.evaluation.matrix.plan import read_member
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
@@ -65,7 +66,7 @@ def stored_evaluation(content: Content, world: World, options: CellOptions) -> E
 def play_native(
     folder: str,
     identity: str,
-    agent: str,
+    agent: Sequence[str],
     options: Mapping[str, Any],
     on_progress: OnProgress,
     world: Mapping[str, Any] | None = None,
@@ -94,7 +95,7 @@ def play_random(
 
 def play_cells(
     folder: str,
-    encoder: str,
+    encoder: Sequence[str],
     controllers: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
     on_progress: OnProgress,
@@ -107,8 +108,8 @@ def play_cells(
 
     Args:
         folder: of the matrix.
-        encoder: folder of the agent whose encoder is used.
-        controllers: `{"agent": folder, "cells": [{"identity": ..., "method": ..., "world": ...}]}` each.
+        encoder: folder and identity of the agent whose encoder is used.
+        controllers: `{"agent": [folder, identity], "cells": [{"identity": ..., "method": ..., "world": ...}]}` each.
         options: fields of `CellOptions`.
         on_progress: called with the number of cells done and of all cells.
 
@@ -223,10 +224,15 @@ def _load(folder: Path, written: int) -> Agent:
     return load_agent(folder)
 
 
-def _agent(folder: str) -> Agent:
+def _agent(named: Sequence[str]) -> Agent:
+    """Return the agent in a folder, which must still be the one of this identity: results are stored under it."""
+    folder, identity = named
     path = Path(folder).absolute()
     manifest = path / "agent.json"  # a process may meet another agent at the same path later
-    return _load(path, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+    agent = _load(path, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+    if read_member(path).identity != identity:
+        raise ArtefactError(f"{path}: the agent was replaced while the matrix is measured; run rlstitch matrix again")
+    return agent
 
 
 def forget_agents() -> None:
