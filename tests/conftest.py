@@ -14,10 +14,17 @@ from stitch_samples import untrained
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
 from rlstitch.api import relativize as pipeline
+from rlstitch.jobs import progress
 from rlstitch.rollouts import video
 
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
 """Hundreds of views, quickly found, and episodes that soon end in the lava."""
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds of silence, after which a line of progress comes, are no part of what a command prints."""
+    monkeypatch.setattr(progress, "_SILENCE", 3600.0)
 
 
 @pytest.fixture

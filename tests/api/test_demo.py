@@ -22,6 +22,7 @@ from rlstitch.cli.main import main, parse
 from rlstitch.cli.train import Train
 from rlstitch.config.files import find_config
 from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.rollouts import video
 
 # A world where episodes soon end in the lava, and a training of a few steps: what the agents can do is no matter here.
@@ -145,7 +146,7 @@ def test_agents_that_fail_are_trained_again_and_then_given_up(
     monkeypatch.chdir(tmp_path)
     shutil.rmtree("out/training")
     with pytest.raises(RlstitchError, match=f"the red agent did not reach success 110% in {ATTEMPTS} attempts"):
-        demo(seed=1, out=Path("out"), workers=1, settings=TINY, gate=1.1)
+        demo(seed=1, out=Path("out"), workers=1, settings=TINY, gate=1.1, progress=ProgressReporter())
     assert capsys.readouterr().err.count("training red and green apart") == ATTEMPTS
     seeds = {json.loads(path.read_text())["seed"] for path in Path("out/training").rglob("config.json")}
     assert len(seeds) == 2 * ATTEMPTS
