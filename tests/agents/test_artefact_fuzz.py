@@ -236,7 +236,7 @@ def test_signed_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path, wron
         tensors[name] = torch.zeros(2)
     elif wrong == "empty":
         tensors = {}
-        name = "action_head.bias"
+        name = "80 parameters, expected at most 16"
     else:
         tensors[name][0, 0] = float("nan" if wrong == "nan" else "-inf")
     rewrite(folder, "controller", safetensors.torch.save(tensors))

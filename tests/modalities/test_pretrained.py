@@ -321,6 +321,33 @@ def pickled_part(folder: Path) -> None:
     (folder / "1_Dense" / "pytorch_model.bin").write_bytes(b"")
 
 
+def pickled_decoy(folder: Path) -> None:
+    (folder / "PYTORCH_MODEL.BIN").write_bytes(b"")
+
+
+def indexed(folder: Path) -> None:
+    index = {"metadata": {}, "weight_map": {"embeddings.word_embeddings.weight": "pytorch_model.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def adapted(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "/elsewhere"}))
+
+
+def typed(kind: str, path: str = "", **config: Any) -> Callable[[Path], None]:
+    """A folder of sentence-transformers with a module of this type and config."""
+
+    def write(folder: Path) -> None:
+        modules = [{"idx": 0, "name": "0", "path": path, "type": kind}]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (folder / "router_config.json").write_text(json.dumps(config))
+
+    return write
+
+
+OWN = "sentence_transformers.models.Transformer"
+
+
 def cut(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
 
@@ -352,13 +379,21 @@ def broken(name: str) -> Callable[[Path], None]:
         (without_weights, "expected weights as .safetensors, found none"),
         (pickled, "expected weights as .safetensors, found pytorch_model.bin"),
         (pickled_part, "1_Dense: expected weights as .safetensors, found pytorch_model.bin"),
+        (pickled_decoy, "expected weights as .safetensors, found PYTORCH_MODEL.BIN"),
+        (indexed, "expected the names of .safetensors files beside it"),
+        (adapted, "expected a whole model, found adapter_config.json"),
+        (typed("os.system"), "code of its own, which is never run: os.system"),
+        (typed(OWN, types={"query_0": "own.Module"}), "code of its own, which is never run: own.Module"),
+        (typed(OWN, activation_function="os.abort"), "code of its own, which is never run: os.abort"),
+        (typed(OWN, "../other"), "names no folder within it"),
+        (typed(OWN, "/tmp"), "names no folder within it"),
         (cut, "cannot be loaded"),
         (of_its_own, "cannot be loaded: it brings code of its own, which is never run"),
         (sentences_of_its_own, "cannot be loaded: it brings code of its own, which is never run"),
         (larger, "16 weights are missing, as encoder.layer.2"),
         (broken("config.json"), "cannot be loaded"),
         (broken("tokenizer.json"), "cannot be loaded"),
-        (broken("modules.json"), "cannot be loaded"),
+        (broken("modules.json"), "not usable JSON"),
     ],
 )
 def test_models_that_cannot_be_loaded(copied: Path, damage: Callable[[Path], None], message: str) -> None:

@@ -94,11 +94,15 @@ class Controller(nn.Module):
         return scores if self._spec.temperature == 1.0 else scores / self._spec.temperature
 
 
-def build_controller(spec: dict[str, Any]) -> Controller:
+def build_controller(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> Controller:
     """Make the controller that a specification describes, with fresh weights.
 
+    Args:
+        spec: see `specs`.
+        most: numbers that it may hold; of a file the number of its bytes.
+
     Raises:
-        InvalidInputError: where the specification is not one, or describes more than `limits.PARAMETERS` numbers.
+        InvalidInputError: where the specification is not one, or describes more numbers.
     """
     parsed = parse_controller_spec(spec)
     if isinstance(parsed.actions, BoxActions) and len(parsed.actions.low) != len(parsed.actions.high):
@@ -110,11 +114,10 @@ def build_controller(spec: dict[str, Any]) -> Controller:
         raise InvalidInputError("controller specification: value: 'max' is for discrete actions only")
     numbers = sum(
         a * b
-        for hidden in (parsed.hidden, parsed.value_hidden or ())
-        for a, b in itertools.pairwise((parsed.latent_dim, *hidden, parsed.actions.width))
+        for layers in ((*parsed.hidden, parsed.actions.width), parsed.value_hidden or ())
+        for a, b in itertools.pairwise((parsed.latent_dim, *layers))
     )
-    if numbers > limits.PARAMETERS:
-        raise InvalidInputError(
-            f"controller specification: {numbers:,} parameters, expected at most {limits.PARAMETERS:,}"
-        )
+    most = min(most, limits.PARAMETERS)
+    if numbers > most:
+        raise InvalidInputError(f"controller specification: {numbers:,} parameters, expected at most {most:,}")
     return Controller(parsed)

@@ -255,19 +255,21 @@ class TranslatedEncoder(Encoder):
         return latents
 
 
-def build_encoder(spec: dict[str, Any]) -> Encoder:
+def build_encoder(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> Encoder:
     """Make the encoder that a specification describes, with fresh weights.
 
+    Args:
+        spec: see `specs`.
+        most: numbers that it may hold; of a file the number of its bytes.
+
     Raises:
-        InvalidInputError: where the specification is not one, or describes more than `limits.PARAMETERS` numbers.
+        InvalidInputError: where the specification is not one, or describes more numbers.
         UnknownNameError: for an unknown architecture, similarity or normalization.
     """
     parsed = parse_encoder_spec(spec)
-    numbers = _count(parsed)
-    if numbers > limits.PARAMETERS:
-        raise InvalidInputError(
-            f"encoder specification: {numbers:,} parameters, expected at most {limits.PARAMETERS:,}"
-        )
+    numbers, most = _count(parsed), min(most, limits.PARAMETERS)
+    if numbers > most:
+        raise InvalidInputError(f"encoder specification: {numbers:,} parameters, expected at most {most:,}")
     return _build(parsed)
 
 
@@ -290,8 +292,8 @@ def _count(spec: AnyEncoderSpec) -> int:
         return 0
     base = encoder_width(spec.base)
     if isinstance(spec, RelativeSpec):
-        return _count(spec.base) + spec.anchors * base + base**2
-    return _count(spec.base) + base * encoder_width(spec)
+        return _count(spec.base) + spec.anchors * base + (2 * base**2 if spec.normalization in _MIXING else 0)
+    return _count(spec.base) + (base + 1) * encoder_width(spec)
 
 
 def encoder_width(spec: AnyEncoderSpec) -> int:

@@ -25,6 +25,7 @@ from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder,
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
 from rlstitch.storage import limits, pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
+from rlstitch.storage.json_files import parse_json
 from rlstitch.storage.validation import first_problem
 from rlstitch.storage.workspace import require_new_file
 
@@ -166,8 +167,9 @@ def _unpack(content: bytes, path: Path) -> Agent:
             f"{str(metadata.get('kind'))[:40]!r} of version {str(metadata.get('schema_version'))[:40]!r}"
         )
     try:
-        card = AgentCard.model_validate(json.loads(metadata.get("card", "")))
-        encoder, controller = build_encoder(card.encoder), build_controller(card.controller)
+        card = AgentCard.model_validate(parse_json(metadata.get("card", ""), str(path)))
+        encoder = build_encoder(card.encoder, most=len(content))
+        controller = build_controller(card.controller, most=len(content))
         parts = nn.ModuleDict({"encoder": encoder, "controller": controller})
         check_shapes(parts.state_dict(), tensors, path)
         parts.load_state_dict(tensors)

@@ -10,6 +10,7 @@ A stored agent keeps the name and the arguments, never code: what runs is what t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -56,19 +57,34 @@ def build_extractor(spec: ExtractorSpec) -> nn.Module:
     point = _entry_point(spec.name)
     height, width, channels = spec.image_shape
     where = f"extractor {spec.name!r} ({point.value})"
-    try:
-        build: Callable[..., Any] = point.load()
-        module = build(spaces.Box(0, 255, (channels, height, width), np.uint8), **spec.arguments)
+
+    def build() -> nn.Module:
+        make: Callable[..., Any] = point.load()
+        module = make(spaces.Box(0, 255, (channels, height, width), np.uint8), **spec.arguments)
         if not isinstance(module, nn.Module):
             raise TypeError(f"expected a torch module, found {type(module).__name__}")
+        return module
+
+    # Without memory at first; what fails so may still be made with it.
+    draft = None
+    with contextlib.suppress(*_FOREIGN_ERRORS), torch.device("meta"):
+        draft = build()
+    if draft is not None:
+        _check_size(draft, spec.name)
+    try:
+        module = build()
         with torch.no_grad():
             shape = tuple(module.eval()(torch.zeros(2, channels, height, width)).shape)
     except _FOREIGN_ERRORS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InvalidInputError(f"{where}: cannot be made with {spec.arguments}: {reason}") from None
-    numbers = sum(value.numel() for value in module.state_dict().values())
-    if numbers > limits.PARAMETERS:
-        raise InvalidInputError(f"extractor {spec.name!r}: {numbers:,} parameters, at most {limits.PARAMETERS:,}")
+    _check_size(module, spec.name)
     if shape != (2, spec.latent_dim):
         raise InvalidInputError(f"{where}: expected latents of width {spec.latent_dim}, found shape {shape[1:]}")
     return module
+
+
+def _check_size(module: nn.Module, name: str) -> None:
+    numbers = sum(value.numel() for value in module.state_dict().values())
+    if numbers > limits.PARAMETERS:
+        raise InvalidInputError(f"extractor {name!r}: {numbers:,} parameters, at most {limits.PARAMETERS:,}")

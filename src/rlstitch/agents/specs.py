@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.storage.validation import first_problem
+from rlstitch.storage import first_problem, limits
 
 Dimension = Annotated[int, Field(ge=1, le=65_536)]
 Pixels = Annotated[int, Field(ge=1, le=4_096)]
+
+
+def _is_image(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    if math.prod(shape) > limits.OBSERVATION_VALUES:
+        raise ValueError(f"expected at most {limits.OBSERVATION_VALUES:,} values, found {shape}")
+    return shape
+
+
+ImageShape = Annotated[tuple[Pixels, Pixels, Pixels], AfterValidator(_is_image)]
 
 
 class _Spec(BaseModel):
@@ -22,7 +32,7 @@ class CNNSpec(_Spec):
 
     kind: Literal["cnn"] = "cnn"
     arch: str = Field(default="small", max_length=64)
-    image_shape: tuple[Pixels, Pixels, Pixels]
+    image_shape: ImageShape
     """Height, width, channels of one observation."""
     latent_dim: Dimension | None = 64
     """None where it follows from the convolutions (`r3l`, which has no linear map)."""
@@ -38,7 +48,7 @@ class ExtractorSpec(_Spec):
     """Of an entry point in the group `rlstitch.extractors`."""
     arguments: dict[str, int | float | bool | str | None] = Field(default_factory=dict, max_length=64)
     """Keyword arguments beside the observation space."""
-    image_shape: tuple[Pixels, Pixels, Pixels]
+    image_shape: ImageShape
     """Height, width, channels of one observation."""
     latent_dim: Dimension
 

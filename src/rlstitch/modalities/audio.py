@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.modalities.compressed import read_gzip
 from rlstitch.modalities.labelled import Labelled
 from rlstitch.modalities.wav import parse_wav
 from rlstitch.storage.files import check_source
@@ -60,7 +61,7 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
     recordings: dict[Take, NDArray[np.float32]] = {}
     check_source(path)
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with tarfile.open(fileobj=io.BytesIO(read_gzip(path))) as archive:
             for number, member in enumerate(archive):
                 if not member.isfile():
                     continue

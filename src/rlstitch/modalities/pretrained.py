@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +26,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.modalities.items import Encode, ItemEncoder
 from rlstitch.modalities.libraries import one_line, quiet
 from rlstitch.modalities.wav import Sound
+from rlstitch.storage import printable, read_json, sha256_of
 
 Pooling: TypeAlias = Literal["auto", "mean", "first"]
 POOLINGS: tuple[Pooling, ...] = ("auto", "mean", "first")
@@ -33,6 +34,9 @@ POOLINGS: tuple[Pooling, ...] = ("auto", "mean", "first")
 
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+_ADAPTER = "adapter_config.json"
+_CLASSES = frozenset({"type", "types", "activation_function"})  # keys of sentence-transformers that name classes
+_KNOWN_CLASS = re.compile(r"(sentence_transformers|torch\.nn\.modules)(\.\w+)+")
 # Weights that are not used here and often not stored.
 _UNUSED = ("pooler.", "masked_spec_embed", "mask_token")
 _MOST_TOKENS = 512
@@ -64,10 +68,46 @@ def model_folder(model: str, *, revision: str | None = None) -> Path:
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Raise ArtefactError where a folder holds weights as pickles, and not as safetensors too."""
-    for file in sorted(folder.glob("*")):
-        if file.suffix in _PICKLES and not any(folder.glob("*.safetensors")):
-            raise ArtefactError(f"{folder}: expected weights as .safetensors, found {file.name}")
+    """Raise ArtefactError where a folder holds or names weights as pickles, or names those of another folder."""
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in _PICKLES:
+            raise ArtefactError(f"{folder}: expected weights as .safetensors, found {file.name}; remove it")
+        if file.name == _ADAPTER:
+            raise ArtefactError(f"{folder}: expected a whole model, found {_ADAPTER}, which changes another")
+        if file.name.endswith(".index.json"):
+            named = read_json(file)
+            weights = named.get("weight_map") if isinstance(named, dict) else None
+            if not isinstance(weights, dict) or any(not _is_part(name) for name in weights.values()):
+                raise ArtefactError(f"{file}: expected the names of .safetensors files beside it")
+
+
+def _is_part(name: object) -> bool:
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+
+
+def _check_modules(folder: Path) -> None:
+    """Refuse a folder of sentence-transformers that names code of other packages, pickles, or places outside of it."""
+    modules = read_json(folder / "modules.json")
+    for module in modules if isinstance(modules, list) else [modules]:
+        kind, path = (module.get(key) for key in ("type", "path")) if isinstance(module, dict) else (None, None)
+        if not isinstance(path, str) or ".." in Path(path).parts or Path(path).is_absolute():
+            raise ArtefactError(f"{folder}: cannot be loaded: modules.json names no folder within it")
+        _refuse_foreign(folder, kind, "type")
+        refuse_pickles(folder / path)
+        for file in sorted((folder / path).glob("*config.json")):
+            if file.name != "tokenizer_config.json":  # has whole numbers that JSON should not
+                _refuse_foreign(folder, read_json(file))
+
+
+def _refuse_foreign(folder: Path, value: Any, key: str = "") -> None:
+    """Refuse the names of classes that sentence-transformers would import from elsewhere."""
+    if isinstance(value, dict):
+        for inner, item in value.items():
+            _refuse_foreign(folder, item, key if key == "types" else inner)
+    elif key in _CLASSES and (not isinstance(value, str) or ("." in value and not _KNOWN_CLASS.fullmatch(value))):
+        raise ArtefactError(
+            f"{folder}: cannot be loaded: it brings code of its own, which is never run: {printable(value, limit=100)}"
+        )
 
 
 def _fetched(model: str, revision: str | None) -> Path:
@@ -80,12 +120,12 @@ def _fetched(model: str, revision: str | None) -> Path:
 
 
 def identity(folder: Path) -> str:
-    """Return the sha256 of all that is loaded from a model's folder; its path does not matter."""
+    """Return the sha256 of all that may be loaded from a model's folder; its path does not matter."""
     whole = hashlib.sha256()
-    for file in sorted(file for pattern in _PATTERNS for file in folder.rglob(pattern)):
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        whole.update(f"{file.relative_to(folder).as_posix()} {digest}\n".encode())
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        if file.is_file() and file.suffix != ".md" and not any(part.startswith(".") for part in name.parts):
+            whole.update(f"{name.as_posix()} {sha256_of(file)}\n".encode())
     return whole.hexdigest()
 
 
@@ -192,8 +232,7 @@ def _sentences(folder: Path, device: str) -> Encode:
     from sentence_transformers import SentenceTransformer
 
     with loading(folder):
-        for part in json.loads((folder / "modules.json").read_text(encoding="utf-8")):
-            refuse_pickles(folder / part["path"])
+        _check_modules(folder)
         model = SentenceTransformer(
             str(folder),
             device=device,
@@ -265,7 +304,7 @@ def load_image_encoder(
     """
     folder = model_folder(model, revision=revision)
     with loading(folder):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         is_timm = "architecture" in config
     if is_timm:
         _require_auto(pooling, model)

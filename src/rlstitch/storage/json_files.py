@@ -78,6 +78,7 @@ def parse_json(content: bytes | str, where: str, *, schema_version: int | None =
     """
     try:
         text = decode_text(content) if isinstance(content, bytes) else content
+        _check_amount(text)
         value = json.loads(text, object_pairs_hook=_unique_keys)
         check_tree(value)
     except RecursionError:
@@ -94,6 +95,13 @@ def parse_json(content: bytes | str, where: str, *, schema_version: int | None =
                 "was it written by another version of rlstitch?"
             )
     return value
+
+
+def _check_amount(text: str) -> None:
+    """Refuse JSON that would take many times its own size in memory, by the signs that only values have."""
+    containers, values = (sum(map(text.count, signs)) for signs in ("[{", ",:"))
+    if containers > limits.JSON_CONTAINERS + len(text) // 64 or values > limits.JSON_VALUES + len(text) // 8:
+        raise ValueError("holds too many values")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,9 +6,12 @@ MIB, GIB = 2**20, 2**30
 JSON_BYTES = 16 * MIB
 JSON_DEPTH = 32
 JSON_INTEGER = 2**63
+JSON_CONTAINERS = 500_000  # lists and objects that are always allowed; beyond, one in 64 bytes
+JSON_VALUES = 4_000_000  # values that are always allowed; beyond, one in 8 bytes
 CONFIG_BYTES = 1_000_000
 CONFIG_NODES = 50_000  # read in a few seconds
 MATRIX_BYTES = 512 * MIB  # matrix.json and cells.json
+MATRIX_CELLS = 1_000_000  # encoders × controllers × methods
 CURVE_BYTES = 16 * MIB  # the table of a training
 
 # Zip archives, and files that are packed by gzip.
@@ -25,6 +28,7 @@ def unpacked_bytes(packed: int) -> int:
 
 # Latent spaces, translations, pairs.
 TENSOR_BYTES = 8 * GIB
+TENSORS = 100_000  # in one file
 TENSOR_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
 JOURNAL_BYTES = 512 * MIB
 PAIRS_BYTES = 4 * GIB
@@ -33,7 +37,7 @@ PAIRS_BYTES = 4 * GIB
 MANIFEST_BYTES = MIB
 WEIGHTS_BYTES = GIB
 PARAMETERS = 100_000_000
-OBSERVATION_VALUES = 2**24  # height × width × channels
+OBSERVATION_VALUES = 2**22  # height × width × channels
 ANCHORS = 65_536
 ANCHORS_BYTES = GIB
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes, write_bytes
+from rlstitch.storage.json_files import parse_json
 from rlstitch.storage.text import printable
 
 _METADATA_KEY = "rlstitch"
@@ -57,8 +58,11 @@ def unpack_tensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[
         ArtefactError: the bytes are no safetensors file, are truncated, or hold NaN or infinity.
     """
     try:
+        described = content[8 : 8 + min(int.from_bytes(content[:8], "little"), limits.TENSOR_HEADER_BYTES)]
+        if described.count(b"{") > limits.TENSORS:
+            raise ValueError(f"expected at most {limits.TENSORS:,} tensors")
         tensors = safetensors.torch.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        header = json.loads(described)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
         reason = printable(error, limit=200) or type(error).__name__
         raise ArtefactError(f"{where}: not a usable safetensors file: {reason}") from None
@@ -71,10 +75,7 @@ def unpack_tensors(content: bytes, where: str) -> tuple[dict[str, Tensor], dict[
 def _own_metadata(stored: dict[str, str], where: str) -> dict[str, str]:
     if _METADATA_KEY not in stored:
         return stored
-    try:
-        metadata = json.loads(stored[_METADATA_KEY])
-    except (ValueError, RecursionError):
-        raise ArtefactError(f"{where}: its metadata is not JSON") from None
+    metadata = parse_json(stored[_METADATA_KEY], f"{where}: its metadata")
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ArtefactError(f"{where}: its metadata is not a mapping of texts")
     return metadata

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.storage.text import controls
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 30
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -35,6 +40,7 @@ _EXPECTED: dict[str, str] = {
     "too_long": "at most {max_length} items",
     **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"), _SECTION),
 }
+_SHOWN = 20
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -47,7 +53,9 @@ def describe_problems(error: ValidationError, known: Iterable[str] = (), *, inli
         inline: a section whose keys are named without it.
     """
     keys = list(known)
-    return [_describe(problem, keys, inline) for problem in error.errors(include_url=False)]
+    problems = error.errors(include_url=False)
+    shown = [_describe(problem, keys, inline) for problem in problems[:_SHOWN]]  # finding the nearest key takes time
+    return shown + [f"and {len(problems) - _SHOWN:,} more"] * (len(problems) > _SHOWN)
 
 
 def first_problem(error: ValidationError | RecursionError) -> str:
@@ -105,11 +113,11 @@ def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
 
 
 def show(value: object) -> str:
-    """Return a value as a message quotes it: at most 60 characters."""
+    """Return a value as a message quotes it: at most 60 characters, however much it holds."""
     try:
-        text = "nothing" if value is None else repr(value)
-    except RecursionError:
-        return "data nested too deeply"
+        text = "nothing" if value is None else _SHORT.repr(value)
+    except ValueError:  # whole numbers of thousands of digits
+        return f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -11,9 +11,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FiniteFloat,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from rlstitch.agents import Agent, load_agent
 from rlstitch.envs import World
@@ -42,14 +51,44 @@ def cell_path(folder: Path, identity: str) -> Path:
     return folder / "cells" / f"{identity[:32]}.json"
 
 
+class _Played(BaseModel):
+    """What the file of a cell holds that was played, beside its identity and times."""
+
+    model_config = ConfigDict(strict=True)
+
+    returns: list[FiniteFloat]
+    lengths: list[NonNegativeInt]
+    successes: list[bool] | None
+    seconds: NonNegativeFloat
+    diagnostics: dict[str, float | int | str | bool | None] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not self.returns or len({len(x) for x in (self.returns, self.lengths, self.successes or self.returns)}) > 1:
+            raise ValueError("expected as many returns, lengths and successes")
+        return self
+
+
+class _Refused(BaseModel):
+    """What the file of a cell holds that two agents cannot be put together for."""
+
+    refused: str
+
+
 def read_cell(folder: Path, identity: str) -> Content | None:
     """Return the content of a cell's file; None where it is missing, damaged, or of another cell."""
     try:
         content: Content = read_json(cell_path(folder, identity), schema_version=SCHEMA_VERSION)
     except ArtefactError:
         return None
-    valid = content.get("identity") == identity and ("refused" in content or "returns" in content)
-    return content if valid else None
+    if content.get("identity") != identity:
+        return None
+    try:
+        kind = _Refused if "refused" in content else _Played
+        kind.model_validate(content)
+    except ValidationError:
+        return None
+    return content
 
 
 def stored_evaluation(content: Content, world: World, options: CellOptions) -> Evaluation:

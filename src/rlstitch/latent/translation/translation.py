@@ -166,7 +166,9 @@ class Translation(nn.Module):
         report = dict(spec["report"]) if spec["report"] else None
         if report and report["condition_number"] is None:
             report["condition_number"] = math.inf
-        width_in, width_out = int(spec["width_in"]), int(spec["width_out"])
+        width_in, width_out = spec["width_in"], spec["width_out"]
+        if not all(type(width) is int and width > 0 for width in (width_in, width_out)):
+            raise InvalidInputError(f"spec must have widths of at least 1, found {width_in!r} and {width_out!r}")
         zeros = torch.zeros(width_in, width_out, dtype=dtype)
         return cls(zeros, zeros.new_zeros(width_out), str(spec["method"]), FitReport(**report) if report else None)
 

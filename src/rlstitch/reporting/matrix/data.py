@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.storage import limits, parse_json, read_bytes, read_json, recover
+from rlstitch.evaluation.matrix.table import Comparison, MethodSummary
+from rlstitch.storage import canonical_json, first_problem, limits, parse_json, read_bytes, read_json, recover
 
 SCHEMA_VERSION = 1
 """Of `matrix.json`, as `rlstitch.evaluation.matrix.run` writes it."""
@@ -25,6 +29,10 @@ _SEEDS = ("encoder_seed", "controller_seed")
 
 CellRow = Mapping[str, Any]
 """A row of `cells.json`."""
+
+
+_SUMMARIES, _COMPARISONS = TypeAdapter(list[MethodSummary]), TypeAdapter(list[Comparison])
+_PROFILE = ("levels", "share", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -177,7 +185,11 @@ def read_matrix(folder: str | Path) -> MatrixData:
         raise ArtefactError(f"{where}: expected a list of rows, found {type(rows).__name__}")
     for number, row in enumerate(rows):
         _check_row(row, f"{where}, row {number}")
+    sizes = [len({row[key] for row in rows}) for key in ("encoder", "controller", "method")]
+    if math.prod(sizes) > limits.MATRIX_CELLS:
+        raise ArtefactError(f"{where}: expected at most {limits.MATRIX_CELLS:,} cells, found {math.prod(sizes):,}")
     try:
+        _check_summary(about)
         return MatrixData(
             folder,
             bool(about["complete"]),
@@ -189,6 +201,8 @@ def read_matrix(folder: str | Path) -> MatrixData:
             tuple(dict(entry) for entry in about["comparisons"]),
             tuple(rows),
         )
+    except ValidationError as error:
+        raise ArtefactError(f"{folder / 'matrix.json'}: not what a matrix writes: {first_problem(error)}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{folder / 'matrix.json'}: not what a matrix writes: {error!r}") from None
 
@@ -204,6 +218,15 @@ def _read_together(about_path: Path, rows_path: Path) -> tuple[Any, Any]:
             return about, parse_json(rows, str(rows_path))
         time.sleep(0.05)
     raise ArtefactError(f"{rows_path}: not the file that {about_path.name} was written with; run rlstitch matrix again")
+
+
+def _check_summary(about: dict[str, Any]) -> None:
+    """Refuse tables of methods whose values are of other types than a matrix writes, or profiles that do not fit."""
+    for table, schema in (("summary", _SUMMARIES), ("comparisons", _COMPARISONS)):
+        schema.validate_json(canonical_json(about[table]), strict=True)
+    for entry in about["summary"]:
+        if (profile := entry["profile"]) and len({len(profile[key]) for key in _PROFILE}) > 1:
+            raise ValueError("a profile of unequal parts")
 
 
 def _check_row(row: Any, where: str) -> None:
