@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import lzma
 import math
 import struct
 import zipfile
@@ -25,7 +24,7 @@ from rlstitch.storage.text import printable
 
 # What zipfile, its decompressors and NumPy raise for a file that is damaged or of another kind.
 _BAD = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, NotImplementedError,
+    OSError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, NotImplementedError,
     OverflowError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 _BAD_HEADER = (*_BAD, SyntaxError, MemoryError, TokenError)  # Python's own parser reads the headers of arrays
