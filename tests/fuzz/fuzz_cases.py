@@ -8,6 +8,7 @@ import hashlib
 import io
 import random
 import shutil
+import tempfile
 import time
 import traceback
 import warnings
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fuzz_bombs import READERS, Bomb
 from fuzz_mutations import mutate
 from fuzz_subjects import Subject
 
@@ -166,3 +168,15 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "identity"):
         return value.identity
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(type(value))
+
+
+def detonate(bomb: Bomb, folder: Path) -> Result:
+    """Make a bomb in a folder of its own and read it; what is measured is the reading alone."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        inner = Path(place, "bomb")
+        inner.mkdir()
+        bomb.make(inner)
+        size = sum(path.stat().st_size for path in inner.rglob("*") if path.is_file())
+        subject = READERS[bomb.reader]
+        root = inner / "sample" if bomb.reader.startswith("agent ") else inner
+        return examine(lambda: subject.read(root), honest_bytes=size, shown=subject.shown)

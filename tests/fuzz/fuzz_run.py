@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_bombs import BOMBS, Bomb
-from fuzz_cases import FuzzSubject, Result, examine
+from fuzz_cases import FuzzSubject, Result, detonate
 from fuzz_subjects import SUBJECTS
 
 SECONDS = 5.0
@@ -147,15 +147,7 @@ def main() -> int:
 
 
 def _bomb_job(bomb: Bomb, folder: Path) -> Job:
-    def run(case: int) -> Result:
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            inner = Path(place, "bomb")
-            inner.mkdir()
-            bomb.make(inner)
-            size = sum(path.stat().st_size for path in inner.rglob("*") if path.is_file() and not path.is_symlink())
-            return examine(lambda: bomb.read(inner), honest_bytes=bomb.honest_bytes or size)
-
-    return Job(f"bomb {bomb.name}", [0], run)
+    return Job(f"bomb: {bomb.name}", [0], lambda _: detonate(bomb, folder))
 
 
 if __name__ == "__main__":
