@@ -20,7 +20,7 @@ from sb3_samples import torch_archive
 from rlstitch.agents.artefact import save_agent
 
 READERS = {subject.name: subject for subject in SUBJECTS}
-GIB = 2**30
+MANY = 150_000_000
 NESTED_TUPLES = b"\x80\x02)" + b"\x85" * 100_000 + b"."
 DOUBLED_TUPLES = b"\x80\x02)" + b"".join(b"q%c(h%ch%ct" % (i, i, i) for i in range(200)) + b"."
 
@@ -101,9 +101,9 @@ def _agent(change: Callable[[dict[str, Any]], object], kind: str = "cnn") -> Cal
 
 
 def _tar(folder: Path) -> None:
-    with tarfile.open(folder / "recordings.tar.gz", "w:gz", compresslevel=9) as archive:
+    with tarfile.open(folder / "recordings.tar.gz", "w:gz", compresslevel=1) as archive:
         entry = tarfile.TarInfo("recordings/1_ann_1.wav")
-        entry.size = 10**9
+        entry.size = MANY
         archive.addfile(entry, _Zeros())  # type: ignore[arg-type]
 
 
@@ -145,11 +145,11 @@ BOMBS = [
     Bomb("more numbers than there are", "sb3 ppo", _promising(10**13, (10**13,), (1,))),
     Bomb("a tensor beyond its numbers", "sb3 ppo", _promising(4, (10**9,), (1,))),
     Bomb("one number seen very often", "sb3 ppo", _promising(4, (10**9,), (0,))),
-    Bomb("zip of zeros", "sb3 ppo", lambda f: _zip(f / "m.zip", {"data": b" " * GIB, "policy.pth": b""})),
+    Bomb("zip of zeros", "sb3 ppo", lambda f: _zip(f / "m.zip", {"data": b" " * MANY, "policy.pth": b""})),
     Bomb("zip of very many members", "sb3 ppo", lambda f: _many(f / "m.zip")),
     Bomb("npz of zeros", "pairs", lambda f: _zip(f / "p.npz", {n: _npy("{'descr': '<f4', 'fortran_order': False, "
-         "'shape': (25000000, 10), }", bytes(10**9)) for n in ("x.npy", "y.npy")})),
-    Bomb("words of zeros", "word vectors", lambda f: _zip(f / "w.npz", {"words.npy": bytes(GIB), "vectors.npy": b""})),
+         "'shape': (3750000, 10), }", bytes(MANY)) for n in ("x.npy", "y.npy")})),
+    Bomb("words of zeros", "word vectors", lambda f: _zip(f / "w.npz", {"words.npy": bytes(MANY), "vectors.npy": b""})),
     Bomb("npz that promises", "space npz", lambda f: _zip(f / "s.npz", {f"{n}.npy": _npy("{'descr': '<f8', "
          "'fortran_order': False, 'shape': (10000000000000,), }") for n in ("format", "name", "keys", "vectors")}, 0)),
     Bomb("npz of wide texts", "space npz", lambda f: _zip(f / "s.npz", {f"{n}.npy": _npy("{'descr': '<U999999999', "
@@ -157,10 +157,11 @@ BOMBS = [
     Bomb("npy that promises", "images npy", _write("i.npy", _npy("{'descr': '|u1', 'fortran_order': False, "
          "'shape': (10000000000000, 9, 9), }"))),
     Bomb("npy of deep header", "images npy", _write("i.npy", _npy("{'shape': " + "(" * 9000))),
-    Bomb("idx that promises", "images idx", _write("i.gz", gzip.compress(b"\0\0\x08\3" + b"\xff" * 4 + b"\0\0\0\4" * 2))),
-    Bomb("gz of zeros", "fashion-mnist", _write("train-images-idx3-ubyte.gz", gzip.compress(bytes(GIB), 9))),
-    Bomb("gz of one line", "trec", _write("TREC.test.gz", gzip.compress(bytes(GIB), 9))),
-    Bomb("gz of empty lines", "texts gz", _write("t.gz", gzip.compress(b"\n" * GIB, 9))),
+    Bomb("idx that promises", "images idx", _write("i.gz", gzip.compress(
+        b"\0\0\x08\3" + b"\xff" * 4 + b"\0\0\0\4" * 2))),
+    Bomb("gz of zeros", "fashion-mnist", _write("train-images-idx3-ubyte.gz", gzip.compress(bytes(MANY), 1))),
+    Bomb("gz of one line", "trec", _write("TREC.test.gz", gzip.compress(bytes(MANY), 1))),
+    Bomb("gz of empty lines", "texts gz", _write("t.gz", gzip.compress(b"\n" * MANY, 1))),
     Bomb("tar of zeros", "fsdd", _tar),
     Bomb("deep JSON", "json", _write("j.json", DEEP)),
     Bomb("JSON of lists", "json", _write("j.json", b"[" + b"[]," * 5_000_000 + b"[]]")),

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import math
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +18,7 @@ from rlstitch.errors import ArtefactError
 from rlstitch.modalities.compressed import open_binary
 from rlstitch.modalities.items import Items, folder_items, renamed
 from rlstitch.modalities.libraries import one_line
+from rlstitch.storage import open_archive, read_array_header
 from rlstitch.storage.files import check_source
 from rlstitch.storage.limits import IMAGE_VALUES, ITEMS
 
@@ -138,7 +138,7 @@ def _array(path: Path) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
     """The bytes of the array, in order, and its shape."""
     with contextlib.ExitStack() as stack:
         if path.suffix == ".npz":
-            archive = stack.enter_context(zipfile.ZipFile(path))
+            archive = stack.enter_context(open_archive(path, f"cannot read {path}: expected an npz file"))
             names = archive.namelist()
             name = "images.npy" if "images.npy" in names else names[0] if len(names) == 1 else ""
             if not name:
@@ -150,9 +150,7 @@ def _array(path: Path) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
 
 
 def _npy_shape(stream: IO[bytes]) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, fortran, dtype = readers[version](stream)
+    shape, fortran, dtype = read_array_header(stream)
     if dtype != np.uint8 or fortran:
         raise ValueError(f"uint8 in C order, found {dtype}{' in Fortran order' if fortran else ''}")
     return shape
