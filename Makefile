@@ -51,7 +51,7 @@ lint: setup
 	$(BIN)/deptry src
 
 fuzz: setup
-	PYTHONPATH=tests/helpers $(BIN)/python tests/fuzz/fuzz_run.py
+	$(BIN)/python tests/fuzz/fuzz_run.py
 
 demo: $(VENV)/.installed
 	$(BIN)/rlstitch demo

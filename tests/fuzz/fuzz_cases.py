@@ -45,6 +45,11 @@ class Result:
     megabytes: float = 0.0
     value: Any = dataclasses.field(default=None, repr=False)
 
+    @property
+    def good(self) -> bool:
+        """Whether the case ended as it should."""
+        return self.outcome in ("loaded", "refused")
+
 
 def _peak(reset: bool = False) -> int:
     """The most memory that this process had since the last reset, in bytes."""

@@ -1,6 +1,6 @@
 """`make fuzz`: mutated files and bombs for every reader, each in a process that is watched.
 
-    PYTHONPATH=tests/helpers python tests/fuzz/fuzz_run.py [--mutations 20000] [--seed 0] [--only NAME] [--workers N]
+    python tests/fuzz/fuzz_run.py [--mutations 20000] [--seed 0] [--only NAME] [--workers N]
 
 Each case must end in a load (an equal one, where the artefact is sealed by checksums) or in one of our errors: without
 any other exception, within five seconds, within four times the honest artefact plus 200 MB of memory, with no control
@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
 from fuzz_bombs import BOMBS, Bomb
 from fuzz_cases import FuzzSubject, Result, detonate
@@ -131,7 +133,7 @@ def main() -> int:
             peaks = worst.setdefault(job.name, [0.0, 0.0])
             peaks[:] = max(peaks[0], result.seconds), max(peaks[1], result.megabytes)
             kind = f"{job.name}: {outcome}: {result.text.splitlines()[-1][:120] if result.text else ''}"
-            if outcome not in ("loaded", "refused"):
+            if not result.good:
                 shown[kind] += 1
                 if shown[kind] == 1:
                     print(f"--- {job.name}, case {case}: {outcome}", result.text[-1500:], sep="\n")

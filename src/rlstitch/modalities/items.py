@@ -18,7 +18,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.compressed import open_binary
 from rlstitch.modalities.wav import read_wav
 from rlstitch.storage.files import decode_text
-from rlstitch.storage.limits import ITEMS, LINE_BYTES
+from rlstitch.storage.limits import ITEMS, LINE_BYTES, LINES
 
 Encode: TypeAlias = Callable[[Sequence[Any]], NDArray[np.float32]]
 """m items -> their vectors (m, d)."""
@@ -159,12 +159,14 @@ def _keys_of(path: Path, count: int) -> list[str]:
 
 def _lines(path: Path) -> Iterable[str]:
     try:
+        # Unpacked, a small file may be empty lines without end.
+        most = min(ITEMS, max(LINES, path.stat().st_size))
         with open_binary(path) as stream:
             for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
                 if len(line) > LINE_BYTES:
                     raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
-                if number > ITEMS:
-                    raise ArtefactError(f"{path}: holds more than {ITEMS:,} lines")
+                if number > most:
+                    raise ArtefactError(f"{path}: holds more than {most:,} lines")
                 try:
                     yield decode_text(line, start=number == 1)
                 except ValueError as error:

@@ -17,8 +17,8 @@ CURVE_BYTES = 16 * MIB  # the table of a training
 # Zip archives, and files that are packed by gzip.
 ZIP_MEMBERS = 1_000
 ZIP_DIRECTORY_BYTES = MIB  # the list of the members
-UNPACKED_BYTES = 64 * MIB  # always allowed; beyond it, a file may unpack to so many times its own size
-UNPACKED_RATIO = 200
+UNPACKED_BYTES = 48 * MIB  # always allowed; beyond it, a file may unpack to so many times its own size
+UNPACKED_RATIO = 150
 
 
 def unpacked_bytes(packed: int) -> int:
@@ -56,6 +56,7 @@ SOUND_CHUNKS = 1_000  # parts of its file
 SOUND_RATES = 1_000, 1_000_000  # samples a second; beyond, resampling takes all memory
 ITEMS = 5_000_000  # lines or images of one file
 LINE_BYTES = MIB
+LINES = 1_000_000  # that are always allowed; beyond, one a byte of the file
 IMAGE_VALUES = 1 << 28  # pixels × channels of one image
 
 # Media in reports.
