@@ -32,6 +32,7 @@ CellRow = Mapping[str, Any]
 
 
 _SUMMARIES, _COMPARISONS = TypeAdapter(list[MethodSummary]), TypeAdapter(list[Comparison])
+_INTERVAL, _TEST = {"estimate", "low", "high"}, {"cells", "median_difference", "p_value"}
 _PROFILE = ("levels", "share", "low", "high")
 
 
@@ -227,6 +228,12 @@ def _check_summary(about: dict[str, Any]) -> None:
     for entry in about["summary"]:
         if (profile := entry["profile"]) and len({len(profile[key]) for key in _PROFILE}) > 1:
             raise ValueError("a profile of unequal parts")
+    intervals = [entry[key] for entry in about["summary"] for key in ("mean", "iqm")]
+    intervals += [entry["improvement"] for entry in about["comparisons"]]
+    if any(interval and not interval.keys() >= _INTERVAL for interval in intervals):
+        raise ValueError("an interval without ends")
+    if any(not entry["test"].keys() >= _TEST for entry in about["comparisons"]):
+        raise ValueError("a test without its result")
 
 
 def _check_row(row: Any, where: str) -> None:
