@@ -167,7 +167,7 @@ def train_locked(
         if result.ended == "interrupted":
             saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
             return Trained(result.agent, saved, run_folder, "interrupted")
-        agent = Agent(result.agent.encoder, result.agent.controller, _finished_card(card, result, config))
+        agent = Agent(result.agent.encoder, result.agent.controller, _finished_card(card, result, config, progress))
     save_agent(result.last, run_folder / "last" / config.name, force=True)
     save_agent(agent, folder, force=force)
     _remove(run_folder / "checkpoints")
@@ -266,8 +266,10 @@ def default_anchor_set(
     return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
 
 
-def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig) -> AgentCard:
-    outcome = evaluate(result.agent, episodes=FINAL_EPISODES, seed=_FINAL_SEED)
+def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig, style: Style) -> AgentCard:
+    with ProgressReporter(style=style) as progress:
+        playing = progress.stage(f"{config.name}: evaluation", "episodes")
+        outcome = evaluate(result.agent, episodes=FINAL_EPISODES, seed=_FINAL_SEED, on_progress=playing)
     summary = outcome.summary()
     training = TrainingCard(
         algorithm="PPO (Stable-Baselines3)",

@@ -27,7 +27,10 @@ COMMANDS = {
         "stitch:Stitch",
         "Join the encoder of one agent to the controller of another, and evaluate the agent that this makes.",
     ),
-    "diagnose": ("diagnose:Diagnose", "Predict whether a stitch will work, and why not, before any episode is played."),
+    "diagnose": (
+        "diagnose:Diagnose",
+        "Predict whether a stitch will work, and why not, before the stitched agent plays.",
+    ),
     "matrix": (
         "matrix:Matrix",
         "Join every encoder to every controller of the matching agents, under several methods, and measure all cells.",
