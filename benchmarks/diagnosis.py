@@ -23,9 +23,9 @@ from scipy import optimize, stats
 
 from rlstitch.agents.artefact import load_agent, weights_sha256
 from rlstitch.api.matrix import matrix
-from rlstitch.stitching.diagnosis.indicators import examine
+from rlstitch.stitching.diagnosis.indicators import Indicators, examine
 from rlstitch.stitching.diagnosis.states import own_states
-from rlstitch.stitching.diagnosis.verdict import HELD_WEIGHTS, OWN_WEIGHTS, label_of, log_odds
+from rlstitch.stitching.diagnosis.verdict import HELD_WEIGHTS, OWN_WEIGHTS, above_chance, label_of, log_odds
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import read_json, write_table
@@ -38,12 +38,14 @@ METHODS = {1024: ("naive", "orthogonal", "linear", "affine"), 32: ("orthogonal",
 """By the number of pairs, at most; with nothing in between there are none."""
 EPISODES, BAR = 100, 0.7
 INDICATORS = {
+    "own_kept": "own states: sampled actions that stay the same, above chance",
     "own_overlap": "own states: sampled actions that stay the same",
     "own_agreement": "own states: greedy actions that stay the same",
     "own_kl": "own states: − KL",
     "own_stray_overlap": "beside the path: sampled actions that stay the same",
     "own_covered": "own states: visits among the pairs",
     "own_distance": "own states: − distance from the pairs",
+    "held_kept": "held out: greedy actions that stay the same, above chance",
     "held_action_agreement": "held out: greedy actions that stay the same",
     "held_kl": "held out: − KL",
     "held_mean_cosine": "held out: mean cosine",
@@ -81,7 +83,8 @@ def missing_rows(known: dict[tuple[Any, ...], Row]) -> Iterator[list[Row]]:
                 found, states = gather_pairs(agents[x], agents[y], pairs=pairs), own_states(agents[x], agents[y])
                 for method in methods:
                     stitch = stitch_agents(agents[x], agents[y], found, method=method)
-                    indicators = examine(agents[x], agents[y], stitch, found, states).to_dict()
+                    examined = examine(agents[x], agents[y], stitch, found, states)
+                    indicators = examined.to_dict() | kept_above_chance(examined)
                     cell = measured[x, y, method]
                     row = {"environment": environment, "encoder": x, "controller": y, "method": method, "pairs": pairs}
                     row |= {"recovery": cell["recovery"], "low": cell["recovery_low"], "high": cell["recovery_high"]}
@@ -89,6 +92,15 @@ def missing_rows(known: dict[tuple[Any, ...], Row]) -> Iterator[list[Row]]:
                     rows.append(_short(row) | {"version": _version(versions, (x, y, method))})
             print(f"{environment}, {pairs} pairs", flush=True)
             yield rows
+
+
+def kept_above_chance(indicators: Indicators) -> dict[str, float | None]:
+    """Return the shares that the score is made of."""
+    own, held = indicators.own, indicators.held
+    return {
+        "own_kept": None if own is None else above_chance(own.overlap, own.chance),
+        "held_kept": above_chance(held.action_agreement, indicators.held_chance),
+    }
 
 
 def _version(versions: dict[str, str], cell: Sequence[str]) -> str:
@@ -121,7 +133,7 @@ def _sigmoid(values: Floats) -> Floats:
     return 1 / (1 + np.exp(-values))
 
 
-def left_out_scores(rows: Sequence[Row], name: str = "own_overlap") -> list[float]:
+def left_out_scores(rows: Sequence[Row], name: str = "own_kept") -> list[float]:
     """Return the score of each row by weights that were fitted on the other environments."""
     weights = {
         environment: fit_weights([row for row in rows if row["environment"] != environment], name)
@@ -146,7 +158,7 @@ def correlations(scores: Sequence[float | None], rows: Sequence[Row]) -> list[st
 def score_table(rows: Sequence[Row]) -> list[str]:
     """Return the table of the left-out scores: correlations, mean absolute error, and verdicts against outcomes."""
     scores = left_out_scores(rows)
-    held = left_out_scores(rows, "held_action_agreement")
+    held = left_out_scores(rows, "held_kept")
     lines = [_head("score, judged on environments that it was not fitted on"), _rule()]
     lines.append(f"| from the controller's own states | {' | '.join(correlations(scores, rows))} |")
     lines.append(f"| from held-out pairs alone | {' | '.join(correlations(held, rows))} |")
@@ -197,12 +209,13 @@ def write_page(rows: Sequence[Row]) -> None:
         "## The score",
         "",
         "`sigmoid(a + b log(p / (1 − p)))`, p the share of sampled actions that stay the same on the controller's own",
-        "states. Many pairs and few together.",
+        "states, above chance: (same − chance) / (1 − chance), where chance gives the controller the latents of other",
+        "visits. Many pairs and few together.",
         "",
         *score_table(rows),
         "",
-        f"Fitted on all: own states {_weights(fit_weights(rows, 'own_overlap'))} (in use {_weights(OWN_WEIGHTS)}),",
-        f"held-out agreement {_weights(fit_weights(rows, 'held_action_agreement'))} "
+        f"Fitted on all: own states {_weights(fit_weights(rows, 'own_kept'))} (in use {_weights(OWN_WEIGHTS)}),",
+        f"held-out agreement {_weights(fit_weights(rows, 'held_kept'))} "
         f"(in use {_weights(HELD_WEIGHTS)}; where own states are not to be had).",
     ]
     for pairs in METHODS:
@@ -216,8 +229,8 @@ def write_page(rows: Sequence[Row]) -> None:
     lines += [
         "",
         "Figures of the two spaces alone (neighbours, CKA, effective rank) say little: they know neither the map nor",
-        "what the controller makes of an error. Held-out figures are too dark in small worlds, where the map is fitted",
-        f"again on all views. {naive} of the cells are naive and nearly all of these fail; *without naive* is the",
+        "what the controller makes of an error. Held-out pairs are views that the map never saw, in small worlds rare",
+        f"ones. {naive} of the cells are naive and nearly all of these fail; *without naive* is the",
         "harder question.",
     ]
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")

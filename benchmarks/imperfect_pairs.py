@@ -138,7 +138,8 @@ def chosen(rows: list[dict[str, Any]], world: str, kind: str, level: float, meth
 
 
 def combined(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return mean recovery of some cells, and half of its 95 % interval: that of the episodes, not of the agents."""
+    """Return mean recovery of the cells that have one, and half of its 95 % interval: of episodes, not of agents."""
+    rows = [row for row in rows if row["recovery"] is not None]
     halves = np.array([(row["recovery_high"] - row["recovery_low"]) / 2 for row in rows])
     return float(np.mean([row["recovery"] for row in rows])), float(np.sqrt((halves**2).sum()) / len(rows))
 

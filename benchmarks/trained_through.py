@@ -215,6 +215,7 @@ def missing_rows(rows: list[Row], folders: Folders) -> Iterator[list[Row]]:
 
 def line_of(rows: list[Row]) -> str:
     """Return the columns of a variant: cells, rank, own and crossed recovery, likeness of features, agreement."""
+    rows = [row for row in rows if row["recovery"] is not None]  # a native that is no better than random leaves none
     own = [row for row in rows if row["encoder_of"] == row["controller_of"]]
     crossed = [row for row in rows if row["encoder_of"] != row["controller_of"]]
     mean, half = interval([row["recovery"] for row in crossed])

@@ -83,7 +83,7 @@ def test_relative_agents_of_one_anchor_set_need_no_map(stored):
 
 def test_the_verdict_ranks_the_cells_of_the_committed_table_as_they_turned_out():
     rows = [row for row in read_json(TABLE) if row["recovery"] is not None]
-    scores = np.array([own_score(row["own_overlap"]) for row in rows])
+    scores = np.array([own_score(row["own_kept"]) for row in rows])
     recovery = np.array([row["recovery"] for row in rows])
     assert spearmanr(scores, recovery).statistic > 0.9
     for environment in {row["environment"] for row in rows}:

@@ -16,6 +16,7 @@ from rlstitch.evaluation.row import describe
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
+from rlstitch.rollouts.statistics import why_no_recovery
 from rlstitch.rollouts.video import require_recordable, video_side_by_side
 from rlstitch.storage import VIDEOS, write_table
 
@@ -38,6 +39,7 @@ class EvaluationOutcome:
             f"{self.name} in {describe(self.evaluation.world)}: {self.evaluation.episodes} episodes, {kind} actions",
             _line("agent", self.evaluation),
             _line("random", self.random),
+            *([f"({reason})"] if (reason := why_no_recovery(self.random.returns, self.evaluation.returns)) else []),
             f"table    {self.table}",
         ]
         lines += [f"video    {path}" for path in self.videos]

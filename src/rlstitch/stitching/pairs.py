@@ -72,8 +72,8 @@ def gather_pairs(
     it knows the environment and has actions that the controller's task has. Symbolic views of a MiniGrid are
     rendered under both looks, any other environment plays its recorded episodes again under both: the pairs are exact.
     No map is ever fitted on the held-out pairs. Where no more than `pairs` distinct views are met, all of them are to
-    fit on, and new views of further steps are held out. Where these are fewer than `FEWEST_HELD`, or than a tenth of
-    all, the views that were met least often are held out, too.
+    fit on (of more than `5 * held`, four fifths and `held`), and new views of further steps are held out. Where these
+    are fewer than `FEWEST_HELD`, or than a tenth of all, the views that were met least often are held out, too.
 
     Args:
         encoder, policy: the agents whose encoder and controller are to be joined.
@@ -90,9 +90,9 @@ def gather_pairs(
     check_counts(pairs=pairs, held=held)
     met = _collect(encoder, policy, count=pairs + held, seed=seed, on_progress=on_progress)
     distinct, parts = len(met.x), [met]
-    if distinct <= pairs:
+    if distinct <= pairs and (wanting := held - _spare(distinct, held)) > 0:
         later = int(np.random.SeedSequence((_LATER, seed)).generate_state(1)[0])
-        further = _collect(encoder, policy, count=held, seed=later, on_progress=on_progress, after=met)
+        further = _collect(encoder, policy, count=wanting, seed=later, on_progress=on_progress, after=met)
         parts += [further] if len(further.x) else []
     x_seen, y_seen = (np.concatenate(images) for images in zip(*((part.x, part.y) for part in parts), strict=True))
     rows = _split_rows(met.counts, len(x_seen), pairs, held, seed)
@@ -187,6 +187,11 @@ def _can_drive(agent: Agent, world: World) -> bool:
     return True
 
 
+def _spare(distinct: int, held: int) -> int:
+    """Return how many of few distinct views need not be fitted on: a fifth but for `held` views."""
+    return max(0, distinct // 5 - held)
+
+
 def _split_rows(counts: Rows, total: int, pairs: int, held: int, seed: int) -> tuple[Rows, Rows]:
     """Draw the rows to fit on and, disjoint from them, those to judge on, with all rows from `len(counts)` to `total`.
 
@@ -197,10 +202,11 @@ def _split_rows(counts: Rows, total: int, pairs: int, held: int, seed: int) -> t
         raise InvalidInputError(f"collection: expected at least 2 distinct views to split, found {distinct}")
     order = np.random.default_rng(seed).permutation(distinct)
     if distinct <= pairs:
-        later = np.arange(distinct, total)
-        missing = max(0, min(held, FEWEST_HELD, max(1, distinct // 10)) - len(later))
+        fitted, aside = np.split(order, [distinct - _spare(distinct, held)])
+        judged = np.concatenate([np.arange(distinct, total), aside[:held]])
+        missing = max(0, min(held, FEWEST_HELD, max(1, distinct // 10)) - len(judged))
         rarest = np.argsort(counts, kind="stable")[:missing]
-        return order[~np.isin(order, rarest)], np.concatenate([later, rarest])
+        return fitted[~np.isin(fitted, rarest)], np.concatenate([judged, rarest])
     if distinct < pairs + held:
         pairs = min(pairs, distinct - max(1, distinct // 5))
         held = min(held, distinct - pairs)

@@ -16,9 +16,9 @@ Label = Literal["will carry", "doubtful", "will fail", "not judged"]
 
 CARRIES, FAILS = 0.9, 0.5
 """Scores from which the verdict is `will carry`, and below which it is `will fail`."""
-OWN_WEIGHTS = (-1.55, 2.0)
+OWN_WEIGHTS = (0.8, 1.25)
 """a and b of the score from the controller's own states, fitted on all environments of the benchmark."""
-HELD_WEIGHTS = (-0.9, 2.0)
+HELD_WEIGHTS = (1.1, 1.8)
 """a and b of the score from held-out pairs alone."""
 INDIFFERENT = 0.05
 """`Indicators.dependence` below which a controller ignores its input, so that it would keep its actions anyhow."""
