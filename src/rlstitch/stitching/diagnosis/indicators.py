@@ -155,7 +155,10 @@ def _neighbours(x: Tensor, y: Tensor) -> tuple[float | None, float | None]:
     if n < 3:
         return None, None
     k = max(1, min(NEIGHBOURS, n // 10))
-    return mutual_knn(x, y, k), k / (n - 1)
+    try:
+        return mutual_knn(x, y, k), k / (n - 1)
+    except InvalidInputError:
+        return None, None  # not defined for a constant space
 
 
 def _cka(x: Tensor, y: Tensor) -> float | None:
