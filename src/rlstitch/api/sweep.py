@@ -23,6 +23,7 @@ from rlstitch.storage import (
     exclusive_lock,
     folder_exists,
     read_json,
+    recover,
     staged_folder,
     training_lock,
     translated_errors,
@@ -210,6 +211,7 @@ def _existing(config: TrainConfig, agents: Path, runs: Path) -> dict[str, Any] |
     folder = agents / config.name
     presence = _presence(config, folder)
     if presence == "same":
+        recover(runs / f"{config.name}-{config.hash8}")
         return {**_summary(folder), "trained": False}
     if presence == "other":
         _keep_copy(folder, runs / RECORDS / "replaced")
@@ -249,6 +251,7 @@ def _keep_copy(folder: Path, kept: Path) -> None:
     with translated_errors("read", folder):
         manifest = folder / "agent.json"
         content = manifest.read_bytes() if manifest.is_file() else b""
+        recover(kept)
         target = kept / f"{folder.name}-{hashlib.sha256(content).hexdigest()[:8]}"
         if target.exists():
             return

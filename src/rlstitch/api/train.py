@@ -40,6 +40,7 @@ from rlstitch.storage import (
     exclusive_lock,
     folder_exists,
     new_agent_folder,
+    recover,
     remove_folder,
     training_lock,
     translated_errors,
@@ -98,6 +99,11 @@ def train(
             `force`), or the device is not there.
         BusyError: another process trains an agent of that name.
     """
+    import_modules(config.world.modules)
+    resolve_device(config.device)
+    spaces_of(config.world)
+    if not resume:  # what is refused leaves no lock behind
+        new_agent_folder(config.name, agents=agents, force=force)
     with exclusive_lock(training_lock(config.name, runs), f"agent {config.name!r}"):
         return train_locked(
             config,
@@ -125,6 +131,7 @@ def train_locked(
     device = resolve_device(config.device)
     folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
     if folder_exists(folder) and resume and not force and (run_folder / "curve.json").is_file():
+        recover(run_folder)
         return Trained(load_agent(folder), folder, run_folder, "finished")
     new_agent_folder(config.name, agents=agents, force=force)
     if run_folder.exists() and not resume:
