@@ -72,7 +72,7 @@ def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
         read_fsdd(archive(tmp_path / "empty.tar.gz", {}))
     whole = archive(tmp_path / "a.tar.gz", {"1_theo_0.wav": wav(np.random.default_rng(0).integers(99, size=9000))})
     whole.write_bytes(whole.read_bytes()[:2000])
-    with pytest.raises(ArtefactError, match=r"whole tar\.gz"):
+    with pytest.raises(ArtefactError, match=r"expected a whole (gzip|tar\.gz) file"):
         read_fsdd(whole)
 
 

@@ -138,7 +138,7 @@ def _array(path: Path) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
     """The bytes of the array, in order, and its shape."""
     with contextlib.ExitStack() as stack:
         if path.suffix == ".npz":
-            archive = stack.enter_context(open_archive(path, f"cannot read {path}: expected an npz file"))
+            archive = stack.enter_context(open_archive(path, f"cannot read {path}: expected .npy, .npz or IDX"))
             names = archive.namelist()
             name = "images.npy" if "images.npy" in names else names[0] if len(names) == 1 else ""
             if not name:
