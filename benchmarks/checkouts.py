@@ -5,7 +5,7 @@
 
 Each round runs every piece of work once in each checkout, in an order that alternates, each in a process of its own, so
 that a machine whose speed drifts slows both. A ratio is the old checkout's time by the new one's: above 1 the new one
-is faster. Times are of the work alone, after imports; of commands, the processor time of the whole process. The work
+is faster. Times are processor time in one thread: of the work alone, after imports, or of a whole command. The work
 uses public names only, which both checkouts have.
 """
 
@@ -34,10 +34,10 @@ def timed(call, repeats=1, warm_up=True):
     with contextlib.redirect_stdout(io.StringIO()):
         if warm_up:
             call()
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(repeats):
             call()
-    print("seconds", time.perf_counter() - start)
+    print("seconds", time.process_time() - start)
 """
 _TRAIN = """
 def work():
@@ -92,7 +92,7 @@ WORK: dict[str, str | list[str]] = {
 
 
 def seconds(checkout: Path, work: str | list[str]) -> float:
-    """Return the time of one piece of work in a checkout: wall time, but processor time of the commands that only read.
+    """Return the processor time of one piece of work in a checkout.
 
     Raises:
         SystemExit: the work failed; its error is printed.
