@@ -218,7 +218,7 @@ def test_agents_of_unlike_actions_do_not_fit(trained):
     anchors = default_anchor_set(discrete.card.world, 8)
     folder = anchors.save("anchors")
     with pytest.raises(IncompatibleError, match=f"belongs to {DISCRETE}"):
-        relativize(continuous, anchors=str(folder))
+        relativize(continuous, anchors=str(folder), save=False)
 
 
 def test_a_stitched_agent_survives_its_folder(trained, tmp_path):

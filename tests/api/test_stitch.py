@@ -37,14 +37,16 @@ def test_every_baseline_stands_in_the_table(two):
         assert part in text, part
 
 
-def test_naive_is_no_baseline_of_itself_nor_of_widths_that_differ(two, stored):
+def test_naive_is_no_baseline_of_itself_and_has_no_figures_where_widths_differ(two, stored):
     assert [cell.method for cell in stitch("red", "green", method="naive", **FAST).cells] == [
         "random",
         "native",
         "naive",
     ]
     stored("wide", encoder__latent_dim=20)
-    assert [cell.method for cell in stitch("wide", "green", **FAST).cells] == ["random", "native", "affine"]
+    cells = {cell.method: cell for cell in stitch("wide", "green", **FAST).cells}
+    assert list(cells) == ["random", "native", "naive", "affine"]
+    assert cells["naive"].recovery is None
 
 
 def test_what_is_stored_is_what_was_measured(two, workplace: Path):

@@ -99,10 +99,8 @@ def train(
             `force`), or the device is not there.
         BusyError: another process trains an agent of that name.
     """
-    import_modules(config.world.modules)
-    resolve_device(config.device)
-    spaces_of(config.world)
-    if not resume:  # what is refused leaves no lock behind
+    _check_world(config)  # what is refused leaves no lock behind
+    if not resume:
         new_agent_folder(config.name, agents=agents, force=force)
     with exclusive_lock(training_lock(config.name, runs), f"agent {config.name!r}"):
         return train_locked(
@@ -127,8 +125,7 @@ def train_locked(
     on_progress: Callable[[int, int], None] | None,
 ) -> Trained:
     """Train as `train` does, for a caller who holds the lock of the agent's name."""
-    import_modules(config.world.modules)
-    device = resolve_device(config.device)
+    device = _check_world(config)
     folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
     if folder_exists(folder) and resume and not force and (run_folder / "curve.json").is_file():
         recover(run_folder)
@@ -199,12 +196,19 @@ def _refusals(run_folder: Path) -> Iterator[None]:
         threading.excepthook = before
 
 
+def _check_world(config: TrainConfig) -> str:
+    """Raise where the environment, its videos or the device cannot be had; return the device."""
+    import_modules(config.world.modules)
+    image_shape, _ = spaces_of(config.world)
+    if config.evaluation.video:
+        require_recordable(config.world, image_shape)
+    return resolve_device(config.device)
+
+
 def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     """Return the card of an agent to be trained, and its anchor set where it is relative."""
     world = config.world
     image_shape, actions = spaces_of(world)
-    if config.evaluation.video:
-        require_recordable(world, image_shape)
     frames = world.frame_stack if config.encoder.frames == "separate" else 1
     base = CNNSpec(
         arch=config.encoder.arch, image_shape=image_shape, latent_dim=config.encoder.latent_dim, frames=frames
