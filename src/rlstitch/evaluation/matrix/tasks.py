@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
-    FiniteFloat,
+    Field,
     NonNegativeFloat,
-    NonNegativeInt,
     ValidationError,
     model_validator,
 )
@@ -56,8 +55,8 @@ class _Played(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    returns: list[FiniteFloat]
-    lengths: list[NonNegativeInt]
+    returns: list[Annotated[float, Field(ge=-1e15, le=1e15)]]
+    lengths: list[Annotated[int, Field(ge=0, lt=2**53)]]
     successes: list[bool] | None
     seconds: NonNegativeFloat
     diagnostics: dict[str, float | int | str | bool | None] = {}

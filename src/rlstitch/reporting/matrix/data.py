@@ -33,6 +33,7 @@ CellRow = Mapping[str, Any]
 
 _SUMMARIES, _COMPARISONS = TypeAdapter(list[MethodSummary]), TypeAdapter(list[Comparison])
 _INTERVAL, _TEST = {"estimate", "low", "high"}, {"cells", "median_difference", "p_value"}
+_LARGEST = 1e15
 _PROFILE = ("levels", "share", "low", "high")
 
 
@@ -125,6 +126,8 @@ class MatrixData:
         """The metrics that some row has; numeric columns of a newer version come last, under their own names."""
         known = {metric.key for metric in METRICS}
         columns = dict.fromkeys(key for row in self.rows for key, value in row.items() if _is_number(value))
+        for key in {key for row in self.rows for key in columns if not (row.get(key) is None or _is_number(row[key]))}:
+            del columns[key]
         metrics = [metric for metric in METRICS if metric.key in columns]
         others = (key for key in columns if key not in {*known, *PARTS, *_SEEDS})
         metrics += [Metric(key, key.replace("_", " "), fit=True) for key in others]
@@ -245,7 +248,9 @@ def _check_row(row: Any, where: str) -> None:
         value = row.get(key)
         if value is not None and not _is_number(value):
             raise ArtefactError(f"{where}: {key}: expected a number, found {str(value)[:40]!r}")
+    row.setdefault("recovery", None)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Beyond, squares of them are infinite.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
