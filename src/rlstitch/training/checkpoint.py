@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, TypeAdapter
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor
 
 from rlstitch.errors import ArtefactError
-from rlstitch.storage import read_json, read_tensors, staged_folder, write_json, write_tensors
+from rlstitch.storage import printable, read_json, read_tensors, staged_folder, write_json, write_tensors
 from rlstitch.storage.staging import recover, remove_folder
 
 SCHEMA_VERSION = 1
@@ -28,6 +29,8 @@ _KEEP = 2  # the newest checkpoint and the one before it
 @dataclass
 class TrainingState:
     """How far a training is: what a checkpoint holds beside the weights, and what callbacks share."""
+
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     number: int = 0
     """Number of the checkpoint; the seeds of the stretch that follows derive from it."""
@@ -93,17 +96,15 @@ def load_checkpoint(model: PPO, checkpoint: Path) -> TrainingState:
     record = read_json(checkpoint / "progress.json", schema_version=SCHEMA_VERSION)
     record.pop("schema_version")
     try:
-        state = TrainingState(**record)
-        if state.best_score is not None:
-            state.best_score = (float(state.best_score[0]), float(state.best_score[1]))
+        state = TypeAdapter(TrainingState).validate_python(record)
         policy, _ = read_tensors(checkpoint / "policy.safetensors")
         if set(policy) != {name for name in model.policy.state_dict() if not _is_alias(name)}:
             raise ArtefactError(f"{checkpoint}: its weights are those of another network (force=True starts anew)")
         aliases = {name: policy[_origin(name)] for name in model.policy.state_dict() if _is_alias(name)}
         model.policy.load_state_dict({**policy, **aliases})
         _restore_optimizer(model.policy.optimizer, read_tensors(checkpoint / "optimizer.safetensors")[0])
-    except (TypeError, KeyError, RuntimeError) as error:
-        raise ArtefactError(f"{checkpoint}: does not fit this training: {error}") from None
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{checkpoint}: does not fit this training: {printable(error, limit=300)}") from None
     model.num_timesteps = state.steps
     model._n_updates = state.updates
     best_file = checkpoint / "best.safetensors"
