@@ -192,7 +192,7 @@ def test_hostile_translations_are_refused(tmp_path: Path, changes: dict[str, Any
     manifest = json.loads((folder / "agent.json").read_text())
     manifest["encoder"]["translation"].update(changes)
     (folder / "agent.json").write_text(sign(manifest))
-    assert refusal(folder) is not None or changes.keys() <= {"width_in", "method"}
+    assert refusal(folder) is not None or changes.keys() <= {"method"}
 
 
 def nested(depth: int) -> dict[str, Any]:

@@ -293,6 +293,8 @@ def _count(spec: AnyEncoderSpec) -> int:
     base = encoder_width(spec.base)
     if isinstance(spec, RelativeSpec):
         return _count(spec.base) + spec.anchors * base + (2 * base**2 if spec.normalization in _MIXING else 0)
+    if (width := spec.translation.get("width_in")) != base:
+        raise InvalidInputError(f"translation: expected one of the {base} latents of its encoder, found {width!r}")
     return _count(spec.base) + (base + 1) * encoder_width(spec)
 
 
