@@ -27,6 +27,12 @@ def _no_lines_of_progress_on_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(progress, "_SILENCE", 3600.0)
 
 
+@pytest.fixture(autouse=True)
+def _one_width_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets COLUMNS for its process, which would reach the tests after it."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""

@@ -167,7 +167,11 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
 
 def test_settings_do_not_reach_what_makes_it_a_demo(short: None) -> None:
     config = module._config(
-        module.PRESET, "green", 5, 1, {**TINY, "variation": "blue", "seed": 9, "name": "x", "tile_size": 4}
+        module.PRESET,
+        look="green",
+        seed=5,
+        attempt=1,
+        settings={**TINY, "variation": "blue", "seed": 9, "name": "x", "tile_size": 4},
     )
     assert (config.variation, config.seed, config.name, config.tile_size) == ("green", 100_012, "demo-green", 4)
 

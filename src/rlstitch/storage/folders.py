@@ -96,7 +96,8 @@ def folder_exists(path: Path) -> bool:
         if path.is_dir():
             return True
         recover(path.parent)
-        if path.is_dir() or not is_exchanging(path):
+        # Seen before and after: a writer may begin or end in between.
+        if not is_exchanging(path) and not path.is_dir() and not is_exchanging(path):
             break
         time.sleep(0.01)
     return path.is_dir()
@@ -113,10 +114,15 @@ def opened_together(folder: Path, names: Iterable[str]) -> Iterator[dict[str, Bu
     while True:
         with contextlib.ExitStack() as stack:
             with translated_errors("read", folder):
-                folder_exists(folder)
-                before = folder.stat()
-                if os.name == "posix":  # held open, so that no other folder gets its number meanwhile
-                    stack.callback(os.close, os.open(folder, os.O_RDONLY))
+                exists = folder_exists(folder)
+                try:
+                    before = folder.stat()
+                    if os.name == "posix":  # held open, so that no other folder gets its number meanwhile
+                        stack.callback(os.close, os.open(folder, os.O_RDONLY))
+                except FileNotFoundError:
+                    if exists:  # a writer exchanges it at this moment
+                        continue
+                    raise
             try:
                 files = {name: stack.enter_context(open_file(folder / name)) for name in names}
             except ArtefactError:
