@@ -8,15 +8,18 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c const
 export OMP_NUM_THREADS ?= 1
 export SDL_VIDEODRIVER ?= dummy
 
+EXTRAS := dev,docs,ot,faiss,box2d,fast,ray,datasets,graph,pretrained
+
 # Timings, in minutes; trainings and tables have commands of their own, named in docs/results.
 TIMINGS := startup renderer looks evaluation training_rate training_profile latent_core latent_coupling
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint fuzz demo bench docs clean
+.PHONY: help setup test test-lowest lint fuzz demo bench docs clean
 
 help:
 	@echo "make setup   install rlstitch and the developers' tools into $(VENV)"
 	@echo "make test    run all tests with coverage"
+	@echo "make test-lowest   run all tests with the lowest versions that are allowed, in $(VENV)-lowest"
 	@echo "make lint    check style, types, import contracts and declared dependencies"
 	@echo "make fuzz    20,000 damaged files and every kind of bomb for every reader; takes minutes"
 	@echo "make demo    train two agents, stitch them, write a report (installs rlstitch alone)"
@@ -35,13 +38,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[dev,docs,ot,faiss,box2d,fast,ray,datasets,graph,pretrained]'
+	$(PIP_INSTALL) -e '.[$(EXTRAS)]'
 	@touch $(VENV)/.installed $@
 
 setup: $(VENV)/.installed-dev
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check uv
+	$(VENV)-lowest/bin/uv pip install --python $(VENV)-lowest --resolution lowest-direct -e '.[$(EXTRAS)]'
+	$(VENV)-lowest/bin/python -m pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .
@@ -64,4 +73,4 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest build dist site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
