@@ -276,7 +276,7 @@ def _fsdd(folder: Path) -> None:
 
 def _idx(path: Path, array: Any) -> None:
     head = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+    path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes(), mtime=0))
 
 
 def _fashion(folder: Path) -> None:
@@ -287,7 +287,7 @@ def _fashion(folder: Path) -> None:
 def _multi30k(folder: Path) -> None:
     for language in ("en", "de", "fr"):
         lines = "".join(f"a {language} sentence {number}\n" for number in range(6))
-        (folder / f"train.{language}.gz").write_bytes(gzip.compress(lines.encode()))
+        (folder / f"train.{language}.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
 
 
 def _curve(folder: Path) -> None:
@@ -372,13 +372,14 @@ SUBJECTS = [
     Subject("sounds", _sounds, lambda f: _all_items(sound_items(f))),
     Subject("texts", lambda f: (f / "t.txt").write_text("one\n\ntwo\nthree é\n"),
             lambda f: _all_items(text_items(f / "t.txt"))),
-    Subject("texts gz", lambda f: (f / "t.gz").write_bytes(gzip.compress(b"one\n\ntwo\nthree\n")),
+    Subject("texts gz", lambda f: (f / "t.gz").write_bytes(gzip.compress(b"one\n\ntwo\nthree\n", mtime=0)),
             lambda f: _all_items(text_items(f / "t.gz"))),
     Subject("keys", lambda f: ((f / "t.txt").write_text("a\nb\n"), (f / "k.tsv").write_text("one\ntwo\n")),
             lambda f: _all_items(text_items(f / "t.txt", keys=f / "k.tsv"))),
     Subject("fsdd", _fsdd, lambda f: read_fsdd(f / "recordings.tar.gz")),
     Subject("fashion-mnist", _fashion, read_fashion_mnist),
-    Subject("trec", lambda f: (f / "TREC.test.gz").write_bytes(gzip.compress(b"NUM:dist How far?\nHUM:ind Who?\n")),
+    Subject("trec", lambda f: (f / "TREC.test.gz").write_bytes(
+                gzip.compress(b"NUM:dist How far?\nHUM:ind Who?\n", mtime=0)),
             lambda f: read_trec(f / "TREC.test.gz")),
     Subject("multi30k", _multi30k, lambda f: read_multi30k(f, "train")),
     Subject("planetoid", _planetoid, read_planetoid, honest="refused"),

@@ -33,13 +33,13 @@ def idx(array: np.ndarray, magic: bytes | None = None) -> bytes:
 def fashion(folder: Path, n: int = 5, labels: int | None = None) -> None:
     images = np.arange(n * 16, dtype=np.uint8).reshape(n, 4, 4)
     for images_name, labels_name in FASHION_FILES.values():
-        (folder / images_name).write_bytes(gzip.compress(idx(images)))
-        (folder / labels_name).write_bytes(gzip.compress(idx(np.arange(labels or n, dtype=np.uint8))))
+        (folder / images_name).write_bytes(gzip.compress(idx(images), mtime=0))
+        (folder / labels_name).write_bytes(gzip.compress(idx(np.arange(labels or n, dtype=np.uint8)), mtime=0))
 
 
 def test_idx_gives_back_what_was_written(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(256, size=(3, 5, 2), dtype=np.uint8)
-    (tmp_path / "a.gz").write_bytes(gzip.compress(idx(array)))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(idx(array), mtime=0))
     assert np.array_equal(read_idx(tmp_path / "a.gz", dimensions=3), array)
 
 

@@ -16,7 +16,7 @@ real_data = pytest.mark.skipif(
 
 def write(folder: Path, **files: bytes) -> None:
     for language, content in files.items():
-        (folder / f"train.{language}.gz").write_bytes(gzip.compress(content))
+        (folder / f"train.{language}.gz").write_bytes(gzip.compress(content, mtime=0))
 
 
 def test_lines_of_two_languages_belong_together(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_files_that_are_no_npz(tmp_path: Path, content: bytes) -> None:
 
 def test_trec_lines(tmp_path: Path) -> None:
     lines = "HUM:ind Who\x85 is it ?\n\nLOC:city Where is Malm\xf6 ?\n"
-    (tmp_path / "T.gz").write_bytes(gzip.compress(lines.encode("latin-1")))
+    (tmp_path / "T.gz").write_bytes(gzip.compress(lines.encode("latin-1"), mtime=0))
     read = read_trec(tmp_path / "T.gz")
     assert read.texts == ("Who\x85 is it ?", "Where is Malm\xf6 ?")
     assert [TREC_CLASSES[label] for label in read.labels] == ["HUM", "LOC"]
@@ -69,7 +69,7 @@ def test_trec_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["WHO:ind Who is it ?", "HUM Who is it ?", "HUM:ind"])
 def test_a_trec_line_of_another_form_is_named(tmp_path: Path, line: str) -> None:
-    (tmp_path / "T.gz").write_bytes(gzip.compress(f"HUM:ind Who ?\n{line}\n".encode()))
+    (tmp_path / "T.gz").write_bytes(gzip.compress(f"HUM:ind Who ?\n{line}\n".encode(), mtime=0))
     with pytest.raises(ArtefactError, match=r"T\.gz, line 2: expected COARSE:fine"):
         read_trec(tmp_path / "T.gz")
 

@@ -67,11 +67,11 @@ def test_languages_of_different_length_are_refused(workplace: Path) -> None:
     folder.mkdir(parents=True)
     for name in ("train", "test_2016_flickr"):
         for language, lines in (("en", "a\nb\n"), ("de", "c\nd\n"), ("fr", "e\n")):
-            (folder / f"{name}.{language}.gz").write_bytes(gzip.compress(lines.encode()))
+            (folder / f"{name}.{language}.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     with pytest.raises(ArtefactError, match="as many lines in each language of train"):
         run_study("text-cross-lingual", StudyOptions(data=workplace / "data"))
-    (folder / "train.fr.gz").write_bytes(gzip.compress(b"e\nf\n"))
-    (folder / "test_2016_flickr.fr.gz").write_bytes(gzip.compress(b"e\nf\n"))
+    (folder / "train.fr.gz").write_bytes(gzip.compress(b"e\nf\n", mtime=0))
+    (folder / "test_2016_flickr.fr.gz").write_bytes(gzip.compress(b"e\nf\n", mtime=0))
     with pytest.raises(ArtefactError, match="expected at least 29,000 sentences to train on, found 2"):
         run_study("text-cross-lingual", StudyOptions(data=workplace / "data"))
 

@@ -112,7 +112,9 @@ def test_sentences_are_fetched_as_they_are(workplace: Path) -> None:
     (workplace / "raw").mkdir()
     for language in ("en", "de", "fr"):
         for split in ("train", "test_2016_flickr"):
-            (workplace / "raw" / f"{split}.{language}.gz").write_bytes(gzip.compress(f"{language} ö\nzwei\n".encode()))
+            (workplace / "raw" / f"{split}.{language}.gz").write_bytes(
+                gzip.compress(f"{language} ö\nzwei\n".encode(), mtime=0)
+            )
     found = read_multi30k(fetched("multi30k", str(workplace / "raw")), "test")
     assert {language: texts[0] for language, texts in found.texts.items()} == {"en": "en ö", "de": "de ö", "fr": "fr ö"}
 
