@@ -7,6 +7,7 @@ another agent's latent space; SAPS, arXiv 2503.01881).
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -294,7 +295,9 @@ def _count(spec: AnyEncoderSpec) -> int:
     if isinstance(spec, RelativeSpec):
         return _count(spec.base) + spec.anchors * base + (2 * base**2 if spec.normalization in _MIXING else 0)
     if (width := spec.translation.get("width_in")) != base:
-        raise InvalidInputError(f"translation: expected one of the {base} latents of its encoder, found {width!r}")
+        raise InvalidInputError(
+            f"translation: expected one of the {base} latents of its encoder, found {reprlib.repr(width)}"
+        )
     return _count(spec.base) + (base + 1) * encoder_width(spec)
 
 

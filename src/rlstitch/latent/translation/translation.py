@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -159,8 +160,9 @@ class Translation(nn.Module):
         """
         missing = sorted({"format", "method", "width_in", "width_out", "dtype", "report"} - spec.keys())
         if missing or spec["format"] != FORMAT:
+            stated = reprlib.repr(spec.get("format"))
             raise InvalidInputError(
-                f"spec must be of format {FORMAT}, found {spec.get('format')!r} with {missing or 'nothing'} missing"
+                f"spec must be of format {FORMAT}, found {stated} with {missing or 'nothing'} missing"
             )
         dtype = torch.float64 if spec["dtype"] == "float64" else torch.float32
         report = dict(spec["report"]) if spec["report"] else None
@@ -168,7 +170,8 @@ class Translation(nn.Module):
             report["condition_number"] = math.inf
         width_in, width_out = spec["width_in"], spec["width_out"]
         if not all(type(width) is int and width > 0 for width in (width_in, width_out)):
-            raise InvalidInputError(f"spec must have widths of at least 1, found {width_in!r} and {width_out!r}")
+            widths = f"{reprlib.repr(width_in)} and {reprlib.repr(width_out)}"
+            raise InvalidInputError(f"spec must have widths of at least 1, found {widths}")
         zeros = torch.zeros(width_in, width_out, dtype=dtype)
         return cls(zeros, zeros.new_zeros(width_out), str(spec["method"]), FitReport(**report) if report else None)
 
