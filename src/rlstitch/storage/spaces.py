@@ -17,6 +17,7 @@ from rlstitch.storage.archives import open_archive, read_array
 from rlstitch.storage.files import read_bytes, write_bytes
 from rlstitch.storage.json_files import canonical_json, parse_json
 from rlstitch.storage.tensors import read_tensors, write_tensors
+from rlstitch.storage.text import printable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -107,7 +108,7 @@ def load_translation(path: Path | str) -> Translation:
             raise InvalidInputError("its numbers are not of the type that the header states")
         translation.load_state_dict(tensors)
     except (RlstitchError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ArtefactError(f"{path}: holds no translation: {' '.join(str(error).split())}") from None
+        raise ArtefactError(f"{path}: holds no translation: {printable(error, limit=300)}") from None
     return translation
 
 
