@@ -51,9 +51,12 @@ def complain(message: str) -> None:
     """Print one line on standard error, whatever line breaks the message has; where that fails, go on."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    with contextlib.suppress(OSError):
+    try:
         sys.stderr.write(f"rlstitch: {printable(message)}\n")
         sys.stderr.flush()
+    except OSError:  # what it still holds would fail once more when Python ends
+        if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def open_streams() -> None:

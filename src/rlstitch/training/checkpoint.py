@@ -40,7 +40,7 @@ class TrainingState:
     best_score: tuple[float, float] | None = None
     """Success rate and mean return of the best evaluation so far."""
     best_steps: int = 0
-    history: list[dict[str, float | None]] = field(default_factory=list)
+    history: list[dict[str, int | float | None]] = field(default_factory=list)
     """One row an evaluation: steps, return, success (None where the world knows none), length."""
     best: dict[str, Tensor] | None = field(default=None, repr=False)
     """Weights of the best evaluation."""

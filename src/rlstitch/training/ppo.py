@@ -52,7 +52,7 @@ class TrainingResult:
     """All steps done; the wanted success rate reached; or stopped by Ctrl-C."""
     last: Agent
     """The agent with the last weights."""
-    history: list[dict[str, float | None]]
+    history: list[dict[str, int | float | None]]
     """One row an evaluation: steps, return, success (None where the world knows none), length."""
 
 
