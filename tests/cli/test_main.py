@@ -127,6 +127,13 @@ def test_two_agents_by_position_or_by_option(line: str) -> None:
     assert fill(command.agents, encoder=command.encoder, policy=command.policy) == ("a", "b")
 
 
+@pytest.mark.parametrize("line", ["latent run no-study --threads 3", "evaluate nobody --threads 3"])
+def test_threads_are_set_before_the_command_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert main(line.split()) == 2, "the name is unknown"
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
 def test_train_overrides_join_options_and_settings() -> None:
     train = Train(config="c", look="no", seed=1, set=(("ppo.clip=0.3",), ("threads=2",)))
     # An option's text stays text: a look may be called "no" without being false.

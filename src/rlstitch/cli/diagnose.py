@@ -6,26 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
-from rlstitch.cli.console import fill, say
-from rlstitch.cli.options import Threads
+from rlstitch.cli.console import say
+from rlstitch.cli.options import EncoderAndPolicy, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnose:
+class Diagnose(EncoderAndPolicy):
     """Predict whether a stitch will work, and why not, before the stitched agent plays."""
 
-    agents: Annotated[
-        Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
-    ] = ()
-    """Two agents, instead of --encoder and --policy."""
-    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(or the first argument)")] = None
-    """Agent that gives the encoder."""
-    policy: Annotated[
-        str | None, arg(metavar="AGENT", aliases=("--controller",), help_behavior_hint="(or the second argument)")
-    ] = None
-    """Agent that gives the controller."""
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
     """What is put between the two: see rlstitch stitch."""
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
@@ -43,7 +33,7 @@ class Diagnose:
         from rlstitch.api.diagnose import diagnose
         from rlstitch.jobs.progress import ProgressReporter
 
-        encoder, policy = fill(self.agents, encoder=self.encoder, policy=self.policy)
+        encoder, policy = self.names()
         with ProgressReporter() as progress:
             diagnosis = diagnose(
                 encoder,

@@ -195,6 +195,11 @@ class Latent:
 
     command: Annotated[LatentCommand, OmitArgPrefixes]
 
+    @property
+    def threads(self) -> int | None:
+        """The torch threads that the chosen command asks for."""
+        return getattr(self.command, "threads", None)
+
     def run(self) -> int:
-        """Run the chosen one."""
+        """Run the chosen command."""
         return self.command.run()

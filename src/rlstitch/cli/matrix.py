@@ -43,8 +43,7 @@ class Matrix:
     derived: bool = False
     """Let names with * match stitched and relativized agents, too."""
     worlds: Annotated[str, arg(metavar="WORLD,...")] = "cell"
-    """Where every cell is played, separated by commas: cell (the encoder's look, the controller's task), LOOK,
-    LOOK/TASK."""
+    """Where every cell is played: cell (the encoder's look, the controller's task), LOOK or LOOK/TASK, ...."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/matrix-HASH)")] = None
     """Folder of cells and tables."""
     threads: Threads = None

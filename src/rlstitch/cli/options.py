@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
+
+from rlstitch.cli.console import fill
 
 Threads = Annotated[
     int | None,
@@ -14,3 +17,27 @@ Threads = Annotated[
         help_behavior_hint="(default: OMP_NUM_THREADS, else as many as pay for the network: one for small ones)",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderAndPolicy:
+    """Two agents that are to be joined, by position or by option."""
+
+    agents: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
+    ] = ()
+    """Two agents, instead of --encoder and --policy."""
+    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(or the first argument)")] = None
+    """Agent that gives the encoder, and the look of the world."""
+    policy: Annotated[
+        str | None, arg(metavar="AGENT", aliases=("--controller",), help_behavior_hint="(or the second argument)")
+    ] = None
+    """Agent that gives the controller, and the task."""
+
+    def names(self) -> tuple[str, str]:
+        """Return the agent of the encoder and the agent of the controller.
+
+        Raises:
+            InvalidInputError: where there are too many or too few.
+        """
+        return fill(self.agents, encoder=self.encoder, policy=self.policy)

@@ -6,31 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
-from rlstitch.cli.console import fill, say
-from rlstitch.cli.options import Threads
+from rlstitch.cli.console import say
+from rlstitch.cli.options import EncoderAndPolicy, Threads
 from rlstitch.stitching.methods import method_help
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stitch:
+class Stitch(EncoderAndPolicy):
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes."""
 
-    agents: Annotated[
-        Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")
-    ] = ()
-    """Two agents, instead of --encoder and --policy."""
-    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(or the first argument)")] = None
-    """Agent that gives the encoder, and the look of the world."""
-    policy: Annotated[
-        str | None, arg(metavar="AGENT", aliases=("--controller",), help_behavior_hint="(or the second argument)")
-    ] = None
-    """Agent that gives the controller, and the task."""
     method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
-    """Paired observations that a translation is fitted on: how many to collect, or an .npz file of your own (see
-    rlstitch pairs)."""
+    """Paired observations that a translation is fitted on: how many to collect, or an .npz file (see rlstitch pairs)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
@@ -52,7 +41,7 @@ class Stitch:
         from rlstitch.api.stitch import stitch
         from rlstitch.jobs.progress import ProgressReporter
 
-        encoder, policy = fill(self.agents, encoder=self.encoder, policy=self.policy)
+        encoder, policy = self.names()
         with ProgressReporter() as progress:
             result = stitch(
                 encoder,
