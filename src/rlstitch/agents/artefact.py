@@ -90,6 +90,11 @@ def load_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
         raise ArtefactError(f"{folder}: {one_line(error)}") from None
 
 
+def as_agent(agent: Path | str | Agent) -> Agent:
+    """Return an agent that is given as a value, or read it by its name or its folder; errors as for `load_agent`."""
+    return agent if isinstance(agent, Agent) else load_agent(agent)
+
+
 def weights_sha256(module: nn.Module) -> str:
     """Return the sha256 that the weights of an encoder or controller have as a file: the identity of a part.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent
+from rlstitch.agents.artefact import as_agent
 from rlstitch.api.stitch import coverage_lines, load_pairs
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -120,8 +120,8 @@ def diagnose(
     progress = progress or ProgressReporter(style="none")
     if episodes < 2:
         raise InvalidInputError(f"episodes: expected 2 or more, found {episodes}")
-    source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
-    target = policy if isinstance(policy, Agent) else load_agent(policy)
+    source = as_agent(encoder)
+    target = as_agent(policy)
     latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
     progress.stage(f"fitting {method}")
     joined = stitch_agents(source, target, latents, method=method)

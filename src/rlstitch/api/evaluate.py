@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from rlstitch.agents import Agent, load_agent
+from rlstitch.agents import Agent, as_agent
 from rlstitch.api.run_folder import open_run
+from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import Backend, get_variation
-from rlstitch.errors import RlstitchError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
@@ -17,8 +18,8 @@ from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.statistics import why_no_recovery
-from rlstitch.rollouts.video import require_recordable, video_side_by_side
-from rlstitch.storage import VIDEOS, write_table
+from rlstitch.rollouts.video import require_recordable
+from rlstitch.storage import write_table
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class EvaluationOutcome:
             *([f"({reason})"] if (reason := why_no_recovery(self.random.returns, self.evaluation.returns)) else []),
             f"table    {self.table}",
         ]
-        lines += [f"video    {path}" for path in self.videos]
-        return "\n".join(lines + [f"video    not made: {self.video_problem}"] * bool(self.video_problem))
+        return "\n".join(lines + video_lines(self.videos, self.video_problem))
 
 
 @torch_threads()
@@ -80,16 +80,12 @@ def evaluate(
         UnknownNameError: for an unknown agent, look or task.
         InvalidInputError: for an option out of range, or a video of images that cannot be shown.
     """
-    player = agent if isinstance(agent, Agent) else load_agent(agent)
-    world = player.card.world
+    player = as_agent(agent)
     look = variation if look is None else look
     if look is not None:
         get_variation(look)
-        world = replace(world, look=look)
-    if task is not None:
-        world = replace(world, task=task)
-    if backend is not None:
-        world = replace(world, backend=backend)
+    changes: dict[str, Any] = {"look": look, "task": task, "backend": backend}
+    world = replace(player.card.world, **{key: value for key, value in changes.items() if value is not None})
     if video:
         require_recordable(world, player.card.observation_shape)
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
@@ -106,19 +102,11 @@ def evaluate(
         {"world": world.to_dict(), "episodes": episodes, "seed": seed, "greedy": deterministic},
     )
     table, _ = write_table(outcome.to_rows(), run_folder / "episodes")
-    videos, problem = [], ""
+    videos: list[Path] = []
+    problem = ""
     if video:
         moved = Agent(player.encoder, player.controller, player.card.model_copy(update={"world": world}))
-        try:
-            videos = video_side_by_side(
-                [(name, moved)],
-                VIDEOS / stem,
-                seed=seed,
-                deterministic=deterministic,
-                on_progress=progress.stage("video", "episodes"),
-            )
-        except RlstitchError as error:  # the results are there all the same
-            problem = str(error)
+        videos, problem = try_video([(name, moved)], stem, seed=seed, deterministic=deterministic, progress=progress)
     return EvaluationOutcome(name, outcome, random, table, videos, problem)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.agents import Agent, load_agent
+from rlstitch.agents import Agent, as_agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
 from rlstitch.envs import make_vec
 from rlstitch.errors import require_known
@@ -59,7 +59,7 @@ def export_agent(
         ArtefactError: where the operating system refuses, or the exported agent acts otherwise.
     """
     require_known("export format", form, SUFFIXES)
-    source = agent if isinstance(agent, Agent) else load_agent(agent)
+    source = as_agent(agent)
     path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
     progress = progress or ProgressReporter(style="none")
     progress.stage("collecting observations")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.agents import Agent, load_agent
+from rlstitch.agents import Agent, as_agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
@@ -58,8 +58,8 @@ def collect_pairs(
     if path.suffix != ".npz":
         raise InvalidInputError(f"out: expected a file name that ends in .npz, found {str(path)!r}")
     require_new_file(path, force=force)
-    source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
-    target = policy if isinstance(policy, Agent) else load_agent(policy)
+    source = as_agent(encoder)
+    target = as_agent(policy)
     progress = progress or ProgressReporter(style="none")
     collecting = progress.stage("collecting pairs", "steps")
     x, y = gather_images(source, target, count=count, seed=seed, on_progress=collecting)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.agents import Agent, AnchorSet, load_agent, load_anchor_set, save_agent
+from rlstitch.agents import Agent, AnchorSet, as_agent, load_anchor_set, save_agent
 from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -95,7 +95,7 @@ def relativize(
             stored anchor set.
     """
     options = CellOptions(episodes=episodes, seed=seed)
-    source = agent if isinstance(agent, Agent) else load_agent(agent)
+    source = as_agent(agent)
     title = name or f"{source.card.name}-relativized"
     folder = new_agent_folder(title, force=force) if save else None
     progress = progress or ProgressReporter(style="none")
@@ -129,7 +129,7 @@ def relativize(
 def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path | Agent]) -> AnchorSet:
     world = agent.card.world
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
-        players = [driver if isinstance(driver, Agent) else load_agent(driver) for driver in drivers]
+        players = [as_agent(driver) for driver in drivers]
         return default_anchor_set(world, int(anchors), drivers=players)
     if drivers:
         raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")

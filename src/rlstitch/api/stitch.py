@@ -6,9 +6,10 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rlstitch.agents import Agent, load_agent, save_agent
+from rlstitch.agents import Agent, as_agent, save_agent
 from rlstitch.api.run_folder import open_run
-from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.api.videos import try_video, video_lines
+from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
@@ -16,13 +17,13 @@ from rlstitch.evaluation.row import Row
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import table_text
-from rlstitch.rollouts.video import require_recordable, video_side_by_side
+from rlstitch.rollouts.video import require_recordable
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.report import StitchReport
-from rlstitch.stitching.stitch import joined_name, stitch_agents
-from rlstitch.storage import VIDEOS, new_agent_folder, sha256_of, write_table
+from rlstitch.stitching.stitch import Stitch, joined_name, stitch_agents
+from rlstitch.storage import new_agent_folder, sha256_of, write_table
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class StitchOutcome:
         ]
         if self.folder is not None:
             lines.append(f"agent    {self.folder}")
-        lines += [f"video    {path}" for path in self.videos]
-        return "\n".join(lines + [f"video    not made: {self.video_problem}"] * bool(self.video_problem))
+        return "\n".join(lines + video_lines(self.videos, self.video_problem))
 
 
 def _conditioning(report: StitchReport) -> str:
@@ -125,8 +125,8 @@ def stitch(
     get_method(method)
     progress = progress or ProgressReporter(style="none")
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    source = encoder if isinstance(encoder, Agent) else load_agent(encoder)
-    target = policy if isinstance(policy, Agent) else load_agent(policy)
+    source = as_agent(encoder)
+    target = as_agent(policy)
     if video:
         for agent in (source, target):
             require_recordable(agent.card.world, agent.card.observation_shape)
@@ -147,22 +147,23 @@ def stitch(
     table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
     if folder is not None:
         save_agent(joined.agent, folder, force=force)
-    videos, problem = [], ""
+    videos: list[Path] = []
+    problem = ""
     if video:
-        shown = [("native controller", target), (f"stitched ({joined.report.method})", joined.agent)]
-        if joined.translation is not None and any(cell.method == "naive" and not cell.reason for cell in cells):
-            shown.insert(1, ("naive", stitch_agents(source, target, latents, method="naive").agent))
-        try:
-            videos = video_side_by_side(
-                shown,
-                VIDEOS / title,
-                seed=seed,
-                deterministic=deterministic,
-                on_progress=progress.stage("video", "episodes"),
-            )
-        except RlstitchError as error:  # the results are there all the same
-            problem = str(error)
+        naive = any(cell.method == "naive" and not cell.reason for cell in cells)
+        shown = _shown(source, target, joined, latents, naive=naive)
+        videos, problem = try_video(shown, title, seed=seed, deterministic=deterministic, progress=progress)
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos, problem)
+
+
+def _shown(
+    encoder: Agent, policy: Agent, joined: Stitch, latents: LatentPairs, *, naive: bool
+) -> list[tuple[str, Agent]]:
+    """Return captions and agents of the video; the naive one where it is asked for and is not the stitched one."""
+    shown = [("native controller", policy), (f"stitched ({joined.report.method})", joined.agent)]
+    if naive and joined.translation is not None:
+        shown.insert(1, ("naive", stitch_agents(encoder, policy, latents, method="naive").agent))
+    return shown
 
 
 def _pairs_identity(pairs: int | str | Path) -> int | str:

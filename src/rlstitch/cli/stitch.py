@@ -19,7 +19,7 @@ class Stitch(EncoderAndPolicy):
 
     method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
     pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
-    """Paired observations that a translation is fitted on: how many to collect, or an .npz file (see rlstitch pairs)."""
+    """Paired observations that a translation is fitted on: how many, or an .npz file (see rlstitch pairs)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
