@@ -132,6 +132,17 @@ def test_what_is_shown_holds_no_control_characters(kind: type[io.StringIO]) -> N
     assert not re.search("\x1b]|\x1b\\[31|\x07|\x9b|\nforged", stream.getvalue())
 
 
+def test_a_state_without_news_is_shown_with_its_time_and_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_SILENCE", 1e-3)
+    stream = Awaited()
+    with ProgressReporter("steps", name="run", style="lines", interval=0, stream=stream) as report:
+        report(0, 10)
+        stream.wait_for(r"run: 0 of 10 steps, 0 s so far\n")
+        report(4, 10)
+        stream.wait_for(r"run: 4 of 10 steps, .*steps/s, .*left\n")
+        stream.wait_for(r"run: 4 of 10 steps, 0 s so far\n")
+
+
 class Broken(io.StringIO):
     """A stream on a full disk."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
@@ -145,7 +146,7 @@ class ProgressReporter:
         pause = _SILENCE
         while not closed.wait(pause):
             with self._lock:
-                if not closed.is_set():
+                if not closed.is_set() and time.time() - meter.last_print_t >= pause:
                     meter.display()
             pause = min(2 * pause, 60.0) if self.style == "lines" else _SILENCE
 
@@ -176,6 +177,8 @@ class _Lines(_Bar):
     """Writes a line where tqdm draws a bar."""
 
     shown = False
+    last_print_n: float
+    last_print_t: float
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Write the line; tqdm calls this, with an empty message to remove a bar."""
@@ -184,15 +187,17 @@ class _Lines(_Bar):
         state = self.format_dict
         done, total, elapsed = state["n"], state["total"], state["elapsed"]
         rate = state["rate"] or ((done - state["initial"]) / elapsed if elapsed > 0 else 0.0)
-        parts = [f"{done:,} of {total:,}{state['unit']}"] if total else [f"{duration(elapsed)} so far"]
+        parts = [f"{done:,} of {total:,}{state['unit']}"] if total else []
         parts += [state["postfix"]] if state["postfix"] else []
-        if total and rate > 0:
+        if not total or done == self.last_print_n < total:  # no news: an estimate would be stale
+            parts.append(f"{duration(elapsed)} so far")
+        elif rate > 0:
             parts.append(f"{rate:,.{0 if rate >= 10 else 1}f}{state['unit']}/s")
             parts += [f"{duration((total - done) / rate)} left"] if done < total else []
         name = f"{state['prefix']}: " if state["prefix"] else ""
         self.fp.write(f"{name}{', '.join(parts)}\n")
         self.fp.flush()
-        self.last_print_n, self.shown = done, True
+        self.last_print_n, self.last_print_t, self.shown = done, time.time(), True
         return True
 
     def close(self) -> None:
