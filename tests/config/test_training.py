@@ -158,8 +158,10 @@ encoder: 3
 
 
 def test_an_unknown_key_that_is_near_nothing_lists_what_is_known(tmp_path: Path) -> None:
-    message = problems_of(tmp_path, f"environment: {DOORKEY}\ncheckpoint: {{qqqq: 1}}\n")
+    message = problems_of(tmp_path, f"environment: {DOORKEY}\ncheckpoint: {{qqqq: 1, zzzz: 2}}\n")
     assert "checkpoint.qqqq: unknown key; known here: checkpoint.every_steps" in message
+    assert "checkpoint.zzzz: unknown key" in message
+    assert message.count("known here") == 1
 
 
 @pytest.mark.parametrize(

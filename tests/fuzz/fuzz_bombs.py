@@ -15,9 +15,10 @@ from typing import Any
 
 from artefact_samples import make_agent
 from fuzz_subjects import SUBJECTS, sign_agent
-from sb3_samples import torch_archive
+from sb3_samples import torch_archive, zipped
 
 from rlstitch.agents.artefact import save_agent
+from rlstitch.storage import limits
 
 READERS = {subject.name: subject for subject in SUBJECTS}
 MANY = 150_000_000
@@ -34,15 +35,13 @@ class Bomb:
     make: Callable[[Path], object]
 
 
-def _zip(path: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> None:
-    with zipfile.ZipFile(path, "w", packing) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+def _zip(path: Path, members: dict[str, bytes]) -> None:
+    zipped(path, members, zipfile.ZIP_DEFLATED)
 
 
 def _many(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        for number in range(60_000):
+        for number in range(limits.ZIP_DIRECTORY_BYTES // 40):  # the list takes some 50 bytes for each
             archive.writestr(str(number), b"")
 
 
@@ -112,8 +111,12 @@ class _Zeros(io.RawIOBase):
         return bytes(size)
 
 
-def _write(name: str, content: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(content)
+def _write(name: str, content: Callable[[], bytes]) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content())
+
+
+def _gzip(name: str, content: Callable[[], bytes]) -> Callable[[Path], object]:
+    return _write(name, lambda: gzip.compress(content(), 1, mtime=0))
 
 
 def _matrix(count: int) -> Callable[[Path], None]:
@@ -132,6 +135,7 @@ def _matrix(count: int) -> Callable[[Path], None]:
 DEEP = b"[" * 100_000
 NINES = "9" * 100_000
 ALIASES = b"a: &a [x, x]\n" + b"".join(b"b%d: &b%d [*a, *a]\n" % (i, i) for i in range(40))
+NO_NUMBERS = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 BIG_IMAGE = {"image_shape": [4096, 4096, 4096]}
 WIDE = {
     "kind": "relative",
@@ -151,30 +155,29 @@ BOMBS = [
          "'shape': (3750000, 10), }", bytes(MANY)) for n in ("x.npy", "y.npy")})),
     Bomb("words of zeros", "word vectors", lambda f: _zip(f / "w.npz", {"words.npy": bytes(MANY), "vectors.npy": b""})),
     Bomb("npz that promises", "space npz", lambda f: _zip(f / "s.npz", {f"{n}.npy": _npy("{'descr': '<f8', "
-         "'fortran_order': False, 'shape': (10000000000000,), }") for n in ("format", "name", "keys", "vectors")}, 0)),
+         "'fortran_order': False, 'shape': (10000000000000,), }") for n in ("format", "name", "keys", "vectors")})),
     Bomb("npz of wide texts", "space npz", lambda f: _zip(f / "s.npz", {f"{n}.npy": _npy("{'descr': '<U999999999', "
-         "'fortran_order': False, 'shape': (9,), }") for n in ("format", "name", "keys", "vectors")}, 0)),
-    Bomb("npy that promises", "images npy", _write("i.npy", _npy("{'descr': '|u1', 'fortran_order': False, "
+         "'fortran_order': False, 'shape': (9,), }") for n in ("format", "name", "keys", "vectors")})),
+    Bomb("npy that promises", "images npy", _write("i.npy", lambda: _npy("{'descr': '|u1', 'fortran_order': False, "
          "'shape': (10000000000000, 9, 9), }"))),
-    Bomb("npy of deep header", "images npy", _write("i.npy", _npy("{'shape': " + "(" * 9000))),
-    Bomb("idx that promises", "images idx", _write("i.gz", gzip.compress(
-        b"\0\0\x08\3" + b"\xff" * 4 + b"\0\0\0\4" * 2))),
-    Bomb("gz of zeros", "fashion-mnist", _write("train-images-idx3-ubyte.gz", gzip.compress(bytes(MANY), 1, mtime=0))),
-    Bomb("gz of one line", "trec", _write("TREC.test.gz", gzip.compress(bytes(MANY), 1, mtime=0))),
-    Bomb("gz of empty lines", "texts gz", _write("t.gz", gzip.compress(b"\n" * MANY, 1, mtime=0))),
+    Bomb("npy of deep header", "images npy", _write("i.npy", lambda: _npy("{'shape': " + "(" * 9000))),
+    Bomb("idx that promises", "images idx", _gzip("i.gz", lambda: b"\0\0\x08\3" + b"\xff" * 4 + b"\0\0\0\4" * 2)),
+    Bomb("gz of zeros", "fashion-mnist", _gzip("train-images-idx3-ubyte.gz", lambda: bytes(MANY))),
+    Bomb("gz of one line", "trec", _gzip("TREC.test.gz", lambda: bytes(MANY))),
+    Bomb("gz of empty lines", "texts gz", _gzip("t.gz", lambda: b"\n" * MANY)),
     Bomb("tar of zeros", "fsdd", _tar),
-    Bomb("deep JSON", "json", _write("j.json", DEEP)),
-    Bomb("JSON of lists", "json", _write("j.json", b"[" + b"[]," * 5_000_000 + b"[]]")),
-    Bomb("JSON of objects", "json", _write("j.json", b"[" + b'{"":0},' * 2_000_000 + b"{}]")),
-    Bomb("JSON of repeated keys", "json", _write("j.json", b"{" + b",".join(b'"%d":0' % i for i in range(200_000))
-         + b',"0":1}')),
-    Bomb("JSON of digits", "json", _write("j.json", NINES.encode())),
+    Bomb("deep JSON", "json", _write("j.json", lambda: DEEP)),
+    Bomb("JSON of lists", "json", _write("j.json", lambda: b"[" + b"[]," * 5_000_000 + b"[]]")),
+    Bomb("JSON of objects", "json", _write("j.json", lambda: b"[" + b'{"":0},' * 2_000_000 + b"{}]")),
+    Bomb("JSON of repeated keys", "json", _write("j.json", lambda: b"{" + b",".join(
+        b'"%d":0' % i for i in range(200_000)) + b',"0":1}')),
+    Bomb("JSON of digits", "json", _write("j.json", lambda: NINES.encode())),
     Bomb("safetensors that promise", "tensors", lambda f: _safetensors(f / "t.safetensors", {
         "a": {"dtype": "F32", "shape": [10**13], "data_offsets": [0, 4 * 10**13]}})),
     Bomb("safetensors without width", "translation", lambda f: _safetensors(f / "t.safetensors", {
         "matrix": {"dtype": "F32", "shape": [0, 10**12], "data_offsets": [0, 0]}})),
-    Bomb("very many tensors", "tensors", lambda f: _safetensors(f / "t.safetensors", {
-        str(i): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(300_000)})),
+    Bomb("very many tensors", "tensors", lambda f: _safetensors(f / "t.safetensors", dict.fromkeys(
+        map(str, range(limits.TENSORS + 1)), NO_NUMBERS))),
     Bomb("metadata of lists", "tensors", lambda f: _safetensors(f / "t.safetensors", {
         "__metadata__": {"rlstitch": "[" + "[]," * 3_000_000 + "[]]"}})),
     Bomb("unknown keys", "agents listed", _agent(lambda m: m.update({f"key{i}": i for i in range(60_000)}))),
@@ -189,10 +192,11 @@ BOMBS = [
         width_in=0, width_out=10**9), "translated")),
     Bomb("extractor", "agents listed", _agent(lambda m: m.update(encoder={
         "kind": "extractor", "name": "none", "latent_dim": 64, **BIG_IMAGE}))),
-    Bomb("aliases", "config", _write("c.yaml", ALIASES)),
-    Bomb("deep YAML", "config", _write("c.yaml", b"a: " + b"[" * 20_000)),
-    Bomb("deep YAML blocks", "config", _write("c.yaml", b"".join(b" " * i + b"a:\n" for i in range(1200)))),
-    Bomb("YAML of hexadecimal digits", "config", _write("c.yaml", b"seed: 0x" + b"f" * 900_000)),
-    Bomb("YAML of unknown keys", "config", _write("c.yaml", b"".join(b"key%d: 1\n" % i for i in range(40_000)))),
+    Bomb("aliases", "config", _write("c.yaml", lambda: ALIASES)),
+    Bomb("deep YAML", "config", _write("c.yaml", lambda: b"a: " + b"[" * 20_000)),
+    Bomb("deep YAML blocks", "config", _write("c.yaml", lambda: b"".join(b" " * i + b"a:\n" for i in range(1200)))),
+    Bomb("YAML of hexadecimal digits", "config", _write("c.yaml", lambda: b"seed: 0x" + b"f" * 900_000)),
+    Bomb("YAML of unknown keys", "config", _write("c.yaml", lambda: b"".join(
+        b"key%d: 1\n" % i for i in range(limits.CONFIG_NODES // 2 - 1)))),
     Bomb("matrix of very many agents", "matrix", _matrix(5_000)),
 ]  # fmt: skip

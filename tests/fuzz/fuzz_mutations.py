@@ -75,9 +75,9 @@ def damage(content: bytes, rng: random.Random) -> bytes:
         case 7:
             result += rng.choice([b"\0", content[:16], rng.randbytes(16), content])[:100_000]
         case _:
-            numbers = [match.span() for match in re.finditer(rb"\d+", content[:200_000])]
+            numbers = list(re.finditer(rb"\d+", content[:200_000]))
             if numbers:
-                first, last = rng.choice(numbers)
+                first, last = rng.choice(numbers).span()
                 result[first:last] = rng.choice(NUMBERS)
             else:
                 result[:1] = b""
@@ -240,7 +240,7 @@ def _zip(content: bytes, rng: random.Random) -> bytes:
             del members[row]
         case _:
             members[row] = (name, mutate(inner, rng))
-    with zipfile.ZipFile(output, "w", packing) as new:
+    with zipfile.ZipFile(output, "w", packing, compresslevel=1) as new:
         for name, inner in members:
             new.writestr(zipfile.ZipInfo(name), inner, packing)
     return output.getvalue()

@@ -26,10 +26,9 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
 from fuzz_bombs import BOMBS, Bomb
-from fuzz_cases import FuzzSubject, Result, detonate
+from fuzz_cases import SECONDS, FuzzSubject, Result, detonate
 from fuzz_subjects import SUBJECTS
 
-SECONDS = 5.0
 GRACE = 115.0  # seconds on the clock, which a busy machine needs, after which a process is ended
 ADDRESS_SPACE = 6 * 2**30  # beyond what the process has when it starts; measured is the memory that is touched
 CHUNK = 100

@@ -246,7 +246,7 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def zipped(path: Path, content: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
+    with zipfile.ZipFile(path, "w", compression, compresslevel=1) as archive:
         for name, value in content.items():
             archive.writestr(name, value)
     return path

@@ -41,11 +41,12 @@ _EXPECTED: dict[str, str] = {
     **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"), _SECTION),
 }
 _SHOWN = 20
+_KNOWN_HERE = "; known here: "
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def describe_problems(error: ValidationError, known: Iterable[str] = (), *, inline: str = "") -> list[str]:
-    """Return the problems of a validation, each on one line.
+    """Return the problems of a validation, each on one line; the keys that are known in a section are listed once.
 
     Args:
         error: what pydantic raised.
@@ -54,7 +55,12 @@ def describe_problems(error: ValidationError, known: Iterable[str] = (), *, inli
     """
     keys = list(known)
     problems = error.errors(include_url=False)
-    shown = [_describe(problem, keys, inline) for problem in problems[:_SHOWN]]  # finding the nearest key takes time
+    shown: list[str] = []
+    listed = ""
+    for problem in problems[:_SHOWN]:  # finding the nearest key takes time
+        text, separator, names = _describe(problem, keys, inline).partition(_KNOWN_HERE)
+        shown.append(text if names == listed else f"{text}{separator}{names}")
+        listed = names or listed
     return shown + [f"and {len(problems) - _SHOWN:,} more"] * (len(problems) > _SHOWN)
 
 
@@ -133,7 +139,7 @@ def _describe(problem: Mapping[str, Any], known: list[str], inline: str) -> str:
         section, dot, name = str(problem["loc"][-1]).partition(".")
         if dot and any(key == section or key.startswith(f"{section}.") for key in known):
             return f"{where}: unknown key; write it as a section, {show_key(section)}: {{{show_key(name)}: ...}}"
-        return f"{where}: unknown key; {_nearest(where, known)}"
+        return f"{where}: unknown key{_nearest(where, known)}"
     if kind == "missing":
         return f"{where}: expected a value, found none"
     if kind == "value_error":
@@ -158,4 +164,6 @@ def _nearest(key: str, known: list[str]) -> str:
     near = near or [
         name for match in difflib.get_close_matches(leaf, leaves, n=2, cutoff=0.6) for name in leaves[match]
     ]
-    return f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(siblings.values()) or 'no key'}"
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"{_KNOWN_HERE}{', '.join(siblings.values()) or 'no key'}"
