@@ -345,7 +345,7 @@ def test_a_native_no_better_than_random_leaves_no_recovery(made_up):
             write_json(path, content | {"returns": [0.0] * 4})
     results = assemble(plan, folder)
     assert {cell.reason for cell in results.cells} == {
-        "native no better than random: the 95% interval of native - random, [0, 0], contains 0"
+        "native no better than random: the 95 % interval of native - random, [0, 0], contains 0"
     }
     assert [entry.cells for entry in results.methods] == [0, 0]
     assert results.comparisons == ()

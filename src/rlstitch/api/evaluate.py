@@ -35,12 +35,13 @@ class EvaluationOutcome:
     """Why there is no video where one was asked for."""
 
     def __str__(self) -> str:
+        reason = why_no_recovery(self.random.returns, self.evaluation.returns, who="agent")
         kind = "greedy" if self.evaluation.deterministic else "sampled"
         lines = [
             f"{self.name} in {describe(self.evaluation.world)}: {self.evaluation.episodes} episodes, {kind} actions",
             _line("agent", self.evaluation),
             _line("random", self.random),
-            *([f"({reason})"] if (reason := why_no_recovery(self.random.returns, self.evaluation.returns)) else []),
+            *([f"({reason})"] if reason else []),
             f"table    {self.table}",
         ]
         return "\n".join(lines + video_lines(self.videos, self.video_problem))

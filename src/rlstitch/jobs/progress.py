@@ -128,7 +128,9 @@ class ProgressReporter:
 
     def _start(self, done: int, total: int | None) -> Any:
         name = printable(self._name) or None
-        options = {"initial": done, "total": total, "desc": name, "unit": f" {self._unit}", "file": self.stream}
+        # Work ends in bursts (a batch of episodes, the cells of a pair): the rate is that of all of it so far.
+        options = {"initial": done, "total": total, "desc": name, "unit": f" {self._unit}", "smoothing": 0}
+        options["file"] = self.stream
         if self.style == "lines":
             # Any delay keeps tqdm from showing a first line before there is progress.
             interval = float("inf") if self._stages else self._interval

@@ -179,21 +179,23 @@ def why_no_recovery(
     random: npt.ArrayLike,
     native: npt.ArrayLike,
     *,
+    who: str = "native",
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> str:
     """Return why recovery is undefined for these baselines; empty where it is defined.
 
-    It is defined where the interval of `gain` lies above 0. One episode has no interval.
+    It is defined where the interval of `gain` lies above 0. One episode has no interval. `who` is compared with random
+    actions.
     """
     difference = gain(random, native, confidence=confidence, resamples=resamples)
     if min(np.size(random), np.size(native)) < 2:
-        return "native not known to be better than random: one episode has no interval"
+        return f"{who} not known to be better than random: one episode has no interval"
     if difference.low > 0.0:
         return ""
     where = "contains 0" if difference.high >= 0.0 else "is below 0"
     return (
-        f"native no better than random: the {confidence:.0%} interval of native - random, "
+        f"{who} no better than random: the {100 * confidence:.0f} % interval of {who} - random, "
         f"[{difference.low:.3g}, {difference.high:.3g}], {where}"
     )
 
