@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 from pathlib import Path
 
 import pytest
-from damaged import damaged
 
 from rlstitch.config.files import parse_yaml, parse_yaml_file
 from rlstitch.config.sweep import load_sweep
 from rlstitch.config.training import load_config
-from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.errors import InvalidInputError
 
 CONFIG = "environment: MiniGrid-DoorKey-5x5-v0\n"
 
@@ -116,18 +114,3 @@ def test_a_byte_order_mark_is_read_and_utf_16_is_named(tmp_path: Path) -> None:
         path.write_text("a: 1\n", encoding=encoding)
         with pytest.raises(InvalidInputError, match=r"a\.yaml: expected UTF-8, found UTF-16"):
             parse_yaml_file(path)
-
-
-@pytest.mark.parametrize("seed", range(150))
-def test_a_damaged_file_is_a_config_or_one_clear_error(tmp_path: Path, seed: int) -> None:
-    honest = (
-        CONFIG + "look: red\nseed: 3\ntotal_steps: 1_000_000\nppo: {learning_rate: 1e-3, gamma: 0.9}\n"
-        "controller:\n  hidden: [64, 32]\nmake_kwargs: {size: 6}\n# a comment\nname: 'mine'\n"
-    ).encode()
-    sweep = (
-        b"axes: {preset: minigrid-doorkey, seed: [1, 2], ppo.clip: [0.1, 0.2]}\nset: {total_steps: 300}\nworkers: 2\n"
-    )
-    for content, load in ((honest, load_config), (sweep, load_sweep)):
-        (tmp_path / "a.yaml").write_bytes(damaged(content, seed))
-        with contextlib.suppress(RlstitchError):
-            load(tmp_path / "a.yaml")

@@ -218,7 +218,9 @@ CONFIG = """# a training
 environment: MiniGrid-DoorKey-5x5-v0
 look: red
 seed: 3
-total_steps: 100000
+total_steps: 1_000_000
+make_kwargs: {size: 6}
+name: 'mine'
 ppo:
   learning_rate: 1e-3
   n_steps: 32

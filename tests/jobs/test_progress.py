@@ -146,13 +146,18 @@ def test_a_state_without_news_is_shown_with_its_time_and_no_estimate(monkeypatch
 class Broken(io.StringIO):
     """A stream on a full disk."""
 
+    attempts = 0
+
     def write(self, text: str) -> int:
+        self.attempts += 1
         raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("style", ["bar", "lines"])
 def test_a_stream_that_fails_does_not_stop_the_work(style: progress.Style) -> None:
-    with ProgressReporter("steps", style=style, interval=0, stream=Broken()) as report:
+    stream = Broken()
+    with ProgressReporter("steps", style=style, interval=0, stream=stream) as report:
         report(0, 2)
         report(1, 2)
         report.write("line")
+    assert stream.attempts > 1
