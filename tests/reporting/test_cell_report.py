@@ -390,15 +390,16 @@ def test_conditions_that_differ_get_columns() -> None:
 
 
 def test_diagnostics_are_shown_by_name() -> None:
-    extra = {**FIT, "condition_number": None, "new figure": 1.5, "note": "flat", "refitted": True}
+    extra = {**FIT, "condition_number": None, "new figure": 1.5, "note": "flat", "exact": True, "unseen": 0.0025}
+    extra |= {"episodes": None, "choice": ""}  # no row has a value: no column
     page = Page(render_report(report(cells=[*CELLS, replace(CELLS[3], diagnostics=extra)])))
     header, first, second = page.tables[1]
     assert header[3:] == [
         *["pairs fitted", "held out", "distinct views", "residual", "R²", "cosine", "condition number"],
-        *["same action\N{NO-BREAK SPACE}%", "KL (nats)", "refitted on all", "new figure", "note"],
+        *["same action\N{NO-BREAK SPACE}%", "KL (nats)", "unseen\N{NO-BREAK SPACE}%", "new figure", "note", "exact"],
     ]
-    assert first[3:] == ["1,096", "32", "140", "0.012", "0.987", "0.994", "38.2", "97", "0.00012", "–", "–", "–"]
-    assert second[9:] == ["–", "97", "0.00012", "yes", "1.500", "flat"]
+    assert first[3:] == ["1,096", "32", "140", "0.012", "0.987", "0.994", "38.2", "97", "0.00012", "–", "–", "–", "–"]
+    assert second[9:] == ["–", "97", "0.00012", "0.25", "1.500", "flat", "yes"]
 
 
 @pytest.mark.parametrize(

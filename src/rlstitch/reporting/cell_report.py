@@ -1,4 +1,4 @@
-"""The report of `stitch`, `evaluate` and `demo`: measured cells, their videos and diagnostics, as one HTML page."""
+"""The report of `demo`: measured cells, their videos and diagnostics, as one HTML page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ _DIAGNOSTICS = {
     "rank": "rank",
     "action_agreement": "same action %",
     "kl": "KL (nats)",
-    "refitted": "refitted on all",
     "met_later": "held out, met later",
     "observations": "observations",
     "episodes": "episodes",
@@ -84,7 +83,9 @@ def render_report(report: Report) -> str:
     header = [(name, "") for name in ("result", "method", "encoder", "controller", "world")]
     header += [(name, "number") for name in ("return", "recovery %", "success %", "length")]
     fitted = [cell for cell in cells if cell.diagnostics is not None]
-    names = dict.fromkeys(name for cell in fitted for name in cell.diagnostics or () if name != "method")
+    # A column is shown where some row has a value in it: only `auto` has a choice.
+    values = [item for cell in fitted for item in (cell.diagnostics or {}).items()]
+    names = dict.fromkeys(name for name, value in values if name != "method" and value not in (None, ""))
     fit_names = [
         *(name for name in _DIAGNOSTICS if name in names),
         *(name for name in names if name not in _DIAGNOSTICS),
@@ -163,6 +164,8 @@ def _diagnostic(name: str, value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return MISSING if value is None else str(value)
-    if name in ("action_agreement", "unseen"):
+    if name == "action_agreement":
         return percent(100 * value)
+    if name == "unseen":
+        return f"{100 * value:.2f}"
     return f"{value:.3f}" if 5e-4 <= abs(value) < 10 or value == 0 else f"{value:.3g}"

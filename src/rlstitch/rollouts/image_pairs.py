@@ -42,20 +42,9 @@ class ImagePairs:
     coverage: Coverage
 
 
-def collect_paired_images(
-    world_x: World,
-    world_y: World,
-    *,
-    count: int,
-    seed: int = 0,
-    max_steps: int | None = None,
-    agents: Sequence[Agent] = (),
-    on_progress: OnProgress = silent,
-) -> tuple[Images, Images]:
-    """Return the images of `collect_image_pairs`."""
-    collected = collect_image_pairs(
-        world_x, world_y, count=count, seed=seed, max_steps=max_steps, agents=agents, on_progress=on_progress
-    )
+def collect_paired_images(world_x: World, world_y: World, **options: Any) -> tuple[Images, Images]:
+    """Return the images of `collect_image_pairs`, which has the same parameters: uint8 `(n, H, W, C)` each."""
+    collected = collect_image_pairs(world_x, world_y, **options)
     return collected.x, collected.y
 
 

@@ -75,7 +75,7 @@ def collect_views(
 
     Args:
         world: where to play; its look has no effect.
-        count: stop at so many distinct views; None: use all steps. Small worlds show some 50 to 160 views.
+        count: stop at so many distinct views; None: use all steps.
         max_steps: environment steps, over all environments.
         seed: of environments and actions.
         agents: that play too.

@@ -90,9 +90,9 @@ def gather_pairs(
     check_counts(pairs=pairs, held=held)
     met = _collect(encoder, policy, count=pairs + held, seed=seed, on_progress=on_progress)
     distinct, parts = len(met.x), [met]
-    if distinct <= pairs and (wanting := held - _spare(distinct, held)) > 0:
+    if distinct <= pairs and (missing := held - _spare(distinct, held)) > 0:
         later = int(np.random.SeedSequence((_LATER, seed)).generate_state(1)[0])
-        further = _collect(encoder, policy, count=wanting, seed=later, on_progress=on_progress, after=met)
+        further = _collect(encoder, policy, count=missing, seed=later, on_progress=on_progress, after=met)
         parts += [further] if len(further.x) else []
     x_seen, y_seen = (np.concatenate(images) for images in zip(*((part.x, part.y) for part in parts), strict=True))
     rows = _split_rows(met.counts, len(x_seen), pairs, held, seed)

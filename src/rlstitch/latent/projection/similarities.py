@@ -415,7 +415,7 @@ def anchor_distances(graph: Any, k: int) -> NDArray[np.float64]:
     """Shortest ways from each node to the first k along a symmetric graph (m, m), as of `neighbour_graph`: (m, k)."""
     from scipy.sparse.csgraph import dijkstra
 
-    # Every edge is stored both ways: told that the graph is undirected, SciPy would walk each of them twice.
+    # Every edge is stored both ways; with directed=False SciPy would follow each of them twice.
     ways = dijkstra(graph, directed=True, indices=np.arange(k))
     if not np.isfinite(ways).all():
         raise InvalidInputError("points must be joined into one graph, but some anchors cannot be reached")
