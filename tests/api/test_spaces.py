@@ -13,6 +13,8 @@ from rlstitch.api.spaces.compare_spaces import compare_spaces
 from rlstitch.api.spaces.translate_spaces import translate_spaces
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.jobs.progress import OnProgress, ProgressReporter
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.latent import LatentSpace, translation_methods
 from rlstitch.storage import load_translation, save_space
 
@@ -120,6 +122,28 @@ def test_what_is_undefined_is_a_dash_with_its_reason(
     for name in undefined:
         assert f"– {name.replace('_', ' ')}: {measures.reasons[name]} (all pairs" in printed
     assert "nan" not in printed
+
+
+class _ThreadsOfStages(ProgressReporter):
+    """Notes the torch threads of each stage."""
+
+    def __init__(self) -> None:
+        super().__init__(style="none")
+        self.threads: set[int] = set()
+
+    def stage(self, name: str, unit: str = "") -> OnProgress:
+        self.threads.add(torch.get_num_threads())
+        return super().stage(name, unit)
+
+
+def test_one_thread_unless_another_number_is_stated(spaces: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    progress = _ThreadsOfStages()
+    with torch_threads(2):
+        compare_spaces(*spaces, progress=progress)
+        translate_spaces(*spaces, "map.safetensors", progress=progress)
+        assert torch.get_num_threads() == 2
+    assert progress.threads == {1}
 
 
 def test_a_map_is_fitted_judged_and_stored(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

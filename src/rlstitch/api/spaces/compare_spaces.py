@@ -11,6 +11,7 @@ import torch
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.latent import (
     LatentSpace,
     Translation,
@@ -112,6 +113,7 @@ def load_pair(x: Path | str, y: Path | str) -> tuple[LatentSpace[torch.Tensor], 
     return first.pair(second)
 
 
+@torch_threads()
 def compare_spaces(
     x: Path | str,
     y: Path | str,

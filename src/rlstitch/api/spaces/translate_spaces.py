@@ -11,6 +11,7 @@ import torch
 from rlstitch.api.spaces.compare_spaces import load_pair
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
+from rlstitch.jobs.resources import torch_threads
 from rlstitch.latent import FitReport, evaluate_translation, fit, translation_methods
 from rlstitch.storage import require_new_file, save_translation
 
@@ -57,6 +58,7 @@ class TranslationOutcome:
         return "\n".join([line, "chosen from, by cross-validation on the other pairs:", *map(str, self.ranking)])
 
 
+@torch_threads()
 def translate_spaces(
     source: Path | str,
     target: Path | str,

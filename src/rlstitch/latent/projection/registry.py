@@ -53,7 +53,7 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
     points = to_tensor(anchors, "anchors", min_rows=1)
     bound: dict[tuple[torch.dtype, torch.device], Relation] = {}
 
-    def run(x: A) -> A:
+    def projection(x: A) -> A:
         samples = to_tensor(x, "x")
         same_width(samples, points, "x", "anchors")
         key = (samples.dtype, samples.device)
@@ -67,7 +67,7 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
             )
         return like(result, x)
 
-    return run
+    return projection
 
 
 def project(x: A, anchors: Array, similarity: Similarity = "cosine", **options: Any) -> A:

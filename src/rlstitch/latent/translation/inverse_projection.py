@@ -245,7 +245,7 @@ def fit_inverse_projection(
 
     Noise grows by up to `max_condition`, in one of two ways. `pruning` spectrum keeps all anchors, and counts singular
     values of Y's unit anchors below the largest over `max_condition` as 0. `pruning` anchors is the paper's, and
-    dearer: Y's anchors are pruned by `prune_anchors` to at most `size` (default: all that may serve), from `subsets`
+    slower: Y's anchors are pruned by `prune_anchors` to at most `size` (default: all that may serve), from `subsets`
     random starts, and the maps are averaged. X's anchors are only ever used for cosines. Either may leave some of Y out
     of reach; `report.spanned` says how much. The defaults were the best of ten settings over eight families of spaces
     (docs/results/latent-defaults.md); for spaces that agree nearly exactly take a bound of 1,000 or more.
