@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.api.demo import demo
+from rlstitch.reporting.tables import percent
 from rlstitch.storage import write_table
 
 RESULTS = Path("docs/results/demo")
@@ -68,9 +69,9 @@ def policy_table(rows: list[dict[str, Any]]) -> list[str]:
     """Return what one kind of policy kept: shares of cells, then one line a demo."""
     cells = [row for row in rows if row["recovery"] is not None]
 
-    def share(method: str, wanted: Callable[[float], bool]) -> str:
+    def share(method: str, passes: Callable[[float], bool]) -> str:
         mine = [row["recovery"] for row in cells if row["method"] == method]
-        return f"{sum(map(wanted, mine))} of {len(mine)} cells"
+        return f"{sum(map(passes, mine))} of {len(mine)} cells"
 
     lines = [
         f"Recovery of 90 % or more: translation in {share('affine', lambda r: r >= 90)}, relative (post-hoc) in "
@@ -82,7 +83,7 @@ def policy_table(rows: list[dict[str, Any]]) -> list[str]:
     ]
     for seed in sorted({row["seed"] for row in rows}):
         mine = [row for row in rows if row["seed"] == seed]
-        texts = [" / ".join(f"{row['recovery']:.0f}" for row in mine if row["method"] == method) for method in METHODS]
+        texts = [" / ".join(percent(row["recovery"]) for row in mine if row["method"] == method) for method in METHODS]
         natives = " / ".join(f"{row['success']:.0%}" for row in mine if row["method"] == "native")
         by = mine[0].get("relative", "cosine")
         ending = f"{by} | {mine[0]['retrained']} | {mine[0]['seconds']:.0f}"

@@ -121,10 +121,10 @@ def spearman(scores: Sequence[float | None], rows: Sequence[Row]) -> float:
 def fit_weights(rows: Sequence[Row], name: str) -> Floats:
     """Fit recovery, cut to [0, 1], by sigmoid(a + b log_odds(indicator)) in least squares: a, b."""
     odds = np.array([log_odds(row[name]) for row in rows])
-    wanted = np.clip([row["recovery"] / 100 for row in rows], 0, 1)
+    measured = np.clip([row["recovery"] / 100 for row in rows], 0, 1)
 
     def error(weights: Floats) -> float:
-        return float(((_sigmoid(weights[0] + weights[1] * odds) - wanted) ** 2).mean())
+        return float(((_sigmoid(weights[0] + weights[1] * odds) - measured) ** 2).mean())
 
     return np.asarray(optimize.minimize(error, np.array([0.0, 1.0]), method="Nelder-Mead").x)
 
@@ -151,8 +151,8 @@ def correlations(scores: Sequence[float | None], rows: Sequence[Row]) -> list[st
     groups = [rows, [row for row in rows if row["method"] != "naive"]]
     groups += [[row for row in rows if row["environment"] == environment] for environment in ENVIRONMENTS]
     by_row = {id(row): score for row, score in zip(rows, scores, strict=True)}
-    found = [spearman([by_row[id(row)] for row in group], group) for group in groups]
-    return ["–" if np.isnan(value) else f"{value:.2f}" for value in found]
+    values = [spearman([by_row[id(row)] for row in group], group) for group in groups]
+    return ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
 
 
 def score_table(rows: Sequence[Row]) -> list[str]:
@@ -162,16 +162,16 @@ def score_table(rows: Sequence[Row]) -> list[str]:
     lines = [_head("score, judged on environments that it was not fitted on"), _rule()]
     lines.append(f"| from the controller's own states | {' | '.join(correlations(scores, rows))} |")
     lines.append(f"| from held-out pairs alone | {' | '.join(correlations(held, rows))} |")
-    wanted = np.clip([row["recovery"] / 100 for row in rows], 0, 1)
+    measured = np.clip([row["recovery"] / 100 for row in rows], 0, 1)
     labels = ("will carry", "doubtful", "will fail")
     lines += ["", "| verdict | cells | recovered ≥ 90 % | between | < 50 % | mean recovery |", "|---" * 6 + "|"]
-    outcomes = [label_of(value) for value in wanted]
+    outcomes = [label_of(value) for value in measured]
     for label in labels:
         mine = [i for i, score in enumerate(scores) if label_of(score) == label]
         counts = " | ".join(str(sum(outcomes[i] == other for i in mine)) for other in labels)
-        mean = f"{100 * np.mean(wanted[mine]):.0f} %" if mine else "–"
+        mean = f"{100 * np.mean(measured[mine]):.0f} %" if mine else "–"
         lines.append(f"| {label} | {len(mine)} | {counts} | {mean} |")
-    error = np.abs(np.array(scores) - wanted).mean()
+    error = np.abs(np.array(scores) - measured).mean()
     return [*lines, "", f"The score errs by {100 * error:.1f} points of recovery in the mean."]
 
 

@@ -1,4 +1,4 @@
-"""What a stitch bears: recovery against noise, delay, wrong pairs and few pairs, for every map that is fitted on pairs.
+"""Recovery of a stitch against noise, delay, wrong pairs and few pairs, for every map that is fitted on pairs.
 
     python benchmarks/imperfect_pairs.py             # about 5 minutes of one processor; skips rows that are there
     python benchmarks/imperfect_pairs.py --tables    # page and drawing from the stored rows
@@ -163,7 +163,7 @@ def verdict(rows: list[dict[str, Any]]) -> list[str]:
         parts = []
         for method in reversed(METHODS):
             before, after = (chosen(rows, world, "wrong pairs", level, method) for level in (0.0, BAR_SHARE))
-            enough = sum(row["recovery"] >= BAR for row in after)
+            enough = sum(row["recovery"] is not None and row["recovery"] >= BAR for row in after)
             parts.append(
                 f"{method} {combined(after)[0]:.0f} % (with none wrong {combined(before)[0]:.0f} %; "
                 f"{BAR:.0f} % or more in {enough} of {len(after)} cells)"

@@ -251,7 +251,7 @@ def _cosines(samples: Any, anchors: Any, center: bool) -> Array:
 
 
 def _product(x: Array, anchors: Array, shrinkage: float) -> Array:
-    """Cannistraci et al. 2023 (2310.01211): similarities of whitened unit vectors, summed after a layer norm of each."""
+    """Similarities of whitened unit vectors, summed after a layer norm of each (Cannistraci 2023, 2310.01211)."""
     normalize = fit_normalization("whiten", anchors, shrinkage=shrinkage)
     blocks = project_product(
         unit_norm(normalize(x)),
