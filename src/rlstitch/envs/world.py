@@ -112,24 +112,21 @@ class World:
 
         return get_variation(value).name
 
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, value: str, info: ValidationInfo) -> str:
-        if _checks_names(info) and value != _STANDARD:
-            from rlstitch.envs.registry import check_task
-
-            check_task(value, str(info.data.get("environment", "")), (info.context or {}).get("family", ""))
-        return value
-
     @field_validator("family")
     @classmethod
     def _current_family(cls, value: str, info: ValidationInfo) -> str:
+        """The provider of the family; the task is checked here, since it belongs to the family."""
         if not _checks_names(info):
             return value
-        from rlstitch.envs.registry import installed_families, provider_of
+        from rlstitch.envs.registry import check_task, installed_families, provider_of
 
-        provider = provider_of(str(info.data.get("environment", "")))
-        return provider if provider or value in installed_families() else value
+        environment, task = str(info.data.get("environment", "")), info.data.get("task", _STANDARD)
+        provider = provider_of(environment)
+        if not provider and value not in installed_families():
+            provider = value
+        if task != _STANDARD:
+            check_task(task, environment, provider)
+        return provider
 
     @property
     def parsed_look(self) -> Variation:
@@ -176,8 +173,7 @@ class World:
             raise InvalidInputError("look: expected one value, found one under its alias variation too")
         named = {"look" if name == "variation" else name: value for name, value in values.items()}
         try:
-            context = {"check_names": check_names, "family": values.get("family", "")}
-            return _ADAPTER.validate_python(named, context=context)
+            return _ADAPTER.validate_python(named, context={"check_names": check_names})
         except ValidationError as error:
             raise as_rlstitch_error(error, WORLD_KEYS) from None
 
