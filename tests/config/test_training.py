@@ -262,7 +262,7 @@ def test_minibatches_must_divide_the_rollout() -> None:
         ("", "expected keys and values, found nothing"),
         ("[" * 5000, "not valid YAML"),
         ("a: 2020-99-99\n", "not valid YAML"),
-        ("#" * 1_000_001, "expected at most 1000000 bytes, found 1000001"),
+        ("#" * 1_000_001, "larger than 1,000,000 bytes"),
     ],
 )
 def test_a_file_that_is_no_config(tmp_path: Path, text: str, part: str) -> None:

@@ -14,6 +14,7 @@ from rlstitch.agents.controller import Controller
 from rlstitch.agents.encoder import Encoder
 from rlstitch.agents.specs import BoxActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.storage.text import printable
 
 if TYPE_CHECKING:
     from rlstitch.agents.card import AgentCard
@@ -179,9 +180,9 @@ def _as_array(observations: ArrayLike) -> NDArray[Any]:
     try:
         array = np.asarray(observations)
     except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise InvalidInputError(
-            f"observations: expected an array uint8 (N, H, W, C), found {type(observations).__name__}: {reason}"
+            f"observations: expected an array uint8 (N, H, W, C), found {type(observations).__name__}: "
+            f"{printable(error, limit=200)}"
         ) from None
     numbers = isinstance(observations, list | tuple) and array.dtype.kind in "iu" and array.size > 0
     return array.astype(np.uint8) if numbers and array.min() >= 0 and array.max() <= 255 else array

@@ -7,7 +7,6 @@ another agent's latent space; SAPS, arXiv 2503.01881).
 
 from __future__ import annotations
 
-import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from rlstitch.agents.specs import AnyEncoderSpec, CNNSpec, ExtractorSpec, Relati
 from rlstitch.errors import IncompatibleError, InvalidInputError, require_known
 from rlstitch.latent import NORMALIZATIONS, SIMILARITIES, Normalization, Translation, fit_normalization, project
 from rlstitch.storage import limits
+from rlstitch.storage.validation import show
 
 _MIXING = ("whiten", "pca_whiten")  # normalizations that mix dimensions: their weights are matrices
 
@@ -295,9 +295,7 @@ def _count(spec: AnyEncoderSpec) -> int:
     if isinstance(spec, RelativeSpec):
         return _count(spec.base) + spec.anchors * base + (2 * base**2 if spec.normalization in _MIXING else 0)
     if (width := spec.translation.get("width_in")) != base:
-        raise InvalidInputError(
-            f"translation: expected one of the {base} latents of its encoder, found {reprlib.repr(width)}"
-        )
+        raise InvalidInputError(f"translation: expected one of the {base} latents of its encoder, found {show(width)}")
     return _count(spec.base) + (base + 1) * encoder_width(spec)
 
 

@@ -22,6 +22,7 @@ from rlstitch.agents.artefact import check_shapes
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder
+from rlstitch.agents.manifest import one_line
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
 from rlstitch.storage import limits, pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
@@ -177,7 +178,7 @@ def _unpack(content: bytes, path: Path) -> Agent:
     except ValidationError as error:
         raise ArtefactError(f"{path}: its card: {first_problem(error)}") from None
     except (RlstitchError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ArtefactError(f"{path}: {' '.join(str(error).split())[:500]}") from None
+        raise ArtefactError(f"{path}: {one_line(error)}") from None
 
 
 def _pack(agent: Agent) -> bytes:

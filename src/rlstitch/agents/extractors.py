@@ -22,7 +22,7 @@ from torch import nn
 
 from rlstitch.agents.specs import ExtractorSpec
 from rlstitch.errors import InvalidInputError, UnknownNameError
-from rlstitch.storage import limits
+from rlstitch.storage import limits, printable
 
 GROUP = "rlstitch.extractors"
 
@@ -76,7 +76,7 @@ def build_extractor(spec: ExtractorSpec) -> nn.Module:
         with torch.no_grad():
             shape = tuple(module.eval()(torch.zeros(2, channels, height, width)).shape)
     except _FOREIGN_ERRORS as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = printable(f"{type(error).__name__}: {error}", limit=300)
         raise InvalidInputError(f"{where}: cannot be made with {spec.arguments}: {reason}") from None
     _check_size(module, spec.name)
     if shape != (2, spec.latent_dim):

@@ -33,6 +33,7 @@ from rlstitch.storage import (
     recover,
     translated_errors,
 )
+from rlstitch.storage.text import printable, shorten
 
 MANIFEST = "agent.json"
 PARTS = ("encoder", "controller")
@@ -213,6 +214,5 @@ def _agent_folders(root: Path) -> list[Path]:
 
 
 def one_line(error: object) -> str:
-    """Return a message without line breaks, cut where it quotes a file at length."""
-    line = " ".join(str(error).split())
-    return line if len(line) <= 500 else f"{line[:400]} ... {line[-80:]}"
+    """Return a message on one line, its middle cut out where it quotes a file at length."""
+    return shorten(printable(error), 500)

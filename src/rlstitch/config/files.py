@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from rlstitch.envs.registry import all_families, installed_families
-from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.errors import ArtefactError, InvalidInputError, UnknownNameError
 from rlstitch.storage import limits
-from rlstitch.storage.files import decode_text
+from rlstitch.storage.files import decode_text, read_bytes
+from rlstitch.storage.text import printable
 from rlstitch.storage.validation import show
 from rlstitch.storage.workspace import data_roots
 
@@ -75,12 +76,13 @@ class _Loader(yaml.SafeLoader):
     _nodes = 0
 
     def fetch_flow_collection_start(self, token_class: type[yaml.Token]) -> None:
-        # The scanner's time is cubic in the depth.
+        """Begin `[` or `{`; refused where nested too deeply: the scanner's time is cubic in the depth."""
         if self.flow_level >= limits.JSON_DEPTH:
             raise _refusal("nested too deeply", self.get_mark())
         super().fetch_flow_collection_start(token_class)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return a mapping whose keys are texts, all different."""
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -92,6 +94,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Read the next key or value, which must be none of those that `_Loader` refuses."""
         event = self.peek_event()
         self._nodes += 1
         if self._nodes > limits.CONFIG_NODES:
@@ -148,7 +151,7 @@ def parse_yaml(text: str) -> object:
     except RecursionError:
         raise InvalidInputError("not valid YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InvalidInputError(f"not valid YAML: {' '.join(str(error).split())}") from None
+        raise InvalidInputError(f"not valid YAML: {printable(error, limit=300)}") from None
 
 
 def parse_yaml_file(path: Path) -> dict[str, Any]:
@@ -158,11 +161,9 @@ def parse_yaml_file(path: Path) -> dict[str, Any]:
         InvalidInputError: unreadable, too large, not UTF-8, no YAML, or not a mapping.
     """
     try:
-        if path.stat().st_size > limits.CONFIG_BYTES:
-            raise InvalidInputError(f"expected at most {limits.CONFIG_BYTES} bytes, found {path.stat().st_size}")
-        values = parse_yaml(decode_text(path.read_bytes()))
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from None
+        values = parse_yaml(decode_text(read_bytes(path, max_bytes=limits.CONFIG_BYTES)))
+    except ArtefactError as error:
+        raise InvalidInputError(str(error)) from None
     except ValueError as error:
         raise InvalidInputError(f"{path}: {error}") from None
     if not isinstance(values, dict):

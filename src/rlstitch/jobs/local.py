@@ -122,6 +122,7 @@ class _Pool:
     stopping: bool = False
 
     def run(self, on_progress: Callable[[Status], None] | None) -> None:
+        """Run all tasks, or, after a signal, those that run already; at the end no worker is left."""
         deadline = float("inf")
         try:
             while self.todo.waiting or any(worker.task for worker in self.workers):

@@ -21,6 +21,7 @@ from rlstitch.jobs.node import Meter, Order, run_on_node
 from rlstitch.jobs.tasks import Answer, Outcome, Status, Task, TaskQueue, plain
 from rlstitch.jobs.transfer import pack, unpack
 from rlstitch.storage.locks import exclusive_lock
+from rlstitch.storage.text import printable
 
 MAX_RETRIES = 3
 _GRACE = 60.0  # seconds that interrupted tasks have to end
@@ -133,7 +134,7 @@ class _Driver:
                     self.todo.answer(task, {"kind": "busy", "error": str(error)})
                     continue
                 except ArtefactError as error:
-                    self.todo.answer(task, {"kind": "failed", "error": " ".join(str(error).split())})
+                    self.todo.answer(task, {"kind": "failed", "error": printable(error)})
                     continue
                 held = lock.pop_all()
                 self.locks.push(held)
@@ -237,7 +238,7 @@ def _connected(address: str) -> Iterator[Any]:
             options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
             ray.init(address=address, **options, log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InvalidInputError(f"ray: no cluster at {address!r}: {' '.join(str(error).split())[:300]}") from None
+            raise InvalidInputError(f"ray: no cluster at {address!r}: {printable(error, limit=300)}") from None
     try:
         yield ray
     finally:

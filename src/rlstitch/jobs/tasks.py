@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
 from rlstitch.jobs.progress import OnProgress
+from rlstitch.storage.text import printable
 
 Ending = Literal["done", "failed", "interrupted"]
 Answer = dict[str, Any]
@@ -147,7 +148,7 @@ def execute(call: str, arguments: Mapping[str, Any], on_progress: OnProgress) ->
     except BusyError as error:
         return {"kind": "busy", "error": str(error)}
     except RlstitchError as error:
-        return {"kind": "failed", "error": " ".join(str(error).split())}
+        return {"kind": "failed", "error": printable(error)}
     except KeyboardInterrupt:
         return {"kind": "interrupted"}
 

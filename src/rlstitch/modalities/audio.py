@@ -7,7 +7,6 @@ import itertools
 import math
 import re
 import tarfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.compressed import read_gzip
 from rlstitch.modalities.labelled import Labelled
+from rlstitch.modalities.libraries import one_line
 from rlstitch.modalities.wav import parse_wav
-from rlstitch.storage.files import check_source
 from rlstitch.storage.limits import SOUND_FILE_BYTES, SOUND_FILES
 
 FSDD_FILE = "recordings.tar.gz"
@@ -31,7 +30,6 @@ Take = tuple[int, str, int]
 """Label, speaker, and number of the recording."""
 
 _NAME = re.compile(r"(?:.*/)?(\d)_([a-z]+)_(\d{1,4})\.wav")
-_BAD = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,28 +58,25 @@ def read_fsdd(path: Path | str, *, samples: int = RATE) -> LabelledSounds:
     """
     path = Path(path)
     recordings: dict[Take, NDArray[np.float32]] = {}
-    check_source(path)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(read_gzip(path))) as archive:
-            for number, member in enumerate(archive):
-                if not member.isfile():
-                    continue
-                name = _NAME.fullmatch(member.name)
-                if name is None or member.size > SOUND_FILE_BYTES or number > SOUND_FILES:
-                    raise ArtefactError(f"{path}: expected <digit>_<speaker>_<take>.wav, found {member.name!r:.80}")
-                content = archive.extractfile(member)
-                if content is None:
-                    raise ArtefactError(f"{path}: {member.name!r:.80} cannot be read")
-                sound = parse_wav(content.read(), f"{path}: {member.name}")
-                if (form := (sound.channels, sound.width, sound.rate)) != (1, 2, RATE):
-                    raise ArtefactError(
-                        f"{path}: {member.name}: expected one channel of 2 bytes at {RATE} Hz, found {form}"
-                    )
-                recordings[int(name[1]), name[2], int(name[3])] = _centred(sound.samples, samples)
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file") from None
-    except _BAD as error:
-        raise ArtefactError(f"cannot read {path}: expected a whole tar.gz file: {error}") from None
+    with (
+        one_line(f"cannot read {path}: expected a whole tar.gz file", "tarfile", "zlib"),
+        tarfile.open(fileobj=io.BytesIO(read_gzip(path))) as archive,
+    ):
+        for number, member in enumerate(archive):
+            if not member.isfile():
+                continue
+            name = _NAME.fullmatch(member.name)
+            if name is None or member.size > SOUND_FILE_BYTES or number > SOUND_FILES:
+                raise ArtefactError(f"{path}: expected <digit>_<speaker>_<take>.wav, found {member.name!r:.80}")
+            content = archive.extractfile(member)
+            if content is None:
+                raise ArtefactError(f"{path}: {member.name!r:.80} cannot be read")
+            sound = parse_wav(content.read(), f"{path}: {member.name}")
+            if (form := (sound.channels, sound.width, sound.rate)) != (1, 2, RATE):
+                raise ArtefactError(
+                    f"{path}: {member.name}: expected one channel of 2 bytes at {RATE} Hz, found {form}"
+                )
+            recordings[int(name[1]), name[2], int(name[3])] = _centred(sound.samples, samples)
     if not recordings:
         raise ArtefactError(f"{path}: expected recordings, found none")
     return _labelled(dict(sorted(recordings.items())), 10)

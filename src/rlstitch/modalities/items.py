@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.modalities.compressed import open_binary
+from rlstitch.modalities.libraries import one_line
 from rlstitch.modalities.wav import read_wav
 from rlstitch.storage.files import decode_text
 from rlstitch.storage.limits import ITEMS, LINE_BYTES, LINES
@@ -158,21 +158,16 @@ def _keys_of(path: Path, count: int) -> list[str]:
 
 
 def _lines(path: Path) -> Iterable[str]:
-    try:
+    whole = "a whole gzip file" if path.suffix == ".gz" else "a text file"
+    with one_line(f"cannot read {path}: expected {whole}", "zlib"), open_binary(path) as stream:
         # Unpacked, a small file may be empty lines without end.
         most = min(ITEMS, max(LINES, path.stat().st_size))
-        with open_binary(path) as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
-                if len(line) > LINE_BYTES:
-                    raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
-                if number > most:
-                    raise ArtefactError(f"{path}: holds more than {most:,} lines")
-                try:
-                    yield decode_text(line, start=number == 1)
-                except ValueError as error:
-                    raise ArtefactError(f"{path}, line {number}: {error}") from None
-    except FileNotFoundError:
-        raise ArtefactError(f"cannot read {path}: there is no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        whole = "a whole gzip file" if path.suffix == ".gz" else "a text file"
-        raise ArtefactError(f"cannot read {path}: expected {whole}: {error}") from None
+        for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
+            if len(line) > LINE_BYTES:
+                raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
+            if number > most:
+                raise ArtefactError(f"{path}: holds more than {most:,} lines")
+            try:
+                yield decode_text(line, start=number == 1)
+            except ValueError as error:
+                raise ArtefactError(f"{path}, line {number}: {error}") from None

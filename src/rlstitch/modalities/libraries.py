@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator
 
 from rlstitch.errors import ArtefactError, RlstitchError
+from rlstitch.storage.text import printable
 
 _EXPECTED = (
     OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError, ArithmeticError, EOFError,
@@ -30,7 +31,7 @@ def one_line(prefix: str, *packages: str) -> Iterator[None]:
         # Tokenizers raise the bare class.
         known = isinstance(error, _EXPECTED) or type(error) is Exception
         if known or type(error).__module__.partition(".")[0] in packages:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            reason = f"{type(error).__name__}: {printable(error, limit=200)}"
             if "trust_remote_code" in str(error):
                 reason = "it brings code of its own, which is never run"
             raise ArtefactError(f"{prefix}: {reason}") from None
