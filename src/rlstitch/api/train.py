@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rlstitch.agents import (
     Agent,
     AgentCard,
@@ -146,26 +149,7 @@ def train_locked(
         anchor_set.save(ANCHORS)
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
-        with _refusals(run_folder):
-            model = build_ppo(
-                card,
-                num_envs=config.num_envs,
-                device=device,
-                precision=config.precision,
-                workers=int(config.processes),
-                **config.ppo.model_dump(),
-            )
-            with torch_threads(config.threads or threads_for(gigaflops_of_minibatch(model))):
-                result = train_ppo(
-                    model,
-                    card,
-                    config,
-                    run_folder,
-                    anchor_images=images,
-                    resume=resume,
-                    progress=progress,
-                    on_progress=on_progress,
-                )
+        result = _run_ppo(config, card, run_folder, device, images, resume, progress, on_progress)
         if result.history:
             write_table(result.history, run_folder / "curve")
         if result.ended == "interrupted":
@@ -176,6 +160,39 @@ def train_locked(
     save_agent(agent, folder, force=force)
     _remove(run_folder / "checkpoints")
     return Trained(agent, folder, run_folder, result.ended)
+
+
+def _run_ppo(
+    config: TrainConfig,
+    card: AgentCard,
+    run_folder: Path,
+    device: str,
+    anchor_images: NDArray[np.uint8] | None,
+    resume: bool,
+    progress: Style,
+    on_progress: Callable[[int, int], None] | None,
+) -> TrainingResult:
+    """Train by PPO, with as many threads as the config states or as pay for its network."""
+    with _refusals(run_folder):
+        model = build_ppo(
+            card,
+            num_envs=config.num_envs,
+            device=device,
+            precision=config.precision,
+            workers=int(config.processes),
+            **config.ppo.model_dump(),
+        )
+        with torch_threads(config.threads or threads_for(gigaflops_of_minibatch(model))):
+            return train_ppo(
+                model,
+                card,
+                config,
+                run_folder,
+                anchor_images=anchor_images,
+                resume=resume,
+                progress=progress,
+                on_progress=on_progress,
+            )
 
 
 @contextmanager

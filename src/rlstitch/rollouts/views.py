@@ -92,13 +92,7 @@ def collect_views(
     kinds = 2 + len(agents)
     if num_envs < kinds:
         raise InvalidInputError(f"num_envs: expected at least {kinds}, one a way of playing, found {num_envs}")
-    if not family_of(world).symbolic:
-        raise InvalidInputError(f"world: expected an environment with symbolic views, found {world.environment}")
-    for agent in agents:
-        if agent.card.world.view != world.view:
-            raise IncompatibleError(
-                f"agent {agent.card.name!r} takes the {agent.card.world.view} view, the world gives {world.view}"
-            )
+    _check_views(world, agents)
     counts: dict[bytes, int] = {} if known is None else {view.tobytes(): 0 for view in known}
     left_out = len(counts)
     limit = None if count is None else count + left_out
@@ -127,6 +121,17 @@ def collect_views(
     numbers = np.array(list(counts.values()), dtype=np.int64)
     complete = limit in (None, len(counts))
     return ViewCollection(world, distinct.copy(), numbers[left_out:], int(numbers.sum()), complete, episodes)
+
+
+def _check_views(world: World, agents: Sequence[Agent]) -> None:
+    """Raise where a world has no symbolic views, or an agent takes another view than it gives."""
+    if not family_of(world).symbolic:
+        raise InvalidInputError(f"world: expected an environment with symbolic views, found {world.environment}")
+    for agent in agents:
+        if agent.card.world.view != world.view:
+            raise IncompatibleError(
+                f"agent {agent.card.name!r} takes the {agent.card.world.view} view, the world gives {world.view}"
+            )
 
 
 def _count(views: Views, counts: dict[bytes, int], limit: int | None) -> None:
