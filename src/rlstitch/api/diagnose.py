@@ -128,17 +128,17 @@ def diagnose(
     states, note = _own_states(source, target, seed, progress.stage("playing the controller's own agent", "steps"))
     progress.stage("comparing latents and actions")
     indicators = examine(source, target, joined, latents, states)
-    progress.stage("playing the native agent and random actions")
-    baselines = _baselines(source, target, episodes, seed)
+    baselines = _baselines(source, target, episodes, seed, progress)
     verdict = judge(indicators, baselines.why_not)
     return Diagnosis(source.card.name, target.card.name, method, indicators, verdict, note, baselines)
 
 
-def _baselines(encoder: Agent, policy: Agent, episodes: int, seed: int) -> NativeReturns:
+def _baselines(encoder: Agent, policy: Agent, episodes: int, seed: int, progress: ProgressReporter) -> NativeReturns:
     """Evaluate the native agent and random actions by sampled actions, first in a few episodes."""
     world = cell_world(encoder.card.world, policy.card.world)
     for count in dict.fromkeys((max(2, episodes // 4), episodes)):
-        options, measured = CellOptions(episodes=count, seed=seed), Baselines()
+        options = CellOptions(episodes=count, seed=seed)
+        measured = Baselines(progress.stage("playing the native agent and random actions", "episodes"), 2)
         random, native = measured.random(world, options).returns, measured.native(policy, options).returns
         why_not = why_no_recovery(random, native)
         if not why_not:
