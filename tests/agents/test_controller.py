@@ -8,7 +8,9 @@ DISCRETE = {"latent_dim": 8, "actions": {"kind": "discrete", "n": 5}, "hidden": 
 BOX = {"latent_dim": 8, "actions": {"kind": "box", "low": [-1, 0], "high": [1, 2]}, "hidden": [], "norm": "none"}
 
 
-@pytest.mark.parametrize(("spec", "width"), [(DISCRETE, 5), (BOX, 2), ({**DISCRETE, "activation": "tanh"}, 5)])
+@pytest.mark.parametrize(
+    ("spec", "width"), [(DISCRETE, 5), (BOX, 2), ({**DISCRETE, "activation": "tanh"}, 5), ({**BOX, "std": "state"}, 4)]
+)
 def test_spec_and_weights_rebuild_the_controller(spec, width):
     controller = build_controller(spec)
     again = build_controller(controller.spec())
@@ -34,8 +36,30 @@ def test_only_continuous_controllers_have_a_log_std():
         ({"hidden": [65536, 65536]}, "parameters"),
         ({"norm": "batch"}, "norm"),
         ({"latent_dim": None}, "latent_dim"),
+        ({"squash": True}, "squash and std are for continuous actions only"),
+        ({"std": "none"}, "squash and std are for continuous actions only"),
+        ({**BOX, "value": "max"}, "'max' is for discrete actions only"),
+        ({**BOX, "std": "state", "temperature": 2.0}, "temperature: expected 1 beside std 'state'"),
+        ({**BOX, "squash": True, "actions": {"kind": "box", "low": [0.0], "high": [float("inf")]}}, "bounded"),
     ],
 )
 def test_wrong_specifications_are_refused(change, message):
     with pytest.raises(InvalidInputError, match=message):
         build_controller({**DISCRETE, **change})
+
+
+@pytest.mark.parametrize("std", ["parameter", "state", "none"])
+def test_squashed_actions_stay_within_their_bounds_and_grow_with_the_means(std):
+    controller = build_controller({**BOX, "squash": True, "std": std})
+    parameters = controller.action_parameters(100 * torch.randn(9, 8))
+    means, log_std = controller.normal(parameters)
+    actions = controller.bound(means)
+    assert means.shape == actions.shape == (9, 2)
+    torch.testing.assert_close(actions, torch.tensor([0.0, 1.0]) + means.tanh())
+    assert (log_std is None) == (std == "none")
+    assert controller.bound(torch.tensor([[50.0, -50.0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_discrete_controllers_bound_nothing():
+    with pytest.raises(InvalidInputError, match="found discrete ones"):
+        build_controller(DISCRETE).bound(torch.zeros(1, 5))

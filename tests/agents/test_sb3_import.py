@@ -26,6 +26,8 @@ from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError,
 
 FOUR = DiscreteActions(n=4)
 PLANE = BoxActions(low=(-1.0, -1.0), high=(1.0, 1.0))
+SCALED = BoxActions(low=sb3_samples.LOW, high=sb3_samples.HIGH)
+ACTIONS = {"a2c-box": PLANE, "sac": SCALED, "sac-shared": SCALED, "td3": SCALED, "ddpg": SCALED}
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +88,42 @@ def test_probabilities_and_values_are_the_models(name: str, model) -> None:
     assert distribution.probs.std(0).max() > 1e-4, "not the same for every observation"
 
 
-@pytest.mark.parametrize("name", ["ppo-mlp", "a2c-box", "dqn-mlp", "ppo-unshared"])
+@pytest.mark.parametrize("name", ["ppo-mlp", "a2c-box", "dqn-mlp", "ppo-unshared", "sac", "sac-shared", "td3", "ddpg"])
 def test_greedy_actions_are_the_models(name: str, model) -> None:
     theirs, path = model(name)
-    agent = agent_of(imported(path, actions=PLANE if name == "a2c-box" else FOUR))
+    agent = agent_of(imported(path, actions=ACTIONS.get(name, FOUR)))
     found, _ = agent.predict(pictures(), deterministic=True)
     wanted, _ = theirs.predict(np.moveaxis(pictures(), -1, 1), deterministic=True)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert name not in ACTIONS or wanted.std(axis=0).max() > 1e-4, "not the same for every observation"
+
+
+@pytest.mark.parametrize("name", ["sac", "sac-shared"])
+def test_sac_samples_its_squashed_normal_distribution(name: str, model) -> None:
+    theirs, path = model(name)
+    found = imported(path, actions=SCALED)
+    agent = agent_of(found)
+    (parameters, values), images = both(theirs, found)
+    with torch.no_grad():
+        means, log_std, _ = theirs.actor.get_action_dist_params(images)
+    torch.testing.assert_close(parameters, torch.cat([means, log_std], dim=1), atol=1e-5, rtol=1e-5)
+    assert log_std.std(0).max() > 1e-4, "the standard deviation depends on the state"
+    assert (values == 0).all(), "there is no value head"
+    noise = np.random.default_rng(0).standard_normal((64, 2))
+    squashed = np.tanh(means.numpy() + log_std.exp().numpy() * noise)
+    wanted = theirs.policy.unscale_action(squashed)
+    np.testing.assert_allclose(agent.act(pictures(), noise=noise), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["td3", "ddpg"])
+def test_deterministic_actors_act_greedily_when_sampled(name: str, model) -> None:
+    path = model(name)[1]
+    found = imported(path, actions=SCALED)
+    agent, images = agent_of(found), pictures()
+    noise = np.random.default_rng(0).standard_normal((64, 2))
+    np.testing.assert_array_equal(agent.act(images, noise=noise), agent.act(images))
+    assert found.algorithm == name.upper()
+    assert found.controller.log_std is None
 
 
 def test_continuous_actions_have_the_models_mean_and_spread(model) -> None:
@@ -136,9 +167,9 @@ def test_what_the_file_says_of_its_training(model) -> None:
     assert imported(model("a2c")[1]).algorithm == "A2C"
 
 
-@pytest.mark.parametrize("name", ["ppo-mlp", "ppo-unshared", "a2c-box", "dqn"])
+@pytest.mark.parametrize("name", ["ppo-mlp", "ppo-unshared", "a2c-box", "dqn", "sac", "td3"])
 def test_an_imported_agent_is_stored_as_any_other(name: str, model, tmp_path: Path) -> None:
-    found = agent_of(imported(model(name)[1], actions=PLANE if name == "a2c-box" else FOUR))
+    found = agent_of(imported(model(name)[1], actions=ACTIONS.get(name, FOUR)))
     again = load_agent(save_agent(found, tmp_path / "a"))
     np.testing.assert_array_equal(again.act(pictures()), found.act(pictures()))
     for one, other in zip(both(None, found)[0], both(None, again)[0], strict=True):  # type: ignore[arg-type]
@@ -301,8 +332,8 @@ def test_an_extractor_that_cannot_be_used_is_refused(line, kwargs, error, messag
         ("local-policy", "found the policy class sb3_samples._local_policy.<locals>.Inner"),
         ("q-policy", "found the policy class sb3_samples.OwnQPolicy"),
         ("flat", "found <class 'stable_baselines3.common.torch_layers.FlattenExtractor'>"),
-        ("sac", "found the policy class stable_baselines3.sac.policies.CnnPolicy of SAC"),
-        ("td3", "of TD3"),
+        ("sac-sde", "use_sde: expected False, found True"),
+        ("sac-policy", "found the policy class sb3_samples.OwnActorPolicy"),
         ("sde", "use_sde: expected False, found True"),
         ("squashed", "use_sde: expected False, found True"),
         ("raw", "normalize_images: expected True, found False"),
@@ -315,7 +346,7 @@ def test_an_extractor_that_cannot_be_used_is_refused(line, kwargs, error, messag
 def test_models_that_act_in_another_way_than_their_shapes_are_refused_by_name(
     name: str, message: str, folder: Path
 ) -> None:
-    actions = PLANE if name in ("sac", "td3", "sde", "squashed") else FOUR
+    actions = PLANE if name in ("sac-sde", "sac-policy", "sde", "squashed") else FOUR
     with pytest.raises(RlstitchError, match=re.escape(message)) as caught:
         imported(saved(name, folder), actions=actions)
     assert "\n" not in str(caught.value)
@@ -337,7 +368,9 @@ def _policy(module: str, name: str, **methods: str) -> dict[str, Any]:
         (_policy("sb3_contrib.common.maskable.policies", "MaskableActorCriticCnnPolicy"), "of MaskablePPO"),
         (_policy("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticCnnPolicy"), "of RecurrentPPO"),
         (_policy("sb3_contrib.qrdqn.policies", "CnnPolicy"), "of QRDQN"),
-        (_policy("sb3_contrib.tqc.policies", "CnnPolicy"), "of TQC"),
+        (_policy("sb3_contrib.tqc.policies", "MultiInputPolicy"), "MultiInputPolicy of TQC"),
+        (_policy("stable_baselines3.sac.policies", "CnnPolicy"), "expected a CnnPolicy"),
+        (_policy("stable_baselines3.td3.policies", "CnnPolicy"), "expected a CnnPolicy"),
         (_policy("sb3_contrib.ars.policies", "ARSPolicy"), "of ARS"),
         (_policy("sb3_contrib.crossq.policies", "CrossQPolicy"), "of CrossQ"),
         (_policy("mine.maskable.policies", "Mine"), "class mine.maskable.policies.Mine"),
@@ -346,7 +379,8 @@ def _policy(module: str, name: str, **methods: str) -> dict[str, Any]:
         ({"policy_class": None}, "found the policy class none"),
         ({"policy_kwargs": None}, "policy_kwargs: expected a JSON object, found None"),
         ({"policy_kwargs": {"n_quantiles": 50}}, "policy_kwargs: expected arguments .*, found n_quantiles"),
-        ({"cg_max_steps": 15, "clip_range": None}, r"found one of TRPO \(sb3-contrib\)"),
+        ({"cg_max_steps": 15, "clip_range": None}, "found one that none of them saves"),
+        ({"cg_max_steps": 15}, "found one that none of them saves"),
         ({"clip_range": None}, "found one that none of them saves"),
         (_policy("stable_baselines3.dqn.policies", "CnnPolicy"), "expected a CnnPolicy"),
         ({"policy_kwargs": {"squash_output": True}}, "squash_output: expected False, found True"),

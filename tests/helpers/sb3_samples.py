@@ -15,7 +15,7 @@ import numpy as np
 import rooms
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3, sac
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor, NatureCNN
@@ -25,6 +25,9 @@ from torch import nn
 
 SHAPE = (rooms.SIZE, rooms.SIZE, 3)
 _ONCE = {"n_steps": 16, "batch_size": 16, "n_epochs": 1}
+_OFF = {"buffer_size": 64, "batch_size": 4, "learning_starts": 90}
+LOW, HIGH = (-2.0, 0.5), (1.0, 3.0)
+"""Bounds of `rescaled` actions."""
 
 
 class TinyExtractor(BaseFeaturesExtractor):
@@ -70,6 +73,13 @@ class OwnQPolicy(CnnPolicy):
 
     def forward(self, obs: torch.Tensor, deterministic: bool = True) -> torch.Tensor:
         return super().forward(255 - obs, deterministic)
+
+
+class OwnActorPolicy(sac.policies.CnnPolicy):
+    """An actor of a user's own."""
+
+    def _predict(self, observation: torch.Tensor, deterministic: bool = False) -> torch.Tensor:
+        return -super()._predict(observation, deterministic)
 
 
 class SlopedCNN(BaseFeaturesExtractor):
@@ -132,8 +142,8 @@ MODELS: dict[str, Callable[[], BaseAlgorithm]] = {
     "a2c-box": lambda: _made(
         A2C, rooms.CONTINUOUS, **_policy(net_arch={"pi": [8], "vf": [8, 4]}, activation_fn=nn.ReLU, log_std_init=-1.0)
     ),
-    "dqn": lambda: _made(DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8),
-    "dqn-mlp": lambda: _made(DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8, **_policy(net_arch=[16, 8])),
+    "dqn": lambda: _made(DQN, rooms.DISCRETE, **_OFF),
+    "dqn-mlp": lambda: _made(DQN, rooms.DISCRETE, **_OFF, **_policy(net_arch=[16, 8])),
     "ppo-mlp-policy": lambda: _made(
         PPO,
         rooms.DISCRETE,
@@ -142,10 +152,20 @@ MODELS: dict[str, Callable[[], BaseAlgorithm]] = {
         **_policy(features_extractor_class=NatureCNN, features_extractor_kwargs={"features_dim": 32}),
     ),
     "ppo-relu": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(net_arch=[8], activation_fn=nn.ReLU)),
-    "dqn-tanh": lambda: _made(
-        DQN, rooms.DISCRETE, buffer_size=64, learning_starts=8, **_policy(net_arch=[16], activation_fn=nn.Tanh)
-    ),
+    "dqn-tanh": lambda: _made(DQN, rooms.DISCRETE, **_OFF, **_policy(net_arch=[16], activation_fn=nn.Tanh)),
     "ppo-stacked": lambda: _made(PPO, rooms.DISCRETE, wrapper=stacked, **_ONCE),
+    "sac": lambda: _made(SAC, rooms.CONTINUOUS, wrapper=rescaled, **_OFF, **_policy(net_arch=[8])),
+    "sac-shared": lambda: _made(
+        SAC, rooms.CONTINUOUS, wrapper=rescaled, **_OFF, **_policy(net_arch=[], share_features_extractor=True)
+    ),
+    "td3": lambda: _made(
+        TD3,
+        rooms.CONTINUOUS,
+        wrapper=rescaled,
+        **_OFF,
+        **_policy(net_arch={"pi": [8], "qf": [4]}, activation_fn=nn.Tanh),
+    ),
+    "ddpg": lambda: _made(DDPG, rooms.CONTINUOUS, wrapper=rescaled, **_OFF, **_policy(net_arch=[8, 6])),
     "sloped": lambda: _made(
         PPO,
         rooms.DISCRETE,
@@ -172,8 +192,8 @@ OTHERS: dict[str, Callable[[], BaseAlgorithm]] = {
     "local-policy": lambda: _made(PPO, rooms.DISCRETE, policy=_local_policy(), **_ONCE),
     "q-policy": lambda: _made(DQN, rooms.DISCRETE, policy=OwnQPolicy, buffer_size=8),
     "flat": lambda: _made(PPO, rooms.DISCRETE, policy="MlpPolicy", **_ONCE),
-    "sac": lambda: _made(SAC, rooms.CONTINUOUS, buffer_size=8),
-    "td3": lambda: _made(TD3, rooms.CONTINUOUS, buffer_size=8),
+    "sac-sde": lambda: _made(SAC, rooms.CONTINUOUS, use_sde=True, buffer_size=8),
+    "sac-policy": lambda: _made(SAC, rooms.CONTINUOUS, policy=OwnActorPolicy, buffer_size=8),
     "sde": lambda: _made(PPO, rooms.CONTINUOUS, use_sde=True, **_ONCE),
     "squashed": lambda: _made(PPO, rooms.CONTINUOUS, use_sde=True, **_ONCE, **_policy(squash_output=True)),
     "raw": lambda: _made(PPO, rooms.DISCRETE, **_ONCE, **_policy(normalize_images=False)),
@@ -197,6 +217,12 @@ OTHERS: dict[str, Callable[[], BaseAlgorithm]] = {
 def stacked(room: Any) -> VecFrameStack:
     """Four images in one observation."""
     return VecFrameStack(DummyVecEnv([lambda: room]), 4)
+
+
+def rescaled(room: Any) -> gymnasium.Env[Any, Any]:
+    """Actions between other bounds than -1 and 1."""
+    low, high = (np.array(limit, dtype=np.float32) for limit in (LOW, HIGH))
+    return gymnasium.wrappers.RescaleAction(room, low, high)
 
 
 def _local_policy() -> type[ActorCriticCnnPolicy]:
@@ -230,10 +256,18 @@ def trained(name: str, folder: Path, steps: int = 96) -> tuple[BaseAlgorithm, Pa
     model = MODELS[name]()
     model.learn(steps)
     with torch.no_grad():  # outputs that differ from observation to observation
-        head = model.policy.q_net.q_net[-1] if isinstance(model, DQN) else model.policy.action_net
-        head.weight.mul_(5.0)
+        _head(model).weight.mul_(5.0)
     model.save(folder / f"{name}.zip")
     return model, folder / f"{name}.zip"
+
+
+def _head(model: BaseAlgorithm) -> nn.Linear:
+    policy: Any = model.policy
+    if isinstance(model, DQN):
+        return policy.q_net.q_net[-1]
+    if isinstance(model, TD3):
+        return policy.actor.mu[-2]
+    return policy.actor.mu if isinstance(model, SAC) else policy.action_net
 
 
 def pictures(count: int = 64, shape: tuple[int, ...] = SHAPE) -> np.ndarray:

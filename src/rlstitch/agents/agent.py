@@ -106,7 +106,7 @@ class Agent:
 
     @torch.no_grad()
     def action_parameters(self, observations: ArrayLike) -> Tensor:
-        """Return logits (discrete) or means (continuous) `(N, A)` for observations uint8 `(N, H, W, C)`.
+        """Return the controller's action parameters, as `Controller` has them, for observations uint8 `(N, H, W, C)`.
 
         Raises:
             InvalidInputError: where they are not finite (weights or observations hold NaN or infinity).
@@ -118,6 +118,7 @@ class Agent:
             )
         return parameters
 
+    @torch.no_grad()
     def act(
         self, observations: ArrayLike, *, noise: NDArray[np.floating[Any]] | None = None
     ) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -126,22 +127,21 @@ class Agent:
         Args:
             observations: a batch of observations.
             noise: `(N, A)` standard Gumbel (discrete) or normal (continuous) noise: the policy is sampled with it.
-                None: the policy is greedy.
+                None: the policy is greedy. Controllers without a standard deviation are greedy in any case.
 
         Returns:
             int64 `(N,)` for discrete actions, float32 `(N, A)` within the bounds for continuous ones.
         """
-        parameters = self.action_parameters(observations).cpu().numpy()
-        actions = self.controller.actions
-        if isinstance(actions, BoxActions):
-            log_std = self.controller.log_std
+        parameters = self.action_parameters(observations)
+        if isinstance(self.controller.actions, BoxActions):
+            numbers, log_std = self.controller.normal(parameters)
+            numbers = numbers.cpu()
             if noise is not None and log_std is not None:
-                parameters = parameters + np.exp(log_std.detach().cpu().numpy()) * noise
-            clipped: NDArray[np.float32] = np.clip(parameters, actions.low, actions.high).astype(np.float32)
-            return clipped
-        if noise is not None:
-            parameters = parameters + noise
-        chosen: NDArray[np.int64] = parameters.argmax(axis=1)
+                numbers = numbers + torch.from_numpy(np.exp(log_std.cpu().numpy()) * noise)
+            bounded: NDArray[np.float32] = self.controller.bound(numbers).float().numpy()
+            return bounded
+        scores = parameters.cpu().numpy()
+        chosen: NDArray[np.int64] = (scores if noise is None else scores + noise).argmax(axis=1)
         return chosen
 
     def predict(

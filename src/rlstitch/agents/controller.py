@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -16,7 +17,10 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 # Keys that came after the first release: at their default they are left out of a specification.
-_LATER = ("value_hidden", "value", "temperature")
+_LATER = ("value_hidden", "value", "temperature", "squash", "std")
+
+LOG_STD_BOUNDS = (-20.0, 2.0)
+"""Within these a standard deviation that depends on the state is kept, in logarithms, as in SAC."""
 
 
 def build_trunk(spec: ControllerSpec, widths: tuple[int, ...] | None = None) -> nn.Sequential:
@@ -28,8 +32,8 @@ def build_trunk(spec: ControllerSpec, widths: tuple[int, ...] | None = None) -> 
     layers: list[nn.Module] = []
     if spec.norm == "layer":
         layers += [nn.LayerNorm(spec.latent_dim), activation()]
-    elif spec.norm == "relu":
-        layers += [nn.ReLU()]
+    elif spec.norm != "none":
+        layers += [_ACTIVATIONS[spec.norm]()]
     width = spec.latent_dim
     for hidden in spec.hidden if widths is None else widths:
         layers += [nn.Linear(width, hidden), activation()]
@@ -38,9 +42,11 @@ def build_trunk(spec: ControllerSpec, widths: tuple[int, ...] | None = None) -> 
 
 
 class Controller(nn.Module):
-    """Trunk, action head and value head: latents `(N, latent_dim)` -> action parameters `(N, A)` and values `(N,)`.
+    """Trunk, action head and value head: latents `(N, latent_dim)` -> action parameters and values `(N,)`.
 
-    Action parameters are logits where actions are discrete, means where they are continuous (with `log_std` beside).
+    Action parameters are logits `(N, A)` where actions are discrete. Where they are continuous they are the means
+    `(N, A)` of normal distributions, before any squashing; where the standard deviation depends on the state, its
+    logarithms follow: `(N, 2 A)`. `bound` makes actions of such numbers.
     The value may have a trunk of its own, or no head: see `ControllerSpec`.
     """
 
@@ -49,6 +55,7 @@ class Controller(nn.Module):
     actions: DiscreteActions | BoxActions
     """The actions that it gives."""
     log_std: nn.Parameter | None
+    """Logarithms of the standard deviations `(A,)` of continuous actions, where they are a parameter."""
 
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
@@ -62,7 +69,10 @@ class Controller(nn.Module):
             self.value_trunk = build_trunk(spec, spec.value_hidden)
             width = spec.value_hidden[-1] if spec.value_hidden else spec.latent_dim
         self.value_head: nn.Module = nn.Linear(width, 1) if spec.value == "head" else nn.Identity()
-        if isinstance(spec.actions, BoxActions):
+        self.log_std_head: nn.Linear | None = None
+        if spec.std == "state":
+            self.log_std_head = nn.Linear(self.action_head.in_features, spec.actions.width)
+        if isinstance(spec.actions, BoxActions) and spec.std == "parameter":
             self.log_std = nn.Parameter(torch.zeros(spec.actions.width))
         else:
             self.register_parameter("log_std", None)
@@ -74,7 +84,7 @@ class Controller(nn.Module):
         return {key: value for key, value in spec.items() if key not in default or value != default[key]}
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Return action parameters `(N, A)` and values `(N,)` of latents `(N, latent_dim)`."""
+        """Return action parameters and values `(N,)` of latents `(N, latent_dim)`."""
         features = self.trunk(latents)
         scores = self.action_head(features)
         if self._spec.value == "max":
@@ -84,14 +94,40 @@ class Controller(nn.Module):
         else:
             base = features if self.value_trunk is None else self.value_trunk(latents)
             values = self.value_head(base).squeeze(-1)
-        return self._tempered(scores), values
+        return self._joined(scores, features), values
 
     def action_parameters(self, latents: Tensor) -> Tensor:
-        """Return the logits or means `(N, A)` alone."""
-        return self._tempered(self.action_head(self.trunk(latents)))
+        """Return the action parameters alone."""
+        features = self.trunk(latents)
+        return self._joined(self.action_head(features), features)
 
-    def _tempered(self, scores: Tensor) -> Tensor:
+    def _joined(self, scores: Tensor, features: Tensor) -> Tensor:
+        if self.log_std_head is not None:
+            return torch.cat([scores, self.log_std_head(features).clamp(*LOG_STD_BOUNDS)], dim=1)
         return scores if self._spec.temperature == 1.0 else scores / self._spec.temperature
+
+    def normal(self, parameters: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return means `(N, A)` and logarithms of standard deviations, `(N, A)` or `(A,)`, of continuous actions.
+
+        The latter are None where actions are deterministic.
+        """
+        if self.log_std_head is not None:
+            means, log_std = parameters.chunk(2, dim=1)
+            return means, log_std
+        return parameters, self.log_std
+
+    def bound(self, numbers: Tensor) -> Tensor:
+        """Return the continuous actions within their bounds, `(N, A)`, for numbers of their normal distributions.
+
+        Raises:
+            InvalidInputError: where actions are discrete.
+        """
+        if not isinstance(self.actions, BoxActions):
+            raise InvalidInputError("controller: expected continuous actions, found discrete ones")
+        low, high = (numbers.new_tensor(limit) for limit in (self.actions.low, self.actions.high))
+        if self._spec.squash:
+            return (low + 0.5 * (numbers.tanh() + 1.0) * (high - low)).clamp(low, high)
+        return numbers.clamp(low, high)
 
 
 def build_controller(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> Controller:
@@ -105,19 +141,32 @@ def build_controller(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> 
         InvalidInputError: where the specification is not one, or describes more numbers.
     """
     parsed = parse_controller_spec(spec)
-    if isinstance(parsed.actions, BoxActions) and len(parsed.actions.low) != len(parsed.actions.high):
-        raise InvalidInputError(
-            f"controller specification: actions.low has {len(parsed.actions.low)} numbers, "
-            f"actions.high {len(parsed.actions.high)}"
-        )
-    if parsed.value == "max" and isinstance(parsed.actions, BoxActions):
-        raise InvalidInputError("controller specification: value: 'max' is for discrete actions only")
+    _check_kind(parsed)
+    width = parsed.actions.width * (2 if parsed.std == "state" else 1)
     numbers = sum(
         a * b
-        for layers in ((*parsed.hidden, parsed.actions.width), parsed.value_hidden or ())
+        for layers in ((*parsed.hidden, width), parsed.value_hidden or ())
         for a, b in itertools.pairwise((parsed.latent_dim, *layers))
     )
     most = min(most, limits.PARAMETERS)
     if numbers > most:
         raise InvalidInputError(f"controller specification: {numbers:,} parameters, expected at most {most:,}")
     return Controller(parsed)
+
+
+def _check_kind(spec: ControllerSpec) -> None:
+    """Refuse what the actions of a specification cannot have."""
+    where = "controller specification"
+    if not isinstance(spec.actions, BoxActions):
+        if spec.squash or spec.std != "parameter":
+            raise InvalidInputError(f"{where}: squash and std are for continuous actions only")
+        return
+    low, high = spec.actions.low, spec.actions.high
+    if len(low) != len(high):
+        raise InvalidInputError(f"{where}: actions.low has {len(low)} numbers, actions.high {len(high)}")
+    if spec.value == "max":
+        raise InvalidInputError(f"{where}: value: 'max' is for discrete actions only")
+    if spec.std == "state" and spec.temperature != 1.0:
+        raise InvalidInputError(f"{where}: temperature: expected 1 beside std 'state', found {spec.temperature}")
+    if spec.squash and not all(map(math.isfinite, (*low, *high))):
+        raise InvalidInputError(f"{where}: squash needs bounded actions")

@@ -44,8 +44,9 @@ _VERSION = "1"
 class Policy(nn.Module):
     """What an exported program computes: observations -> `(action parameters (N, A), values (N,))`.
 
-    Observations are uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1]. Action parameters are logits where
-    actions are discrete, means where they are continuous (to be clipped to the bounds).
+    Observations are uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1]. Action parameters are those of
+    `Controller`: logits where actions are discrete, means where they are continuous (to be clipped to the bounds, or
+    squashed).
     """
 
     def __init__(self, agent: Agent, observations: Input) -> None:

@@ -122,8 +122,8 @@ class ControllerSpec(_Spec):
     latent_dim: Dimension
     actions: Actions
     hidden: tuple[Dimension, ...] = Field(default=(64,), max_length=16)
-    norm: Literal["layer", "none", "relu"] = "layer"
-    """First of all: LayerNorm and the activation, nothing, or a ReLU alone."""
+    norm: Literal["layer", "none", "relu", "tanh"] = "layer"
+    """First of all: LayerNorm and the activation, nothing, or a ReLU or tanh alone."""
     activation: Literal["relu", "tanh"] = "relu"
     value_hidden: tuple[Dimension, ...] | None = Field(default=None, max_length=16)
     """Hidden layers of a separate value network; None: the value shares the hidden layers of the actions."""
@@ -131,6 +131,12 @@ class ControllerSpec(_Spec):
     """A linear head; the greatest of the action values (Q-learning); or zeros where the value was not kept."""
     temperature: float = Field(default=1.0, gt=0.0, le=1e6, allow_inf_nan=False)
     """Action parameters are the action head's numbers divided by it."""
+    squash: bool = False
+    """Continuous actions are the tanh of the normal distribution's numbers, scaled to the bounds (SAC, TD3, DDPG);
+    otherwise they are these numbers, clipped to the bounds."""
+    std: Literal["parameter", "state", "none"] = "parameter"
+    """Standard deviation of continuous actions: a parameter (PPO), a second head on the same features (SAC), or none:
+    actions are deterministic, and sampling them is the same as taking the greedy ones (TD3, DDPG)."""
 
 
 RelativeSpec.model_rebuild()

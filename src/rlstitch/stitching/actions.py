@@ -40,8 +40,11 @@ def compare_actions(controller: Controller, parameters: Tensor, true: Tensor) ->
     divergence = action_divergence(controller, parameters, true)
     if isinstance(actions, BoxActions):
         low, high = (torch.tensor(bound, device=true.device) for bound in (actions.low, actions.high))
-        gap = (parameters.clamp(low, high) - true.clamp(low, high)).abs() / (high - low)
-        # Of two normal distributions of one covariance: twice the tail beyond half their Mahalanobis distance.
+        ours, theirs = (controller.bound(controller.normal(z)[0]) for z in (parameters, true))
+        gap = (ours - theirs).abs() / (high - low)
+        # Of two normal distributions of one covariance: twice the tail beyond half their Mahalanobis distance. Where
+        # the covariance depends on the state, that of two of one covariance that diverge as far. Squashing changes
+        # neither: it is one to one.
         overlap = 2 * torch.special.ndtr(-(2 * divergence).sqrt() / 2)
         return ActionChanges((gap.amax(dim=1) < 0.1).float(), divergence, overlap)
     p, q = (functional.softmax(z, dim=1) for z in (true, parameters))
@@ -56,7 +59,14 @@ def action_divergence(controller: Controller, parameters: Tensor, true: Tensor) 
     Both are action parameters `(n, A)` of one controller; gradients flow through them.
     """
     if isinstance(controller.actions, BoxActions):
-        variance = torch.exp(2 * controller.log_std) if controller.log_std is not None else torch.ones_like(true[0])
-        return ((parameters - true) ** 2 / variance).sum(dim=1) / 2
+        (means, log_std), (true_means, true_log_std) = (controller.normal(z) for z in (parameters, true))
+        if log_std is None or true_log_std is None:  # deterministic: as of normal distributions of variance 1
+            return ((means - true_means) ** 2).sum(dim=1) / 2
+        variance = torch.exp(2 * log_std)
+        divergence = ((means - true_means) ** 2 / variance).sum(dim=1) / 2
+        if controller.log_std is None:  # variances that differ
+            ratio = 2 * (true_log_std - log_std)
+            divergence = divergence + ((ratio.exp() - 1 - ratio) / 2).sum(dim=1)
+        return divergence
     p, q = (functional.log_softmax(z, dim=1) for z in (true, parameters))
     return functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)

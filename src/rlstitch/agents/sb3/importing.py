@@ -1,4 +1,4 @@
-"""From a Stable-Baselines3 model (PPO, A2C, DQN) to an encoder and a controller: the same function, in two parts.
+"""From a Stable-Baselines3 model to an encoder and a controller: the same function, in two parts.
 
 The features extractor becomes the encoder, what follows it the controller. NatureCNN ends in a ReLU; that ReLU goes to
 the controller, so that the latent space is the linear map's, with nothing cut off (R3L's encoders end so too, arXiv
@@ -90,7 +90,7 @@ def import_model(
     check_actions(model, actions)
     if extractor is None:
         _check_extractor(settings, extractor_arguments)
-    parts = split_policy(model, q_network=settings.algorithm == "DQN")
+    parts = split_policy(model, settings.algorithm)
     _check_head(model, parts, actions)
     controller = build_controller(
         {
@@ -102,6 +102,8 @@ def import_model(
             "value_hidden": None if parts.value_layers is None else [len(layer.bias) for layer in parts.value_layers],
             "value": parts.value,
             "temperature": temperature if settings.algorithm == "DQN" else 1.0,
+            "squash": parts.squash,
+            "std": parts.std,
         }
     )
     _fill_controller(controller, parts, model)
@@ -133,6 +135,7 @@ def _fill_controller(controller: Controller, parts: Parts, model: ModelFile) -> 
         (controller.action_head, [parts.head]),
         (controller.value_trunk, parts.value_layers or []),
         (controller.value_head, [parts.value_head] if parts.value_head else []),
+        (controller.log_std_head, [parts.log_std_head] if parts.log_std_head else []),
     ]
     with torch.no_grad():
         for module, layers in chains:
@@ -209,8 +212,8 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
 
 def _check_head(model: ModelFile, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
     gives, log_std = len(parts.head.bias), parts.log_std
-    what = "actions" if log_std is None else "continuous numbers an action"
-    same_kind = log_std is None if isinstance(actions, DiscreteActions) else log_std is not None
+    what = "continuous numbers an action" if parts.continuous else "actions"
+    same_kind = parts.continuous == isinstance(actions, BoxActions)
     if gives != actions.width or not same_kind or (log_std is not None and log_std.shape != (gives,)):
         takes = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
         raise IncompatibleError(f"{model.path}: actions: the environment takes {takes}, the model gives {gives} {what}")

@@ -1,7 +1,7 @@
 """What a Stable-Baselines3 file states of its policy, compared with what the import assumes.
 
 Weights do not tell what is computed from them. A file prints its classes by name and their keyword arguments in plain
-text, beside pickles that stay closed: only Stable-Baselines3's own classes, whose code is known, are taken.
+text, beside pickles that stay closed: only classes of Stable-Baselines3 and sb3-contrib whose code is known are taken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.storage.text import printable
 
 Activation = Literal["relu", "tanh"]
-Algorithm = Literal["PPO", "A2C", "DQN"]
+Algorithm = Literal["PPO", "A2C", "TRPO", "DQN", "SAC", "TQC", "TD3", "DDPG"]
 
 NATURE_CNN = "<class 'stable_baselines3.common.torch_layers.NatureCNN'>"
 _FLATTEN = "<class 'stable_baselines3.common.torch_layers.FlattenExtractor'>"
@@ -25,28 +25,39 @@ _POLICIES = {
     ("stable_baselines3.common.policies", "ActorCriticPolicy"): _FLATTEN,
     ("stable_baselines3.dqn.policies", "CnnPolicy"): NATURE_CNN,
     ("stable_baselines3.dqn.policies", "DQNPolicy"): _FLATTEN,
+    ("stable_baselines3.sac.policies", "CnnPolicy"): NATURE_CNN,
+    ("stable_baselines3.sac.policies", "SACPolicy"): _FLATTEN,
+    ("stable_baselines3.td3.policies", "CnnPolicy"): NATURE_CNN,
+    ("stable_baselines3.td3.policies", "TD3Policy"): _FLATTEN,
+    ("sb3_contrib.tqc.policies", "CnnPolicy"): NATURE_CNN,
+    ("sb3_contrib.tqc.policies", "TQCPolicy"): _FLATTEN,
 }
 """Policies that are taken, by module and class, and the extractor that each has by default."""
+_ALGORITHMS: dict[str, Algorithm] = {"dqn": "DQN", "sac": "SAC", "td3": "TD3", "tqc": "TQC"}
+"""Algorithms that are taken, by a part of their policy's module; PPO, A2C and TRPO share theirs."""
 _OTHERS = {
-    "maskable": "MaskablePPO", "recurrent": "RecurrentPPO", "qrdqn": "QRDQN", "tqc": "TQC", "ars": "ARS",
-    "crossq": "CrossQ", "sac": "SAC", "td3": "TD3 or DDPG",
+    "maskable": "MaskablePPO", "recurrent": "RecurrentPPO", "qrdqn": "QRDQN", "ars": "ARS", "crossq": "CrossQ",
+    "sac": "SAC", "td3": "TD3 or DDPG", "tqc": "TQC",
 }  # fmt: skip
-"""Algorithms that are refused, by a part of their policy's module."""
+"""Names of algorithms, by a part of their policy's module, where the policy is refused."""
+_TAKEN = "PPO, A2C, DQN, SAC, TD3, DDPG, TRPO or TQC"
 _TRPO = {"cg_max_steps", "cg_damping", "line_search_max_iter", "n_critic_updates"}
+"""Settings that TRPO alone saves."""
+_DDPG = {"policy_delay": 1, "target_noise_clip": 0.0}
+"""Settings of DDPG, which is TD3 with these."""
 _ACTIVATIONS: dict[str, Activation] = {
     "<class 'torch.nn.modules.activation.Tanh'>": "tanh",
     "<class 'torch.nn.modules.activation.ReLU'>": "relu",
 }
-_DEFAULT_ACTIVATIONS: dict[Algorithm, str] = {
-    "PPO": "<class 'torch.nn.modules.activation.Tanh'>",
-    "A2C": "<class 'torch.nn.modules.activation.Tanh'>",
-    "DQN": "<class 'torch.nn.modules.activation.ReLU'>",
-}
+_TANH, _RELU = _ACTIVATIONS
+_TANH_BY_DEFAULT = ("PPO", "A2C", "TRPO")
+"""Algorithms whose hidden layers have tanh where nothing else is stated; those of the others have ReLU."""
 # Keyword arguments of policies: those that must have one value, and those that weights, structure or this module cover.
 _FIXED = {"use_sde": "False", "squash_output": "False", "normalize_images": "True"}
 _COVERED = {
-    "activation_fn", "features_extractor_class", "features_extractor_kwargs", "full_std", "log_std_init", "net_arch",
-    "optimizer_class", "optimizer_kwargs", "ortho_init", "sde_net_arch", "share_features_extractor", "use_expln",
+    "activation_fn", "clip_mean", "features_extractor_class", "features_extractor_kwargs", "full_std", "log_std_init",
+    "n_critics", "net_arch", "optimizer_class", "optimizer_kwargs", "ortho_init", "sde_net_arch",
+    "share_features_extractor", "use_expln",
 }  # fmt: skip
 
 
@@ -78,7 +89,7 @@ class Settings:
         Raises:
             InvalidInputError: where the file names another one than `given`, or one that is not supported.
         """
-        stated = _ACTIVATIONS.get(self.activation or _DEFAULT_ACTIVATIONS[self.algorithm])
+        stated = _ACTIVATIONS.get(self.activation or _default_activation(self.algorithm))
         if given and not self.activation.startswith("<class 'torch."):
             return given
         if stated is None or given not in (None, stated):
@@ -98,7 +109,9 @@ def read_settings(model: ModelFile) -> Settings:
     if not isinstance(arguments, dict):
         raise InvalidInputError(f"{model.path}: policy_kwargs: expected a JSON object, found {_shown(arguments)}")
     stated = {name: value for name, value in arguments.items() if not name.startswith(":") and value is not None}
-    if unknown := stated.keys() - _COVERED - _FIXED.keys():
+    algorithm = _algorithm(model, policy[0])
+    known = {*_COVERED, *_FIXED, *(("n_quantiles",) if algorithm == "TQC" else ())}
+    if unknown := stated.keys() - known:
         raise InvalidInputError(
             f"{model.path}: policy_kwargs: expected arguments of Stable-Baselines3's policies, "
             f"found {_shown(', '.join(sorted(unknown)))}"
@@ -106,14 +119,13 @@ def read_settings(model: ModelFile) -> Settings:
     for name, value in {"use_sde": model.data.get("use_sde") or False, **stated}.items():
         if name in _FIXED and str(value) != _FIXED[name]:
             raise InvalidInputError(f"{model.path}: {name}: expected {_FIXED[name]}, found {_shown(value)}")
-    algorithm = _algorithm(model, policy[0])
     silent = ":type:" in arguments and not stated  # a pickle of which nothing is printed
     return Settings(
         model.path,
         algorithm,
         _shown(stated.get("features_extractor_class", _POLICIES[policy])),
         stated.get("features_extractor_kwargs", {}),
-        _shown(stated.get("activation_fn", "" if silent else _DEFAULT_ACTIVATIONS[algorithm])),
+        _shown(stated.get("activation_fn", "" if silent else _default_activation(algorithm))),
     )
 
 
@@ -130,7 +142,7 @@ def _policy_class(model: ModelFile) -> tuple[str, str]:
         algorithm = next((known for part, known in _OTHERS.items() if f".{part}." in module), None)
         library = module.partition(".")[0] in ("stable_baselines3", "sb3_contrib")
         raise InvalidInputError(
-            f"{model.path}: expected a CnnPolicy of Stable-Baselines3's PPO, A2C or DQN, found the policy class {name}"
+            f"{model.path}: expected a CnnPolicy of Stable-Baselines3's {_TAKEN}, found the policy class {name}"
             + (f" of {algorithm}" if library and algorithm else "")
         )
     return policy
@@ -139,15 +151,20 @@ def _policy_class(model: ModelFile) -> tuple[str, str]:
 def _algorithm(model: ModelFile, module: str) -> Algorithm:
     """The algorithm, told by settings that only one of those with this policy has: a file does not name it."""
     names = model.data.keys()
-    if names & _TRPO:
-        raise InvalidInputError(f"{model.path}: expected a model of PPO, A2C or DQN, found one of TRPO (sb3-contrib)")
-    if module.startswith("stable_baselines3.dqn"):
-        return "DQN"
-    if "clip_range" in names:
+    if own := _ALGORITHMS.get(module.split(".")[1]):
+        ddpg = own == "TD3" and all(model.data.get(name) == value for name, value in _DDPG.items())
+        return "DDPG" if ddpg else own
+    if names >= _TRPO and "clip_range" not in names:
+        return "TRPO"
+    if "clip_range" in names and not names & _TRPO:
         return "PPO"
-    if "n_epochs" in names or "batch_size" in names:
-        raise InvalidInputError(f"{model.path}: expected a model of PPO, A2C or DQN, found one that none of them saves")
+    if names & {"n_epochs", "batch_size", "clip_range", *_TRPO}:
+        raise InvalidInputError(f"{model.path}: expected a model of {_TAKEN}, found one that none of them saves")
     return "A2C"
+
+
+def _default_activation(algorithm: Algorithm) -> str:
+    return _TANH if algorithm in _TANH_BY_DEFAULT else _RELU
 
 
 def _shown(value: Any) -> str:

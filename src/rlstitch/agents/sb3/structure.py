@@ -5,7 +5,7 @@ Every tensor must be accounted for; a policy of another structure is refused wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rlstitch.agents.sb3.archive import ModelFile
+from rlstitch.agents.sb3.settings import Algorithm
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage.text import printable
 
@@ -41,6 +42,23 @@ class Parts:
     value_layers: list[Layer] | None = None
     value_head: Layer | None = None
     log_std: Tensor | None = None
+    """Where the standard deviation is a parameter."""
+    log_std_head: Layer | None = None
+    """Where it depends on the state."""
+    squash: bool = False
+    """As in `ControllerSpec`."""
+
+    @property
+    def std(self) -> Literal["parameter", "state", "none"]:
+        """As in `ControllerSpec`."""
+        if self.log_std_head is not None:
+            return "state"
+        return "none" if self.squash and self.log_std is None else "parameter"
+
+    @property
+    def continuous(self) -> bool:
+        """Whether it gives continuous actions."""
+        return self.squash or self.log_std is not None
 
     @property
     def latent_dim(self) -> int:
@@ -49,13 +67,13 @@ class Parts:
         return int(first.weight.shape[1])
 
 
-def split_policy(model: ModelFile, *, q_network: bool) -> Parts:
-    """Sort the tensors of a policy, a Q-network or an actor with its critic, into its parts.
+def split_policy(model: ModelFile, algorithm: Algorithm) -> Parts:
+    """Sort the tensors of an algorithm's policy into its parts; those of critics that do not act are left out.
 
     Raises:
-        InvalidInputError: where it is no policy of PPO, A2C or DQN on one image; the message lists what was found.
+        InvalidInputError: where it is no policy of the algorithm on one image; the message lists what was found.
     """
-    return _q_network(model) if q_network else _actor_critic(model)
+    return _SPLITS[algorithm](model)
 
 
 def describe(tensors: Mapping[str, Tensor | None]) -> str:
@@ -68,7 +86,7 @@ def describe(tensors: Mapping[str, Tensor | None]) -> str:
 
 def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:
     return InvalidInputError(
-        f"{model.path}: expected a CnnPolicy of PPO, A2C or DQN (one extractor of images, linear layers, heads); "
+        f"{model.path}: expected a CnnPolicy (one extractor of images, linear layers, heads); "
         f"found besides: {describe(tensors) or 'no extractor'}"
     )
 
@@ -104,6 +122,46 @@ def _q_network(model: ModelFile) -> Parts:
     if left or not extractor or not layers:
         raise _unknown(model, left)
     return Parts(extractor, layers[:-1], layers[-1], value="max")
+
+
+def _actor(model: ModelFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is left beside the critics, and the actor's extractor."""
+    left = dict(model.tensors)
+    for prefix in ("critic.", "critic_target.", "actor_target."):
+        _take(left, prefix)
+    extractor = _take(left, "actor.features_extractor.")
+    if not extractor:
+        raise _unknown(model, left)
+    return left, extractor
+
+
+def _normal_actor(model: ModelFile) -> Parts:
+    left, extractor = _actor(model)
+    layers, head = _mlp(left, "actor.latent_pi", model), _layer(left, "actor.mu", model)
+    log_std_head = _layer(left, "actor.log_std", model)
+    if left or log_std_head.weight.shape != head.weight.shape:
+        raise _unknown(model, left or {"actor.log_std.weight": log_std_head.weight})
+    return Parts(extractor, layers, head, value="none", log_std_head=log_std_head, squash=True)
+
+
+def _deterministic_actor(model: ModelFile) -> Parts:
+    left, extractor = _actor(model)
+    layers = _mlp(left, "actor.mu", model)
+    if left or not layers:
+        raise _unknown(model, left)
+    return Parts(extractor, layers[:-1], layers[-1], value="none", squash=True)
+
+
+_SPLITS: dict[Algorithm, Callable[[ModelFile], Parts]] = {
+    "PPO": _actor_critic,
+    "A2C": _actor_critic,
+    "TRPO": _actor_critic,
+    "DQN": _q_network,
+    "SAC": _normal_actor,
+    "TQC": _normal_actor,
+    "TD3": _deterministic_actor,
+    "DDPG": _deterministic_actor,
+}
 
 
 def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
