@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rooms import BLIND, CONTINUOUS, DISCRETE, FIRST, FOUR, GREY, RESTLESS, TWO, registered
+from rooms import CONTINUOUS, DISCRETE, FIRST, FOUR, GREY, RESTLESS, TWO, registered
 
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
@@ -188,7 +188,7 @@ def test_chance_in_an_environment_is_refused_where_it_matters(trained):
 @pytest.mark.parametrize(
     ("environment", "settings", "error", "message"),
     [
-        (BLIND, (), InvalidInputError, "expected images, a uint8 Box"),
+        ("Blackjack-v1", (), InvalidInputError, "Blackjack-v1: expected observations in a uint8 Box"),
         (f"rooms:{DISCRETE}", (), UnknownNameError, "unknown environment 'rooms:DotRoom-v0'"),
         (
             CONTINUOUS,

@@ -66,7 +66,7 @@ def refused(capsys: pytest.CaptureFixture[str]):
         (f"{TRAIN} --set ppo.learning_rat=1", "learning_rate"),
         (f"{TRAIN} --set total_steps=many", "total_steps"),
         (f"{TRAIN} --set environment=MiniGrid-DorKey-5x5-v0", "did you mean MiniGrid-DoorKey-5x5-v0"),
-        (f"{TRAIN} --set environment=CartPole-v1", "CartPole-v1: expected images, a uint8 Box (H, W, C), found Box"),
+        (f"{TRAIN} --set environment=Blackjack-v1", "Blackjack-v1: expected observations in a uint8 Box (H, W, C)"),
         ("train minigrid-dorkey", "did you mean minigrid-doorkey"),
     ],
 )

@@ -90,7 +90,7 @@ def test_the_seed_is_taken_once_and_sampling_is_seeded():
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ("Deaf-v0", r"Deaf-v0: expected images, a uint8 Box \(H, W, C\), found Box"),
+        ("Blackjack-v1", r"Blackjack-v1: expected observations in a uint8 Box .* found Tuple"),
         ("Dim-v0", "Dim-v0: expected images of 0 to 255, found 0 to 100"),
     ],
 )

@@ -80,7 +80,7 @@ def test_modules_are_imported_by_those_who_name_them_only(tmp_path, monkeypatch)
         import_modules(["no_rooms"])
 
 
-def test_other_sensors_than_pixels_are_refused_so_far():
+def test_sensors_that_a_family_has_not_are_refused():
     with pytest.raises(InvalidInputError, match=r"sensor: .*found 'ram'"):
         make_vec(World(DOOR, sensor="ram"), 1, seed=0)
 

@@ -17,6 +17,7 @@ from .encoder import Encoder as Encoder
 from .encoder import RelativeEncoder as RelativeEncoder
 from .encoder import TranslatedEncoder as TranslatedEncoder
 from .encoder import build_encoder as build_encoder
+from .encoder import encoder_input as encoder_input
 from .encoder import encoder_width as encoder_width
 from .manifest import AgentEntry as AgentEntry
 from .manifest import count_parameters as count_parameters
@@ -27,5 +28,6 @@ from .specs import BoxActions as BoxActions
 from .specs import CNNSpec as CNNSpec
 from .specs import ControllerSpec as ControllerSpec
 from .specs import DiscreteActions as DiscreteActions
+from .specs import MLPSpec as MLPSpec
 from .specs import RelativeSpec as RelativeSpec
 from .specs import parse_controller_spec as parse_controller_spec

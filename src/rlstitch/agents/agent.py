@@ -13,6 +13,7 @@ from torch import Tensor
 from rlstitch.agents.controller import Controller
 from rlstitch.agents.encoder import Encoder
 from rlstitch.agents.specs import BoxActions
+from rlstitch.envs.observation import is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
 
@@ -45,11 +46,12 @@ class Agent:
         self.controller.eval()
 
     def __repr__(self) -> str:
-        world, image, actions = self.card.world, self.encoder.image_shape, self.controller.actions
+        world, shape, actions = self.card.world, self.encoder.observation_shape, self.controller.actions
+        seen = f"image {shape}" if is_image(shape) else f"vector {shape}"
         encoder, controller = (sum(p.numel() for p in part.parameters()) for part in (self.encoder, self.controller))
         return (
             f"Agent({self.card.name!r}: {world.environment}, look {world.look}, task {world.task}\n"
-            f"  encoder     image {image} -> {self.encoder.latent_dim} latents, {encoder:,} weights\n"
+            f"  encoder     {seen} -> {self.encoder.latent_dim} latents, {encoder:,} weights\n"
             f"  controller  {self.controller.latent_dim} latents -> {actions.width} "
             f"{'means' if isinstance(actions, BoxActions) else 'logits'}, {controller:,} weights)"
         )
@@ -70,17 +72,20 @@ class Agent:
         """Which noise `act` adds when it samples: `gumbel` for discrete actions, `normal` for continuous ones."""
         return "normal" if isinstance(self.controller.actions, BoxActions) else "gumbel"
 
-    def images(self, observations: ArrayLike) -> Tensor:
-        """Turn observations uint8 `(N, H, W, C)` into float images `(N, C, H, W)` in [0, 1] on the agent's device.
+    def inputs(self, observations: ArrayLike) -> Tensor:
+        """Turn observations into what the encoder takes, on the agent's device.
 
-        Channel-first observations, as Stable-Baselines3's VecTransposeImage gives them, are taken too, and so is all
-        that NumPy makes such an array of; lists may hold whole numbers from 0 to 255.
+        Vectors `(N, D)` of any numbers become float32. Images uint8 `(N, H, W, C)` become float `(N, C, H, W)` in
+        [0, 1]. Channel-first observations, as Stable-Baselines3's VecTransposeImage gives them, are taken too, and so
+        is all that NumPy makes such an array of; lists may hold whole numbers from 0 to 255.
 
         Raises:
             InvalidInputError: for another shape or type, naming both.
         """
+        shape = self.encoder.observation_shape
+        if not is_image(shape):
+            return self._vectors(observations)
         array = _as_array(observations)
-        shape = self.encoder.image_shape
         if array.dtype != np.uint8 or array.ndim != 4:
             raise InvalidInputError(
                 f"observations: expected uint8 (N, {', '.join(map(str, shape))}), found {array.dtype} {array.shape}"
@@ -95,23 +100,34 @@ class Agent:
         # Bytes travel to the device, floats are made there.
         return tensor.to(self.device).float().div_(255.0)
 
+    images = inputs
+    """The name of earlier versions."""
+
+    def _vectors(self, observations: ArrayLike) -> Tensor:
+        array, shape = _as_array(observations, whole=False), self.encoder.observation_shape
+        if array.dtype.kind not in "biuf" or array.shape[1:] != shape:
+            raise InvalidInputError(
+                f"observations: expected numbers (N, {shape[0]}), found {array.dtype} {array.shape}"
+            )
+        return torch.tensor(array, dtype=torch.float32, device=self.device)
+
     @torch.no_grad()
     def encode(self, observations: ArrayLike, *, batch_size: int = 1024) -> Tensor:
-        """Encode observations uint8 `(N, H, W, C)` as latents `(N, latent_dim)`, `batch_size` at a time."""
+        """Encode observations uint8 `(N, H, W, C)` or `(N, D)` as latents `(N, latent_dim)`, `batch_size` at a time."""
         array = np.atleast_1d(_as_array(observations))
         parts = [
-            self.encoder(self.images(array[start : start + batch_size])) for start in range(0, len(array), batch_size)
+            self.encoder(self.inputs(array[start : start + batch_size])) for start in range(0, len(array), batch_size)
         ]
         return torch.cat(parts) if parts else torch.empty(0, self.encoder.latent_dim, device=self.device)
 
     @torch.no_grad()
     def action_parameters(self, observations: ArrayLike) -> Tensor:
-        """Return the controller's action parameters, as `Controller` has them, for observations uint8 `(N, H, W, C)`.
+        """Return the controller's action parameters, as `Controller` has them, for observations `(N, ...)`.
 
         Raises:
             InvalidInputError: where they are not finite (weights or observations hold NaN or infinity).
         """
-        parameters = self.controller.action_parameters(self.encoder(self.images(observations)))
+        parameters = self.controller.action_parameters(self.encoder(self.inputs(observations)))
         if not bool(torch.isfinite(parameters).all()):
             raise InvalidInputError(
                 f"agent {self.card.name!r}: its action parameters are not finite (NaN in the weights?)"
@@ -122,7 +138,7 @@ class Agent:
     def act(
         self, observations: ArrayLike, *, noise: NDArray[np.floating[Any]] | None = None
     ) -> NDArray[np.int64] | NDArray[np.float32]:
-        """Choose actions for observations uint8 `(N, H, W, C)`.
+        """Choose actions for observations `(N, ...)`.
 
         Args:
             observations: a batch of observations.
@@ -151,7 +167,7 @@ class Agent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Choose actions for one observation `(H, W, C)` or a batch, as Stable-Baselines3's `PolicyPredictor`.
+        """Choose actions for one observation or a batch, as Stable-Baselines3's `PolicyPredictor`.
 
         Samples with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the
         protocol; agents have no memory.
@@ -160,9 +176,11 @@ class Agent:
             InvalidInputError: for observations of another shape or type.
         """
         if isinstance(observation, dict):
-            raise InvalidInputError(f"observation: expected one image, found a dictionary of {sorted(observation)}")
-        array = _as_array(observation)
-        single = array.ndim == 3
+            kind = "image" if is_image(self.encoder.observation_shape) else "vector"
+            raise InvalidInputError(f"observation: expected one {kind}, found a dictionary of {sorted(observation)}")
+        shape = self.encoder.observation_shape
+        array = _as_array(observation, whole=is_image(shape))
+        single = array.ndim == len(shape)
         batch = np.atleast_1d(array[None] if single else array)
         noise = None if deterministic else self._global_noise(len(batch))
         actions = self.act(batch, noise=noise)
@@ -175,14 +193,14 @@ class Agent:
         return -torch.empty(shape).exponential_().log().numpy()
 
 
-def _as_array(observations: ArrayLike) -> NDArray[Any]:
-    """Return observations as an array; lists of whole numbers become uint8 where these are from 0 to 255."""
+def _as_array(observations: ArrayLike, *, whole: bool = True) -> NDArray[Any]:
+    """Return observations as an array; `whole`: lists of whole numbers from 0 to 255 become uint8."""
     try:
         array = np.asarray(observations)
     except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"observations: expected an array uint8 (N, H, W, C), found {type(observations).__name__}: "
-            f"{printable(error, limit=200)}"
+            f"observations: expected an array uint8 (N, H, W, C), or numbers (N, D), found "
+            f"{type(observations).__name__}: {printable(error, limit=200)}"
         ) from None
-    numbers = isinstance(observations, list | tuple) and array.dtype.kind in "iu" and array.size > 0
+    numbers = whole and isinstance(observations, list | tuple) and array.dtype.kind in "iu" and array.size > 0
     return array.astype(np.uint8) if numbers and array.min() >= 0 and array.max() <= 255 else array

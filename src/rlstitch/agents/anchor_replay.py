@@ -14,8 +14,8 @@ from rlstitch.errors import InvalidInputError
 
 def replay_frames(
     world: World, variation: str, seeds: NDArray[np.int64], actions: NDArray[Any], frames: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """Return the frames of recorded episodes under a look: uint8 `(k, H, W, C)`, in order.
+) -> NDArray[Any]:
+    """Return the observations of recorded episodes under a look: `(k, ...)`, in order.
 
     Args:
         world: what the episodes are played in, under its own look.
@@ -32,7 +32,7 @@ def replay_frames(
     given = [actions[episode, : max(steps, 1)] for episode, steps in last.items()]
     # Played under the world's own look and again under the other, to detect nondeterministic environments.
     recording = record_actions(world, [int(seeds[episode]) for episode in last], given)
-    images: dict[int, NDArray[np.uint8]] = {}
+    images: dict[int, NDArray[Any]] = {}
     played = replay_episodes(recording, replace(world, look=variation))
     for (episode, steps), shown in zip(last.items(), played, strict=True):
         if steps >= len(shown):

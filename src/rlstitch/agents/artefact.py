@@ -79,10 +79,10 @@ def load_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
         card = opened.card
         encoder = _load_part(opened, "encoder", lambda most: build_encoder(card.encoder, most=most))
         controller = _load_part(opened, "controller", lambda most: build_controller(card.controller, most=most))
-    if tuple(encoder.image_shape) != card.observation_shape:
+    if tuple(encoder.observation_shape) != card.observation_shape:
         raise ArtefactError(
             f"{folder / MANIFEST}: observation_shape is {card.observation_shape}, "
-            f"but the encoder takes {tuple(encoder.image_shape)}"
+            f"but the encoder takes {tuple(encoder.observation_shape)}"
         )
     try:
         return Agent(encoder, controller, card)
@@ -112,7 +112,7 @@ def _final_card(agent: Agent, name: str) -> AgentCard:
         )
     changes = {
         "name": name,
-        "observation_shape": tuple(agent.encoder.image_shape),
+        "observation_shape": tuple(agent.encoder.observation_shape),
         "encoder": agent.encoder.spec(),
         "controller": agent.controller.spec(),
     }

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from rlstitch.envs.world import World
 from rlstitch.storage.validation import refuse_controls
@@ -19,8 +28,16 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=200)]
 Count = Annotated[int, Field(ge=0)]
-Pixels = Annotated[int, Field(ge=1, le=4_096)]
-Shape = Annotated[tuple[Pixels, Pixels, Pixels], Field(strict=False)]
+Width = Annotated[int, Field(ge=1, le=2**22)]
+
+
+def _is_observation(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) not in (1, 3) or (len(shape) == 3 and max(shape) > 4_096):
+        raise ValueError(f"expected height, width and channels, 1 to 4,096 each, or one number, found {shape}")
+    return shape
+
+
+Shape = Annotated[tuple[Width, ...], Field(strict=False), AfterValidator(_is_observation)]
 Interval = Annotated[tuple[float, float], Field(strict=False)]
 
 
@@ -85,7 +102,7 @@ class AgentCard(_Card):
     world: World
     seed: Count
     observation_shape: Shape
-    """Height, width, channels."""
+    """Height, width, channels; or the length of vectors."""
     encoder: dict[str, JsonValue]
     """What `build_encoder` takes."""
     controller: dict[str, JsonValue]

@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlstitch.agents.layers import ACTIVATIONS
 from rlstitch.agents.specs import BoxActions, ControllerSpec, DiscreteActions, parse_controller_spec
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage import limits
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
-
 
 # Keys that came after the first release: at their default they are left out of a specification.
 _LATER = ("value_hidden", "value", "temperature", "squash", "std")
@@ -28,12 +26,12 @@ def build_trunk(spec: ControllerSpec, widths: tuple[int, ...] | None = None) -> 
 
     The order is R3L's (arXiv 2404.12917): LayerNorm - ReLU - Linear - ReLU. `widths` stand for `spec.hidden`.
     """
-    activation = _ACTIVATIONS[spec.activation]
+    activation = ACTIVATIONS[spec.activation]
     layers: list[nn.Module] = []
     if spec.norm == "layer":
         layers += [nn.LayerNorm(spec.latent_dim), activation()]
     elif spec.norm != "none":
-        layers += [_ACTIVATIONS[spec.norm]()]
+        layers += [ACTIVATIONS[spec.norm]()]
     width = spec.latent_dim
     for hidden in spec.hidden if widths is None else widths:
         layers += [nn.Linear(width, hidden), activation()]

@@ -1,12 +1,13 @@
 """Encoders: observation -> latent.
 
-Absolute (`CNNEncoder`; `ExtractorEncoder`, built by the user's own code), relative (`RelativeEncoder`: the same, then
-similarities to anchors; R3L, arXiv 2404.12917) and translated (`TranslatedEncoder`: the same, then a fitted map into
-another agent's latent space; SAPS, arXiv 2503.01881).
+Absolute (`CNNEncoder` of images, `MLPEncoder` of vectors; `ExtractorEncoder`, built by the user's own code), relative
+(`RelativeEncoder`: the same, then similarities to anchors; R3L, arXiv 2404.12917) and translated (`TranslatedEncoder`:
+the same, then a fitted map into another agent's latent space; SAPS, arXiv 2503.01881).
 """
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from rlstitch.agents.extractors import build_extractor
-from rlstitch.agents.specs import AnyEncoderSpec, CNNSpec, ExtractorSpec, RelativeSpec, parse_encoder_spec
+from rlstitch.agents.layers import RunningNormalization, linear_layers
+from rlstitch.agents.specs import AnyEncoderSpec, CNNSpec, ExtractorSpec, MLPSpec, RelativeSpec, parse_encoder_spec
+from rlstitch.envs.observation import Shape, is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError, require_known
 from rlstitch.latent import NORMALIZATIONS, SIMILARITIES, Normalization, Translation, fit_normalization, project
 from rlstitch.storage import limits
@@ -59,16 +62,24 @@ WITHOUT_LINEAR = ("r3l",)
 
 
 class Encoder(nn.Module, ABC):
-    """Float images `(N, C, H, W)` in [0, 1] -> latents `(N, latent_dim)`."""
+    """Float images `(N, C, H, W)` in [0, 1], or vectors `(N, D)` -> latents `(N, latent_dim)`."""
 
-    image_shape: tuple[int, int, int]
-    """Height, width, channels of the observations."""
+    observation_shape: Shape
+    """Height, width, channels of the observations, or the length of vectors."""
     latent_dim: int
     """Width of the latent space."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int) -> None:
+    def __init__(self, observation_shape: Shape, latent_dim: int) -> None:
         super().__init__()
-        self.image_shape, self.latent_dim = image_shape, latent_dim
+        self.observation_shape, self.latent_dim = observation_shape, latent_dim
+
+    @property
+    def image_shape(self) -> Shape:
+        """Alias of `observation_shape`."""
+        return self.observation_shape
+
+    def observe(self, inputs: Tensor) -> None:
+        """Take inputs `(N, ...)` into the running statistics, where there are any; for training alone."""
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
@@ -131,6 +142,33 @@ def _flat_width(convolutions: nn.Sequential, spec: CNNSpec) -> int:
     return height * width * channels
 
 
+class MLPEncoder(Encoder):
+    """Running normalization and linear maps: vectors `(N, D)` -> latents `(N, latent_dim)`; see `MLPSpec`."""
+
+    def __init__(self, spec: MLPSpec) -> None:
+        super().__init__(spec.observation_shape, spec.latent_dim)
+        self._spec = spec
+        width = spec.observation_shape[0]
+        self.normalization = None
+        if spec.normalize:
+            self.normalization = RunningNormalization(width, clip=spec.clip, epsilon=spec.epsilon)
+        self.layers = linear_layers((width, *spec.hidden, spec.latent_dim), spec.activation)
+
+    def spec(self) -> dict[str, Any]:
+        """See `Encoder.spec`."""
+        return self._spec.model_dump(mode="json")
+
+    def observe(self, inputs: Tensor) -> None:
+        """Take vectors `(N, D)` into the running normalization."""
+        if self.normalization is not None:
+            self.normalization.update(inputs)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Encode float vectors `(N, D)` as latents `(N, latent_dim)`."""
+        latents: Tensor = self.layers(vectors if self.normalization is None else self.normalization(vectors))
+        return latents
+
+
 class ExtractorEncoder(Encoder):
     """A features extractor of the user's own; see `extractors`.
 
@@ -167,7 +205,7 @@ class RelativeEncoder(Encoder):
     scales: Tensor
 
     def __init__(self, base: Encoder, spec: RelativeSpec) -> None:
-        super().__init__(base.image_shape, spec.width)
+        super().__init__(base.observation_shape, spec.width)
         self._spec = spec
         self.base = base
         self.register_buffer("anchors", torch.zeros(spec.anchors, base.latent_dim))
@@ -189,6 +227,10 @@ class RelativeEncoder(Encoder):
     def spec(self) -> dict[str, Any]:
         """See `Encoder.spec`."""
         return {**self._spec.model_dump(mode="json"), "base": self.base.spec()}
+
+    def observe(self, inputs: Tensor) -> None:
+        """Take inputs into the running statistics of the base encoder; the anchors follow by `update_anchors`."""
+        self.base.observe(inputs)
 
     @torch.no_grad()
     def set_anchors(self, embeddings: Tensor) -> None:
@@ -238,7 +280,7 @@ class TranslatedEncoder(Encoder):
     """A base encoder, then a translation into another latent space: images -> `(N, translation's width)`."""
 
     def __init__(self, base: Encoder, translation: Translation) -> None:
-        super().__init__(base.image_shape, translation.width_out)
+        super().__init__(base.observation_shape, translation.width_out)
         if translation.width_in != base.latent_dim:
             raise IncompatibleError(
                 f"translation: expects latents of width {translation.width_in}, the encoder gives {base.latent_dim}"
@@ -254,6 +296,13 @@ class TranslatedEncoder(Encoder):
         """Encode float images `(N, C, H, W)` in [0, 1] and translate their latents."""
         latents: Tensor = self.translation(self.base(images))
         return latents
+
+
+def encoder_input(observations: Tensor) -> Tensor:
+    """Return what an encoder takes of observations: of images uint8 `(N, H, W, C)` float `(N, C, H, W)` in [0, 1]."""
+    if not is_image(tuple(observations.shape[1:])):
+        return observations.float()
+    return observations.permute(0, 3, 1, 2).float().div_(255.0)
 
 
 def build_encoder(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> Encoder:
@@ -277,6 +326,8 @@ def build_encoder(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> Enc
 def _build(spec: AnyEncoderSpec) -> Encoder:
     if isinstance(spec, CNNSpec):
         return CNNEncoder(spec)
+    if isinstance(spec, MLPSpec):
+        return MLPEncoder(spec)
     if isinstance(spec, ExtractorSpec):
         return ExtractorEncoder(spec)
     if isinstance(spec, RelativeSpec):
@@ -289,6 +340,9 @@ def _count(spec: AnyEncoderSpec) -> int:
     if isinstance(spec, CNNSpec):
         with torch.device("meta"):
             return sum(p.numel() for p in CNNEncoder(spec).parameters())
+    if isinstance(spec, MLPSpec):
+        widths = (spec.observation_shape[0], *spec.hidden, spec.latent_dim)
+        return sum(a * b + b for a, b in itertools.pairwise(widths))
     if isinstance(spec, ExtractorSpec):
         return 0
     base = encoder_width(spec.base)
@@ -308,7 +362,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
     """
     if isinstance(spec, RelativeSpec):
         return spec.width
-    if isinstance(spec, ExtractorSpec):
+    if isinstance(spec, MLPSpec | ExtractorSpec):
         return spec.latent_dim
     if not isinstance(spec, CNNSpec):
         target = spec.translation.get("width_out")

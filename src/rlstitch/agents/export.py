@@ -9,9 +9,8 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -21,8 +20,9 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import check_shapes
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
-from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder
+from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder, encoder_input
 from rlstitch.agents.manifest import one_line
+from rlstitch.envs.observation import is_image
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
 from rlstitch.storage import limits, pack_tensors, read_bytes, sha256_of, unpack_tensors, write_bytes
@@ -44,20 +44,20 @@ _VERSION = "1"
 class Policy(nn.Module):
     """What an exported program computes: observations -> `(action parameters (N, A), values (N,))`.
 
-    Observations are uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1]. Action parameters are those of
-    `Controller`: logits where actions are discrete, means where they are continuous (to be clipped to the bounds, or
-    squashed).
+    Observations are uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1]; vectors are float32 `(N, D)`. Action
+    parameters are those of `Controller`: logits where actions are discrete, means where they are continuous (to be
+    clipped to the bounds, or squashed).
     """
 
     def __init__(self, agent: Agent, observations: Input) -> None:
         super().__init__()
         self.encoder, self.controller = _traceable(agent.encoder), agent.controller
-        self._bytes = observations == "uint8"
+        self._takes_observations = observations == "uint8" or not is_image(agent.encoder.observation_shape)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return action parameters and values."""
-        images = observations.permute(0, 3, 1, 2).float() / 255.0 if self._bytes else observations
-        parameters, values = self.controller(self.encoder(images))
+        inputs = encoder_input(observations) if self._takes_observations else observations
+        parameters, values = self.controller(self.encoder(inputs))
         return parameters, values
 
 
@@ -69,7 +69,7 @@ class _Plain(nn.Module):
         self._agent = agent
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        parameters, values = self._agent.controller(self._agent.encoder(self._agent.images(observations.numpy())))
+        parameters, values = self._agent.controller(self._agent.encoder(self._agent.inputs(observations.numpy())))
         return parameters, values
 
 
@@ -107,7 +107,7 @@ def write_exported(
     path: Path,
     *,
     form: Format,
-    images: NDArray[np.uint8],
+    images: NDArray[Any],
     observations: Input = "uint8",
     force: bool = False,
 ) -> float:
@@ -118,7 +118,7 @@ def write_exported(
         path: the file; it appears whole or not at all.
         form: `torch-export`: a `torch.export` program (`Policy`) of batches of any size. `safetensors`: the weights
             of both parts, with their specifications and the card as metadata, for `load_exported`.
-        images: uint8 `(n, H, W, C)`, n ≥ 2, to compare on.
+        images: observations `(n, ...)`, n ≥ 2, to compare on.
         observations: what the program takes.
         force: replace a file.
 
@@ -184,7 +184,7 @@ def _unpack(content: bytes, path: Path) -> Agent:
 
 def _pack(agent: Agent) -> bytes:
     changes = {
-        "observation_shape": tuple(agent.encoder.image_shape),
+        "observation_shape": tuple(agent.encoder.observation_shape),
         "encoder": agent.encoder.spec(),
         "controller": agent.controller.spec(),
     }
@@ -205,9 +205,11 @@ def _program(policy: Policy, example: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def _batch(images: NDArray[np.uint8], observations: Input) -> Tensor:
+def _batch(images: NDArray[Any], observations: Input) -> Tensor:
     tensor = torch.from_numpy(images)
-    return tensor if observations == "uint8" else tensor.permute(0, 3, 1, 2).float().div(255.0).contiguous()
+    if observations == "uint8" or not is_image(images.shape[1:]):
+        return tensor
+    return encoder_input(tensor).contiguous()
 
 
 @torch.no_grad()

@@ -186,7 +186,11 @@ def count_parameters(agent: OpenAgent, part: str) -> int:
             raise ArtefactError(f"{path}: tensor {name!r} holds NaN or infinity")
     # A relative or translated encoder holds its absolute encoder under this prefix, and buffers beside it.
     depth = max((name.count("base.") for name in tensors), default=0)
-    return sum(tensor.size for name, tensor in tensors.items() if name.startswith("base." * depth))
+    return sum(
+        tensor.size
+        for name, tensor in tensors.items()
+        if name.startswith("base." * depth) and not name.removeprefix("base." * depth).startswith("normalization.")
+    )
 
 
 def _entry(path: Path) -> AgentEntry:

@@ -40,6 +40,25 @@ class CNNSpec(_Spec):
     """Images that the channels of one observation hold, and that are encoded each alone (R3L); 1: all at once."""
 
 
+class MLPSpec(_Spec):
+    """An absolute encoder of vectors: running normalization, then linear maps with activations between them.
+
+    No activation follows the last, so that nothing is cut off in the latent space.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    observation_shape: Annotated[tuple[Dimension, ...], Field(min_length=1, max_length=1)]
+    """Length of one observation."""
+    hidden: tuple[Dimension, ...] = Field(default=(64,), max_length=16)
+    activation: Literal["relu", "tanh"] = "tanh"
+    latent_dim: Dimension = 64
+    normalize: bool = True
+    clip: float = Field(default=10.0, gt=0.0, le=1e9, allow_inf_nan=False)
+    """Normalized numbers are cut to -clip ... clip."""
+    epsilon: float = Field(default=1e-8, ge=0.0, le=1e9, allow_inf_nan=False)
+    """Added to the variances."""
+
+
 class ExtractorSpec(_Spec):
     """An absolute encoder built by the user's own installed code, named by an entry point; see `extractors`."""
 
@@ -84,8 +103,8 @@ class TranslatedSpec(_Spec):
     translation: dict[str, Any]
 
 
-AnyEncoderSpec: TypeAlias = CNNSpec | ExtractorSpec | RelativeSpec | TranslatedSpec
-EncoderSpec = Annotated[CNNSpec | ExtractorSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
+AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | ExtractorSpec | RelativeSpec | TranslatedSpec
+EncoderSpec = Annotated[CNNSpec | MLPSpec | ExtractorSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
 
 
 class DiscreteActions(_Spec):

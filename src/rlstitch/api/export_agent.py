@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.agents import Agent, as_agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
-from rlstitch.envs import make_vec
+from rlstitch.envs import is_image, make_vec
 from rlstitch.errors import require_known
 from rlstitch.jobs.progress import ProgressReporter
 
@@ -69,8 +70,8 @@ def export_agent(
     return ExportOutcome(path, difference, len(images))
 
 
-def _observations(agent: Agent) -> NDArray[np.uint8]:
-    """Observations uint8 `(n, H, W, C)` from episodes of random actions in the agent's world, and images of noise."""
+def _observations(agent: Agent) -> NDArray[Any]:
+    """Observations `(n, ...)` from episodes of random actions in the agent's world, and some of noise."""
     environments = make_vec(agent.card.world, 4, seed=0)
     space = environments.single_action_space
     try:
@@ -80,6 +81,6 @@ def _observations(agent: Agent) -> NDArray[np.uint8]:
             batches.append(environments.step(np.stack([space.sample() for _ in range(4)]))[0])
     finally:
         environments.close()
-    noise = np.random.default_rng(0).integers(0, 256, (_NOISE, *agent.encoder.image_shape), dtype=np.uint8)
-    images: NDArray[np.uint8] = np.concatenate([*(np.array(batch) for batch in batches), noise])
-    return images
+    rng, shape = np.random.default_rng(0), (_NOISE, *agent.encoder.observation_shape)
+    noise = rng.integers(0, 256, shape, dtype=np.uint8) if is_image(shape[1:]) else rng.normal(size=shape)
+    return np.concatenate([*batches, noise.astype(seen.dtype)])

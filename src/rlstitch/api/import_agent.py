@@ -85,10 +85,12 @@ def import_agent(
     import_modules(world.modules)
     progress = progress or ProgressReporter(style="none")
     progress.stage(f"reading {Path(model).name}")
-    image_shape, actions = spaces_of(world)
+    shape, actions = spaces_of(world)
+    if len(shape) != 3:
+        raise InvalidInputError(f"{world.environment}: expected images, found observations of {shape[0]} numbers")
     imported = import_model(
         model,
-        image_shape=image_shape,
+        image_shape=(shape[0], shape[1], shape[2]),
         actions=actions,
         activation=activation,
         extractor=extractor,
@@ -125,7 +127,7 @@ def _card(name: str, world: World, imported: ImportedModel) -> AgentCard:
         name=name,
         world=world,
         seed=imported.seed,
-        observation_shape=imported.encoder.image_shape,
+        observation_shape=imported.encoder.observation_shape,
         encoder=imported.encoder.spec(),
         controller=imported.controller.spec(),
         training=TrainingCard(

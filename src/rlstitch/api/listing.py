@@ -46,15 +46,16 @@ class AgentDetails:
     """Number of weights in `encoder` and `controller`."""
 
     def __str__(self) -> str:
+        from rlstitch.envs.observation import describe_shape
+
         card, world = self.card, self.card.world
-        height, width, channels = card.observation_shape
         pairs = [
             ("agent", card.name),
             ("folder", str(self.path)),
             ("environment", world.environment),
             ("look", world.look),
             ("task", world.task),
-            ("observation", f"{height}x{width}x{channels}{_observation_details(world)}"),
+            ("observation", describe_shape(card.observation_shape) + _observation_details(world)),
             *([("not seen", unseen)] if (unseen := _unseen(world)) else []),
             ("kind", _kind(card)),
             ("seed", str(card.seed)),
@@ -76,7 +77,7 @@ def _observation_details(world: World) -> str:
 
     parts = [
         named_family(world.environment).describe(world),
-        f"sensor {world.sensor}" * (world.sensor != "pixels"),
+        f"sensor {world.sensor}" * (world.sensor not in (None, "pixels")),
         f"{world.frame_stack} images" * (world.frame_stack > 1),
         f"each action {world.action_repeat} times" * (world.action_repeat > 1),
         f"by {world.backend}" * (world.backend != "gymnasium"),

@@ -19,6 +19,7 @@ from rlstitch.agents import (
     AnchorSet,
     CNNSpec,
     ControllerSpec,
+    MLPSpec,
     RelativeSpec,
     TrainingCard,
     encoder_width,
@@ -26,7 +27,7 @@ from rlstitch.agents import (
     save_agent,
 )
 from rlstitch.config.training import TrainConfig
-from rlstitch.envs import World, family_of, import_modules
+from rlstitch.envs import Shape, World, describe_shape, family_of, import_modules, is_image, with_sensor
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
@@ -216,21 +217,40 @@ def _refusals(run_folder: Path) -> Iterator[None]:
 def _check_world(config: TrainConfig) -> str:
     """Raise where the environment, its videos or the device cannot be had; return the device."""
     import_modules(config.world.modules)
-    image_shape, _ = spaces_of(config.world)
+    shape, _ = spaces_of(config.world)
+    _encoder_spec(config, shape)
     if config.evaluation.video:
-        require_recordable(config.world, image_shape)
+        require_recordable(config.world, shape)
     return resolve_device(config.device)
+
+
+def _encoder_spec(config: TrainConfig, shape: Shape) -> CNNSpec | MLPSpec:
+    """Return the specification of the absolute encoder of observations of a shape.
+
+    Raises:
+        InvalidInputError: where the architecture takes no such observations.
+    """
+    encoder = config.encoder
+    if is_image(shape) == (encoder.arch == "mlp"):
+        expected = "small, nature or r3l" if is_image(shape) else "mlp"
+        raise InvalidInputError(
+            f"encoder.arch: {config.world.environment} gives observations of {describe_shape(shape)}; expected "
+            f"{expected}, found {encoder.arch}"
+        )
+    if encoder.arch == "mlp":
+        fields = encoder.model_dump(include={"hidden", "activation", "latent_dim", "normalize"})
+        return MLPSpec.model_validate({"observation_shape": shape, **fields})
+    frames = config.world.frame_stack if encoder.frames == "separate" else 1
+    fields = encoder.model_dump(include={"arch", "latent_dim"})
+    base = CNNSpec.model_validate({"image_shape": shape, "frames": frames, **fields})
+    return base.model_copy(update={"latent_dim": encoder_width(base)})
 
 
 def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     """Return the card of an agent to be trained, and its anchor set where it is relative."""
-    world = config.world
-    image_shape, actions = spaces_of(world)
-    frames = world.frame_stack if config.encoder.frames == "separate" else 1
-    base = CNNSpec(
-        arch=config.encoder.arch, image_shape=image_shape, latent_dim=config.encoder.latent_dim, frames=frames
-    )
-    base = base.model_copy(update={"latent_dim": encoder_width(base)})
+    world = with_sensor(config.world)
+    shape, actions = spaces_of(world)
+    base = _encoder_spec(config, shape)
     encoder, latent_dim, anchor_set, anchors = base.model_dump(mode="json"), base.latent_dim, None, None
     if config.representation == "relative":
         anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
@@ -256,7 +276,7 @@ def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
         name=config.name,
         world=world,
         seed=config.seed,
-        observation_shape=image_shape,
+        observation_shape=shape,
         encoder=encoder,
         controller=controller.model_dump(mode="json"),
         anchors=anchors,
@@ -285,7 +305,7 @@ def default_anchor_set(
     """
     if not family_of(world).symbolic:
         # View and tile size have no effect here: the set must not depend on them.
-        plain = played_as(World(world.environment), replace(world, task="standard"))
+        plain = played_as(World(world.environment, sensor=world.sensor), replace(world, task="standard"))
         recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)

@@ -47,10 +47,10 @@ class Train:
     ] = None
     """Environment backend; envpool is faster where it has the environment (pip install "rlstitch[fast]")."""
     encoder_arch: Annotated[
-        Literal["small", "nature", "r3l"] | None,
-        arg(metavar="small|nature|r3l", help_behavior_hint="(default: as CONFIG says)"),
+        Literal["small", "nature", "r3l", "mlp"] | None,
+        arg(metavar="small|nature|r3l|mlp", help_behavior_hint="(default: as CONFIG says)"),
     ] = None
-    """Encoder architecture; r3l: the encoder and the controller of R3L."""
+    """Encoder architecture; r3l: the encoder and the controller of R3L; mlp: of vectors."""
     device: Annotated[str | None, arg(metavar="DEVICE", help_behavior_hint="(default: as CONFIG says)")] = None
     """auto, cpu or cuda."""
     name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: preset, look and seed)")] = None

@@ -24,11 +24,25 @@ from pydantic import (
 from rlstitch.config.files import find_config, parse_yaml, parse_yaml_file, preset_stem
 from rlstitch.config.keys import flatten, full_keys, nest
 from rlstitch.envs import WORLD_KEYS, World, named_family
-from rlstitch.errors import InvalidInputError, require_known
+from rlstitch.errors import InvalidInputError, RlstitchError, require_known
 from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys, file_name
 
 # Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
+
+
+_OF_IMAGES = {"frames"}
+_OF_VECTORS = {"hidden", "activation", "normalize"}
+_VECTOR_DEFAULTS: dict[str, Any] = {
+    "encoder.arch": "mlp",
+    "encoder.latent_dim": 64,
+    "ppo.n_epochs": 10,
+    "ppo.n_minibatches": 8,
+    "ppo.learning_rate": 1e-3,
+    "ppo.clip": 0.2,
+    "ppo.entropy": 0.0,
+}
+"""What is not given takes these values where vectors are observed: networks are small, and each sample is used more."""
 
 
 def _refuse_bool(value: object) -> object:
@@ -71,12 +85,18 @@ class PPOConfig(_Section):
 class EncoderConfig(_Section):
     """Architecture of the encoder."""
 
-    arch: Literal["small", "nature", "r3l"] = "small"
-    """Convolutions; `r3l` (arXiv:2404.12917) has no linear layer after them."""
+    arch: Literal["small", "nature", "r3l", "mlp"] = "small"
+    """Convolutions of images; `r3l` (arXiv:2404.12917) has no linear layer after them. `mlp` takes vectors."""
     latent_dim: Annotated[Count, Field(le=65536)] | None = 256
     """Width of the latents; null with `r3l`, where the convolutions decide."""
     frames: Literal["channels", "separate"] = "channels"
     """Stacked frames are channels of one image, or each is encoded separately and the latents are concatenated."""
+    hidden: Annotated[tuple[Annotated[Count, Field(le=65536)], ...], Field(max_length=16)] = (64,)
+    """Hidden layers of `mlp`."""
+    activation: Literal["relu", "tanh"] = "tanh"
+    """Of `mlp`."""
+    normalize: bool = True
+    """Whether `mlp` takes its vectors in units of their running standard deviations."""
 
     @model_validator(mode="before")
     @classmethod
@@ -171,8 +191,10 @@ class TrainConfig(_Section):
         flat = flatten(values, problems)
         if flat.get("name") is None:
             flat["name"] = default_name(environment_stem(flat), flat)
-        defaults = named_family(str(flat.get("world.environment", ""))).defaults
+        family = named_family(str(flat.get("world.environment", "")))
+        defaults = family.defaults_for(flat.get("world.sensor"))
         flat = {f"world.{key}": value for key, value in defaults.items()} | flat
+        flat = (_VECTOR_DEFAULTS if _observes_vectors(flat) else {}) | flat
         nested = nest(flat, problems)
         if problems:
             raise ValueError("; ".join(problems))
@@ -200,7 +222,9 @@ class TrainConfig(_Section):
         Args:
             compact: leave out fields of the world that are at their default, see `World.to_dict`.
         """
-        values = self.model_dump(mode="json", exclude={"world"})
+        other = _OF_IMAGES if self.encoder.arch == "mlp" else _OF_VECTORS
+        unused = {name for name in other if getattr(self.encoder, name) == EncoderConfig.model_fields[name].default}
+        values = self.model_dump(mode="json", exclude={"world": True, "encoder": unused})
         return {"name": values.pop("name"), **self.world.to_dict(compact=compact), **values}
 
     @property
@@ -208,11 +232,27 @@ class TrainConfig(_Section):
         """Eight hexadecimal digits of the SHA-256 of all values but device, threads and processes."""
         identity = {key: value for key, value in self.resolved(compact=True).items() if key not in _NOT_IDENTITY}
         if self.encoder.frames == "channels":
-            identity["encoder"].pop("frames")
+            identity["encoder"].pop("frames", None)
         if self.ppo.reward_scale == 1:
             identity["ppo"].pop("reward_scale")
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _observes_vectors(flat: dict[str, Any]) -> bool:
+    """Whether a config observes vectors; the world's sensor is stated in `flat` where it can be known."""
+    if flat.get("world.sensor") is None:
+        try:
+            fields = {key.removeprefix("world."): value for key, value in flat.items() if key.startswith("world.")}
+            world = World.from_dict(fields)
+            from rlstitch.envs import import_modules, with_sensor  # here, so that a config is read without Gymnasium
+
+            import_modules(world.modules)
+            if (sensor := with_sensor(world).sensor) != "pixels":
+                flat["world.sensor"] = sensor
+        except (RlstitchError, ImportError):  # said where the world is used, or by the validation that follows
+            return False
+    return flat.get("world.sensor") not in (None, "pixels")
 
 
 def load_config(source: str | Path, overrides: Mapping[str, object] | Iterable[str] = ()) -> TrainConfig:

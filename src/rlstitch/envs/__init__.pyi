@@ -5,6 +5,7 @@ from .families.minigrid.tiles import render_views as render_views
 from .families.minigrid.vector import MiniGridVectorEnv as MiniGridVectorEnv
 from .family import Family as Family
 from .family import family_of as family_of
+from .family import with_sensor as with_sensor
 from .frames import Observer as Observer
 from .looks.look import LOOKS as LOOKS
 from .looks.look import VARIATIONS as VARIATIONS
@@ -18,6 +19,10 @@ from .looks.wrappers import LookWrapper as LookWrapper
 from .looks.wrappers import VectorLookWrapper as VectorLookWrapper
 from .make import make_vec as make_vec
 from .make import symbolic_views as symbolic_views
+from .observation import Observations as Observations
+from .observation import Shape as Shape
+from .observation import describe_shape as describe_shape
+from .observation import is_image as is_image
 from .registry import check_task as check_task
 from .registry import named_family as named_family
 from .registry import task_words as task_words

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from gymnasium import spaces
 
-from rlstitch.envs.family import family_of
+from rlstitch.envs.family import family_of, with_sensor
+from rlstitch.envs.observation import Shape, is_image
 from rlstitch.envs.tasks.task import ActionMap
 from rlstitch.envs.world import World
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -17,9 +18,9 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
     """Return the world where one agent's encoder drives another's controller: the observations of one, the
     environment of the other.
 
-    The look and all that shapes an observation are the encoder's; the environment, the task and its actions, and
-    how often an action is repeated are the controller's. Where the backends differ it is Gymnasium, which has every
-    look and task.
+    The sensor, the look and all that shapes an observation are the encoder's; the environment, the task and its
+    actions, and how often an action is repeated are the controller's. Where the backends differ it is Gymnasium, which
+    has every look and task.
 
     Raises:
         IncompatibleError: where the two environments have no observations in common: their images differ in shape or in
@@ -41,6 +42,9 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
     if all(getattr(encoder_world, name) == getattr(cell, name) for name in ("environment", "make_kwargs")):
         return cell
     encoder_kind, encoder_shape = family_of(encoder_world).observation_kind(encoder_world)
+    sensor = with_sensor(encoder_world).sensor
+    if sensor != with_sensor(cell).sensor:  # the environments' own observations differ
+        cell = replace(cell, sensor=sensor)
     try:
         controller_kind, controller_shape = family_of(cell).observation_kind(cell)
     except InvalidInputError as error:  # what shapes the encoder's observations is none for the other environment
@@ -50,10 +54,14 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
     if (encoder_kind, encoder_shape) != (controller_kind, controller_shape):
         raise IncompatibleError(
             f"{encoder_world.environment} and {controller_world.environment} have no common observations: the encoder "
-            f"sees {encoder_kind} images {encoder_shape}, the controller's environment gives {controller_kind} images "
-            f"{controller_shape}"
+            f"sees {encoder_kind} {_what(encoder_shape)} {encoder_shape}, the controller's environment gives "
+            f"{controller_kind} {_what(controller_shape)} {controller_shape}"
         )
     return cell
+
+
+def _what(shape: Shape) -> str:
+    return "images" if is_image(shape) else "vectors"
 
 
 def translate_actions(own: World, world: World) -> ActionMap | None:

@@ -10,6 +10,7 @@ import functools
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlstitch.envs.looks.pixels import Images, PixelFunction
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import AutoresetMode
 
+    from rlstitch.envs.observation import Shape
+    from rlstitch.envs.registry import Sensor
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
 
@@ -44,9 +47,17 @@ class Family(NamedFamily):
     def makers(self) -> Mapping[str, Maker]:
         """How batches are made, by backend."""
 
+    def sensors_of(self, world: World) -> tuple[Sensor, ...]:
+        """Return what can be observed of a world's environment, its own observation first.
+
+        Raises:
+            UnknownNameError, InvalidInputError: where the environment cannot be used.
+        """
+        return self.sensors
+
     @abstractmethod
-    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
-        """Return what a world's images show, in words, and the shape `(H, W, C)` of its observations.
+    def observation_kind(self, world: World) -> tuple[str, Shape]:
+        """Return what a world's observations show, in words, and their shape: `(H, W, C)`, or `(D,)` of vectors.
 
         Raises:
             UnknownNameError, InvalidInputError: where the environment cannot be used.
@@ -90,7 +101,10 @@ class Family(NamedFamily):
 
     def shares_frames(self, world: World, other: World) -> bool:
         """Return whether one image of a state serves the looks of both worlds."""
-        return world.environment == other.environment and world.backend in self.look_free_backends
+        seen = {with_sensor(one).sensor for one in (world, other)}
+        return (
+            world.environment == other.environment and seen == {"pixels"} and world.backend in self.look_free_backends
+        )
 
 
 def family_of(world: World | str) -> Family:
@@ -108,6 +122,15 @@ def family_of(world: World | str) -> Family:
     if not isinstance(family, Family):
         raise InvalidInputError(f"environment: the family of {environment} is no Family, found {type(family).__name__}")
     return _recognised(environment, json.dumps(made_with)) if family is all_families()[-1] else family
+
+
+def with_sensor(world: World) -> World:
+    """Return a world that states its sensor: where it does not, that of the environment's own observation.
+
+    Raises:
+        UnknownNameError, InvalidInputError: where the environment cannot be used.
+    """
+    return world if world.sensor else replace(world, sensor=family_of(world).sensors_of(world)[0])
 
 
 @functools.lru_cache(maxsize=256)

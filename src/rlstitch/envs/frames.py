@@ -1,7 +1,7 @@
-"""From the images of an environment to the observations of an agent: crop, look, size, stack of frames.
+"""From what an environment shows to the observations of an agent: crop, look, size of images, and stacks.
 
 In that order, so that a look is applied to the original colours and not to those that area averaging mixes. All of it
-is a function of the images alone: one rollout and two observers give exact pairs.
+is a function of what is shown: one rollout and two observers give exact pairs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.envs.looks.pixels import Images, PixelFunction
+from rlstitch.envs.observation import Observations, Shape, box_of, is_image
+from rlstitch.envs.registry import OF_IMAGES
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -42,13 +44,25 @@ def _covered(old: int, new: int, kind: type[np.floating[Any]]) -> npt.NDArray[An
     return shares.clip(0).astype(kind)
 
 
-def seen_shape(world: World, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return the shape of a world's observations `(H', W', C * frame_stack)` for that of its environment's images.
+def seen_shape(world: World, shape: Shape) -> Shape:
+    """Return the shape of a world's observations for that of what its environment shows.
+
+    Images `(H, W, C)` become `(H', W', C * frame_stack)`, vectors `(D,)` become `(D * frame_stack,)`.
 
     Raises:
-        InvalidInputError: where the images have fewer rows than `world.crop`.
+        InvalidInputError: where the images have fewer rows than `world.crop`, or vectors would have a look, a crop or a
+            size.
     """
-    height, width, channels = image_shape
+    if not is_image(shape):
+        plain = World(world.environment)
+        for name in OF_IMAGES:
+            if getattr(world, name) != getattr(plain, name):
+                raise InvalidInputError(
+                    f"{name}: the sensor {world.sensor or 'of ' + world.environment} gives vectors, not images; "
+                    f"expected {getattr(plain, name)!r}, found {getattr(world, name)!r}"
+                )
+        return (shape[0] * world.frame_stack,)
+    height, width, channels = shape
     if world.crop is not None and world.crop > height:
         raise InvalidInputError(
             f"crop: expected at most {height}, the rows that {world.environment} draws, found {world.crop}"
@@ -58,19 +72,20 @@ def seen_shape(world: World, image_shape: tuple[int, int, int]) -> tuple[int, in
 
 
 class Observer:
-    """Observations of `num_envs` environments of a world whose images have one shape `(H, W, C)`.
+    """Observations of `num_envs` environments of a world that show images `(H, W, C)` or vectors `(D,)`.
 
-    Observations are uint8 `(N, H', W', C * frame_stack)`, oldest image first, a fresh array after every step. At the
-    start of an episode its first image fills the stack, or zeros stand before it (`world.padding`).
+    Observations are uint8 `(N, H', W', C * frame_stack)` or float32 `(N, D * frame_stack)`, what is oldest first, a
+    fresh array after every step. At the start of an episode what it shows first fills the stack, or zeros stand before
+    it (`world.padding`).
 
     Raises:
         InvalidInputError: as `seen_shape`.
     """
 
-    def __init__(self, world: World, look: PixelFunction, image_shape: tuple[int, int, int], num_envs: int) -> None:
-        self.world, self._look, self._channels = world, look, image_shape[2]
-        self.shape = seen_shape(world, image_shape)
-        self.observations: Images = np.zeros((num_envs, *self.shape), dtype=np.uint8)
+    def __init__(self, world: World, look: PixelFunction, shape: Shape, num_envs: int) -> None:
+        self.world, self._look, self._channels = world, look, shape[-1]
+        self.shape = seen_shape(world, shape)
+        self.observations: Observations = np.zeros((num_envs, *self.shape), dtype=box_of(self.shape).dtype)
 
     def see(self, images: Images) -> Images:
         """Return single images under crop, look and size, uint8 `(N, H', W', C)`, of images uint8 `(N, H, W, C)`."""
@@ -79,15 +94,16 @@ class Observer:
         seen = self._look(images)
         return seen if self.world.size is None else shrink(seen, self.world.size)
 
-    def start(self, rows: Rows, images: Images) -> None:
-        """Take the images `(len(rows), H, W, C)` of environments that begin an episode; changed in place."""
-        self.observations[rows] = np.tile(self.see(images), (1, 1, 1, self.world.frame_stack))
+    def start(self, rows: Rows, shown: Observations) -> None:
+        """Take what environments show that begin an episode, `(len(rows), ...)`; changed in place."""
+        seen = self.see(shown) if is_image(self.shape) else shown
+        self.observations[rows] = np.tile(seen, (*[1] * len(self.shape), self.world.frame_stack))
         if self.world.padding == "zeros":
             self.observations[rows, ..., : -self._channels] = 0
 
-    def step(self, images: Images) -> None:
-        """Take the images `(N, H, W, C)` of all environments after a step; the observations are a fresh array."""
-        seen = self.see(images)
+    def step(self, shown: Observations) -> None:
+        """Take what all environments show after a step, `(N, ...)`; the observations are a fresh array."""
+        seen = self.see(shown) if is_image(self.shape) else shown
         if self.world.frame_stack > 1:
             seen = np.concatenate([self.observations[..., self._channels :], seen], axis=-1)
-        self.observations = seen.copy() if seen is images else seen
+        self.observations = seen.copy() if seen is shown else seen

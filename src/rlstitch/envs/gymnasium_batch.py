@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import gymnasium
 import numpy as np
@@ -12,15 +12,18 @@ import numpy.typing as npt
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit, TransformReward
 
+from rlstitch.envs.observation import Shape, observing
 from rlstitch.envs.single import ActionSpace
 from rlstitch.envs.tasks.task import ActionFilter, Task
 from rlstitch.envs.vector import Flags, Rewards, Rows, Shown
+
+Observe: TypeAlias = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]]
 
 
 class PlayedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
     """What the filters of a task let through of an action of any kind, taken `times` times or until the episode ends.
 
-    Rewards are summed, the last image is observed.
+    Rewards are summed, the last state is observed.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], filters: Sequence[ActionFilter], times: int) -> None:
@@ -68,12 +71,13 @@ def _less(reward: Any, cost: float) -> float:
 
 
 class GymnasiumBatch:
-    """`num_envs` environments that observe images.
+    """`num_envs` environments that observe images or vectors.
 
     Args:
         maker: makes one.
         num_envs: how many.
         task: all of it but the meaning of actions.
+        observe: wraps one so that it observes one array; outermost, so that nothing is rendered that is not observed.
         action_repeat: steps for one action.
         workers: with a number above 0 each environment runs in a process of its own.
     """
@@ -84,28 +88,29 @@ class GymnasiumBatch:
         num_envs: int,
         task: Task,
         *,
+        observe: Observe = observing,
         action_repeat: int = 1,
         workers: int = 0,
     ) -> None:
         # The task is passed on: families that were added in this process need not be known in another.
-        makers = [functools.partial(_make_one, maker, task, action_repeat)] * num_envs
+        makers = [functools.partial(_make_one, maker, task, action_repeat, observe)] * num_envs
         vector = AsyncVectorEnv if workers > 0 else SyncVectorEnv
         self._envs = vector(makers, autoreset_mode=AutoresetMode.DISABLED)
         self.action_space = cast("ActionSpace", self._envs.single_action_space)
-        self.image_shape = cast("tuple[int, int, int]", self._envs.single_observation_space.shape)
+        self.shape = cast("Shape", self._envs.single_observation_space.shape)
 
     def start(self, rows: Rows, seeds: Sequence[int | None]) -> Shown:
-        """Begin episodes in some environments; their images `(len(rows), H, W, C)`."""
+        """Begin episodes in some environments; what these observe `(len(rows), ...)`."""
         mask = np.zeros(self._envs.num_envs, dtype=np.bool_)
         mask[rows] = True
         every: list[int | None] = [None] * self._envs.num_envs
         for row, seed in zip(rows.tolist(), seeds, strict=True):
             every[row] = seed
-        images: Shown = self._envs.reset(seed=every, options={"reset_mask": mask})[0]
-        return images[rows]
+        shown: Shown = self._envs.reset(seed=every, options={"reset_mask": mask})[0]
+        return shown[rows]
 
     def step(self, actions: npt.NDArray[Any]) -> tuple[Shown, Rewards, Flags, Flags, dict[str, Any]]:
-        """Take one step everywhere; images `(N, H, W, C)`."""
+        """Take one step everywhere; what is observed `(N, ...)`."""
         return self._envs.step(actions)
 
     def close(self) -> None:
@@ -113,5 +118,7 @@ class GymnasiumBatch:
         self._envs.close()
 
 
-def _make_one(maker: Callable[[], gymnasium.Env[Any, Any]], task: Task, times: int) -> gymnasium.Env[Any, Any]:
-    return with_task(maker(), task, times)
+def _make_one(
+    maker: Callable[[], gymnasium.Env[Any, Any]], task: Task, times: int, observe: Observe
+) -> gymnasium.Env[Any, Any]:
+    return observe(with_task(maker(), task, times))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlstitch.envs.family import family_of
+from rlstitch.envs.family import family_of, with_sensor
 from rlstitch.envs.vector import WorldVectorEnv
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -21,7 +21,7 @@ _MODES = {"same_step": AutoresetMode.SAME_STEP, "disabled": AutoresetMode.DISABL
 def make_vec(
     world: World, num_envs: int, *, seed: int | None, autoreset: Autoreset = "same_step", workers: int = 0
 ) -> WorldVectorEnv:
-    """Return environments of a world that observe images uint8 `(N, H, W, C)`.
+    """Return environments of a world that observe images uint8 `(N, H, W, C)` or vectors float32 `(N, D)`.
 
     Actions are whole numbers `(N,)` where the environment's are discrete, float32 `(N, A)` within its bounds where they
     are continuous (no task that changes what they mean).
@@ -36,8 +36,8 @@ def make_vec(
 
     Raises:
         UnknownNameError: for an environment that is not registered.
-        InvalidInputError: for one without images, with actions of another kind, or with a task or look that it cannot
-            have, and for parameters out of range.
+        InvalidInputError: for one without such observations, with actions of another kind, or with a task or look
+            that it cannot have, and for parameters out of range.
     """
     if autoreset not in _MODES:
         raise InvalidInputError(f"autoreset: expected one of {', '.join(_MODES)}, found {autoreset!r}")
@@ -50,11 +50,9 @@ def make_vec(
         )
     if workers < 0:
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")
-    family = family_of(world)
-    if world.sensor not in family.sensors:
-        raise InvalidInputError(
-            f"sensor: {world.environment} has {', '.join(family.sensors)} only, found {world.sensor!r}"
-        )
+    world, family = with_sensor(world), family_of(world)
+    if world.sensor not in (sensors := family.sensors_of(world)):
+        raise InvalidInputError(f"sensor: {world.environment} has {', '.join(sensors)} only, found {world.sensor!r}")
     makers = family.makers
     if world.backend not in makers:
         raise InvalidInputError(

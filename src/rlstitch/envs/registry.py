@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlstitch.errors import InvalidInputError, RlstitchError
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from rlstitch.envs.tasks.task import Word
     from rlstitch.envs.tasks.words import TaskWords
 
+Sensor = Literal["pixels", "state", "ram", "symbolic"]
 GROUP = "rlstitch.families"
+OF_IMAGES = ("look", "size", "crop")
+"""Fields of a `World` that are of pixels alone."""
 _BUILT_IN = tuple(
     EntryPoint(name, f"rlstitch.envs.families.{value}", GROUP)
     for name, value in (
@@ -39,16 +42,23 @@ class NamedFamily(ABC):
     name: str
     tasks: TaskWords
     """The words of tasks, and the names of discrete actions."""
-    sensors: tuple[str, ...] = ("pixels",)
-    """What can be observed."""
+    sensors: tuple[Sensor, ...] = ("pixels",)
+    """What can be observed, the environment's own observation first; see `Family.sensors_of`."""
     modules: tuple[str, ...] = ()
     """Modules to import before an environment is made, because they register it."""
     defaults: Mapping[str, Any] = MappingProxyType({})
-    """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`."""
+    """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`; those
+    of images only where pixels are observed."""
     presets: Path | None = None
     """Folder of training configs `*.yaml` that are found by name."""
     preset_prefix: str = ""
     """What names of presets begin with and default names of agents leave out."""
+
+    def defaults_for(self, sensor: str | None) -> Mapping[str, Any]:
+        """Return the defaults of worlds with a sensor; None: the environment's own observation."""
+        if (sensor or self.defaults.get("sensor") or self.sensors[0]) == "pixels":
+            return self.defaults
+        return {name: value for name, value in self.defaults.items() if name not in OF_IMAGES}
 
     @abstractmethod
     def claims(self, environment: str) -> bool:

@@ -1,4 +1,4 @@
-"""Recorded episodes, and the same episodes played again under another look.
+"""Recorded episodes, and the same episodes played again under another look or with another sensor.
 
 Where an environment is deterministic, its seed and the actions say everything about an episode: played again under
 another look, each frame shows the same state. That is the general way to paired observations. Each replay checks it.
@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlstitch.envs.family import family_of
-from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.family import family_of, with_sensor
 from rlstitch.envs.make import make_vec
+from rlstitch.envs.observation import Observations
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
@@ -41,6 +41,9 @@ class Episode:
     terminated: bool
     truncated: bool
     states: str
+    drawn: tuple[str, ...] = ()
+    """The sensor, and what else decides how states are drawn: `states` of other episodes are comparable where it is
+    equal."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Player:
     def __init__(self, world: World) -> None:
         self.world = world
         self.environment = make_vec(world, 1, seed=None, autoreset="disabled")
+        self._drawn = (str(with_sensor(world).sensor), *family_of(world).drawn_as(world))
         self._type = np.float32 if isinstance(self.environment.single_action_space, spaces.Box) else np.int64
 
     @property
@@ -80,8 +84,8 @@ class Player:
         """Which view was recorded, where the family has symbolic views; empty where it has none."""
         return self.world.view if family_of(self.world).symbolic else ""
 
-    def play(self, seed: int, choose: Callable[[Images, int], Action | None]) -> tuple[Episode, Images]:
-        """Play until the episode ends or `choose(observations, step)` gives None; frames `(T + 1, H, W, C)`."""
+    def play(self, seed: int, choose: Callable[[Observations, int], Action | None]) -> tuple[Episode, Observations]:
+        """Play until the episode ends or `choose(observations, step)` gives None; the observations `(T + 1, ...)`."""
         observations, _ = self.environment.reset(seed=seed)
         frames, actions, rewards = [observations[0]], list[Action](), list[float]()
         states = hashlib.sha256(self.environment.underlying.tobytes())
@@ -96,7 +100,7 @@ class Player:
             rewards.append(float(reward[0]))
             frames.append(observations[0])
             states.update(self.environment.underlying.tobytes())
-        episode = Episode(seed, tuple(actions), tuple(rewards), terminated, truncated, states.hexdigest())
+        episode = Episode(seed, tuple(actions), tuple(rewards), terminated, truncated, states.hexdigest(), self._drawn)
         return episode, np.stack(frames)
 
 
@@ -127,14 +131,15 @@ def record_actions(world: World, seeds: Sequence[int], actions: Sequence[npt.Arr
         player.environment.close()
 
 
-def replay_episodes(recording: Recording, world: World | None = None) -> Iterator[Images]:
-    """Yield the frames uint8 `(T + 1, H, W, C)` of each recorded episode, played again under another look.
+def replay_episodes(recording: Recording, world: World | None = None) -> Iterator[Observations]:
+    """Yield the observations `(T + 1, ...)` of each recorded episode, played again under another look or sensor.
 
     Rewards and ends are compared with the recorded ones, and so are the states where both looks render them alike.
 
     Args:
         recording: what is played.
-        world: may differ from the recording's in look and in what shapes an observation (view, tile size, frames).
+        world: may differ from the recording's in sensor, look and in what shapes an observation (view, tile size,
+            frames).
 
     Raises:
         InvalidInputError: where the worlds differ in environment, task, backend or actions, or where the replay does
@@ -146,13 +151,11 @@ def replay_episodes(recording: Recording, world: World | None = None) -> Iterato
             raise InvalidInputError(
                 f"world: expected {_played(recording.world, name)}, as recorded; found {_played(world, name)}"
             )
-    family = family_of(world)
-    drawn_alike = family.drawn_as(world) == family.drawn_as(recording.world)
     player = Player(world)
     try:
         for recorded in recording.episodes:
             repeated, frames = player.play(recorded.seed, _given(recorded.actions))
-            _check_same(recorded, repeated, world, same_view=drawn_alike)
+            _check_same(recorded, repeated, world)
             yield frames
     finally:
         player.environment.close()
@@ -165,11 +168,11 @@ def _played(world: World, name: str) -> str:
     return f"{world.environment} with {name} {getattr(world, name)}"
 
 
-def _given(actions: Sequence[Action]) -> Callable[[Images, int], Action | None]:
+def _given(actions: Sequence[Action]) -> Callable[[Observations, int], Action | None]:
     return lambda _, step: actions[step] if step < len(actions) else None
 
 
-def _check_same(recorded: Episode, repeated: Episode, world: World, *, same_view: bool) -> None:
+def _check_same(recorded: Episode, repeated: Episode, world: World) -> None:
     difference = None
     if len(recorded.actions) != len(repeated.actions):
         difference = f"it ended after {len(repeated.actions)} of {len(recorded.actions)} steps"
@@ -180,7 +183,7 @@ def _check_same(recorded: Episode, repeated: Episode, world: World, *, same_view
         difference = f"the reward of step {step} is {repeated.rewards[step]}, and was {recorded.rewards[step]}"
     elif (recorded.terminated, recorded.truncated) != (repeated.terminated, repeated.truncated):
         difference = "it ended in another way"
-    elif same_view and recorded.states != repeated.states:
+    elif recorded.drawn == repeated.drawn and recorded.states != repeated.states:
         difference = "it showed other states"
     if difference is not None:
         raise InvalidInputError(

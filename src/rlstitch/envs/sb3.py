@@ -13,23 +13,28 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
+from rlstitch.envs.observation import Observations, box_of, is_image
 from rlstitch.errors import InvalidInputError
 
 Indices = None | int | Iterable[int]
-Step = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]
+Step = tuple[Observations, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]
+
+
+_OBSERVED = (("uint8", 3), ("float32", 1))
 
 
 class StableBaselinesVecEnv(VecEnv):
-    """A Gymnasium vector environment of images, in SAME_STEP mode, as Stable-Baselines3 takes it.
+    """A Gymnasium vector environment of images or vectors, in SAME_STEP mode, as Stable-Baselines3 takes it.
 
-    Observations become channels first, `(N, C, H, W)` uint8, as a view. At the end of an episode its info carries
-    `terminal_observation`, `TimeLimit.truncated` (a limit was reached and the task was not over: the value of the last
-    state counts), `episode` (`r`, `l`, `t`: return, length, seconds since the start) and `is_success`.
+    Images become channels first, `(N, C, H, W)` uint8, as a view; vectors float32 `(N, D)` stay as they are. At the end
+    of an episode its info carries `terminal_observation`, `TimeLimit.truncated` (a limit was reached and the task was
+    not over: the value of the last state counts), `episode` (`r`, `l`, `t`: return, length, seconds since the start)
+    and `is_success`.
 
     Rewards are multiplied by `reward_scale`; the returns in `episode` are not.
 
     Raises:
-        InvalidInputError: where the environment resets in another mode or gives no images.
+        InvalidInputError: where the environment resets in another mode or gives neither images nor vectors.
     """
 
     def __init__(self, environment: VectorEnv[Any, Any, Any], *, reward_scale: float = 1.0) -> None:
@@ -37,22 +42,20 @@ class StableBaselinesVecEnv(VecEnv):
         if mode != AutoresetMode.SAME_STEP:
             raise InvalidInputError(f"environment: expected the autoreset mode SAME_STEP, found {mode}")
         space = environment.single_observation_space
-        if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
-            raise InvalidInputError(f"environment: expected images, a uint8 Box (H, W, C), found {space}")
+        if not isinstance(space, spaces.Box) or (str(space.dtype), len(space.shape)) not in _OBSERVED:
+            raise InvalidInputError(
+                f"environment: expected images, a uint8 Box (H, W, C), or vectors, a float32 Box (D,), found {space}"
+            )
         self.environment = environment
         self._reward_scale = reward_scale
         self._start = time.perf_counter()
         self._actions: npt.NDArray[Any] | None = None
-        height, width, channels = space.shape
-        super().__init__(
-            environment.num_envs,
-            spaces.Box(0, 255, (channels, height, width), np.uint8),
-            environment.single_action_space,
-        )
+        seen = box_of((space.shape[2], *space.shape[:2]) if is_image(space.shape) else space.shape)
+        super().__init__(environment.num_envs, seen, environment.single_action_space)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
 
-    def reset(self) -> npt.NDArray[np.uint8]:
+    def reset(self) -> Observations:
         """Start new episodes everywhere, with the seeds of the last `seed()` if one was given since."""
         seeds = None if self._seeds[0] is None else list(self._seeds)
         observations, _ = self.environment.reset(seed=seeds)  # type: ignore[arg-type]
@@ -66,9 +69,7 @@ class StableBaselinesVecEnv(VecEnv):
         """Take the actions of the next step."""
         self._actions = actions
 
-    def step_wait(
-        self,
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[Any], list[dict[str, Any]]]:
+    def step_wait(self) -> Step:
         """Take the step: observations, float32 rewards, ends of episodes, infos."""
         if self._actions is None:
             raise InvalidInputError("step_wait: expected actions from step_async, found none")
@@ -88,7 +89,7 @@ class StableBaselinesVecEnv(VecEnv):
     def _final_info(self, row: int, truncated: bool, extra: dict[str, Any]) -> dict[str, Any]:
         info = {
             "TimeLimit.truncated": truncated,
-            "terminal_observation": np.moveaxis(extra["final_obs"][row], -1, 0),
+            "terminal_observation": _channels_first(extra["final_obs"][row][None])[0],
             "episode": {
                 "r": float(self._returns[row]),
                 "l": int(self._lengths[row]),
@@ -131,5 +132,5 @@ class StableBaselinesVecEnv(VecEnv):
         return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
 
 
-def _channels_first(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return np.moveaxis(images, -1, 1)
+def _channels_first(observations: Observations) -> Observations:
+    return np.moveaxis(observations, -1, 1) if is_image(observations.shape[1:]) else observations

@@ -16,6 +16,7 @@ from gymnasium.vector.utils import batch_space
 
 from rlstitch.envs.actions import apply_continuous, apply_discrete, map_of
 from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.observation import Observations, Shape, box_of, is_image
 from rlstitch.envs.single import ActionSpace
 from rlstitch.envs.tasks.task import Task
 from rlstitch.envs.world import World
@@ -26,7 +27,7 @@ Rows: TypeAlias = npt.NDArray[np.intp]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Rewards: TypeAlias = npt.NDArray[np.float64]
 Shown: TypeAlias = npt.NDArray[Any]
-"""What environments show, before any look: images, or symbolic views in some form."""
+"""What environments show, before any look: images, vectors, or symbolic views in some form."""
 
 
 class Simulator(Protocol):
@@ -47,10 +48,10 @@ class Simulator(Protocol):
 
 
 class Observes(Protocol):
-    """What an agent sees of the environments: all its observations uint8 `(N, H, W, C)` so far."""
+    """What an agent sees of the environments: their newest observations."""
 
-    shape: tuple[int, int, int]
-    observations: Images
+    shape: Shape
+    observations: Observations
 
     def start(self, rows: Rows, shown: Shown) -> None:
         """Take what environments show that begin an episode; their observations are changed in place."""
@@ -59,12 +60,13 @@ class Observes(Protocol):
         """Take what all environments show after a step; the observations are a fresh array."""
 
 
-class WorldVectorEnv(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
+class WorldVectorEnv(VectorEnv[Observations, npt.NDArray[Any], npt.NDArray[Any]]):
     """Environments of one world as a Gymnasium vector environment.
 
-    Observations are uint8 `(N, H, W, C)`, a fresh array at every step. `autoreset_mode` is SAME_STEP (the last
-    observation of an episode is in `infos["final_obs"]`, its infos in `infos["final_info"]`) or DISABLED (finished
-    environments wait for a reset). `underlying` holds what the environments themselves show, before the look.
+    Observations are uint8 `(N, H, W, C)` or float32 `(N, D)`, a fresh array at every step. `autoreset_mode` is
+    SAME_STEP (the last observation of an episode is in `infos["final_obs"]`, its infos in `infos["final_info"]`) or
+    DISABLED (finished environments wait for a reset). `underlying` holds what the environments themselves show, before
+    the look.
 
     Args:
         world: what is made.
@@ -98,14 +100,16 @@ class WorldVectorEnv(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
         self._same_step = autoreset_mode == AutoresetMode.SAME_STEP
         self._waiting = np.ones(num_envs, dtype=np.bool_)
         self._actions = map_of(task, simulator.action_space, world.environment)
-        self.metadata = {"render_modes": ["rgb_array"], "autoreset_mode": autoreset_mode}
-        self.render_mode = "rgb_array"
-        self.single_observation_space = spaces.Box(0, 255, observer.shape, np.uint8)
+        self.render_mode = "rgb_array" if is_image(observer.shape) else None
+        self.metadata = {"render_modes": [self.render_mode], "autoreset_mode": autoreset_mode}
+        self.single_observation_space = box_of(observer.shape)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         actions: Any = simulator.action_space if self._actions is None else spaces.Discrete(len(self._actions))
         self.single_action_space, self.action_space = actions, batch_space(actions, num_envs)
 
-    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Images, dict[str, Any]]:
+    def reset(
+        self, *, seed: Seeds = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
         """Start new episodes, in all environments or in those of `options["reset_mask"]`, bool `(N,)`.
 
         Args:
@@ -134,7 +138,7 @@ class WorldVectorEnv(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
         self._observer.start(rows, shown)
         self._waiting[rows] = False
 
-    def step(self, actions: npt.NDArray[Any]) -> tuple[Images, Rewards, Flags, Flags, dict[str, Any]]:
+    def step(self, actions: npt.NDArray[Any]) -> tuple[Observations, Rewards, Flags, Flags, dict[str, Any]]:
         """Take one step in every environment; rewards are float64.
 
         Raises:
@@ -162,9 +166,9 @@ class WorldVectorEnv(VectorEnv[Images, npt.NDArray[Any], npt.NDArray[Any]]):
             self._start(rows, [None] * len(rows))
         return self._observer.observations, rewards, terminations, truncations, infos
 
-    def render(self) -> tuple[Images, ...]:
-        """Return the newest image of each environment as the agent sees it."""
-        return tuple(self._observer.observations)
+    def render(self) -> tuple[Images, ...] | None:
+        """Return the newest images of each environment as the agent sees it; None where it sees vectors."""
+        return None if self.render_mode is None else tuple(self._observer.observations)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
+from rlstitch.envs.registry import Sensor
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage.validation import as_rlstitch_error
 
@@ -83,8 +84,8 @@ class World:
     """Images are shrunk to squares of this side by area averaging."""
     crop: Pixels | None = None
     """Only the first `crop` rows of an image are kept, before the look and shrinking."""
-    sensor: Literal["pixels", "state", "ram", "symbolic"] = "pixels"
-    """What is observed."""
+    sensor: Sensor | None = None
+    """What is observed. None: the environment's own observation; `rlstitch.envs.with_sensor` states which that is."""
     padding: Literal["first", "zeros"] | None = None
     """What fills the frame stack at the start of an episode: its first image, or zeros as in Stable-Baselines3's
     VecFrameStack. None: the first image, where a model is imported zeros."""
@@ -141,13 +142,16 @@ class World:
         Fields that came later are left out at their default, so that files and hashes of older versions stay valid.
 
         Args:
-            compact: leave out those of the second release too, as the hashes of trainings do.
+            compact: leave out those of the second release too, and the sensor where it is `pixels`, as the hashes of
+                trainings do.
         """
         from rlstitch.envs.registry import named_family
 
         # A field that a family has a default for is always written: the config that is read back takes the default.
         always = {*_FIRST, *(() if compact else _SECOND), *named_family(self.environment).defaults}
         changed = _ADAPTER.dump_python(self, mode="json", exclude_defaults=True)
+        if compact and self.sensor == "pixels":
+            changed.pop("sensor")
         return {
             "variation" if name == "look" else name: value
             for name, value in _ADAPTER.dump_python(self, mode="json").items()

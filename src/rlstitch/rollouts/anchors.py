@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rlstitch.agents.anchor_set import PLAYED, AnchorSet
+from rlstitch.envs.observation import is_image
 from rlstitch.envs.replay import Recording, replay_episodes
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import choose_anchors
@@ -82,8 +84,11 @@ def _action_table(recording: Recording) -> npt.NDArray[np.int64] | npt.NDArray[n
     return table
 
 
-def _coarse(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Means of square blocks of a frame `(H, W, C)`, flat, in [0, 1]."""
+def _coarse(frame: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Means of square blocks of a frame `(H, W, C)`, flat, in [0, 1]; vectors as they are."""
+    if not is_image(frame.shape):
+        vector: npt.NDArray[np.float32] = frame
+        return vector
     block = max(1, max(frame.shape[:2]) // _COARSE)
     padding = [(0, -size % block) for size in frame.shape[:2]]
     padded = np.pad(frame, [*padding, (0, 0)], mode="edge").astype(np.float32)

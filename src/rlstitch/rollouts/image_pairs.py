@@ -33,7 +33,7 @@ SPACING = 4
 
 @dataclass(frozen=True)
 class ImagePairs:
-    """Images of the same states in two worlds, uint8 `(n, H, W, C)` each, no two pairs equal."""
+    """Observations `(n, ...)` of the same states in two worlds, no two pairs equal."""
 
     x: Images
     y: Images
@@ -102,7 +102,7 @@ def collect_image_pairs(
             break
     coverage = Coverage(len(pairs), met.total(), sum(met[digest] == 1 for digest in pairs), episodes)
     chosen = list(pairs.values())[:count]
-    x, y = (np.array([pair[side] for pair in chosen], dtype=np.uint8) for side in (0, 1))
+    x, y = (np.array([pair[side] for pair in chosen]) for side in (0, 1))
     return ImagePairs(x, y, np.array([met[digest] for digest in [*pairs][:count]]), coverage)
 
 

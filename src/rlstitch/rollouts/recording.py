@@ -11,17 +11,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World
+from rlstitch.envs import Observations, World
 from rlstitch.envs.replay import Action, Episode, Player, Recording, first_action, replay_episodes
 from rlstitch.errors import IncompatibleError
 from rlstitch.rollouts.drivers import DOMAIN, HOLD, Driver, HeldActions, collection_seeds
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.rollouts.evaluation import check_counts
 
-Images = npt.NDArray[np.uint8]
+Images = Observations
 
 ROUND = 8
 """Episodes that are recorded at a time."""

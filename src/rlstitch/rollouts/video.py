@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World, make_vec
+from rlstitch.envs import World, family_of, is_image, make_vec, with_sensor
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.actors import Actor
@@ -104,7 +104,16 @@ def record(
 
 
 def require_recordable(world: World, shape: Sequence[int]) -> None:
-    """Raise InvalidInputError where no video shows a world's observations `(H, W, C)`: in a frame C is not 1 or 3."""
+    """Raise InvalidInputError where no video shows a world: its images have not 1 or 3 channels, or it never renders.
+
+    Args:
+        world: what is shown; where its agent sees vectors, the environment is rendered.
+        shape: of its observations.
+    """
+    if not is_image(tuple(shape)):
+        if "pixels" in family_of(world).sensors_of(world):
+            return
+        raise InvalidInputError(f"video: {world.environment} does not render images; nothing was played")
     channels = shape[-1] // world.frame_stack
     if channels not in (1, 3):
         raise InvalidInputError(
@@ -148,8 +157,9 @@ class _Taken:
 
 
 def _frames(world: World, taken: _Taken, scale: int, *, from_above: bool) -> Iterator[Frame]:
+    sees_vectors = with_sensor(world).sensor != "pixels"
     # For people: one image at a time, as large as it is drawn, whatever the agent sees of it.
-    plain = replace(world, frame_stack=1, size=None, crop=None)
+    plain = replace(world, frame_stack=1, size=None, crop=None, sensor="pixels" if sees_vectors else world.sensor)
     replays = [taken.replay(world, check=True)]
     if plain != world:
         replays.append(taken.replay(plain))

@@ -107,7 +107,7 @@ def given_pairs(
         ("x", x, encoder, encoder.encoder.latent_dim),
         ("y", y, policy, policy.controller.latent_dim),
     ):
-        expected = tuple(agent.encoder.image_shape) if side.ndim == 4 else (width,)
+        expected = tuple(agent.encoder.observation_shape) if side.ndim == 4 else (width,)
         if side.shape[1:] != expected:
             kind = "images" if side.ndim == 4 else "latents"
             raise InvalidInputError(

@@ -83,8 +83,8 @@ class Relativized:
 
 def relativize_agent(
     agent: Agent,
-    anchor_images: NDArray[np.uint8],
-    states: NDArray[np.uint8],
+    anchor_images: NDArray[Any],
+    states: NDArray[Any],
     *,
     anchor_set: str,
     similarity: str | None = None,
@@ -161,7 +161,7 @@ def _set_aside(views: int, anchors: NDArray[np.intp], generator: torch.Generator
     return aside
 
 
-def _check(agent: Agent, anchor_images: NDArray[np.uint8], states: NDArray[np.uint8]) -> None:
+def _check(agent: Agent, anchor_images: NDArray[Any], states: NDArray[Any]) -> None:
     if isinstance(agent.encoder, RelativeEncoder) and agent.card.method == "relativized":
         raise IncompatibleError(
             f"agent {agent.card.name!r} is relative already, to anchor set {agent.encoder.anchor_set}"
@@ -185,10 +185,10 @@ def _card(draft: Agent, name: str, spec: RelativeSpec) -> AgentCard:
 
 
 @torch.no_grad()
-def _draft(agent: Agent, base: Encoder, anchor_images: NDArray[np.uint8], spec: RelativeSpec, seed: int) -> Agent:
+def _draft(agent: Agent, base: Encoder, anchor_images: NDArray[Any], spec: RelativeSpec, seed: int) -> Agent:
     """Return the relative agent with a fresh controller."""
     encoder = RelativeEncoder(base, spec).to(agent.device)
-    encoder.set_anchors(torch.cat([base(images) for images in agent.images(anchor_images).split(1024)]))
+    encoder.set_anchors(torch.cat([base(images) for images in agent.inputs(anchor_images).split(1024)]))
     return Agent(encoder, _resized(agent.controller, spec.width, seed).to(agent.device), agent.card)
 
 
@@ -273,7 +273,7 @@ def _entries(controller: Controller) -> list[nn.Linear]:
     return first[:1] if first[0] is first[1] else first
 
 
-def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, seed: int = 0) -> NDArray[np.uint8]:
+def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, seed: int = 0) -> NDArray[Any]:
     """Return the first `count` observations uint8 `(count, H, W, C)` that an agent meets in its own world.
 
     In half of the environments it samples its policy. In the others each action is random with a probability that rises

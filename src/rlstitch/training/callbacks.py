@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rlstitch.agents import Agent, AgentCard, RelativeEncoder, build_controller, build_encoder
+from rlstitch.envs import is_image
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.panels import Frame
@@ -87,7 +88,7 @@ class ImageCallback(Callback):
 
     def _on_training_start(self) -> None:
         writer = _writer(self)
-        if writer is not None and self.num_timesteps == 0:
+        if writer is not None and self.num_timesteps == 0 and is_image(self.card.observation_shape):
             observations = np.asarray(self.model._last_obs)[:8]
             if observations.shape[1] not in (1, 3):  # of stacked images the newest
                 observations = observations[:, -3:] if observations.shape[1] % 3 == 0 else observations[:, -1:]

@@ -21,7 +21,7 @@ from rlstitch.agents import (
     build_trunk,
     parse_controller_spec,
 )
-from rlstitch.envs import World, make_vec
+from rlstitch.envs import Shape, World, is_image, make_vec
 from rlstitch.errors import InvalidInputError
 from rlstitch.training.buffer import DistinctObservations
 
@@ -29,7 +29,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class EncoderExtractor(BaseFeaturesExtractor):
-    """An encoder as a features extractor. Stable-Baselines3 hands it images `(N, C, H, W)` in [0, 1]."""
+    """An encoder as a features extractor. It gets images `(N, C, H, W)` in [0, 1], or vectors `(N, D)`."""
 
     def __init__(self, observation_space: spaces.Box, encoder_spec: dict[str, Any]) -> None:
         encoder = build_encoder(encoder_spec)
@@ -86,13 +86,15 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return encoder
 
     def extract_features(self, obs: Tensor | DistinctObservations, features_extractor: Any = None) -> Tensor:
-        """Encode uint8 observations, each distinct one once where the buffer has found equal ones."""
+        """Encode observations, each distinct one once where the buffer has found equal ones."""
         if isinstance(obs, DistinctObservations):
             return self._encode(obs.images)[obs.where]
         return self._encode(obs)
 
     def _encode(self, obs: Tensor) -> Tensor:
-        images = obs.float().div_(255.0)  # in place, unlike the stock preprocessing: one pass less a batch
+        images = obs.float()
+        if is_image(self.observation_space.shape or ()):
+            images.div_(255.0)  # in place, unlike the stock preprocessing: one pass less a batch
         if not self._autocast:
             latents: Tensor = self.features_extractor(images)
             return latents
@@ -118,12 +120,11 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return encoder
 
 
-def spaces_of(world: World) -> tuple[tuple[int, int, int], DiscreteActions | BoxActions]:
-    """Return height, width and channels of a world's observations, and its actions as `actions_of` describes them."""
+def spaces_of(world: World) -> tuple[Shape, DiscreteActions | BoxActions]:
+    """Return the shape of a world's observations, and its actions as `actions_of` describes them."""
     environments = make_vec(world, 1, seed=0)
     try:
-        height, width, channels = environments.single_observation_space.shape or (0, 0, 0)
-        return (height, width, channels), actions_of(environments.single_action_space)
+        return environments.single_observation_space.shape or (), actions_of(environments.single_action_space)
     finally:
         environments.close()
 

@@ -17,9 +17,9 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecTransposeImage
 from torch.utils.flop_counter import FlopCounterMode
 
-from rlstitch.agents import Agent, AgentCard, RelativeEncoder
+from rlstitch.agents import Agent, AgentCard, RelativeEncoder, encoder_input
 from rlstitch.config.training import PPOConfig, TrainConfig
-from rlstitch.envs import StableBaselinesVecEnv, make_vec
+from rlstitch.envs import StableBaselinesVecEnv, is_image, make_vec
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import Style
 from rlstitch.training.buffer import DistinctRolloutBuffer
@@ -34,6 +34,7 @@ from rlstitch.training.callbacks import (
     current_agent,
 )
 from rlstitch.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint, reseed
+from rlstitch.training.normalization import NormalizationCallback, random_observations
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
 
 
@@ -88,10 +89,11 @@ def build_ppo(
     environments = StableBaselinesVecEnv(
         make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
     )
+    shape = environments.observation_space.shape or ()
     return PPO(
         EncoderControllerPolicy,
         # Channels are first already: without this wrapper a stack with more channels than rows would be turned again.
-        VecTransposeImage(environments, skip=True),
+        VecTransposeImage(environments, skip=True) if is_image(shape) else environments,
         learning_rate=rate if config.lr_schedule == "constant" else lambda remaining: rate * remaining,
         n_steps=config.n_steps,
         batch_size=batch // config.n_minibatches,
@@ -129,7 +131,7 @@ def train_ppo(
     config: TrainConfig,
     folder: Path,
     *,
-    anchor_images: NDArray[np.uint8] | None = None,
+    anchor_images: NDArray[Any] | None = None,
     resume: bool = False,
     progress: Style = "auto",
     on_progress: Callable[[int, int], None] | None = None,
@@ -141,7 +143,7 @@ def train_ppo(
         card: the agent's card.
         config: says for how long, and how often to evaluate and to write checkpoints.
         folder: where TensorBoard events and checkpoints go.
-        anchor_images: uint8 `(k, H, W, C)`; needed by a relative encoder.
+        anchor_images: observations `(k, ...)`; needed by a relative encoder.
         resume: continue from the newest checkpoint in `folder`.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
         on_progress: called with the environment steps done and those wanted, once a rollout.
@@ -155,7 +157,11 @@ def train_ppo(
     state = load_checkpoint(model, checkpoints[-1]) if checkpoints else TrainingState()
     stop = StopCallback(state, config.stop_at_success, config.stop_patience)
     every, episodes = config.evaluation.every_steps, config.evaluation.episodes
-    callbacks: list[BaseCallback] = [
+    callbacks: list[BaseCallback] = []
+    if not is_image(card.observation_shape):  # first of all: evaluations and checkpoints have the new statistics
+        first = None if checkpoints else random_observations(card.world, seed=card.seed)
+        callbacks.append(NormalizationCallback(first))
+    callbacks += [
         EvaluationCallback(card, state, every=every, episodes=episodes, ended=stop.reached),
         stop,
         ImageCallback(card, state, video=config.evaluation.video),
@@ -205,7 +211,7 @@ def run_training(
     )
 
 
-def _anchor_tensor(images: NDArray[np.uint8] | None, device: torch.device) -> torch.Tensor:
+def _anchor_tensor(images: NDArray[Any] | None, device: torch.device) -> torch.Tensor:
     if images is None:
         raise InvalidInputError("anchor_images: a relative encoder needs the images of its anchor set")
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device).float().div_(255.0)
+    return encoder_input(torch.from_numpy(np.ascontiguousarray(images)).to(device))

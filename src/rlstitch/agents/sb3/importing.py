@@ -202,7 +202,7 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
         ours = tuple(expected[name].shape) if name in expected else "none"
         theirs = tuple(tensors[name].shape) if name in tensors else "none"
         if ours != theirs:
-            height, width, channels = encoder.image_shape
+            height, width, channels = encoder.observation_shape
             raise IncompatibleError(
                 f"{path}: its extractor does not fit images of {height} x {width} x {channels}: "
                 f"{name}: expected {ours}, found {theirs}"

@@ -1,4 +1,4 @@
-"""Environments that Gymnasium makes and that observe images: every environment of no family in particular.
+"""Environments that Gymnasium makes: every environment of no family in particular.
 
 A family of a user's own that needs no code of its own is an instance of `GymnasiumFamily`.
 """
@@ -10,21 +10,23 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from rlstitch.envs.family import Family, Maker
+from rlstitch.envs.family import Family, Maker, with_sensor
 from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords
 from rlstitch.envs.world import World
 
 if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
+    from rlstitch.envs.observation import Shape
+    from rlstitch.envs.registry import Sensor
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
 
 
 class GymnasiumFamily(Family):
-    """Environments whose ids begin alike, and which observe images uint8 `(H, W, C)`.
+    """Environments whose ids begin alike, with their own observation as a sensor, and pixels where they render.
 
     Args:
         name: in messages.
@@ -57,48 +59,83 @@ class GymnasiumFamily(Family):
         """Return whether an id begins as those of this family."""
         return environment.startswith(self.prefixes)
 
-    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
-        """Return the environment's class and the shape of its images as they are seen."""
+    def sensors_of(self, world: World) -> tuple[Sensor, ...]:
+        """Return what the environment observes itself, and pixels where it renders."""
+        own, renders = self._facts(world)[1:3]
+        return (own, "pixels") if renders and own != "pixels" else (own,)
+
+    def observation_kind(self, world: World) -> tuple[str, Shape]:
+        """Return the environment's class and the shape of its observations as they are seen."""
         from rlstitch.envs.frames import seen_shape
 
-        kind, shape, _ = _facts(world.environment, self.modules, json.dumps(world.make_kwargs))
-        return kind, seen_shape(world, shape)
+        world = with_sensor(world)
+        return self._facts(world)[0], seen_shape(world, _shown(*self._key(world), str(world.sensor)))
 
     def action_space(self, world: World) -> ActionSpace:
         """Return the environment's own actions."""
-        return _facts(world.environment, self.modules, json.dumps(world.make_kwargs))[2]
+        return self._facts(world)[3]
+
+    def _key(self, world: World) -> tuple[str, tuple[str, ...], str]:
+        return world.environment, self.modules, json.dumps(world.make_kwargs)
+
+    def _facts(self, world: World) -> tuple[str, Sensor, bool, ActionSpace]:
+        return _facts(*self._key(world))
 
     def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
         import numpy as np
 
         from rlstitch.envs.actions import check_actions, map_of
-        from rlstitch.envs.frames import Observer
+        from rlstitch.envs.frames import Observer, seen_shape
         from rlstitch.envs.gymnasium_batch import GymnasiumBatch
+        from rlstitch.envs.observation import observing
         from rlstitch.envs.single import make_single
         from rlstitch.envs.vector import WorldVectorEnv
 
         # What cannot work is refused before anything is started: an error in another process is harder to read.
         look, task, space = self.pixel_look(world), self.task(world), self.action_space(world)
         look(np.zeros((1, 1, 1, 3), dtype=np.uint8))
+        seen_shape(world, (4096, 1, 1) if world.sensor == "pixels" else (1,))
         check_actions(world, space)
         map_of(task, space, world.environment)
-        maker = functools.partial(make_single, world.environment, (*self.modules, *world.modules), **world.make_kwargs)
-        batch = GymnasiumBatch(maker, num_envs, task, action_repeat=world.action_repeat, workers=workers)
-        observer = Observer(world, look, batch.image_shape, num_envs)
+        observe = functools.partial(observing, sensor=world.sensor, name=world.environment)
+        kwargs = _kwargs(world.make_kwargs, rendered=world.sensor != self.sensors_of(world)[0])
+        maker = functools.partial(make_single, world.environment, (*self.modules, *world.modules), **kwargs)
+        batch = GymnasiumBatch(
+            maker, num_envs, task, observe=observe, action_repeat=world.action_repeat, workers=workers
+        )
+        observer = Observer(world, look, batch.shape, num_envs)
         return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 
 
+def _kwargs(make_kwargs: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]:
+    return {**({"render_mode": "rgb_array"} if rendered else {}), **make_kwargs}
+
+
 @functools.lru_cache(maxsize=256)
-def _facts(
-    environment: str, modules: tuple[str, ...], make_kwargs: str
-) -> tuple[str, tuple[int, int, int], ActionSpace]:
-    """The environment's class, the shape of its images and its actions."""
-    from rlstitch.envs.single import action_space, image_space, make_single
+def _facts(environment: str, modules: tuple[str, ...], make_kwargs: str) -> tuple[str, Sensor, bool, ActionSpace]:
+    """The environment's class, the sensor of its own observation, whether it renders, and its actions."""
+    from rlstitch.envs.observation import observing, own_sensor
+    from rlstitch.envs.single import action_space, make_single
 
     made = make_single(environment, modules, **json.loads(make_kwargs))
     try:
-        shape = cast("tuple[int, int, int]", image_space(made, environment).shape)
-        return type(made.unwrapped).__name__, shape, action_space(made, environment)
+        own = own_sensor(observing(made, name=environment).observation_space, environment)
+        renders = "rgb_array" in made.metadata.get("render_modes", ())
+        return type(made.unwrapped).__name__, own, renders, action_space(made, environment)
+    finally:
+        made.close()
+
+
+@functools.lru_cache(maxsize=256)
+def _shown(environment: str, modules: tuple[str, ...], make_kwargs: str, sensor: str) -> Shape:
+    """The shape of what the environment shows by a sensor."""
+    from rlstitch.envs.observation import observing
+    from rlstitch.envs.single import make_single
+
+    own = _facts(environment, modules, make_kwargs)[1]
+    made = make_single(environment, modules, **_kwargs(json.loads(make_kwargs), rendered=sensor != own))
+    try:
+        return observing(made, sensor, name=environment).observation_space.shape or ()
     finally:
         made.close()
 

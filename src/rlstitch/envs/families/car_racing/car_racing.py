@@ -19,6 +19,7 @@ from rlstitch.errors import InvalidInputError
 if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
+    from rlstitch.envs.observation import Shape
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import Simulator, WorldVectorEnv
 
@@ -56,7 +57,7 @@ class CarRacing(Family):
         """Return whether it is the one version of the environment that is known here."""
         return environment == "CarRacing-v3"
 
-    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
+    def observation_kind(self, world: World) -> tuple[str, Shape]:
         """Return the shape of the images as they are seen."""
         from rlstitch.envs.families.car_racing.cars import SIDE
         from rlstitch.envs.frames import seen_shape

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
     from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
+    from rlstitch.envs.observation import Shape
     from rlstitch.envs.single import ActionSpace
 
 
@@ -86,7 +87,7 @@ class MiniGrid(Family):
             return ""
         return "the mission, a text that differs between episodes, is not shown to the agent"
 
-    def observation_kind(self, world: World) -> tuple[str, tuple[int, int, int]]:
+    def observation_kind(self, world: World) -> tuple[str, Shape]:
         """Return the view and the shape of its images: all MiniGrids are drawn alike."""
         from rlstitch.envs.frames import seen_shape
 

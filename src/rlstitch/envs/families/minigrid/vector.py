@@ -31,7 +31,7 @@ from rlstitch.envs.families.minigrid.tiles import (
     success_infos,
 )
 from rlstitch.envs.family import family_of
-from rlstitch.envs.looks.pixels import Images
+from rlstitch.envs.observation import Observations, Shape
 from rlstitch.envs.single import action_space, make_single
 from rlstitch.envs.tasks.task import ActionMap, Task
 from rlstitch.envs.vector import Flags, Rewards, WorldVectorEnv
@@ -180,8 +180,8 @@ class _TileObserver:
 
     def __init__(self, world: World, num_envs: int, view_shape: tuple[int, int]) -> None:
         self._atlas = get_atlas(world.look, world.tile_size)
-        self.shape = (view_shape[0] * world.tile_size, view_shape[1] * world.tile_size, 3)
-        self.observations: Images = np.zeros((num_envs, *self.shape), dtype=np.uint8)
+        self.shape: Shape = (view_shape[0] * world.tile_size, view_shape[1] * world.tile_size, 3)
+        self.observations: Observations = np.zeros((num_envs, *self.shape), dtype=np.uint8)
 
     def start(self, rows: Index, shown: Index) -> None:
         """Take the tile indices of environments that begin an episode."""
