@@ -60,6 +60,8 @@ def test_lines_are_called_by_their_number(tmp_path: Path, suffix: str) -> None:
         ("wide.txt", "one\n".encode("utf-16"), "line 1: expected UTF-8, found UTF-16; save it as UTF-8"),
         ("wide.txt.gz", gzip.compress("one\n".encode("utf-16-le"), mtime=0), "line 1: expected UTF-8, found UTF-16"),
         ("long.txt", b"x" * (2 << 20), "line 1: is longer than 1,048,576"),
+        ("empty.gz", gzip.compress(b"\n" * (1 << 20), 1, mtime=0), "holds more than 1,000,000 lines"),
+        ("zeros.gz", gzip.compress(b"\0" * 1000 + b"\n" * 1000, 1, mtime=0), "line 1: expected UTF-8, found UTF-16"),
         ("text.gz", b"no gzip", "a whole gzip file"),
         ("half.gz", gzip.compress(RNG.bytes(5000).hex().encode(), mtime=0)[:-300], "a whole gzip file"),
     ],
@@ -69,6 +71,20 @@ def test_texts_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | N
         (tmp_path / name).write_bytes(content)
     with pytest.raises((ArtefactError, InvalidInputError), match=message):
         text_items(tmp_path / name)
+
+
+def test_a_text_unpacks_to_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlstitch.modalities.items.unpacked_bytes", lambda size: 150 * size)
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress((b"x" * 1000 + b"\n") * 3000, mtime=0))
+    with pytest.raises(ArtefactError, match="unpacks to more than"):
+        text_items(path)
+
+
+def test_lines_longer_than_a_block_apart_are_the_same(tmp_path: Path) -> None:
+    lines = [str(number) * 50_000 for number in range(10, 60)]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    assert list(text_items(tmp_path / "lines.txt").read(0)) == lines
 
 
 def test_keys_are_one_an_item_and_differ(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from rlstitch.modalities.compressed import open_binary
 from rlstitch.modalities.libraries import one_line
 from rlstitch.modalities.wav import read_wav
 from rlstitch.storage.files import decode_text
-from rlstitch.storage.limits import ITEMS, LINE_BYTES, LINES
+from rlstitch.storage.limits import ITEMS, LINE_BYTES, LINES, MIB, unpacked_bytes
 
 Encode: TypeAlias = Callable[[Sequence[Any]], NDArray[np.float32]]
 """m items -> their vectors (m, d)."""
@@ -157,17 +157,34 @@ def _keys_of(path: Path, count: int) -> list[str]:
     return names
 
 
-def _lines(path: Path) -> Iterable[str]:
-    whole = "a whole gzip file" if path.suffix == ".gz" else "a text file"
-    with one_line(f"cannot read {path}: expected {whole}", "zlib"), open_binary(path) as stream:
-        # Unpacked, a small file may be empty lines without end.
-        most = min(ITEMS, max(LINES, path.stat().st_size))
-        for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES + 1), b""), start=1):
-            if len(line) > LINE_BYTES:
-                raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
-            if number > most:
-                raise ArtefactError(f"{path}: holds more than {most:,} lines")
-            try:
-                yield decode_text(line, start=number == 1)
-            except ValueError as error:
-                raise ArtefactError(f"{path}, line {number}: {error}") from None
+def _lines(path: Path) -> Iterator[str]:
+    # Unpacked, a small file may be empty lines without end: both are counted before lines are made of them.
+    kind = "a whole gzip file" if path.suffix == ".gz" else "a text file"
+    with one_line(f"cannot read {path}: expected {kind}", "zlib"), open_binary(path) as stream:
+        size = path.stat().st_size
+        most_lines, most_bytes = min(ITEMS, max(LINES, size)), max(size, unpacked_bytes(size))
+        number = lines = unpacked = 0
+        rest = b""
+        for block in iter(lambda: stream.read(MIB), b""):
+            lines, unpacked = lines + block.count(b"\n"), unpacked + len(block)
+            if lines > most_lines:
+                raise ArtefactError(f"{path}: holds more than {most_lines:,} lines")
+            if unpacked > most_bytes:
+                raise ArtefactError(f"{path}: it unpacks to more than {most_bytes:,} bytes")
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                number += 1
+                yield _text(path, number, line + b"\n")
+            if len(rest) > LINE_BYTES:
+                break
+        if rest:
+            yield _text(path, number + 1, rest)
+
+
+def _text(path: Path, number: int, line: bytes) -> str:
+    if len(line) > LINE_BYTES:
+        raise ArtefactError(f"{path}, line {number}: is longer than {LINE_BYTES:,} bytes")
+    try:
+        return decode_text(line, start=number == 1)
+    except ValueError as error:
+        raise ArtefactError(f"{path}, line {number}: {error}") from None
