@@ -113,10 +113,21 @@ class World:
 
         return get_variation(value).name
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str, info: ValidationInfo) -> str:
+        if _checks_names(info) and value != _STANDARD:
+            from rlstitch.envs.registry import all_families, check_task, named_family
+
+            environment = str(info.data.get("environment", ""))
+            # Of an environment that no installed family claims, the task is checked with its family, below.
+            if named_family(environment) is not all_families()[-1]:
+                check_task(value, environment)
+        return value
+
     @field_validator("family")
     @classmethod
     def _current_family(cls, value: str, info: ValidationInfo) -> str:
-        """The provider of the family; the task is checked here, since it belongs to the family."""
         if not _checks_names(info):
             return value
         from rlstitch.envs.registry import check_task, installed_families, provider_of
