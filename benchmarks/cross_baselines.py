@@ -36,8 +36,8 @@ class PixelAffine(nn.Module):
         return self.encoder.latent_dim  # type: ignore[return-value]
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.encoder.image_shape  # type: ignore[return-value]
+    def observation_shape(self) -> tuple[int, int, int]:
+        return self.encoder.observation_shape  # type: ignore[return-value]
 
     def spec(self) -> dict[str, Any]:
         return self.encoder.spec()  # type: ignore[operator, no-any-return]

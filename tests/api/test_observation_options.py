@@ -79,7 +79,7 @@ def test_any_environment_is_seen_as_a_config_says():
     plain = trained(CONFIG.format(environment=DISCRETE), "seed=1")
     inverted = trained(CONFIG.format(environment=DISCRETE), "seed=2", "variation=inverted+greyscale")
     world = plain.agent.card.world
-    assert world == World(DISCRETE, action_repeat=2, frame_stack=2, crop=36, size=32)
+    assert world == World(DISCRETE, action_repeat=2, frame_stack=2, crop=36, size=32, sensor="pixels")
     assert plain.agent.card.observation_shape == (32, 32, 6)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 6), dtype=np.uint8)
     np.testing.assert_array_equal(load_agent(plain.folder).act(images), plain.agent.act(images))
