@@ -27,7 +27,7 @@ from rlstitch.agents import (
     save_agent,
 )
 from rlstitch.config.training import TrainConfig
-from rlstitch.envs import Shape, World, describe_shape, family_of, import_modules, is_image
+from rlstitch.envs import Shape, World, describe_shape, family_of, import_modules, is_image, with_sensor
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
@@ -248,7 +248,7 @@ def _encoder_spec(config: TrainConfig, shape: Shape) -> CNNSpec | MLPSpec:
 
 def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
     """Return the card of an agent to be trained, and its anchor set where it is relative."""
-    world = config.world
+    world = with_sensor(config.world)
     shape, actions = spaces_of(world)
     base = _encoder_spec(config, shape)
     encoder, latent_dim, anchor_set, anchors = base.model_dump(mode="json"), base.latent_dim, None, None
