@@ -30,6 +30,16 @@ SCALED = BoxActions(low=sb3_samples.LOW, high=sb3_samples.HIGH)
 ACTIONS = {"a2c-box": PLANE, "sac": SCALED, "sac-shared": SCALED, "td3": SCALED, "ddpg": SCALED}
 
 
+def _policy(module: str, name: str, **methods: str) -> dict[str, Any]:
+    """A policy's class as the library prints it (checked against sb3-contrib 2.9.2)."""
+    printed = {
+        ":type:": "<class 'abc.ABCMeta'>",
+        "__module__": module,
+        "__init__": f"<function {name}.__init__ at 0x7f>",
+    }
+    return {"policy_class": {**printed, **methods}}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
@@ -113,6 +123,26 @@ def test_sac_samples_its_squashed_normal_distribution(name: str, model) -> None:
     squashed = np.tanh(means.numpy() + log_std.exp().numpy() * noise)
     wanted = theirs.policy.unscale_action(squashed)
     np.testing.assert_allclose(agent.act(pictures(), noise=noise), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm", "changes"),
+    [
+        ("ppo", "TRPO", {**dict.fromkeys(["cg_max_steps", "cg_damping", "line_search_max_iter", "n_critic_updates"], 1),
+                         "clip_range": None}),
+        ("sac", "TQC", _policy("sb3_contrib.tqc.policies", "TQCPolicy")),
+    ],
+)  # fmt: skip
+def test_models_of_sb3_contrib_are_those_of_the_same_policy(name, algorithm, changes, model, tmp_path) -> None:
+    """TRPO has PPO's policy, and TQC's actor is SAC's (read in sb3-contrib 2.9.2, which the tests do not install)."""
+    path, actions = model(name)[1], ACTIONS.get(name, FOUR)
+    if algorithm == "TQC":
+        extractor = {"features_extractor_class": "<class 'stable_baselines3.common.torch_layers.NatureCNN'>"}
+        changes = {**changes, "policy_kwargs": {"net_arch": [8], "n_quantiles": 25, **extractor}}
+    one = imported(path, actions=actions)
+    other = imported(with_data(tmp_path / "contrib.zip", path, **changes), actions=actions)
+    assert other.algorithm == algorithm
+    np.testing.assert_array_equal(agent_of(one).act(pictures()), agent_of(other).act(pictures()))
 
 
 @pytest.mark.parametrize("name", ["td3", "ddpg"])
@@ -350,16 +380,6 @@ def test_models_that_act_in_another_way_than_their_shapes_are_refused_by_name(
     with pytest.raises(RlstitchError, match=re.escape(message)) as caught:
         imported(saved(name, folder), actions=actions)
     assert "\n" not in str(caught.value)
-
-
-def _policy(module: str, name: str, **methods: str) -> dict[str, Any]:
-    """A policy's class as the library prints it (checked against sb3-contrib 2.9.2)."""
-    printed = {
-        ":type:": "<class 'abc.ABCMeta'>",
-        "__module__": module,
-        "__init__": f"<function {name}.__init__ at 0x7f>",
-    }
-    return {"policy_class": {**printed, **methods}}
 
 
 @pytest.mark.parametrize(

@@ -46,15 +46,6 @@ def rooms():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A working folder of the module's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("work")
-        patch.chdir(folder)
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def trained(place: Path):
     """Train, once for each environment and settings, from a YAML file of the user's."""
     done: dict[str, Trained] = {}

@@ -17,6 +17,7 @@ from rlstitch.agents import Agent, build_controller, build_encoder, load_agent
 from rlstitch.api.evaluate import evaluate
 from rlstitch.api.export_agent import export_agent
 from rlstitch.api.listing import show_agent
+from rlstitch.api.stitch import coverage_lines
 from rlstitch.api.train import Trained, draft_card, train
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs import World, cell_world, family_of, make_vec, with_sensor
@@ -56,15 +57,6 @@ def numbers():
     gymnasium.register("Numbers-v0", Numbers)
     yield
     del gymnasium.registry["Numbers-v0"]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A working folder of the module's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("work")
-        patch.chdir(folder)
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +142,13 @@ def test_a_video_of_a_state_agent_shows_what_the_environment_renders(trained):
         require_recordable(World("Numbers-v0"), (3,))
 
 
+def test_pairs_of_which_no_two_are_alike_say_so(trained):
+    agent = trained("seed=1").agent
+    pairs = gather_pairs(agent, agent, pairs=40, held=10)
+    assert str(pairs.coverage).endswith("episodes; none was met twice")
+    assert coverage_lines(stitch_agents(agent, agent, pairs).report)[0].endswith("episodes; no view was met twice")
+
+
 def test_pairs_of_two_sensors_show_the_same_states():
     world = World("CartPole-v1", sensor="state", frame_stack=2)
     pairs = collect_image_pairs(world, World("CartPole-v1", sensor="pixels", size=32), count=30)
@@ -199,11 +198,14 @@ def test_what_environments_can_be_observed_by():
         (spaces.Tuple([spaces.Discrete(2)]), None),
         (spaces.Sequence(spaces.Discrete(2)), None),
         (spaces.Text(5), None),
+        (spaces.Dict({"a": spaces.Discrete(2)}), None),
+        (spaces.Box(0, 1, (5, 4, 3), np.float32), None),
+        (spaces.Box(0, 1, (5, 4, 3), np.uint8), None),
     ],
 )
 def test_kinds_of_observations(space, sensor):
     if sensor is None:
-        with pytest.raises(InvalidInputError, match=r"E-v0: expected observations in .* found"):
+        with pytest.raises(InvalidInputError, match=r"E-v0: expected (observations in|images) .* found"):
             own_sensor(space, "E-v0")
     else:
         assert own_sensor(space, "E-v0") == sensor
@@ -211,5 +213,6 @@ def test_kinds_of_observations(space, sensor):
 
 def test_discrete_observations_are_one_hot():
     env = make_vec(World("FrozenLake-v1"), 2, seed=0)
+    assert (env.render_mode, env.metadata["render_modes"], env.render()) == (None, [], None)
     np.testing.assert_array_equal(env.reset()[0], np.eye(16, dtype=np.float32)[[0, 0]])
     env.close()

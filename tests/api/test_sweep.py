@@ -131,6 +131,20 @@ def test_two_sweeps_at_once_train_each_run_once(workplace: Path) -> None:
     assert len(list(Path("runs").glob("*/events.*"))) == 3
 
 
+def test_modules_that_an_agents_file_names_are_not_imported(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("axes: {seed: [1]}" + SHORT)
+    config = load_sweep(path).runs[0].config
+    folder = workplace / "agents" / config.name
+    folder.mkdir(parents=True)
+    (workplace / "stranger.py").write_text("open('imported', 'w').close()")
+    monkeypatch.syspath_prepend(workplace)
+    record = {**config.resolved(), "environment": "Elsewhere-v0", "modules": ["stranger"]}
+    for stated in (record, {**record, "sensor": None}, {"world": {"environment": "X-v0", "modules": ["stranger"]}}):
+        (folder / "agent.json").write_text(json.dumps({"training": {"hyperparameters": stated}}))
+        assert [entry.state for entry in sweep_states(load_sweep(path))] == ["changed"]
+        assert not Path("imported").exists()
+
+
 def test_a_sweep_again_runs_what_is_missing_failed_changed_or_damaged(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,10 +71,9 @@ def coverage_lines(report: StitchReport) -> list[str]:
     """Return what is known of the views that were not met; nothing for pairs that the user brought."""
     if report.unseen is None:
         return []
-    lines = [
-        f"collected in {report.observations:,} observations of {report.episodes:,} episodes; an estimated "
-        f"{report.unseen:.2%} of observations show other views (Good-Turing: as if observations were independent)"
-    ]
+    others = f"an estimated {report.unseen:.2%} of observations show other views (Good-Turing: as if observations were "
+    others = "no view was met twice" if report.unseen == 1 else f"{others}independent)"
+    lines = [f"collected in {report.observations:,} observations of {report.episodes:,} episodes; {others}"]
     if report.met_later:
         lines.append(f"{report.met_later} of those held out were met only in further steps: they are rarer than most")
     return lines

@@ -228,13 +228,18 @@ def _presence(config: TrainConfig, folder: Path) -> Literal["same", "other", "no
     try:
         recorded = read_json(folder / "agent.json")["training"]["hyperparameters"]
         same = recorded == config.resolved() or _same_hash(config, recorded)
-    except (ArtefactError, InvalidInputError, KeyError, TypeError, ValueError):
+    except (ArtefactError, InvalidInputError, AttributeError, KeyError, TypeError, ValueError):
         return "other"
     return "same" if same else "other"
 
 
 def _same_hash(config: TrainConfig, recorded: dict[str, Any]) -> bool:
-    """Compare by hash: older records lack newer keys, and device and threads do not count."""
+    """Compare by hash: older records lack newer keys, and device and threads do not count.
+
+    A record without a sensor is of pixels. Stated, the sensor need not be asked of the environment, for which modules
+    that the record names would be imported.
+    """
+    recorded = {**recorded, "sensor": recorded.get("sensor") or "pixels"}
     if config.representation == "absolute":  # how to project then has no effect
         recorded = {**recorded, "relative": config.resolved()["relative"]}
     return TrainConfig.model_validate(recorded).hash8 == config.hash8

@@ -6,7 +6,7 @@ The sensor `pixels` gives images, all others give vectors.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import gymnasium
 import numpy as np
@@ -25,7 +25,7 @@ Shape: TypeAlias = tuple[int, ...]
 Observations: TypeAlias = npt.NDArray[Any]
 """Images uint8 `(N, H, W, C)` or vectors float32 `(N, D)`."""
 
-SUPPORTED = "a uint8 Box (H, W, C) of 0 to 255, a Box of numbers, Discrete, MultiDiscrete or MultiBinary"
+SUPPORTED = "a uint8 Box (H, W, C) of 0 to 255, a Box of one or two axes, Discrete, MultiDiscrete or MultiBinary"
 _VECTORS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -52,13 +52,20 @@ def own_sensor(space: spaces.Space[Any], name: str) -> Sensor:
     Raises:
         InvalidInputError: where its space of observations is not supported.
     """
-    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
+    if _is_bytes(space):
         if int(space.low.min()) == 0 and int(space.high.max()) == 255:
             return "pixels"
         raise InvalidInputError(f"{name}: expected images of 0 to 255, found {space.low.min()} to {space.high.max()}")
+    if isinstance(space, spaces.Box) and len(space.shape) == 3:  # flattened, neighbouring pixels would be unrelated
+        raise InvalidInputError(f"{name}: expected images in a uint8 Box (H, W, C) of 0 to 255, found {space}")
     if isinstance(space, _VECTORS) and 0 < _width(space) <= limits.OBSERVATION_VALUES:
         return "state"
     raise InvalidInputError(f"{name}: expected observations in {SUPPORTED}, found {space}")
+
+
+def _is_bytes(space: spaces.Space[Any]) -> TypeGuard[spaces.Box]:
+    """Whether observations are images of bytes, whatever their bounds."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
 def _width(space: spaces.Space[Any]) -> int:
@@ -83,16 +90,12 @@ def observing(
         InvalidInputError: where its space of observations is not supported.
     """
     made = _channels_last(made)
-    if sensor == "pixels" and (_is_vector(made) or own_sensor(made.observation_space, name) != "pixels"):
+    if sensor == "pixels" and not _is_bytes(made.observation_space):
         return AddRenderObservation(made)
     if own_sensor(made.observation_space, name) == "pixels":
         return made
     space = made.observation_space
     return TransformObservation(made, functools.partial(_flat, space), box_of((_width(space),)))
-
-
-def _is_vector(made: gymnasium.Env[Any, Any]) -> bool:
-    return not isinstance(made.observation_space, spaces.Box)
 
 
 def _flat(space: spaces.Space[Any], observation: Any) -> npt.NDArray[np.float32]:

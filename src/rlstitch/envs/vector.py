@@ -101,7 +101,10 @@ class WorldVectorEnv(VectorEnv[Observations, npt.NDArray[Any], npt.NDArray[Any]]
         self._waiting = np.ones(num_envs, dtype=np.bool_)
         self._actions = map_of(task, simulator.action_space, world.environment)
         self.render_mode = "rgb_array" if is_image(observer.shape) else None
-        self.metadata = {"render_modes": [self.render_mode], "autoreset_mode": autoreset_mode}
+        self.metadata = {
+            "render_modes": [self.render_mode] * is_image(observer.shape),
+            "autoreset_mode": autoreset_mode,
+        }
         self.single_observation_space = box_of(observer.shape)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         actions: Any = simulator.action_space if self._actions is None else spaces.Discrete(len(self._actions))

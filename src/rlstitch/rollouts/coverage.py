@@ -29,8 +29,10 @@ class Coverage:
         return self.once / self.observations if self.observations else 1.0
 
     def __str__(self) -> str:
+        met = f"{self.distinct:,} distinct views in {self.observations:,} observations of {self.episodes:,} episodes"
+        if self.unseen == 1:
+            return f"{met}; none was met twice"
         return (
-            f"{self.distinct:,} distinct views in {self.observations:,} observations of {self.episodes:,} episodes; "
-            f"an estimated {self.unseen:.2%} of observations show others (Good-Turing, which assumes independent "
-            "observations)"
+            f"{met}; an estimated {self.unseen:.2%} of observations show others "
+            "(Good-Turing, which assumes independent observations)"
         )
