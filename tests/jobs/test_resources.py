@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from rlstitch.api.train import draft_card
 from rlstitch.config.training import load_config
@@ -21,11 +22,16 @@ def test_threads_follow_the_work_unless_they_are_stated(monkeypatch: pytest.Monk
         assert threads_for() == threads
 
 
+def numpy_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
 def test_a_block_and_a_function_run_with_these_threads_and_give_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     with torch_threads(2):
         assert torch.get_num_threads() == 2
+        assert torch_threads()(numpy_threads)() == {1}, "frames are shrunk by NumPy's matrix products"
         assert torch_threads()(torch.get_num_threads)() == 1
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before

@@ -45,8 +45,7 @@ def make_vec(
         raise InvalidInputError(f"num_envs: expected at least 1, found {num_envs}")
     if missing := [module for module in world.modules if module not in sys.modules]:
         raise InvalidInputError(
-            f"modules: {world.environment} needs {missing[0]!r}, which only a file names; import it first, or let its "
-            "package register its environments by the entry point gymnasium.envs"
+            f"modules: {world.environment} needs {missing[0]!r}, which only a file names: import it first"
         )
     if workers < 0:
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")

@@ -55,12 +55,17 @@ def threads_for(gigaflops: float = 0.0) -> int:
 
 @contextmanager
 def torch_threads(threads: int | None = None) -> Iterator[None]:
-    """Run a block, or a function, with this number of torch threads in the process; None: `threads_for()`."""
-    import torch
+    """Run a block, or a function, with this number of torch threads in the process; None: `threads_for()`.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or threads_for())
+    NumPy's matrix products, by which frames are shrunk, take no more threads either.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads, before = threads or threads_for(), torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
-        yield
+        with threadpool_limits(threads, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
