@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.envs.observation import Observations, Shape, box_of, is_image
 from rlstitch.envs.registry import OF_IMAGES
-from rlstitch.envs.world import World
+from rlstitch.envs.world import World, require_defaults
 from rlstitch.errors import InvalidInputError
 
 Rows = npt.NDArray[np.intp]
@@ -54,13 +54,9 @@ def seen_shape(world: World, shape: Shape) -> Shape:
             size.
     """
     if not is_image(shape):
-        plain = World(world.environment)
-        for name in OF_IMAGES:
-            if getattr(world, name) != getattr(plain, name):
-                raise InvalidInputError(
-                    f"{name}: the sensor {world.sensor or 'of ' + world.environment} gives vectors, not images; "
-                    f"expected {getattr(plain, name)!r}, found {getattr(world, name)!r}"
-                )
+        require_defaults(
+            world, OF_IMAGES, f"the sensor {world.sensor or 'of ' + world.environment} gives vectors, not images"
+        )
         return (shape[0] * world.frame_stack,)
     height, width, channels = shape
     if world.crop is not None and world.crop > height:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, ValidationInfo, field_validator
@@ -191,6 +191,14 @@ class World:
             return _ADAPTER.validate_python(named, context={"check_names": check_names})
         except ValidationError as error:
             raise as_rlstitch_error(error, WORLD_KEYS) from None
+
+
+def require_defaults(world: World, names: Iterable[str], why: str) -> None:
+    """Raise InvalidInputError, with the reason, where one of these fields of a world is not at its default."""
+    plain = World(world.environment)
+    for name in names:
+        if getattr(world, name) != getattr(plain, name):
+            raise InvalidInputError(f"{name}: {why}; expected {getattr(plain, name)!r}, found {getattr(world, name)!r}")
 
 
 _ADAPTER: TypeAdapter[World] = TypeAdapter(World)

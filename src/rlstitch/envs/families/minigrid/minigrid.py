@@ -11,7 +11,7 @@ from rlstitch.envs.family import Family, Maker
 from rlstitch.envs.looks.pixels import Images
 from rlstitch.envs.tasks.task import Task, plain_word
 from rlstitch.envs.tasks.words import TaskWords
-from rlstitch.envs.world import World
+from rlstitch.envs.world import World, require_defaults
 from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -124,13 +124,9 @@ class MiniGrid(Family):
 
 
 def _check_observations(world: World) -> None:
-    plain = World(world.environment)
-    for name in _NOT_OF_TILES:
-        if getattr(world, name) != getattr(plain, name):
-            raise InvalidInputError(
-                f"{name}: a MiniGrid is drawn from its tiles, one for each step; expected {getattr(plain, name)!r}, "
-                f"found {getattr(world, name)!r} (see tile_size and view)"
-            )
+    require_defaults(
+        world, _NOT_OF_TILES, "a MiniGrid is drawn from its tiles, one for each step (see tile_size, view)"
+    )
 
 
 @functools.lru_cache(maxsize=256)
