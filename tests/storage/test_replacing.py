@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,7 +90,10 @@ def test_a_reader_beside_two_writers_sees_the_old_or_the_new(tmp_path: Path, exc
     running = set(children)
     while running:
         read(target)  # an error, or a mixture, fails
-        running -= {child for child in running if os.waitpid(child, os.WNOHANG) == (child, 0)}
+        for child in set(running):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            assert status == 0, "a writer failed; its error is printed"
+            running -= {ended}
     assert read(target) in ("x39", "y39")
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
@@ -101,6 +105,8 @@ def child_of(work: Callable[[], object]) -> int:
         try:
             work()
             status = 0
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(status)
     return child

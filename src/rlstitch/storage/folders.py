@@ -8,6 +8,7 @@ import errno
 import functools
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -116,9 +117,12 @@ def opened_together(folder: Path, names: Iterable[str]) -> Iterator[dict[str, Bu
             with translated_errors("read", folder):
                 exists = folder_exists(folder)
                 try:
-                    before = folder.stat()
-                    if os.name == "posix":  # held open, so that no other folder gets its number meanwhile
-                        stack.callback(os.close, os.open(folder, os.O_RDONLY))
+                    if os.name == "posix":  # held open before it is looked at, so that no other folder gets its number
+                        handle = os.open(folder, os.O_RDONLY)
+                        stack.callback(os.close, handle)
+                        before = os.fstat(handle)
+                    else:
+                        before = folder.stat()
                 except FileNotFoundError:
                     if exists:  # a writer exchanges it at this moment
                         continue
@@ -143,13 +147,19 @@ def _is_still(folder: Path, before: os.stat_result) -> bool:
 
 def _check_target(path: Path, force: bool, marker: str | None) -> None:
     with translated_errors("write", path):
-        if not path.exists():
+        try:
+            # Each is one look at it: another writer may exchange the folder between two.
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+            names = {entry.name for entry in path.iterdir()} if is_folder and marker else set[str]()
+        except FileNotFoundError:
             return
-        if not path.is_dir():
+        except NotADirectoryError:  # above it, or from one look to the next
+            is_folder, names = False, set()
+        if not is_folder:
             raise InvalidInputError(f"cannot write the folder {path}: a file is in the way")
         if not force:
             raise InvalidInputError(f"{path} exists already: choose another name, or overwrite it with force")
-        if marker is not None and not (path / marker).is_file() and any(path.iterdir()):
+        if marker is not None and names and marker not in names:
             raise InvalidInputError(f"cannot overwrite {path}: it holds other files and no {marker}")
 
 

@@ -55,7 +55,7 @@ def private_folder(target: Path) -> Iterator[tuple[Path, Path]]:
             aside.parent.mkdir()
             yield fresh, aside
         finally:
-            if target.exists() or not aside.exists():  # never remove the only copy of the older folder
+            if not (fresh.exists() and aside.exists()) or target.exists():  # between two renames: `recover` ends it
                 _discard(path)
 
 
@@ -116,11 +116,12 @@ def is_exchanging(target: Path) -> bool:
 
 
 def _end_exchange(path: Path) -> None:
-    # The older folder stepped aside only when the new one was whole.
+    # The older folder stepped aside only when the new one was whole. It is never put back: once the new one has left, a
+    # target that is missing is in the hands of another writer.
     for aside in (path / _OLD).glob("*"):
         target, fresh = path.parent / aside.name, path / _NEW / aside.name
-        if not target.exists():
-            (fresh if fresh.exists() else aside).rename(target)
+        if fresh.exists() and not target.exists():
+            fresh.rename(target)
     _discard(path)
 
 
