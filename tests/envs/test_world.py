@@ -149,9 +149,9 @@ def test_scrambled_is_a_derangement_and_standard_the_identity():
         action_map("scrambled", 1)
     with pytest.raises(UnknownNameError, match=r"unknown task 'zzz'; known: .*length, scrambled"):
         action_map("zzz", 3)
-    words = "delayed length no-idle no-time-cost scrambled slippery slow standard time-cost without"
+    words = "delayed gravity length no-idle no-time-cost scrambled slippery slow standard time-cost wind without"
     assert sorted(task_words()) == words.split()
-    assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "inverted", "greyscale"}
+    assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "white", "black", "inverted", "greyscale"}
 
 
 def test_a_world_costs_neither_gymnasium_nor_torch():

@@ -31,6 +31,7 @@ _BUILT_IN = tuple(
     for name, value in (
         ("minigrid", "minigrid.minigrid:MINIGRID"),
         ("car-racing", "car_racing.car_racing:CAR_RACING"),
+        ("lunar-lander", "lunar_lander.lunar_lander:LUNAR_LANDER"),
         ("other", "generic:OTHER"),
     )
 )

@@ -146,6 +146,7 @@ def test_pointwise_looks_cost_frames_nothing():
 
 def test_every_look_differs_from_every_other():
     views = views_of_many_tiles()
-    names = [kind.example for kind in LOOKS.values() if kind.layer != "camera"]
+    # MiniGrid's own floor is black.
+    names = [kind.example for kind in LOOKS.values() if kind.layer != "camera" and kind.name != "black"]
     drawn = {name: render_views(views, variation=name, tile_size=8).tobytes() for name in names}
     assert len(set(drawn.values())) == len(names)

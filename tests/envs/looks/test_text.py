@@ -77,7 +77,7 @@ def test_texts_and_their_canonical_form(text, canonical):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("", UnknownNameError, "unknown variation ''; known: blue, blur"),
+        ("", UnknownNameError, "unknown variation ''; known: black, blue, blur"),
         ("red+", UnknownNameError, "unknown variation ''"),
         ("grean", UnknownNameError, "unknown variation 'grean'; did you mean green"),
         ("nosie:0.1", UnknownNameError, "unknown variation 'nosie'; did you mean noise"),

@@ -12,7 +12,14 @@ from rlstitch.envs.looks.text import Colour, LookKind, Parameter
 from rlstitch.errors import InvalidInputError
 
 TINTS: MappingProxyType[str, Colour] = MappingProxyType(
-    {"red": (150, 40, 40), "green": (40, 130, 40), "blue": (40, 40, 150), "yellow": (150, 150, 40)}
+    {
+        "red": (150, 40, 40),
+        "green": (40, 130, 40),
+        "blue": (40, 40, 150),
+        "yellow": (150, 150, 40),
+        "white": (255, 255, 255),
+        "black": (0, 0, 0),
+    }
 )
 """Floors that have a name."""
 OBJECTS = ("red", "green", "blue", "purple", "yellow", "grey")

@@ -92,7 +92,8 @@ def test_inverted_is_the_negative_and_looks_are_joined():
 
 def test_looks_differ_from_each_other():
     view = view_of(None, 3, 1)
-    assert len({tile_image(view, name).tobytes() for name in VARIATIONS}) == len(VARIATIONS)
+    names = set(VARIATIONS) - {"black"}  # MiniGrid's own floor is black
+    assert len({tile_image(view, name).tobytes() for name in names}) == len(names)
 
 
 def test_a_look_of_neighbouring_pixels_is_applied_to_the_whole_frame():

@@ -1,0 +1,1 @@
+"""LunarLander: Gymnasium's physics, drawn straight into the small images that agents see."""
