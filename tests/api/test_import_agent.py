@@ -10,10 +10,10 @@ import pytest
 import torch
 from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 from rooms import CONTINUOUS, DISCRETE, FIRST, registered
-from sb3_samples import members, stacked, torch_archive, trained, zipped
+from sb3_samples import members, pictures, stacked, torch_archive, trained, zipped
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecTransposeImage
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.import_agent import import_agent
@@ -94,6 +94,54 @@ def test_a_stacked_model_sees_and_scores_what_it_did(models: Path, workplace: Pa
         theirs.seed(episode_seed(0, episode))
         returns.append(evaluate_policy(model, theirs, n_eval_episodes=1, warn=False)[0])
     assert evaluate(agent, episodes=3, deterministic=True).returns == pytest.approx(returns)
+
+
+def test_how_many_images_are_stacked_comes_from_the_file(models: Path, workplace: Path) -> None:
+    stated, read = (
+        import_agent(models / "ppo-stacked.zip", name="s", world=World(DISCRETE, **given), episodes=0, force=True).agent
+        for given in ({"frame_stack": 4}, {})
+    )
+    assert read.card.world == stated.card.world
+    assert (read.card.world.frame_stack, read.card.world.padding) == (4, "zeros")
+
+
+def test_a_live_model_is_imported_as_its_file_is(models: Path, workplace: Path) -> None:
+    live = PPO.load(models / "ppo-mlp.zip", device="cpu")
+    one, other = (
+        import_agent(model, name="x", world=World(DISCRETE), episodes=0, force=True).agent
+        for model in (live, models / "ppo-mlp.zip")
+    )
+    assert one.card.encoder == other.card.encoder
+    images = pictures()
+    assert torch.equal(one.action_parameters(images), other.action_parameters(images))
+
+
+def test_a_live_model_behind_normalised_observations_is_refused(workplace: Path) -> None:
+    environment = VecNormalize(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]))
+    with pytest.raises(InvalidInputError, match="behind a VecNormalize of observations"):
+        import_agent(PPO("MlpPolicy", environment, device="cpu"), name="x", world=World(DISCRETE))
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("frame_stack=4", "padding: a .cleanrl_model does not hold its preprocessing"),
+        ("", "the world gives 3 channels, the model takes 4"),
+        ("frame_stack=2 --activation relu", "activation: expected none beside a .cleanrl_model"),
+    ],
+)
+def test_preprocessing_of_a_cleanrl_model_is_the_users_to_state(
+    options: str, part: str, workplace: Path, capsys
+) -> None:
+    layers = {"0": (32, 4, 8, 8), "2": (64, 32, 4, 4), "4": (64, 64, 3, 3), "7": (512, 64)}
+    shapes = {**{f"network.{place}": shape for place, shape in layers.items()}, "actor": (4, 512), "critic": (1, 512)}
+    tensors = {f"{name}.weight": torch.zeros(shape) for name, shape in shapes.items()}
+    tensors |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
+    torch.save(tensors, workplace / "a.cleanrl_model")
+    world = f"--world {options}" if options else ""
+    assert main(f"import a.cleanrl_model --name x --env {DISCRETE} --episodes 0 {world}".split()) == 2
+    assert part in capsys.readouterr().err
+    assert not (workplace / "agents").exists()
 
 
 @pytest.mark.parametrize(("given", "padding"), [("", "zeros"), ("padding=zeros", "zeros"), ("padding=first", "first")])

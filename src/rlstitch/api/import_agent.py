@@ -1,15 +1,22 @@
-"""Import an agent that Stable-Baselines3 trained, evaluate it in its world and save it."""
+"""Import an agent that another library trained, evaluate it in its world and save it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents import Agent, AgentCard, TrainingCard, save_agent
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from rlstitch.agents import Agent, AgentCard, BoxActions, DiscreteActions, TrainingCard, save_agent
+from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
+from rlstitch.agents.sb3.archive import read_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
 from rlstitch.agents.sb3.settings import Activation
+from rlstitch.agents.sb3.spaces import stacked_frames
 from rlstitch.envs import World, import_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
@@ -43,7 +50,7 @@ class ImportOutcome:
 
 @torch_threads()
 def import_agent(
-    model: str | Path,
+    model: str | Path | BaseAlgorithm,
     *,
     name: str,
     world: World,
@@ -57,13 +64,15 @@ def import_agent(
     agents: Path = AGENTS,
     progress: ProgressReporter | None = None,
 ) -> ImportOutcome:
-    """Make an agent of a Stable-Baselines3 model (PPO, A2C or DQN with a CnnPolicy), without running code out of it.
+    """Make an agent of a model of Stable-Baselines3, sb3-contrib or CleanRL, without running code out of its file.
 
     Args:
-        model: the zip that `model.save` wrote.
+        model: the zip that `model.save` of Stable-Baselines3 wrote, its live model, or a `.cleanrl_model`.
         name: of the agent.
-        world: what the model was trained in; observations and actions are compared with the model's. Where it does not
-            say what fills a frame stack at the start of an episode, zeros do, as in Stable-Baselines3's VecFrameStack.
+        world: what the model was trained in; observations and actions are compared with the model's. Where it has one
+            image and a zip says that the model saw several, these are stacked; where it does not say what fills the
+            stack at the start of an episode, zeros do, as in VecFrameStack. CleanRL's files say neither: both are
+            stated here.
         activation, extractor, extractor_arguments, temperature: see `rlstitch.agents.sb3.importing.import_model`.
         episodes: of the evaluation that shows whether the world is the right one; 0: none.
         seed: of the evaluation.
@@ -80,23 +89,35 @@ def import_agent(
     folder = new_agent_folder(name, agents=agents, force=force)
     if episodes < 0:
         raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
-    if world.frame_stack > 1 and world.padding is None:  # the file does not tell
-        world = replace(world, padding="zeros")
     import_modules(world.modules)
     progress = progress or ProgressReporter(style="none")
-    progress.stage(f"reading {Path(model).name}")
+    progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
     shape, actions = spaces_of(world)
     if len(shape) != 3:
         raise InvalidInputError(f"{world.environment}: expected images, found observations of {shape[0]} numbers")
-    imported = import_model(
-        model,
-        image_shape=(shape[0], shape[1], shape[2]),
-        actions=actions,
-        activation=activation,
-        extractor=extractor,
-        extractor_arguments=extractor_arguments,
-        temperature=temperature,
-    )
+    image_shape = (shape[0], shape[1], shape[2])
+    with _saved(model) as path:
+        if path.suffix == SUFFIX:
+            if given := [name for name, value in (("activation", activation), ("extractor", extractor)) if value]:
+                raise InvalidInputError(f"{given[0]}: expected none beside a {SUFFIX}, whose network is known")
+            imported = _from_cleanrl(path, world, image_shape, actions)
+        else:
+            file = read_model(path)
+            frames = stacked_frames(file, image_shape) if world.frame_stack == 1 else world.frame_stack
+            if frames != world.frame_stack:
+                world = replace(world, frame_stack=frames)
+                image_shape = (shape[0], shape[1], shape[2] * frames)
+            if frames > 1 and world.padding is None:  # the file does not tell
+                world = replace(world, padding="zeros")
+            imported = import_model(
+                file,
+                image_shape=image_shape,
+                actions=actions,
+                activation=activation,
+                extractor=extractor,
+                extractor_arguments=extractor_arguments,
+                temperature=temperature,
+            )
     agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
     outcome = (
         evaluate(agent, episodes=episodes, seed=seed, on_progress=progress.stage("playing", "episodes"))
@@ -107,6 +128,36 @@ def import_agent(
         agent.card = _with_returns(agent.card, outcome)
     save_agent(agent, folder, force=force)
     return ImportOutcome(agent, outcome, folder)
+
+
+@contextmanager
+def _saved(model: str | Path | BaseAlgorithm) -> Iterator[Path]:
+    """The file of a model; a live one is saved first, so that the same checks read it.
+
+    Raises:
+        InvalidInputError: for a live model whose observations are normalised outside of it.
+    """
+    if not isinstance(model, BaseAlgorithm):
+        yield Path(model)
+        return
+    normalize = model.get_vec_normalize_env()
+    if normalize is not None and normalize.norm_obs:
+        raise InvalidInputError("model: expected one that sees images, found one behind a VecNormalize of observations")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{type(model).__name__}.zip")
+        model.save(path)
+        yield path
+
+
+def _from_cleanrl(
+    path: Path, world: World, image_shape: tuple[int, int, int], actions: DiscreteActions | BoxActions
+) -> ImportedModel:
+    if world.frame_stack > 1 and world.padding is None:
+        raise InvalidInputError(
+            f"{path}: padding: a {SUFFIX} does not hold its preprocessing: state what stands before the first image of "
+            "an episode (--world padding=first for gym's FrameStack, padding=zeros)"
+        )
+    return import_cleanrl(path, image_shape=image_shape, actions=actions)
 
 
 def world_of(environment: str, variation: str, task: str, others: Mapping[str, object]) -> World:
@@ -131,7 +182,7 @@ def _card(name: str, world: World, imported: ImportedModel) -> AgentCard:
         encoder=imported.encoder.spec(),
         controller=imported.controller.spec(),
         training=TrainingCard(
-            algorithm=f"{imported.algorithm} (Stable-Baselines3, imported)",
+            algorithm=f"{imported.algorithm} ({imported.library}, imported)",
             steps=imported.steps,
             seconds=0.0,
             hyperparameters=dict(imported.hyperparameters),

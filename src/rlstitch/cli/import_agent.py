@@ -14,10 +14,10 @@ from rlstitch.cli.options import Threads
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Import a model that Stable-Baselines3 saved (PPO, A2C or DQN on images), without running code from it."""
+    """Import a model of Stable-Baselines3, sb3-contrib or CleanRL that sees images, without running code from it."""
 
-    model: Annotated[Positional[Path], arg(metavar="ZIP")]
-    """Zip file written by model.save."""
+    model: Annotated[Positional[Path], arg(metavar="MODEL")]
+    """Zip file written by model.save, or a .cleanrl_model."""
     name: Annotated[str, arg(metavar="NAME")]
     """Name of the agent."""
     env: Annotated[str, arg(metavar="ID")]

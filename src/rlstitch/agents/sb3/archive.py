@@ -92,9 +92,18 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     total = sum(value.numel() for value in loaded.values())
     if total > 4 * limits.PARAMETERS:  # a shared extractor stands three times in the file
         raise ArtefactError(f"{path}: policy.pth: {total:,} numbers, expected at most {4 * limits.PARAMETERS:,}")
+    return finite(loaded, f"{path}: policy.pth")
+
+
+def finite(loaded: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Return tensors of a file as contiguous ones, floating-point numbers as float32.
+
+    Raises:
+        ArtefactError: where one holds NaN or infinity; `where` names the file.
+    """
     for name, value in loaded.items():
         if not bool(torch.isfinite(value).all()):
-            raise ArtefactError(f"{path}: policy.pth: tensor {printable(name, limit=100)!r} holds NaN or infinity")
+            raise ArtefactError(f"{where}: tensor {printable(name, limit=100)!r} holds NaN or infinity")
     return {
         name: value.detach().float().contiguous() if value.is_floating_point() else value.detach().contiguous()
         for name, value in loaded.items()

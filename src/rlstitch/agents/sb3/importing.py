@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A Stable-Baselines3 model as encoder and controller, with its settings."""
+    """A model of another library as encoder and controller, with its settings."""
 
     encoder: Encoder
     controller: Controller
@@ -55,10 +55,11 @@ class ImportedModel:
     steps: int
     seed: int
     hyperparameters: dict[str, int | float]
+    library: str = "Stable-Baselines3"
 
 
 def import_model(
-    path: Path | str,
+    path: Path | str | ModelFile,
     *,
     image_shape: tuple[int, int, int],
     actions: DiscreteActions | BoxActions,
@@ -70,7 +71,7 @@ def import_model(
     """Read a model's zip and split it into encoder and controller, without running code from it.
 
     Args:
-        path: what `model.save` wrote.
+        path: what `model.save` wrote, or what `read_model` read of it.
         image_shape: height, width, channels of the environment's observations.
         actions: the environment's actions.
         activation: of the hidden layers, where the file names no class of torch's.
@@ -84,29 +85,21 @@ def import_model(
         InvalidInputError: for a class, a setting or a structure that is not known; the message names what was found.
         UnknownNameError: for an extractor that is not installed.
     """
-    model = read_model(path)
+    model = path if isinstance(path, ModelFile) else read_model(path)
     settings = read_settings(model)
     check_observations(model, image_shape)
     check_actions(model, actions)
     if extractor is None:
         _check_extractor(settings, extractor_arguments)
     parts = split_policy(model, settings.algorithm)
-    _check_head(model, parts, actions)
-    controller = build_controller(
-        {
-            "latent_dim": parts.latent_dim,
-            "actions": actions.model_dump(),
-            "hidden": [len(layer.bias) for layer in parts.layers],
-            "norm": "none" if extractor else "relu",
-            "activation": settings.activation_of(activation) if parts.layers or parts.value_layers else "relu",
-            "value_hidden": None if parts.value_layers is None else [len(layer.bias) for layer in parts.value_layers],
-            "value": parts.value,
-            "temperature": temperature if settings.algorithm == "DQN" else 1.0,
-            "squash": parts.squash,
-            "std": parts.std,
-        }
+    controller = controller_of(
+        parts,
+        actions,
+        model.path,
+        norm="none" if extractor else "relu",
+        activation=settings.activation_of(activation) if parts.layers or parts.value_layers else "relu",
+        temperature=temperature if settings.algorithm == "DQN" else 1.0,
     )
-    _fill_controller(controller, parts, model)
     encoder = _encoder(settings, parts, image_shape, extractor, extractor_arguments or {})
     return ImportedModel(
         encoder,
@@ -129,7 +122,47 @@ def _check_extractor(settings: Settings, given: Mapping[str, Any] | None) -> Non
         )
 
 
-def _fill_controller(controller: Controller, parts: Parts, model: ModelFile) -> None:
+def controller_of(
+    parts: Parts,
+    actions: DiscreteActions | BoxActions,
+    path: Path,
+    *,
+    norm: Literal["none", "relu"],
+    activation: Activation = "relu",
+    temperature: float = 1.0,
+) -> Controller:
+    """Make a controller of the layers that follow an extractor.
+
+    Args:
+        parts: of a policy.
+        actions: the environment's.
+        path: of the model, for errors.
+        norm, activation, temperature: as in `ControllerSpec`.
+
+    Raises:
+        IncompatibleError: where the actions are not the environment's.
+        InvalidInputError: where the layers do not fit each other.
+    """
+    _check_head(path, parts, actions)
+    controller = build_controller(
+        {
+            "latent_dim": parts.latent_dim,
+            "actions": actions.model_dump(),
+            "hidden": [len(layer.bias) for layer in parts.layers],
+            "norm": norm,
+            "activation": activation,
+            "value_hidden": None if parts.value_layers is None else [len(layer.bias) for layer in parts.value_layers],
+            "value": parts.value,
+            "temperature": temperature,
+            "squash": parts.squash,
+            "std": parts.std,
+        }
+    )
+    _fill_controller(controller, parts, path)
+    return controller
+
+
+def _fill_controller(controller: Controller, parts: Parts, path: Path) -> None:
     chains: list[tuple[nn.Module | None, list[Layer]]] = [
         (controller.trunk, parts.layers),
         (controller.action_head, [parts.head]),
@@ -143,7 +176,7 @@ def _fill_controller(controller: Controller, parts: Parts, model: ModelFile) -> 
             for target, source in zip(linear, layers, strict=True):
                 if target.weight.shape != source.weight.shape:
                     raise InvalidInputError(
-                        f"{model.path}: its layers do not fit each other: expected {tuple(target.weight.shape)}, "
+                        f"{path}: its layers do not fit each other: expected {tuple(target.weight.shape)}, "
                         f"found {tuple(source.weight.shape)}"
                     )
                 target.weight.copy_(source.weight)
@@ -159,27 +192,33 @@ def _encoder(
     extractor: str | None,
     given: Mapping[str, Any],
 ) -> Encoder:
-    spec: dict[str, Any]
-    if extractor is not None:
-        spec = {"kind": "extractor", "name": extractor, "arguments": _arguments(settings, given)}
-        tensors = {f"module.{name}": value for name, value in parts.extractor.items()}
-    else:
-        spec = {"kind": "cnn", "arch": "nature"}
-        places = {
-            f"{theirs}.{kind}": f"{ours}.{kind}" for ours, theirs in _NATURE.items() for kind in ("weight", "bias")
-        }
-        if places.keys() != parts.extractor.keys():
-            raise InvalidInputError(
-                f"{settings.path}: expected the weights of NatureCNN, found {describe(parts.extractor)}"
-            )
-        tensors = {places[name]: value for name, value in parts.extractor.items()}
+    if extractor is None:
+        return nature_encoder(parts, image_shape, settings.path)
+    spec = {"kind": "extractor", "name": extractor, "arguments": _arguments(settings, given)}
     encoder = build_encoder({**spec, "image_shape": image_shape, "latent_dim": parts.latent_dim})
     if isinstance(encoder, ExtractorEncoder) and (name := type(encoder.module).__name__) != settings.extractor_name:
         raise InvalidInputError(
             f"{settings.path}: expected an extractor of the class {settings.extractor}, found {name} "
             f"(--extractor {extractor})"
         )
-    _fill(encoder, tensors, settings.path)
+    _fill(encoder, {f"module.{name}": value for name, value in parts.extractor.items()}, settings.path)
+    return encoder
+
+
+def nature_encoder(parts: Parts, image_shape: tuple[int, int, int], path: Path) -> Encoder:
+    """Make an encoder of the weights of a NatureCNN, named as Stable-Baselines3 names them.
+
+    Raises:
+        IncompatibleError: where they do not fit images `(H, W, C)` of this shape.
+        InvalidInputError: where they are no NatureCNN's.
+    """
+    places = {f"{theirs}.{kind}": f"{ours}.{kind}" for ours, theirs in _NATURE.items() for kind in ("weight", "bias")}
+    if places.keys() != parts.extractor.keys():
+        raise InvalidInputError(f"{path}: expected the weights of NatureCNN, found {describe(parts.extractor)}")
+    encoder = build_encoder(
+        {"kind": "cnn", "arch": "nature", "image_shape": image_shape, "latent_dim": parts.latent_dim}
+    )
+    _fill(encoder, {places[name]: value for name, value in parts.extractor.items()}, path)
     return encoder
 
 
@@ -210,13 +249,13 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
     encoder.load_state_dict(tensors)
 
 
-def _check_head(model: ModelFile, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
+def _check_head(path: Path, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
     gives, log_std = len(parts.head.bias), parts.log_std
     what = "continuous numbers an action" if parts.continuous else "actions"
     same_kind = parts.continuous == isinstance(actions, BoxActions)
     if gives != actions.width or not same_kind or (log_std is not None and log_std.shape != (gives,)):
         takes = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
-        raise IncompatibleError(f"{model.path}: actions: the environment takes {takes}, the model gives {gives} {what}")
+        raise IncompatibleError(f"{path}: actions: the environment takes {takes}, the model gives {gives} {what}")
 
 
 def _hyperparameters(model: ModelFile) -> dict[str, int | float]:

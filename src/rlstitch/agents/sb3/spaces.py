@@ -16,6 +16,7 @@ from rlstitch.errors import IncompatibleError
 from rlstitch.storage.text import printable
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf)")
+_MOST_FRAMES = 32  # of `World.frame_stack`
 _PRECISION = 1e-4  # NumPy prints eight digits
 
 
@@ -40,6 +41,16 @@ def check_observations(model: ModelFile, image_shape: tuple[int, int, int]) -> N
     if dtype != "uint8" or any(bounds["low"]) or any(number != 255 for number in bounds["high"]):
         found = " to ".join(f"{number:g}" for number in (min(bounds["low"], default=0), max(bounds["high"], default=0)))
         raise _differ(model, "observations: the environment gives uint8 from 0 to 255", f"{dtype} from {found}")
+
+
+def stacked_frames(model: ModelFile, image_shape: tuple[int, int, int]) -> int:
+    """Return how many of an environment's images `(H, W, C)` one printed observation holds; 1 where none is told."""
+    shape = _printed(model, "observation_space").get("_shape")
+    height, width, channels = image_shape
+    if not isinstance(shape, list) or len(shape) != 3 or shape[1:] != [height, width] or type(shape[0]) is not int:
+        return 1
+    count, rest = divmod(shape[0], channels)
+    return count if rest == 0 and 1 <= count <= _MOST_FRAMES else 1
 
 
 def check_actions(model: ModelFile, actions: DiscreteActions | BoxActions) -> None:

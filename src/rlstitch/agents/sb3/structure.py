@@ -95,7 +95,7 @@ def _actor_critic(model: ModelFile) -> Parts:
     left = dict(model.tensors)
     shared, actor, critic = (_take(left, f"{part}features_extractor.") for part in ("", "pi_", "vf_"))
     extractor = actor or shared
-    head, value_head = _layer(left, "action_net", model), _layer(left, "value_net", model)
+    head, value_head = take_layer(left, "action_net", model), take_layer(left, "value_net", model)
     layers, value_layers = (_mlp(left, f"mlp_extractor.{part}_net", model) for part in ("policy", "value"))
     log_std = left.pop("log_std", None)
     if left or not extractor or (shared and not _equal(shared, extractor)):
@@ -137,8 +137,8 @@ def _actor(model: ModelFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 def _normal_actor(model: ModelFile) -> Parts:
     left, extractor = _actor(model)
-    layers, head = _mlp(left, "actor.latent_pi", model), _layer(left, "actor.mu", model)
-    log_std_head = _layer(left, "actor.log_std", model)
+    layers, head = _mlp(left, "actor.latent_pi", model), take_layer(left, "actor.mu", model)
+    log_std_head = take_layer(left, "actor.log_std", model)
     if left or log_std_head.weight.shape != head.weight.shape:
         raise _unknown(model, left or {"actor.log_std.weight": log_std_head.weight})
     return Parts(extractor, layers, head, value="none", log_std_head=log_std_head, squash=True)
@@ -172,7 +172,12 @@ def _take(left: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
 
 
-def _layer(left: dict[str, Tensor], name: str, model: ModelFile) -> Layer:
+def take_layer(left: dict[str, Tensor], name: str, model: ModelFile) -> Layer:
+    """Take a linear layer out of the tensors that are left.
+
+    Raises:
+        InvalidInputError: where it is missing or no linear layer.
+    """
     weight, bias = left.pop(f"{name}.weight", None), left.pop(f"{name}.bias", None)
     if weight is None or bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
         raise _unknown(
@@ -185,7 +190,7 @@ def _mlp(left: dict[str, Tensor], name: str, model: ModelFile) -> list[Layer]:
     """Linear layers at 0, 2, 4, ...: the activations between them have no weights."""
     layers: list[Layer] = []
     while f"{name}.{2 * len(layers)}.weight" in left:
-        layers.append(_layer(left, f"{name}.{2 * len(layers)}", model))
+        layers.append(take_layer(left, f"{name}.{2 * len(layers)}", model))
         if len(layers) > 1 and layers[-1].weight.shape[1] != len(layers[-2].bias):
             raise _unknown(model, {f"{name}.{2 * len(layers) - 2}.weight": layers[-1].weight})
     return layers
