@@ -151,7 +151,8 @@ def test_scrambled_is_a_derangement_and_standard_the_identity():
         action_map("zzz", 3)
     words = "delayed gravity length no-idle no-time-cost scrambled slippery slow standard time-cost wind without"
     assert sorted(task_words()) == words.split()
-    assert set(VARIATIONS) == {"standard", "red", "green", "blue", "yellow", "white", "black", "inverted", "greyscale"}
+    tints = {"red", "green", "blue", "yellow", "white", "black", "violet"}
+    assert set(VARIATIONS) == {"standard", *tints, "inverted", "greyscale"}
 
 
 def test_a_world_costs_neither_gymnasium_nor_torch():

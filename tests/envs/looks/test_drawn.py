@@ -73,7 +73,7 @@ def test_finished_pictures_have_no_palette():
 def test_carracing_takes_grounds_that_it_has():
     look = split_look("invert+blue")
     assert (look.ground, look.far, look.pixels.pixels) == ("blue", False, get_variation("inverted").pixels)
-    with pytest.raises(InvalidInputError, match="has the grounds green, red, blue, yellow, found 'tint:1,2,3'"):
+    with pytest.raises(InvalidInputError, match="has the grounds green, red, blue, yellow, violet, found 'tint:1,2,3'"):
         split_look("tint:1,2,3")
     with pytest.raises(InvalidInputError, match="changes the colours of MiniGrid's objects"):
         split_look("recolour:red=000001+blur:1")

@@ -126,6 +126,7 @@ def test_looks_without_arguments_are_there_by_name():
     assert {kind.name: get_variation(kind.name) for kind in LOOKS.values() if not kind.parameters} == {
         **VARIATIONS,
         "far": get_variation("far"),
+        "multicolour": get_variation("multicolour"),
     }
     for kind in LOOKS.values():
         assert get_variation(kind.example).name == kind.example

@@ -1,4 +1,4 @@
-"""Looks that an environment draws itself: the colour of the floor, colours of objects, the place of the camera.
+"""Looks that an environment draws itself: the colour of the floor, colours of objects, the camera.
 
 Which of them an environment has is for its family to say.
 """
@@ -19,6 +19,7 @@ TINTS: MappingProxyType[str, Colour] = MappingProxyType(
         "yellow": (150, 150, 40),
         "white": (255, 255, 255),
         "black": (0, 0, 0),
+        "violet": (110, 40, 150),
     }
 )
 """Floors that have a name."""
@@ -71,4 +72,12 @@ LOOKS = (
         example="recolour:yellow=ff69b4,grey=805030",
     ),
     LookKind("far", "camera", "camera far away (CarRacing)", lambda: {"camera": "far"}, example="far"),
+    LookKind(
+        "multicolour",
+        "camera",
+        "a ground of another colour in each episode (CarRacing)",
+        lambda: {"camera": "multicolour"},
+        aliases=("multicolor",),
+        example="multicolour",
+    ),
 )

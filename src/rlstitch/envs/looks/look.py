@@ -3,8 +3,9 @@
 A look is a pure function of the frame. What it has, any of which may be missing:
 
 - what the environment draws itself: `floor`, the colour *under* the objects of a MiniGrid, so that walls and objects
-  keep their own; `palette`, other colours for those objects; `camera`, which only an environment that has one can move.
-  `tint` is the floor's name, under which another environment may have a ground of its own;
+  keep their own; `palette`, other colours for those objects; `camera`, what only an environment that has a camera can
+  draw: from far away, or with a ground of another colour in each episode. `tint` is the floor's name, under which
+  another environment may have a ground of its own;
 - `pixels`: a function of finished images, uint8 `(..., H, W, C)` to uint8 of the same shape. Where it is `pointwise`
   (each pixel is mapped by itself) it is applied to the ready-drawn tiles once, and costs nothing for each frame.
 
@@ -46,8 +47,8 @@ _LAYERS = ("recolour", "tint", "camera", "pixels")
 class Look:
     """One look. `floor` is RGB in 0..255; `pixels` maps uint8 images to uint8 images of the same shape.
 
-    `camera` names where an environment is seen from; None: from where it always is. `tint` is the name of the floor.
-    `palette` holds colours of objects by name.
+    `camera` joins with a plus what only an environment with a camera can draw: `far`, `multicolour`; None: neither.
+    `tint` is the name of the floor. `palette` holds colours of objects by name.
     """
 
     name: str
@@ -96,15 +97,14 @@ class Look:
             )
 
     def check_camera(self) -> None:
-        """Check that the look leaves the camera where it is.
+        """Check that the look leaves the camera where it is, and the ground the same in every episode.
 
         Raises:
-            InvalidInputError: where it does not; for environments and backends whose camera cannot be moved.
+            InvalidInputError: where it does not; for environments and backends that cannot draw it.
         """
         if self.camera is not None:
-            raise InvalidInputError(
-                f"variation: {self.name!r} moves the camera, which this environment or its backend cannot do"
-            )
+            does = "moves the camera" if "far" in self.camera.split("+") else "changes the ground with the episode"
+            raise InvalidInputError(f"variation: {self.name!r} {does}, which this environment or its backend cannot do")
 
     def then(self, other: Look) -> Look:
         """Return this look and then the other: a later floor replaces an earlier one, pixel functions are chained."""
@@ -118,7 +118,7 @@ class Look:
             pixels=Chain(steps) if steps else None,
             pointwise=self.pointwise and other.pointwise,
             description="; ".join(description for _, description in words),
-            camera=self.camera or other.camera,
+            camera="+".join(one.camera for one in (self, other) if one.camera) or None,
             tint=self.tint if other.floor is None else other.tint,
             palette=merge_palettes(self.palette, other.palette),
         )
@@ -158,8 +158,9 @@ def get_look(name: str) -> Look:
     if colours := layers.get("recolour"):
         merged = {key: value for _, values in colours for key, value in values.items() if value is not None}
         layers["recolour"] = [(colours[0][0], {**colours[0][1], **merged})]
-    for layer in ("tint", "camera"):
-        layers[layer] = layers.get(layer, [])[-1:]
+    layers["tint"] = layers.get("tint", [])[-1:]
+    cameras = {kind.name: (kind, values) for kind, values in layers.get("camera", [])}
+    layers["camera"] = [cameras[name] for name in sorted(cameras)]
     parts = [_make(*part) for layer in _LAYERS for part in layers.get(layer, [])]
     look = functools.reduce(Look.then, parts, VARIATIONS[_STANDARD])
     if len(look.name) > MAX_LENGTH:

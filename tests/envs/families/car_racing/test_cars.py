@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -10,10 +12,24 @@ from gymnasium import spaces
 
 from rlstitch.envs import World, make_vec, record_actions, replay_episodes
 from rlstitch.envs.families.car_racing.car_racing import CAR_RACING
-from rlstitch.envs.families.car_racing.cars import ACTIONS, GROUND_ROWS, PALETTES, make_car, recolour, split_look
+from rlstitch.envs.families.car_racing.cars import (
+    ACTIONS,
+    FAR_ZOOM,
+    GROUND_ROWS,
+    MULTICOLOUR,
+    PALETTES,
+    ZOOM,
+    drawn_when_seen,
+    make_car,
+    recolour,
+    split_look,
+)
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
 
 pytest.importorskip("Box2D")
+
+from rlstitch.envs.families.car_racing.drawing import CarDrawing
+
 CAR = "CarRacing-v3"
 # Gas out of the zoom of the first second, then to and fro: road, grass, kerb and a turned car come into view.
 PLAN = [3] * 30 + [1] * 8 + [3] * 12 + [2] * 10 + [4] * 4 + [0] * 4
@@ -41,7 +57,7 @@ def test_discrete_actions_are_these_continuous_ones():
         assert one[1:4] == other[1:4]
 
 
-@pytest.mark.parametrize("ground", ["red", "blue", "yellow"])
+@pytest.mark.parametrize("ground", ["red", "blue", "yellow", "violet"])
 def test_recoloured_pictures_are_nearly_those_that_are_drawn_in_that_colour(drives, ground):
     """The palette is the oracle. Measured: 0.07 levels a pixel at most; 0.3 % of pixels are off by more than 8."""
     wrong = np.abs(recolour(drives["green"], ground).astype(int) - drives[ground])
@@ -112,6 +128,63 @@ def test_slow_driving_costs_no_time_and_speeding_ends_it():
     assert min(rewards[:-1]) == pytest.approx(0)
     assert max(rewards[:-1]) > 3  # tiles are still worth something
     env.close()
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_what_lies_outside_the_view_is_left_out_and_no_pixel_changes(far):
+    """Gymnasium's own drawing is the oracle; its zoom is a constant of its module."""
+    from gymnasium.envs.box2d.car_racing import CarRacing
+
+    car, seen = drawn_when_seen(make_car(discrete=True, far=far, drawn=False)), []
+    original = CarRacing._render
+    constants = {**original.__globals__, "ZOOM": FAR_ZOOM if far else ZOOM}
+    render = FunctionType(original.__code__, constants)
+    note = car.unwrapped._render
+    car.unwrapped._render = lambda mode: note(mode) or seen.append(render(car.unwrapped, mode))
+    for seed in (3, 4):
+        car.reset(seed=seed)
+        car.unwrapped.car.hull.position += (60.0 * (seed - 3), 0)  # one car at the field's edge
+        for action in PLAN:
+            image = car.step(action)[0]
+            np.testing.assert_array_equal(image, seen[-1])
+
+
+def test_one_image_is_drawn_for_an_action_that_is_repeated(monkeypatch):
+    """The images are those of a car that draws every step, also where an episode ends within an action."""
+    drawn = []
+    draw = CarDrawing.image
+    monkeypatch.setattr(CarDrawing, "image", lambda self: drawn.append(1) or draw(self))
+    env = make_vec(
+        World(CAR, "red", task="length:10", actions="discrete", action_repeat=4), 1, seed=0, autoreset="disabled"
+    )
+    seen = [env.reset(seed=5)[0][0], *(env.step(np.array([action]))[0][0] for action in (3, 3, 1))]
+    assert len(drawn) == len(seen)
+    car = make_car("red", discrete=True)
+    every = [car.reset(seed=5)[0], *(car.step(action)[0] for action in [3] * 8 + [1] * 2)]
+    np.testing.assert_array_equal(seen, [every[step] for step in (0, 4, 8, 10)])
+
+
+def test_each_episode_has_one_of_many_colours_on_the_same_track():
+    world = World(CAR, "multicolor+far", actions="discrete")
+    assert world.look == "far+multicolour"
+    near = World(CAR, "multicolour", actions="discrete")
+    env = make_vec(near, 6, seed=0, autoreset="disabled")
+    seen = env.reset(seed=0)[0], env.step(np.full(6, 3))[0]
+    plain = {ground: make_vec(replace(near, look=ground), 6, seed=0, autoreset="disabled") for ground in MULTICOLOUR}
+    own = {ground: (one.reset(seed=0)[0], one.step(np.full(6, 3))[0]) for ground, one in plain.items()}
+    grounds = [[g for g in MULTICOLOUR if np.array_equal(own[g][0][i], seen[0][i])] for i in range(6)]
+    assert sorted({ground for (ground,) in grounds}) == sorted(MULTICOLOUR)
+    for i, (ground,) in enumerate(grounds):
+        np.testing.assert_array_equal(own[ground][1][i], seen[1][i])
+    np.testing.assert_array_equal(env.reset(seed=0)[0], seen[0])
+
+
+@pytest.mark.parametrize(
+    ("look", "does"), [("far", "moves the camera"), ("red+multicolour", "changes the ground with the episode")]
+)
+def test_envpool_says_which_looks_it_cannot_draw(look, does):
+    with pytest.raises(InvalidInputError, match=f"{does}, which this environment or its backend cannot do"):
+        CAR_RACING.pixel_look(World(CAR, look, backend="envpool"))
 
 
 def test_tasks_say_what_the_actions_mean():

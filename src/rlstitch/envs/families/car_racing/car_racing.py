@@ -95,7 +95,7 @@ class CarRacing(Family):
         return task
 
     def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
-        from rlstitch.envs.families.car_racing.cars import MAX_STEPS, SIDE, make_car, split_look
+        from rlstitch.envs.families.car_racing.cars import MAX_STEPS, SIDE, drawn_when_seen, make_car, split_look
         from rlstitch.envs.frames import Observer
         from rlstitch.envs.gymnasium_batch import GymnasiumBatch
         from rlstitch.envs.vector import WorldVectorEnv
@@ -104,8 +104,11 @@ class CarRacing(Family):
         observer = Observer(world, self.pixel_look(world), (SIDE, SIDE, 3), num_envs)
         simulator: Simulator
         if world.backend == "gymnasium":
-            maker = functools.partial(make_car, look.ground, discrete=world.actions == "discrete", far=look.far)
-            simulator = GymnasiumBatch(maker, num_envs, task, action_repeat=repeat, workers=workers)
+            discrete = world.actions == "discrete"
+            maker = functools.partial(make_car, look.ground, discrete=discrete, far=look.far, drawn=False)
+            simulator = GymnasiumBatch(
+                maker, num_envs, task, observe=drawn_when_seen, action_repeat=repeat, workers=workers
+            )
         elif task.alterations or task.filters:
             raise InvalidInputError(
                 f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"

@@ -8,13 +8,14 @@ The colours are those of R3L (arXiv:2404.12917) and SAPS (arXiv:2503.01881).
 from __future__ import annotations
 
 import functools
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.wrappers import TransformObservation
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch
 from rlstitch.envs.looks.look import Look, get_look, pixel_part
@@ -27,8 +28,8 @@ ENVIRONMENT = "CarRacing-v3"
 SIDE, GROUND_ROWS = 96, 84
 """The image is square; below its first 84 rows lies the bar of indicators."""
 MAX_STEPS = 1000
-FAR_ZOOM = 1.0
-"""Of the camera, in place of 2.7."""
+ZOOM, FAR_ZOOM = 2.7, 1.0
+"""Of the environment's own camera, and of the far one."""
 SPEED_LIMIT, OVERSPEED, TIME_COST = 35.0, -100.0, 0.1
 
 PALETTES: MappingProxyType[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = MappingProxyType(
@@ -37,9 +38,12 @@ PALETTES: MappingProxyType[str, tuple[tuple[int, int, int], tuple[int, int, int]
         "red": ((204, 102, 102), (230, 102, 102)),
         "blue": ((102, 102, 204), (102, 102, 230)),
         "yellow": ((230, 230, 102), (255, 255, 102)),
+        "violet": ((204, 102, 204), (230, 102, 230)),
     }
 )
 """Background and grass of each look; green is what the environment has of its own."""
+MULTICOLOUR = ("green", "red", "blue")
+"""The grounds of the look `multicolour`, one of which each episode has."""
 
 ACTIONS: npt.NDArray[np.float32] = np.array(
     [[0, 0, 0], [0.6, 0, 0], [-0.6, 0, 0], [0, 0.2, 0], [0, 0, 0.8]], dtype=np.float32
@@ -53,7 +57,7 @@ class CarLook(NamedTuple):
     """What a look means to CarRacing."""
 
     ground: str
-    """A key of `PALETTES`."""
+    """A key of `PALETTES`, or `multicolour`."""
     far: bool
     """Whether the camera is far away."""
     pixels: Look
@@ -73,7 +77,9 @@ def split_look(name: str) -> CarLook:
     if look.tint is not None and look.tint not in PALETTES:
         known = ", ".join(PALETTES)
         raise InvalidInputError(f"variation: CarRacing has the grounds {known}, found {look.tint!r} in {look.name!r}")
-    return CarLook(look.tint or "green", look.camera is not None, pixel_part(look))
+    camera = (look.camera or "").split("+")
+    ground = "multicolour" if "multicolour" in camera else look.tint or "green"
+    return CarLook(ground, "far" in camera, pixel_part(look))
 
 
 def recolour(images: Images, ground: str) -> Images:
@@ -111,16 +117,23 @@ def pixel_look(name: str) -> PixelFunction:
     """Return the whole look as a function of images under the environment's own colours.
 
     Raises:
-        InvalidInputError: where it moves the camera.
+        InvalidInputError: where it moves the camera, or changes the ground with the episode.
     """
-    ground, far, rest = split_look(name)
-    if far:
-        get_look(name).check_camera()
+    get_look(name).check_camera()
+    ground, _, rest = split_look(name)
     return lambda images: rest.apply(recolour(images, ground))
 
 
-def make_car(ground: str = "green", *, discrete: bool, far: bool = False) -> gymnasium.Env[Any, Any]:
+def make_car(
+    ground: str = "green", *, discrete: bool, far: bool = False, drawn: bool = True
+) -> gymnasium.Env[Any, Any]:
     """Return Gymnasium's CarRacing on a ground of that colour, with its own camera or a far one.
+
+    Args:
+        ground: as `CarLook.ground`.
+        discrete: five actions, in place of steering, gas and brake.
+        far: whether the camera is far away.
+        drawn: whether steps return images; where not, `drawn_when_seen` draws the states that are seen.
 
     Raises:
         MissingExtraError: where Box2D is not installed.
@@ -129,18 +142,19 @@ def make_car(ground: str = "green", *, discrete: bool, far: bool = False) -> gym
         made = gymnasium.make(ENVIRONMENT, continuous=not discrete, disable_env_checker=True)
     except gymnasium.error.DependencyNotInstalled:
         raise MissingExtraError("CarRacing", "box2d") from None
+    from rlstitch.envs.families.car_racing.drawing import CarDrawing
+
     car: Any = made.unwrapped
-    car.bg_color, car.grass_color = (np.array(colour, dtype=float) for colour in PALETTES[ground])
-    if far:
-        car._render = functools.partial(_zoomed_render(type(car)._render), car)
+    grounds = [PALETTES[name] for name in (MULTICOLOUR if ground == "multicolour" else (ground,))]
+    car.drawing = CarDrawing(car, grounds, FAR_ZOOM if far else ZOOM)
+    car._render = car.drawing if drawn else car.drawing.note
     return made
 
 
-@functools.cache
-def _zoomed_render(render: FunctionType) -> FunctionType:
-    """The environment's own way to draw, with a zoom of its own: a constant of its module, which stays as it is."""
-    constants = {**render.__globals__, "ZOOM": FAR_ZOOM}
-    return FunctionType(render.__code__, constants, render.__name__, render.__defaults__, render.__closure__)
+def drawn_when_seen(made: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Return an environment around an undrawn `make_car` that observes uint8 `(96, 96, 3)`, drawn once an action."""
+    car: Any = made.unwrapped
+    return TransformObservation(made, lambda _: car.drawing.image(), made.observation_space)
 
 
 class SlowDriving(gymnasium.Wrapper[Any, Any, Any, Any]):
