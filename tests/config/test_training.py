@@ -67,7 +67,7 @@ def test_a_preset_holds_only_what_differs_from_the_defaults() -> None:
             if not isinstance(value, dict):
                 assert value != plain[key], f"{path}: {key}"
             else:
-                assert all(plain[key][inner] != v for inner, v in value.items()), f"{path}: {key}"
+                assert all(plain.get(key, {}).get(inner) != v for inner, v in value.items()), f"{path}: {key}"
 
 
 @pytest.mark.parametrize("source", ["minigrid-doorkey", "minigrid-doorkey.yaml", "configs/minigrid-doorkey.yaml"])

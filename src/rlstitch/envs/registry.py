@@ -32,6 +32,7 @@ _BUILT_IN = tuple(
         ("minigrid", "minigrid.minigrid:MINIGRID"),
         ("car-racing", "car_racing.car_racing:CAR_RACING"),
         ("lunar-lander", "lunar_lander.lunar_lander:LUNAR_LANDER"),
+        ("atari", "atari.atari:ATARI"),
         ("other", "generic:OTHER"),
     )
 )

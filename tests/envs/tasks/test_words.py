@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlstitch.envs import World, action_map, get_task, task_words, translate_actions
+from rlstitch.envs.families.atari.atari import ATARI
 from rlstitch.envs.families.car_racing.car_racing import CAR_RACING
 from rlstitch.envs.families.generic import OTHER
 from rlstitch.envs.families.minigrid.minigrid import MINIGRID
@@ -115,7 +116,7 @@ def test_each_family_says_which_tasks_it_has():
         MINIGRID,
         MINIGRID,
         CAR_RACING,
-        OTHER,
+        ATARI,
     ]
     common = set(OTHER.tasks.words)
     assert set(MINIGRID.tasks.words) == {*common, "no-idle", "no-time-cost"}
