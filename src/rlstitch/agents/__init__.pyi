@@ -3,6 +3,7 @@ from .anchor_set import AnchorSet as AnchorSet
 from .anchor_set import load_anchor_set as load_anchor_set
 from .artefact import as_agent as as_agent
 from .artefact import load_agent as load_agent
+from .artefact import parent_card as parent_card
 from .artefact import save_agent as save_agent
 from .artefact import weights_sha256 as weights_sha256
 from .card import AgentCard as AgentCard

@@ -6,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import AgentCard
+from rlstitch.agents.card import AgentCard, ParentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.agents.manifest import MANIFEST, PARTS, OpenAgent, find_agent, manifest_checksum, one_line, opened_agent
@@ -102,6 +102,12 @@ def weights_sha256(module: nn.Module) -> str:
         InvalidInputError: where a weight is NaN or infinite.
     """
     return hashlib.sha256(pack_tensors(module.state_dict())).hexdigest()
+
+
+def parent_card(agent: Agent, role: Literal["encoder", "controller"]) -> ParentCard:
+    """Return what the card of an agent says of another that gives it a part."""
+    part = agent.encoder if role == "encoder" else agent.controller
+    return ParentCard(name=agent.card.name, role=role, sha256=weights_sha256(part))
 
 
 def _final_card(agent: Agent, name: str) -> AgentCard:

@@ -70,7 +70,7 @@ class TrainingCard(_Card):
 
 
 class ParentCard(_Card):
-    """The agent that a stitched agent's part comes from."""
+    """The agent that a part comes from, or started from."""
 
     name: Short
     role: Literal["encoder", "controller"]
@@ -111,7 +111,7 @@ class AgentCard(_Card):
     training: TrainingCard | None = None
     parents: Annotated[tuple[ParentCard, ...], Field(strict=False, max_length=16)] = ()
     method: Short | None = None
-    """How a stitched agent's parts were joined."""
+    """How the parts were joined, or which of them a training kept; None where it began with fresh weights."""
     versions: dict[str, Short] = Field(default_factory=current_versions)
     command: Annotated[str, Field(max_length=10_000)] = ""
     created: str = Field(default_factory=now)

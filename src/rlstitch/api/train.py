@@ -24,11 +24,12 @@ from rlstitch.agents import (
     TrainingCard,
     encoder_width,
     load_agent,
+    load_anchor_set,
     save_agent,
 )
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import Shape, World, describe_shape, family_of, import_modules, is_image, with_sensor
-from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
 from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
@@ -44,6 +45,7 @@ from rlstitch.storage import (
     exclusive_lock,
     folder_exists,
     new_agent_folder,
+    read_json,
     recover,
     remove_folder,
     training_lock,
@@ -51,6 +53,7 @@ from rlstitch.storage import (
     write_json,
     write_table,
 )
+from rlstitch.training.parts import NO_PARTS, Parts, load_parts
 from rlstitch.training.policy import spaces_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, gigaflops_of_minibatch, train_ppo
 
@@ -141,7 +144,11 @@ def train_locked(
                 f"an unfinished run is there already ({run_folder}); resume=True continues, force=True starts anew"
             )
         _remove(run_folder)
-    card, anchor_set = draft_card(config)
+    parts = load_parts(config.start)
+    card, anchor_set = draft_card(config, parts)
+    _record_parents(card, run_folder, resume=resume)
+    if differences := parts.differences(config):
+        ProgressReporter(style=progress).write(f"start.encoder: {config.start.encoder} was trained with {differences}")
     if unseen := family_of(config.world).unseen(config.world):
         ProgressReporter(style=progress).write(f"{config.world.environment}: {unseen}")
     images = None
@@ -150,7 +157,7 @@ def train_locked(
         anchor_set.save(ANCHORS)
     write_json(run_folder / "config.json", config.resolved())
     with torch_threads(config.threads):
-        result = _run_ppo(config, card, run_folder, device, images, resume, progress, on_progress)
+        result = _run_ppo(config, card, parts, run_folder, device, images, resume, progress, on_progress)
         if result.history:
             write_table(result.history, run_folder / "curve")
         if result.ended == "interrupted":
@@ -166,6 +173,7 @@ def train_locked(
 def _run_ppo(
     config: TrainConfig,
     card: AgentCard,
+    parts: Parts,
     run_folder: Path,
     device: str,
     anchor_images: NDArray[np.uint8] | None,
@@ -181,6 +189,7 @@ def _run_ppo(
             device=device,
             precision=config.precision,
             workers=int(config.processes),
+            parts=parts,
             **config.ppo.model_dump(),
         )
         with torch_threads(config.threads or threads_for(gigaflops_of_minibatch(model))):
@@ -217,15 +226,23 @@ def _refusals(run_folder: Path) -> Iterator[None]:
 def _check_world(config: TrainConfig) -> str:
     """Raise where the environment, its videos or the device cannot be had; return the device."""
     import_modules(config.world.modules)
-    shape, _ = spaces_of(config.world)
-    _encoder_spec(config, shape)
+    shape, actions = spaces_of(config.world)
+    parts = load_parts(config.start)
+    parts.check(config, shape, actions)
+    if parts.encoder is None:
+        _encoder_spec(config, shape)
     if config.evaluation.video:
         require_recordable(config.world, shape)
     return resolve_device(config.device)
 
 
-def _encoder_spec(config: TrainConfig, shape: Shape) -> CNNSpec | MLPSpec:
+def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = None) -> CNNSpec | MLPSpec:
     """Return the specification of the absolute encoder of observations of a shape.
+
+    Args:
+        config: of the training.
+        shape: of the observations.
+        latent_dim: width of the latents where a controller decides it.
 
     Raises:
         InvalidInputError: where the architecture takes no such observations.
@@ -237,52 +254,88 @@ def _encoder_spec(config: TrainConfig, shape: Shape) -> CNNSpec | MLPSpec:
             f"encoder.arch: {config.world.environment} gives observations of {describe_shape(shape)}; expected "
             f"{expected}, found {encoder.arch}"
         )
+    width = {"latent_dim": latent_dim or encoder.latent_dim}
     if encoder.arch == "mlp":
-        fields = encoder.model_dump(include={"hidden", "activation", "latent_dim", "normalize"})
-        return MLPSpec.model_validate({"observation_shape": shape, **fields})
+        fields = encoder.model_dump(include={"hidden", "activation", "normalize"})
+        return MLPSpec.model_validate({"observation_shape": shape, **fields, **width})
     frames = config.world.frame_stack if encoder.frames == "separate" else 1
-    fields = encoder.model_dump(include={"arch", "latent_dim"})
-    base = CNNSpec.model_validate({"image_shape": shape, "frames": frames, **fields})
+    base = CNNSpec.model_validate({"image_shape": shape, "arch": encoder.arch, "frames": frames, **width})
     return base.model_copy(update={"latent_dim": encoder_width(base)})
 
 
-def draft_card(config: TrainConfig) -> tuple[AgentCard, AnchorSet | None]:
-    """Return the card of an agent to be trained, and its anchor set where it is relative."""
+def _record_parents(card: AgentCard, run_folder: Path, *, resume: bool) -> None:
+    """Write which weights a training starts from; refuse to resume one that started from others."""
+    path, parents = run_folder / "parents.json", [parent.model_dump() for parent in card.parents]
+    if resume and path.is_file() and (before := read_json(path)["parents"]) != parents:
+        changed = next(old["name"] for old, new in zip(before, parents, strict=True) if old != new)
+        raise InvalidInputError(f"agent {changed!r} is not the one that this run started from; force=True starts anew")
+    if parents:
+        write_json(path, {"parents": parents})
+
+
+def draft_card(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[AgentCard, AnchorSet | None]:
+    """Return the card of an agent to be trained, and the anchor set that its encoder follows where it is relative.
+
+    Args:
+        config: of the training.
+        parts: the agents whose parts it starts from.
+
+    Raises:
+        IncompatibleError: where the encoder's latents have another width than the controller takes.
+    """
     world = with_sensor(config.world)
     shape, actions = spaces_of(world)
-    base = _encoder_spec(config, shape)
-    encoder, latent_dim, anchor_set, anchors = base.model_dump(mode="json"), base.latent_dim, None, None
-    if config.representation == "relative":
-        anchor_set = default_anchor_set(world, config.relative.anchors, config.relative.selection)
-        relative = RelativeSpec(
-            base=base,
-            anchors=len(anchor_set),
-            similarity=config.relative.similarity,
-            normalization=config.relative.normalization,
-            shrinkage=config.relative.shrinkage,
-            anchor_set=anchor_set.identity,
-        )
-        encoder, latent_dim = relative.model_dump(mode="json"), relative.width
-        anchors = AnchorsCard(
-            identity=anchor_set.identity,
-            count=len(anchor_set),
-            similarity=config.relative.similarity,
-            normalization=config.relative.normalization,
-        )
-    controller = ControllerSpec.model_validate(
-        {"latent_dim": latent_dim, "actions": actions, **config.controller.model_dump()}
-    )
+    if parts.encoder is None:
+        spec, anchors, anchor_set = _fresh_encoder(config, world, shape, parts.controller)
+        encoder, latent_dim = spec.model_dump(mode="json"), encoder_width(spec)
+    else:
+        encoder, latent_dim = parts.encoder.encoder.spec(), parts.encoder.encoder.latent_dim
+        anchors = parts.encoder.card.anchors
+        follows = anchors is not None and parts.freeze != "encoder"
+        anchor_set = load_anchor_set(anchors.identity, root=ANCHORS) if anchors is not None and follows else None
+    if parts.controller is None:
+        fresh = {"latent_dim": latent_dim, "actions": actions, **config.controller.model_dump()}
+        controller = ControllerSpec.model_validate(fresh).model_dump(mode="json")
+    else:
+        controller = parts.controller.controller.spec()
+        if latent_dim != controller["latent_dim"]:
+            raise IncompatibleError(
+                f"start.controller: agent {parts.controller.card.name!r} takes latents of width "
+                f"{controller['latent_dim']}, the encoder gives {latent_dim}"
+            )
     card = AgentCard(
         name=config.name,
         world=world,
         seed=config.seed,
         observation_shape=shape,
         encoder=encoder,
-        controller=controller.model_dump(mode="json"),
+        controller=controller,
         anchors=anchors,
+        parents=parts.parents,
+        method=parts.method,
         command=command_line(),
     )
     return card, anchor_set
+
+
+def _fresh_encoder(
+    config: TrainConfig, world: World, shape: Shape, controller: Agent | None
+) -> tuple[CNNSpec | MLPSpec | RelativeSpec, AnchorsCard | None, AnchorSet | None]:
+    """Return the specification of an encoder with fresh weights, and its anchors where it is relative."""
+    relative = config.relative
+    if config.representation == "absolute":
+        return _encoder_spec(config, shape, controller.controller.latent_dim if controller else None), None, None
+    base = _encoder_spec(config, shape)
+    anchor_set = default_anchor_set(world, relative.anchors, relative.selection)
+    anchors = AnchorsCard(
+        identity=anchor_set.identity,
+        count=len(anchor_set),
+        similarity=relative.similarity,
+        normalization=relative.normalization,
+    )
+    fields = relative.model_dump(include={"similarity", "normalization", "shrinkage"})
+    spec = RelativeSpec(base=base, anchors=len(anchor_set), anchor_set=anchor_set.identity, **fields)
+    return spec, anchors, anchor_set
 
 
 def default_anchor_set(

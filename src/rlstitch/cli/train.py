@@ -14,8 +14,11 @@ from rlstitch.errors import InvalidInputError
 if TYPE_CHECKING:
     from rlstitch.agents.card import TrainingCard
 
-# Keys of a config with an option of their own; all others go through --set.
-_SHORTCUTS = ("look", "task", "seed", "representation", "backend", "device", "name", "threads")
+# Options and the keys of a config that they set; all others go through --set.
+_SHORTCUTS = {
+    **{key: key for key in ("look", "task", "seed", "representation", "backend", "device", "name", "threads")},
+    **{part: f"start.{part}" for part in ("encoder", "controller", "freeze")},
+}
 
 # The networks of R3L (arXiv:2404.12917), set by --encoder-arch r3l.
 _R3L = {"encoder.latent_dim": None, "controller.hidden": [512], "controller.norm": "layer",
@@ -51,6 +54,17 @@ class Train:
         arg(metavar="small|nature|r3l|mlp", help_behavior_hint="(default: as CONFIG says)"),
     ] = None
     """Encoder architecture; r3l: the encoder and the controller of R3L; mlp: of vectors."""
+    encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(default: fresh weights)")] = None
+    """Agent whose encoder the training starts from."""
+    controller: Annotated[
+        str | None, arg(metavar="AGENT", aliases=("--policy",), help_behavior_hint="(default: fresh weights)")
+    ] = None
+    """Agent whose controller the training starts from."""
+    freeze: Annotated[
+        Literal["encoder", "controller"] | None,
+        arg(metavar="encoder|controller", help_behavior_hint="(default: neither)"),
+    ] = None
+    """The part that keeps its weights while the other is trained."""
     device: Annotated[str | None, arg(metavar="DEVICE", help_behavior_hint="(default: as CONFIG says)")] = None
     """auto, cpu or cuda."""
     name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: preset, look and seed)")] = None
@@ -72,11 +86,13 @@ class Train:
         from rlstitch.config.keys import full_key
         from rlstitch.config.training import parse_overrides
 
-        values = {key: value for key in _SHORTCUTS if (value := getattr(self, key)) is not None}
+        given = {option: value for option in _SHORTCUTS if (value := getattr(self, option)) is not None}
+        values = {_SHORTCUTS[option]: value for option, value in given.items()}
         settings = parse_overrides(item for group in self.set for item in group)
         keys = {full_key(key) for key in settings}
-        if twice := [key for key in values if full_key(key) in keys]:
-            raise InvalidInputError(f"{twice[0]}: expected one value, found one from --set and one from --{twice[0]}")
+        if twice := [option for option in given if full_key(_SHORTCUTS[option]) in keys]:
+            key = _SHORTCUTS[twice[0]]
+            raise InvalidInputError(f"{key}: expected one value, found one from --set and one from --{twice[0]}")
         return {**self._architecture(settings), **values, **settings}
 
     def _architecture(self, settings: dict[str, object]) -> dict[str, object]:

@@ -142,6 +142,25 @@ class RelativeConfig(_Section):
         return value
 
 
+class StartConfig(_Section):
+    """Agents whose parts a training starts from; what is not given has fresh weights."""
+
+    encoder: Text | None = None
+    """Name or folder of the agent that gives the encoder, which then decides its architecture."""
+    controller: Text | None = None
+    """Name or folder of the agent that gives the controller, which then decides its architecture."""
+    freeze: Literal["encoder", "controller"] | None = None
+    """The part that keeps its weights, in evaluation mode, while the other is trained."""
+
+    @model_validator(mode="after")
+    def _frozen_is_given(self) -> Self:
+        if self.freeze is not None and getattr(self, self.freeze) is None:
+            raise ValueError(
+                f"freeze: expected an agent that gives the {self.freeze} (start.{self.freeze}), found none"
+            )
+        return self
+
+
 class EvaluationConfig(_Section):
     """Evaluations during training."""
 
@@ -179,6 +198,7 @@ class TrainConfig(_Section):
     encoder: EncoderConfig = EncoderConfig()
     controller: ControllerConfig = ControllerConfig()
     relative: RelativeConfig = RelativeConfig()
+    start: StartConfig = StartConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
@@ -235,6 +255,8 @@ class TrainConfig(_Section):
             identity["encoder"].pop("frames", None)
         if self.ppo.reward_scale == 1:
             identity["ppo"].pop("reward_scale")
+        if self.start == StartConfig():
+            identity.pop("start")
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -322,7 +344,7 @@ def parse_overrides(items: Iterable[str]) -> dict[str, object]:
 
 
 def default_name(stem: str, flat: Mapping[str, Any]) -> str:
-    """Return `<stem>[-relative]-<look>[-<task>]-s<seed>`, in characters that a folder's name can hold.
+    """Return `<stem>[-relative]-<look>[-<task>]-s<seed>[-from-<agent>]`, in characters that a folder's name can hold.
 
     Args:
         stem: first part.
@@ -335,6 +357,8 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
     if flat.get("world.task", "standard") != "standard":
         parts.append(str(flat["world.task"]))
     parts.append(f"s{flat.get('seed', 0)}")
+    origins = (flat.get(f"start.{part}") for part in ("encoder", "controller"))
+    parts += [f"from-{Path(str(origin)).name}" for origin in dict.fromkeys(origins) if origin is not None]
     return file_name("-".join(parts))[:100] or "agent"
 
 

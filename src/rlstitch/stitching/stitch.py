@@ -10,9 +10,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
 
-from rlstitch.agents import Agent, Encoder, ParentCard, RelativeEncoder, TranslatedEncoder, weights_sha256
+from rlstitch.agents import Agent, Encoder, RelativeEncoder, TranslatedEncoder, parent_card
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError
 from rlstitch.latent import Translation
@@ -75,7 +74,7 @@ def stitch_agents(
             "anchors": encoder.card.anchors if chosen.requires == "one anchor set" else None,
             "training": None,
             "method": used,
-            "parents": (_parent(encoder, "encoder"), _parent(policy, "controller")),
+            "parents": (parent_card(encoder, "encoder"), parent_card(policy, "controller")),
         }
     )
     return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report, translation)
@@ -156,8 +155,3 @@ def _anchor_set(agent: Agent) -> str | None:
 def _projection(agent: Agent) -> str:
     spec = agent.encoder.spec()
     return f"{spec.get('similarity')} after {spec.get('normalization')}"
-
-
-def _parent(agent: Agent, role: Literal["encoder", "controller"]) -> ParentCard:
-    part = agent.encoder if role == "encoder" else agent.controller
-    return ParentCard(name=agent.card.name, role=role, sha256=weights_sha256(part))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from gymnasium import spaces
@@ -42,24 +42,28 @@ class EncoderExtractor(BaseFeaturesExtractor):
         return latents
 
 
-class _SharedTrunk(nn.Module):
-    """The controller's trunk in the place of Stable-Baselines3's `mlp_extractor`: actor and critic share it."""
+class _Trunks(nn.Module):
+    """The controller's trunk, and that of its value where it has one, in the place of SB3's `mlp_extractor`."""
 
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
         self.trunk = build_trunk(spec)
         self.latent_dim_pi = self.latent_dim_vf = spec.hidden[-1] if spec.hidden else spec.latent_dim
+        self.value_trunk: nn.Sequential | None = None
+        if spec.value_hidden is not None:
+            self.value_trunk = build_trunk(spec, spec.value_hidden)
+            self.latent_dim_vf = spec.value_hidden[-1] if spec.value_hidden else spec.latent_dim
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.trunk(latents)
-        return features, features
+        features = self.forward_actor(latents)
+        return features, features if self.value_trunk is None else self.value_trunk(latents)
 
     def forward_actor(self, latents: Tensor) -> Tensor:
         features: Tensor = self.trunk(latents)
         return features
 
     def forward_critic(self, latents: Tensor) -> Tensor:
-        return self.forward_actor(latents)
+        return self.forward_actor(latents) if self.value_trunk is None else self.value_trunk(latents)
 
 
 class EncoderControllerPolicy(ActorCriticPolicy):
@@ -74,10 +78,47 @@ class EncoderControllerPolicy(ActorCriticPolicy):
     ) -> None:
         self._controller_spec = parse_controller_spec(controller_spec)
         self._autocast = precision == "bfloat16"
+        self._frozen: tuple[nn.Module, ...] = ()
         super().__init__(*args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = _SharedTrunk(self._controller_spec)
+        self.mlp_extractor = _Trunks(self._controller_spec)
+
+    def start_from(
+        self, encoder: Encoder | None, controller: Controller | None, freeze: Literal["encoder", "controller"] | None
+    ) -> None:
+        """Take the weights of parts of agents; a frozen one keeps them, and stays in evaluation mode.
+
+        Only now, since Stable-Baselines3 initialises every layer again after the parts were built.
+        """
+        if encoder is not None:
+            self.encoder.load_state_dict(encoder.state_dict())
+        if controller is not None:
+            for name, module in self._controller_modules().items():
+                module.load_state_dict(getattr(controller, name).state_dict())
+            if controller.log_std is not None:
+                self.log_std.data.copy_(controller.log_std)
+        if freeze == "encoder":
+            self._frozen = (self.features_extractor,)
+        elif freeze == "controller":
+            self._frozen = tuple(self._controller_modules().values())
+            if controller is not None and controller.log_std is not None:
+                self.log_std.requires_grad_(False)
+        for module in self._frozen:
+            module.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of training; frozen parts stay in that of evaluation."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def _controller_modules(self) -> dict[str, nn.Module]:
+        """Return the modules of the controller by its names for them."""
+        modules = {"trunk": self.mlp_extractor.trunk, "action_head": self.action_net, "value_head": self.value_net}
+        value_trunk = self.mlp_extractor.value_trunk
+        return modules if value_trunk is None else {**modules, "value_trunk": value_trunk}
 
     @property
     def encoder(self) -> Encoder:
@@ -105,9 +146,8 @@ class EncoderControllerPolicy(ActorCriticPolicy):
     def controller(self) -> Controller:
         """Return a copy of the controller as it is now, on the CPU."""
         controller = build_controller(self._controller_spec.model_dump(mode="json"))
-        controller.trunk.load_state_dict(self.mlp_extractor.trunk.state_dict())
-        controller.action_head.load_state_dict(self.action_net.state_dict())
-        controller.value_head.load_state_dict(self.value_net.state_dict())
+        for name, module in self._controller_modules().items():
+            getattr(controller, name).load_state_dict(module.state_dict())
         if controller.log_std is not None:
             with torch.no_grad():
                 controller.log_std.copy_(self.log_std)

@@ -35,6 +35,7 @@ from rlstitch.training.callbacks import (
 )
 from rlstitch.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint, reseed
 from rlstitch.training.normalization import NormalizationCallback, random_observations
+from rlstitch.training.parts import NO_PARTS, Parts
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
 
 
@@ -64,6 +65,7 @@ def build_ppo(
     device: str = "cpu",
     precision: Precision = "float32",
     workers: int = 0,
+    parts: Parts = NO_PARTS,
     **hyperparameters: Any,
 ) -> PPO:
     """Make Stable-Baselines3's PPO around the encoder and controller that a card describes, in the card's world.
@@ -74,6 +76,7 @@ def build_ppo(
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision, which pays with large encoders.
         workers: above 0, environments that draw themselves run in processes of their own.
+        parts: the agents whose parts give the first weights.
         hyperparameters: fields of `PPOConfig`, which has their defaults. A rollout is `num_envs * n_steps` steps, used
             `n_epochs` times in `n_minibatches` batches; `linear` anneals Adam's learning rate to 0; the others are
             named as in Schulman et al. (1707.06347). `reward_scale` is a factor on the rewards that are learned from:
@@ -90,7 +93,7 @@ def build_ppo(
         make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
     )
     shape = environments.observation_space.shape or ()
-    return PPO(
+    model = PPO(
         EncoderControllerPolicy,
         # Channels are first already: without this wrapper a stack with more channels than rows would be turned again.
         VecTransposeImage(environments, skip=True) if is_image(shape) else environments,
@@ -115,6 +118,13 @@ def build_ppo(
             "features_extractor_kwargs": {"encoder_spec": card.encoder},
         },
     )
+    policy: Any = model.policy
+    policy.start_from(
+        None if parts.encoder is None else parts.encoder.encoder,
+        None if parts.controller is None else parts.controller.controller,
+        parts.freeze,
+    )
+    return model
 
 
 def gigaflops_of_minibatch(model: PPO) -> float:
@@ -158,18 +168,19 @@ def train_ppo(
     stop = StopCallback(state, config.stop_at_success, config.stop_patience)
     every, episodes = config.evaluation.every_steps, config.evaluation.episodes
     callbacks: list[BaseCallback] = []
-    if not is_image(card.observation_shape):  # first of all: evaluations and checkpoints have the new statistics
-        first = None if checkpoints else random_observations(card.world, seed=card.seed)
-        callbacks.append(NormalizationCallback(first))
+    fresh = not checkpoints and config.start.encoder is None
+    moving = config.start.freeze != "encoder"
+    if moving and not is_image(card.observation_shape):  # first: evaluations and checkpoints have the new statistics
+        callbacks.append(NormalizationCallback(random_observations(card.world, seed=card.seed) if fresh else None))
     callbacks += [
         EvaluationCallback(card, state, every=every, episodes=episodes, ended=stop.reached),
         stop,
         ImageCallback(card, state, video=config.evaluation.video),
         CheckpointCallback(folder / "checkpoints", state, seed=card.seed, every=config.checkpoint.every_steps),
     ]
-    if isinstance(model.policy.encoder, RelativeEncoder):
+    if moving and isinstance(model.policy.encoder, RelativeEncoder):
         images = _anchor_tensor(anchor_images, model.device)
-        callbacks.append(AnchorCallback(images, config.relative.alpha, fresh=not checkpoints))
+        callbacks.append(AnchorCallback(images, config.relative.alpha, fresh=fresh))
     callbacks.append(ProgressCallback(card.name, state, config.total_steps, progress, on_progress))
     return run_training(model, card, state, config.total_steps, callbacks, reached=stop.reached)
 
