@@ -73,6 +73,24 @@ def test_motion_of_a_tenth_of_a_pixel_is_seen(seen: tuple[np.ndarray, np.ndarray
     assert (draw(scenes[:1]) != draw(moved)).sum() > 10
 
 
+def test_an_episode_succeeds_where_the_lander_comes_to_rest() -> None:
+    """Gymnasium's heuristic lands with seed 0; without any action the lander crashes."""
+    from gymnasium.envs.box2d.lunar_lander import heuristic
+
+    one = make_lander(drawn=False)
+    ended = {}
+    for plays in (True, False):
+        env = make_vec(World(LANDER), 1, seed=0)
+        states, _ = env.reset(seed=0)
+        done = np.zeros(1, dtype=bool)
+        while not done[0]:
+            states, rewards, *done_flags, infos = env.step(np.array([heuristic(one, states[0]) if plays else 0]))
+            done = np.logical_or(*done_flags)
+        ended[plays] = bool(infos["success"][0]), float(rewards[0])
+        env.close()
+    assert ended == {True: (True, 100.0), False: (False, -100.0)}
+
+
 @pytest.mark.parametrize("sky", SKIES)
 def test_the_sky_has_its_colour_and_the_ground_another(sky: str, seen: tuple[np.ndarray, np.ndarray]) -> None:
     (image,) = Drawing(sky, 40, 40)(seen[1][:1])

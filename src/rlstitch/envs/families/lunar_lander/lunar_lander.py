@@ -109,7 +109,8 @@ class LunarLander(Family):
             )
         map_of(task, self.action_space(world), world.environment)
         observer = SceneObserver(world, num_envs)
-        maker = functools.partial(make_lander, continuous=_continuous(world))
+        drawn = world.sensor == "pixels"
+        maker = functools.partial(make_lander, continuous=_continuous(world), drawn=drawn)
         batch = GymnasiumBatch(maker, num_envs, task, action_repeat=world.action_repeat, workers=workers)
         return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 
