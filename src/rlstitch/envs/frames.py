@@ -29,19 +29,24 @@ def shrink(images: Images, side: int) -> Images:
     count, height, width, channels = images.shape
     if (height, width) == (side, side):
         return images
-    kind = np.float32 if 255 * height * width < 2**24 else np.float64
-    rows = np.matmul(_covered(height, side, kind), images.reshape(count, height, -1).astype(kind))
-    sums = np.matmul(_covered(width, side, kind), rows.reshape(count, side, width, channels))
-    means: Images = np.rint(sums / kind(height * width)).astype(np.uint8)
-    return means
+    rows = np.empty((count, side, width * channels), dtype=np.float32)
+    for row, image in zip(rows, images, strict=True):
+        row[:] = _covered(height, side) @ image.reshape(height, -1).astype(np.float32)
+    columns = np.moveaxis(rows.reshape(count, side, width, channels), 2, 0).reshape(width, -1)
+    sums = _covered(width, side) @ columns.astype(np.float64)
+    means = np.rint(sums / (height * width)).reshape(side, count, side, channels)
+    shrunk: Images = np.moveaxis(means, 0, 2).astype(np.uint8, order="C")
+    return shrunk
 
 
 @functools.lru_cache(maxsize=64)
-def _covered(old: int, new: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
-    """How much of each old pixel each new one covers, `(new, old)`, in whole units: rows sum to `old`."""
+def _covered(old: int, new: int) -> Any:
+    """How much of each old pixel each new one covers, sparse `(new, old)`, in whole units: rows sum to `old`."""
+    from scipy.sparse import csr_array  # only here: a world without images needs no SciPy
+
     edges, pixels = np.arange(new + 1)[:, None] * old, np.arange(old) * new
     shares = np.minimum(edges[1:], pixels + new) - np.maximum(edges[:-1], pixels)
-    return shares.clip(0).astype(kind)
+    return csr_array(shares.clip(0).astype(np.float32))
 
 
 def seen_shape(world: World, shape: Shape) -> Shape:
