@@ -30,7 +30,7 @@ def cut_off(self):
     return step(self)
 
 callbacks.CheckpointCallback._on_step = cut_off
-trained = train(TrainConfig.model_validate(json.loads(sys.argv[1])), progress="none")
+trained = train(TrainConfig.model_validate(json.loads(sys.argv[1])), force="force" in sys.argv, progress="none")
 print(trained.ended, trained.folder)
 """
 
@@ -44,8 +44,8 @@ def equal(first, second) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def cut_off(config, how, folder):
-    arguments = [sys.executable, "-c", CUT_OFF, json.dumps(config.resolved()), str(int(how))]
+def cut_off(config, how, folder, *options):
+    arguments = [sys.executable, "-c", CUT_OFF, json.dumps(config.resolved()), str(int(how)), *options]
     return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -103,6 +103,22 @@ def test_an_unfinished_run_is_not_lost_by_mistake(tiny, tmp_path, monkeypatch):
     assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
     with pytest.raises(InvalidInputError, match="resume=True continues"):
         train(config, progress="none")
+
+
+def test_what_a_forced_run_replaces_is_kept_until_it_has_ended(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny()
+    run_folder = train(config, progress="none").run_folder
+    agent, curve = weights("agents/tiny"), (run_folder / "curve.json").read_bytes()
+    for _ in range(2):  # the second one replaces what the first one left unfinished, too
+        assert cut_off(config, signal.SIGKILL, tmp_path, "force").returncode == -signal.SIGKILL
+    older = tmp_path / "runs/_grid/older" / run_folder.name
+    assert (older / "0/curve.json").read_bytes() == curve
+    assert (older / "1/checkpoints").is_dir()
+    assert equal(weights("agents/tiny"), agent)
+    assert train(config, force=True, resume=True, progress="none").ended == "finished"
+    assert not older.exists()
+    assert (run_folder / "curve.json").read_bytes() == curve
 
 
 def test_a_damaged_checkpoint_is_refused(tiny, tmp_path, monkeypatch):

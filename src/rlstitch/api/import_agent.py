@@ -22,7 +22,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
-from rlstitch.storage.workspace import AGENTS, command_line, new_agent_folder
+from rlstitch.storage.workspace import AGENTS, command_line, reserved_agent
 from rlstitch.training.policy import spaces_of
 
 
@@ -86,47 +86,47 @@ def import_agent(
         InvalidInputError: for a structure that is not known, or where an agent of that name is there already.
         UnknownNameError: for an unknown environment, variation, task or extractor.
     """
-    folder = new_agent_folder(name, agents=agents, force=force)
-    if episodes < 0:
-        raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
-    import_modules(world.modules)
-    progress = progress or ProgressReporter(style="none")
-    progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
-    shape, actions = spaces_of(world)
-    if len(shape) != 3:
-        raise InvalidInputError(f"{world.environment}: expected images, found observations of {shape[0]} numbers")
-    image_shape = (shape[0], shape[1], shape[2])
-    with _saved(model) as path:
-        if path.suffix == SUFFIX:
-            if given := [name for name, value in (("activation", activation), ("extractor", extractor)) if value]:
-                raise InvalidInputError(f"{given[0]}: expected none beside a {SUFFIX}, whose network is known")
-            imported = _from_cleanrl(path, world, image_shape, actions)
-        else:
-            file = read_model(path)
-            frames = stacked_frames(file, image_shape) if world.frame_stack == 1 else world.frame_stack
-            if frames != world.frame_stack:
-                world = replace(world, frame_stack=frames)
-                image_shape = (shape[0], shape[1], shape[2] * frames)
-            if frames > 1 and world.padding is None:  # the file does not tell
-                world = replace(world, padding="zeros")
-            imported = import_model(
-                file,
-                image_shape=image_shape,
-                actions=actions,
-                activation=activation,
-                extractor=extractor,
-                extractor_arguments=extractor_arguments,
-                temperature=temperature,
-            )
-    agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
-    outcome = (
-        evaluate(agent, episodes=episodes, seed=seed, on_progress=progress.stage("playing", "episodes"))
-        if episodes
-        else None
-    )
-    if outcome is not None:
-        agent.card = _with_returns(agent.card, outcome)
-    save_agent(agent, folder, force=force)
+    with reserved_agent(name, agents=agents, force=force) as folder:
+        if episodes < 0:
+            raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
+        import_modules(world.modules)
+        progress = progress or ProgressReporter(style="none")
+        progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
+        shape, actions = spaces_of(world)
+        if len(shape) != 3:
+            raise InvalidInputError(f"{world.environment}: expected images, found observations of {shape[0]} numbers")
+        image_shape = (shape[0], shape[1], shape[2])
+        with _saved(model) as path:
+            if path.suffix == SUFFIX:
+                if given := [name for name, value in (("activation", activation), ("extractor", extractor)) if value]:
+                    raise InvalidInputError(f"{given[0]}: expected none beside a {SUFFIX}, whose network is known")
+                imported = _from_cleanrl(path, world, image_shape, actions)
+            else:
+                file = read_model(path)
+                frames = stacked_frames(file, image_shape) if world.frame_stack == 1 else world.frame_stack
+                if frames != world.frame_stack:
+                    world = replace(world, frame_stack=frames)
+                    image_shape = (shape[0], shape[1], shape[2] * frames)
+                if frames > 1 and world.padding is None:  # the file does not tell
+                    world = replace(world, padding="zeros")
+                imported = import_model(
+                    file,
+                    image_shape=image_shape,
+                    actions=actions,
+                    activation=activation,
+                    extractor=extractor,
+                    extractor_arguments=extractor_arguments,
+                    temperature=temperature,
+                )
+        agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
+        outcome = (
+            evaluate(agent, episodes=episodes, seed=seed, on_progress=progress.stage("playing", "episodes"))
+            if episodes
+            else None
+        )
+        if outcome is not None:
+            agent.card = _with_returns(agent.card, outcome)
+        save_agent(agent, folder, force=force)
     return ImportOutcome(agent, outcome, folder)
 
 

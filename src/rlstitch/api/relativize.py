@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Distillation, Relativized, visited_states
 from rlstitch.stitching.relativize import relativize_agent as distil
-from rlstitch.storage.workspace import ANCHORS, command_line, new_agent_folder
+from rlstitch.storage.workspace import ANCHORS, command_line, reserved_agent
 
 ANCHOR_COUNT = 512
 """Of worlds that show fewer distinct views, all of them."""
@@ -97,33 +98,33 @@ def relativize(
     options = CellOptions(episodes=episodes, seed=seed)
     source = as_agent(agent)
     title = name or f"{source.card.name}-relativized"
-    folder = new_agent_folder(title, force=force) if save else None
     progress = progress or ProgressReporter(style="none")
-    progress.stage("collecting anchors")
-    anchor_set = _anchor_set(source, anchors, drivers)
-    world = source.card.world
-    progress.stage("collecting states")
-    states = visited_states(source, seed=seed)
-    relativized = distil(
-        source,
-        anchor_set.render_in(world),
-        states,
-        anchor_set=anchor_set.identity,
-        similarity=similarity,
-        distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
-        name=title,
-    )
-    made = relativized.agent
-    made.card = made.card.model_copy(update={"command": command_line()})
-    playing = progress.stage("playing", "episodes")
-    before, after = (
-        options.evaluate(player, on_progress=part(playing, number, 2)) for number, player in enumerate((source, made))
-    )
-    outcome = RelativizeOutcome(relativized, anchor_set, before, after, folder)
-    if folder is not None:
-        anchor_set.save(ANCHORS)
-        save_agent(made, folder, force=force)
-    return outcome
+    with reserved_agent(title, force=force) if save else nullcontext() as folder:
+        progress.stage("collecting anchors")
+        anchor_set = _anchor_set(source, anchors, drivers)
+        world = source.card.world
+        progress.stage("collecting states")
+        states = visited_states(source, seed=seed)
+        relativized = distil(
+            source,
+            anchor_set.render_in(world),
+            states,
+            anchor_set=anchor_set.identity,
+            similarity=similarity,
+            distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
+            name=title,
+        )
+        made = relativized.agent
+        made.card = made.card.model_copy(update={"command": command_line()})
+        playing = progress.stage("playing", "episodes")
+        before, after = (
+            options.evaluate(player, on_progress=part(playing, number, 2))
+            for number, player in enumerate((source, made))
+        )
+        if folder is not None:
+            anchor_set.save(ANCHORS)
+            save_agent(made, folder, force=force)
+    return RelativizeOutcome(relativized, anchor_set, before, after, folder)
 
 
 def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path | Agent]) -> AnchorSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import Stitch, joined_name, stitch_agents
-from rlstitch.storage import new_agent_folder, sha256_of, write_table
+from rlstitch.storage import reserved_agent, sha256_of, write_table
 
 
 @dataclass(frozen=True)
@@ -129,23 +130,21 @@ def stitch(
     if video:
         for agent in (source, target):
             require_recordable(agent.card.world, agent.card.observation_shape)
-    folder = None
-    if save:
-        folder = new_agent_folder(name or joined_name(source.card.name, target.card.name, method), force=force)
-    latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
-    progress.stage(f"fitting {method}")
-    joined = stitch_agents(source, target, latents, method=method, name=name)
-    title = joined.agent.card.name
-    playing = progress.stage("playing", "episodes")
-    cells = measure_with_baselines(source, target, joined, latents, options, Baselines(playing, 4))
-    run_folder = open_run(
-        f"stitch-{title}",
-        {"encoder": source, "controller": target},
-        {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)},
-    )
-    table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
-    if folder is not None:
-        save_agent(joined.agent, folder, force=force)
+    title = name or joined_name(source.card.name, target.card.name, method)
+    with reserved_agent(title, force=force) if save else nullcontext() as folder:
+        latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
+        progress.stage(f"fitting {method}")
+        joined = stitch_agents(source, target, latents, method=method, name=title)
+        playing = progress.stage("playing", "episodes")
+        cells = measure_with_baselines(source, target, joined, latents, options, Baselines(playing, 4))
+        run_folder = open_run(
+            f"stitch-{title}",
+            {"encoder": source, "controller": target},
+            {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)},
+        )
+        table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
+        if folder is not None:
+            save_agent(joined.agent, folder, force=force)
     videos: list[Path] = []
     problem = ""
     if video:

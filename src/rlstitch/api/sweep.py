@@ -20,12 +20,12 @@ from rlstitch.storage import (
     ANCHORS,
     RECORDS,
     RUNS,
+    agent_lock,
     exclusive_lock,
     folder_exists,
     read_json,
     recover,
     staged_folder,
-    training_lock,
     translated_errors,
     write_json,
     write_table,
@@ -160,7 +160,7 @@ def _task(run: Run, agents: Path, runs: Path) -> Task:
         "rlstitch.api.sweep:train_one",
         {"config": run.config.resolved(), "agents": agents, "runs": runs},
         log=_log(run, runs),
-        lock=training_lock(run.config.name, runs),
+        lock=agent_lock(run.config.name, runs),
         writes=(agents, runs, ANCHORS),
     )
 
@@ -184,7 +184,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str, on_progress: OnPro
     """
     resolved = TrainConfig.model_validate(config)
     agents_folder, runs_folder = Path(agents), Path(runs)
-    with exclusive_lock(training_lock(resolved.name, runs_folder), f"agent {resolved.name!r}"):
+    with exclusive_lock(agent_lock(resolved.name, runs_folder), f"agent {resolved.name!r}"):
         done = _existing(resolved, agents_folder, runs_folder)
         if done is not None:  # another sweep was faster
             return done

@@ -40,7 +40,9 @@ from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import (
     AGENTS,
     ANCHORS,
+    RECORDS,
     RUNS,
+    agent_lock,
     command_line,
     exclusive_lock,
     folder_exists,
@@ -48,7 +50,6 @@ from rlstitch.storage import (
     read_json,
     recover,
     remove_folder,
-    training_lock,
     translated_errors,
     write_json,
     write_table,
@@ -92,7 +93,8 @@ def train(
     Args:
         config: from `load_config`.
         resume: continue the run of the same config where there is one.
-        force: replace an agent of the same name and restart its run.
+        force: replace an agent of the same name and restart its run, whose folder is kept in `<runs>/_grid/older` until
+            the new training has ended.
         agents: folder of agents.
         runs: folder of runs.
         progress: a `bar` or `lines` with rate and time left; `auto`: a bar where there is a terminal.
@@ -109,7 +111,7 @@ def train(
     _check_world(config)  # what is refused leaves no lock behind
     if not resume:
         new_agent_folder(config.name, agents=agents, force=force)
-    with exclusive_lock(training_lock(config.name, runs), f"agent {config.name!r}"):
+    with exclusive_lock(agent_lock(config.name, runs), f"agent {config.name!r}"):
         return train_locked(
             config,
             resume=resume,
@@ -134,6 +136,7 @@ def train_locked(
     """Train as `train` does, for a caller who holds the lock of the agent's name."""
     device = _check_world(config)
     folder, run_folder = agents / config.name, runs / f"{config.name}-{config.hash8}"
+    older = runs / RECORDS / "older" / run_folder.name
     if folder_exists(folder) and resume and not force and (run_folder / "curve.json").is_file():
         recover(run_folder)
         return Trained(load_agent(folder), folder, run_folder, "finished")
@@ -143,7 +146,7 @@ def train_locked(
             raise InvalidInputError(
                 f"an unfinished run is there already ({run_folder}); resume=True continues, force=True starts anew"
             )
-        _remove(run_folder)
+        _set_aside(run_folder, older)
     parts = load_parts(config.start)
     card, anchor_set = draft_card(config, parts)
     _record_parents(card, run_folder, resume=resume)
@@ -167,6 +170,7 @@ def train_locked(
     save_agent(result.last, run_folder / "last" / config.name, force=True)
     save_agent(agent, folder, force=force)
     _remove(run_folder / "checkpoints")
+    _remove(older)
     return Trained(agent, folder, run_folder, result.ended)
 
 
@@ -383,6 +387,13 @@ def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig,
         hyperparameters=config.resolved(),
     )
     return card.model_copy(update={"training": training})
+
+
+def _set_aside(folder: Path, older: Path) -> None:
+    """Move the folder of an earlier run to `older`, where it stays until a training has ended in its place."""
+    with translated_errors("move", folder):
+        older.mkdir(parents=True, exist_ok=True)
+        folder.rename(older / str(len(list(older.iterdir()))))
 
 
 def _remove(folder: Path) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage.files import check_target, translated_errors
+from rlstitch.storage.locks import exclusive_lock
 from rlstitch.storage.text import printable
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Names are folders: no separators, no leading dot."""
 RECORDS = "_grid"
-"""The folder beside the runs for what sweeps and trainings keep: `locks`, `logs`, `failed`, `replaced`, tables."""
+"""The folder beside the runs for what trainings and sweeps keep: locks, logs, failures, older runs, tables."""
 Kind = Literal["agents", "configs"]
 AGENTS, ANCHORS, RUNS, VIDEOS = Path("agents"), Path("anchors"), Path("runs"), Path("videos")
 
@@ -36,9 +39,22 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
 
 
-def training_lock(name: str, runs: Path = RUNS) -> Path:
-    """Return the lock of an agent's name: two trainings of one name write to one folder."""
+def agent_lock(name: str, runs: Path = RUNS) -> Path:
+    """Return the lock of an agent's name: two writers of one name write to one folder."""
     return runs / RECORDS / "locks" / f"{name}.lock"
+
+
+@contextmanager
+def reserved_agent(name: str, *, agents: Path = AGENTS, force: bool = False) -> Iterator[Path]:
+    """Hold the name of an agent while it is made; yield the folder that it will be saved in.
+
+    Raises:
+        InvalidInputError: the name cannot be a folder's, or (without `force`) the folder exists.
+        BusyError: another process makes an agent of that name.
+    """
+    new_agent_folder(name, agents=agents, force=force)  # what is refused leaves no lock behind
+    with exclusive_lock(agent_lock(name, agents.parent / RUNS), f"agent {name!r}"):
+        yield new_agent_folder(name, agents=agents, force=force)
 
 
 def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -> Path:
