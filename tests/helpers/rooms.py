@@ -56,6 +56,39 @@ def channels_first() -> gymnasium.Env[Any, Any]:
     return gymnasium.wrappers.TransformObservation(room, lambda image: np.moveaxis(image, -1, 0), space)
 
 
+SPACES = {
+    "DotRoomFromFive-v0": spaces.Discrete(4, start=5),
+    "DotRoomDouble-v0": spaces.Box(-1, 1, (2,), np.float64),
+    "DotRoomSquare-v0": spaces.Box(-1, 1, (2, 1), np.float32),
+    "DotRoomChoices-v0": spaces.MultiDiscrete([3, 3]),
+    "DotRoomChoicesFrom-v0": spaces.MultiDiscrete([3, 3], start=[-1, -1]),
+    "DotRoomSwitches-v0": spaces.MultiBinary(4),
+    "DotRoomSwitchGrid-v0": spaces.MultiBinary([2, 2]),
+}
+"""Rooms by their actions, each of which does what it can: move by one of the directions, or by several at once."""
+
+
+class OtherActions(DotRoom):
+    """A room that moves by actions of any of `SPACES`, and takes no others."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(steered=True)
+        self.action_space = SPACES[name]
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        space = self.action_space
+        assert space.contains(action), (action, space)
+        if isinstance(space, spaces.Discrete):
+            move = DIRECTIONS[int(action - space.start)]
+        elif isinstance(space, spaces.MultiDiscrete):
+            move = action - space.start - 1
+        elif isinstance(space, spaces.MultiBinary):
+            move = np.ravel(action) @ DIRECTIONS
+        else:
+            move = np.ravel(action)
+        return super().step(move)
+
+
 class BlindRoom(DotRoom):
     """Shows numbers instead of images."""
 
@@ -77,6 +110,8 @@ def registered() -> Iterator[None]:
     gymnasium.register(FIRST, channels_first, max_episode_steps=25)
     for name, channels in ((TWO, 2), (FOUR, 4)):
         gymnasium.register(name, DotRoom, max_episode_steps=25, kwargs={"channels": channels})
+    for name in SPACES:
+        gymnasium.register(name, OtherActions, max_episode_steps=25, kwargs={"name": name})
     gymnasium.register(BLIND, BlindRoom, max_episode_steps=25)
     try:
         yield

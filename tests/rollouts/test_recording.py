@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from rooms import CONTINUOUS, DISCRETE, DotRoom, registered
 
+from rlstitch.agents import actions_of
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
@@ -25,7 +26,6 @@ from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.recording import collect_frames, collect_recording
 from rlstitch.rollouts.video import record
-from rlstitch.training.policy import actions_of
 
 KINDS = [DISCRETE, CONTINUOUS]
 LOPSIDED = spaces.Box(np.array([-1, 0.5], np.float32), np.array([1e-3, 2], np.float32))
@@ -59,8 +59,8 @@ def test_random_actions_stay_within_any_bounds():
         assert actions.dtype == np.float32
         assert ((actions >= LOPSIDED.low) & (actions <= LOPSIDED.high)).all()
     np.testing.assert_allclose(actions.mean(axis=0), [-0.5, 1.25], atol=0.02)
-    with pytest.raises(InvalidInputError, match="expected Discrete or a bounded Box"):
-        draw_actions(np.random.default_rng(0), spaces.MultiDiscrete([2]), 3)
+    with pytest.raises(InvalidInputError, match="expected Discrete, MultiDiscrete, MultiBinary or a bounded Box"):
+        draw_actions(np.random.default_rng(0), spaces.Text(4), 3)
 
 
 @pytest.mark.parametrize("space", [spaces.Discrete(50), LOPSIDED])

@@ -1,3 +1,5 @@
+from .actions import actions_of as actions_of
+from .actions import draw_noise as draw_noise
 from .agent import Agent as Agent
 from .anchor_set import AnchorSet as AnchorSet
 from .anchor_set import load_anchor_set as load_anchor_set
@@ -25,10 +27,13 @@ from .manifest import count_parameters as count_parameters
 from .manifest import find_agent as find_agent
 from .manifest import list_agents as list_agents
 from .manifest import read_card as read_card
+from .specs import AnyActions as AnyActions
 from .specs import BoxActions as BoxActions
 from .specs import CNNSpec as CNNSpec
 from .specs import ControllerSpec as ControllerSpec
 from .specs import DiscreteActions as DiscreteActions
 from .specs import MLPSpec as MLPSpec
+from .specs import MultiBinaryActions as MultiBinaryActions
+from .specs import MultiDiscreteActions as MultiDiscreteActions
 from .specs import RelativeSpec as RelativeSpec
 from .specs import parse_controller_spec as parse_controller_spec

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from rlstitch.agents.actions import best_actions, in_environment, noise_kind
 from rlstitch.agents.controller import Controller
 from rlstitch.agents.encoder import Encoder
 from rlstitch.agents.specs import BoxActions
@@ -69,8 +70,8 @@ class Agent:
 
     @property
     def noise_kind(self) -> str:
-        """Which noise `act` adds when it samples: `gumbel` for discrete actions, `normal` for continuous ones."""
-        return "normal" if isinstance(self.controller.actions, BoxActions) else "gumbel"
+        """Which noise `act` adds when it samples, see `rlstitch.agents.actions.noise_kind`."""
+        return noise_kind(self.controller.actions)
 
     def inputs(self, observations: ArrayLike) -> Tensor:
         """Turn observations into what the encoder takes, on the agent's device.
@@ -135,18 +136,16 @@ class Agent:
         return parameters
 
     @torch.no_grad()
-    def act(
-        self, observations: ArrayLike, *, noise: NDArray[np.floating[Any]] | None = None
-    ) -> NDArray[np.int64] | NDArray[np.float32]:
+    def act(self, observations: ArrayLike, *, noise: NDArray[np.floating[Any]] | None = None) -> NDArray[Any]:
         """Choose actions for observations `(N, ...)`.
 
         Args:
             observations: a batch of observations.
-            noise: `(N, A)` standard Gumbel (discrete) or normal (continuous) noise: the policy is sampled with it.
-                None: the policy is greedy. Controllers without a standard deviation are greedy in any case.
+            noise: `(N, A)` standard noise of the kind `noise_kind`: the policy is sampled with it. None: the policy is
+                greedy. Controllers without a standard deviation are greedy in any case.
 
         Returns:
-            int64 `(N,)` for discrete actions, float32 `(N, A)` within the bounds for continuous ones.
+            float32 `(N, A)` within the bounds for continuous actions, else as `rlstitch.agents.actions.best_actions`.
         """
         parameters = self.action_parameters(observations)
         if isinstance(self.controller.actions, BoxActions):
@@ -157,8 +156,7 @@ class Agent:
             bounded: NDArray[np.float32] = self.controller.bound(numbers).float().numpy()
             return bounded
         scores = parameters.cpu().numpy()
-        chosen: NDArray[np.int64] = (scores if noise is None else scores + noise).argmax(axis=1)
-        return chosen
+        return best_actions(self.controller.actions, scores if noise is None else scores + noise)
 
     def predict(
         self,
@@ -169,7 +167,8 @@ class Agent:
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
         """Choose actions for one observation or a batch, as Stable-Baselines3's `PolicyPredictor`.
 
-        Samples with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the
+        Actions are those of the environment that the agent was trained in: counted from its number, in its axes. They
+        are sampled with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the
         protocol; agents have no memory.
 
         Raises:
@@ -183,14 +182,16 @@ class Agent:
         single = array.ndim == len(shape)
         batch = np.atleast_1d(array[None] if single else array)
         noise = None if deterministic else self._global_noise(len(batch))
-        actions = self.act(batch, noise=noise)
+        actions = in_environment(self.controller.actions, self.act(batch, noise=noise))
         return (actions[0] if single else actions), state
 
     def _global_noise(self, count: int) -> NDArray[np.floating[Any]]:
         shape = (count, self.controller.actions.width)
         if self.noise_kind == "normal":
             return torch.randn(shape).numpy()
-        return -torch.empty(shape).exponential_().log().numpy()
+        gumbel = -torch.empty(shape).exponential_().log().numpy()
+        # The difference of two Gumbel variables is logistic.
+        return gumbel if self.noise_kind == "gumbel" else gumbel + torch.empty(shape).exponential_().log().numpy()
 
 
 def _as_array(observations: ArrayLike, *, whole: bool = True) -> NDArray[Any]:

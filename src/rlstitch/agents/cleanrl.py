@@ -12,7 +12,7 @@ from rlstitch.agents.sb3.archive import ModelFile, finite
 from rlstitch.agents.sb3.importing import ImportedModel, controller_of, nature_encoder
 from rlstitch.agents.sb3.structure import Parts, describe, take_layer
 from rlstitch.agents.sb3.tensors import read_tensors
-from rlstitch.agents.specs import BoxActions, DiscreteActions
+from rlstitch.agents.specs import AnyActions, DiscreteActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage import limits
 from rlstitch.storage.files import read_bytes
@@ -35,9 +35,7 @@ _OTHERS = {
 """Scripts whose agents are refused, by what the names of their tensors begin with."""
 
 
-def import_cleanrl(
-    path: Path | str, *, image_shape: tuple[int, int, int], actions: DiscreteActions | BoxActions
-) -> ImportedModel:
+def import_cleanrl(path: Path | str, *, image_shape: tuple[int, int, int], actions: AnyActions) -> ImportedModel:
     """Read a state dict and split it into encoder and controller, without running code from it.
 
     Args:
@@ -54,6 +52,8 @@ def import_cleanrl(
     tensors = read_tensors(read_bytes(path, max_bytes=limits.SB3_POLICY_BYTES), str(path))
     model = ModelFile(path, {}, finite(tensors, str(path)))
     parts = _split(model)
+    if not isinstance(actions, DiscreteActions):
+        raise IncompatibleError(f"{path}: actions: the environment takes {actions.kind} ones, the model discrete ones")
     channels = parts.extractor["cnn.0.weight"].shape[1]
     if channels != image_shape[2]:
         raise IncompatibleError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlstitch.agents.layers import ACTIVATIONS
-from rlstitch.agents.specs import BoxActions, ControllerSpec, DiscreteActions, parse_controller_spec
+from rlstitch.agents.specs import AnyActions, BoxActions, ControllerSpec, parse_controller_spec
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage import limits
 
@@ -42,15 +42,15 @@ def build_trunk(spec: ControllerSpec, widths: tuple[int, ...] | None = None) -> 
 class Controller(nn.Module):
     """Trunk, action head and value head: latents `(N, latent_dim)` -> action parameters and values `(N,)`.
 
-    Action parameters are logits `(N, A)` where actions are discrete. Where they are continuous they are the means
-    `(N, A)` of normal distributions, before any squashing; where the standard deviation depends on the state, its
-    logarithms follow: `(N, 2 A)`. `bound` makes actions of such numbers.
+    Action parameters are logits `(N, A)` where actions are discrete, log odds of switches. Where they are continuous
+    they are the means `(N, A)` of normal distributions, before any squashing; where the standard deviation depends on
+    the state, its logarithms follow: `(N, 2 A)`. `bound` makes actions of such numbers.
     The value may have a trunk of its own, or no head: see `ControllerSpec`.
     """
 
     latent_dim: int
     """Width of the latents that the controller takes."""
-    actions: DiscreteActions | BoxActions
+    actions: AnyActions
     """The actions that it gives."""
     log_std: nn.Parameter | None
     """Logarithms of the standard deviations `(A,)` of continuous actions, where they are a parameter."""

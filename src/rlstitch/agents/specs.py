@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+import operator
+from abc import abstractmethod
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage import first_problem, limits
@@ -107,11 +109,31 @@ AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | ExtractorSpec | RelativeSpec | T
 EncoderSpec = Annotated[CNNSpec | MLPSpec | ExtractorSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
 
 
+class _Several(_Spec):
+    """An action of several numbers; a controller gives them as one row."""
+
+    shape: Annotated[tuple[Dimension, ...] | None, Field(max_length=8, exclude_if=operator.not_)] = None
+    """Of one action in the environment that the agent was trained in; None: one row."""
+
+    @model_validator(mode="after")
+    def _shape_fits(self) -> Self:
+        if self.shape is not None and math.prod(self.shape) != self.numbers:
+            raise ValueError(f"shape: expected one of {self.numbers} numbers, found {self.shape}")
+        return self
+
+    @property
+    @abstractmethod
+    def numbers(self) -> int:
+        """How many numbers one action has."""
+
+
 class DiscreteActions(_Spec):
     """`n` actions, numbered from 0."""
 
     kind: Literal["discrete"] = "discrete"
-    n: Annotated[int, Field(ge=1, le=65_536)]
+    n: Dimension
+    start: Annotated[int, Field(ge=-(2**31), lt=2**31, exclude_if=operator.not_)] = 0
+    """Number of the first action in the environment that the agent was trained in."""
 
     @property
     def width(self) -> int:
@@ -119,7 +141,7 @@ class DiscreteActions(_Spec):
         return self.n
 
 
-class BoxActions(_Spec):
+class BoxActions(_Several):
     """A continuous action between `low` and `high`, one number a dimension."""
 
     kind: Literal["box"] = "box"
@@ -131,8 +153,56 @@ class BoxActions(_Spec):
         """Number of action parameters that a controller gives."""
         return len(self.low)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers one action has."""
+        return len(self.low)
 
-Actions = Annotated[DiscreteActions | BoxActions, Field(discriminator="kind")]
+
+class MultiDiscreteActions(_Several):
+    """Several choices at once, independent of each other: the k-th among `nvec[k]`, numbered from 0."""
+
+    kind: Literal["multi_discrete"] = "multi_discrete"
+    nvec: tuple[Dimension, ...] = Field(min_length=1, max_length=4_096)
+    start: Annotated[tuple[int, ...] | None, Field(max_length=4_096, exclude_if=operator.not_)] = None
+    """Number of the first choice of each, in the environment that the agent was trained in; None: 0."""
+
+    @model_validator(mode="after")
+    def _start_fits(self) -> Self:
+        if self.start is not None and len(self.start) != self.numbers:
+            raise ValueError(f"start: expected {self.numbers} numbers, found {len(self.start)}")
+        return self
+
+    @property
+    def width(self) -> int:
+        """Number of action parameters that a controller gives: the logits of all choices, one after the other."""
+        return sum(self.nvec)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one action has."""
+        return len(self.nvec)
+
+
+class MultiBinaryActions(_Several):
+    """`n` switches at once, independent of each other, each on (1) or off (0)."""
+
+    kind: Literal["multi_binary"] = "multi_binary"
+    n: Annotated[int, Field(ge=1, le=4_096)]
+
+    @property
+    def width(self) -> int:
+        """Number of action parameters that a controller gives: the log odds of each switch."""
+        return self.n
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one action has."""
+        return self.n
+
+
+AnyActions: TypeAlias = DiscreteActions | BoxActions | MultiDiscreteActions | MultiBinaryActions
+Actions = Annotated[AnyActions, Field(discriminator="kind")]
 
 
 class ControllerSpec(_Spec):

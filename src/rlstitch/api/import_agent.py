@@ -11,7 +11,7 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rlstitch.agents import Agent, AgentCard, BoxActions, DiscreteActions, TrainingCard, save_agent
+from rlstitch.agents import Agent, AgentCard, AnyActions, TrainingCard, save_agent
 from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
 from rlstitch.agents.sb3.archive import read_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
@@ -149,9 +149,7 @@ def _saved(model: str | Path | BaseAlgorithm) -> Iterator[Path]:
         yield path
 
 
-def _from_cleanrl(
-    path: Path, world: World, image_shape: tuple[int, int, int], actions: DiscreteActions | BoxActions
-) -> ImportedModel:
+def _from_cleanrl(path: Path, world: World, image_shape: tuple[int, int, int], actions: AnyActions) -> ImportedModel:
     if world.frame_stack > 1 and world.padding is None:
         raise InvalidInputError(
             f"{path}: padding: a {SUFFIX} does not hold its preprocessing: state what stands before the first image of "

@@ -1,6 +1,8 @@
-"""Actions of a batch of environments, discrete or continuous, for those of a controller."""
+"""Actions of a batch of environments for those of a controller."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +15,16 @@ from rlstitch.errors import InvalidInputError
 
 
 def map_of(task: Task, space: ActionSpace, environment: str) -> ActionMap | None:
-    """Return the action map of a task in an environment's space of actions; None where they are continuous.
+    """Return the action map of a task in an environment's space of actions; None where it is not Discrete.
 
     Raises:
-        InvalidInputError: for a task that changes what actions mean where they are continuous, or needs more of them.
+        InvalidInputError: for a task that changes what actions mean where it is not Discrete, or needs more of them.
     """
     if isinstance(space, spaces.Discrete):
         return task.action_map(int(space.n))
     if task.rules:
         raise InvalidInputError(
-            f"task: {task.name!r} gives discrete actions another meaning, {environment} takes continuous ones "
+            f"task: {task.name!r} gives discrete actions another meaning, {environment} takes {_kind(space)} ones "
             f"({space}); expected 'standard', or a task that leaves actions alone"
         )
     return None
@@ -34,9 +36,15 @@ def check_actions(world: World, space: ActionSpace) -> None:
     Raises:
         InvalidInputError: where it has not.
     """
-    kind = "discrete" if isinstance(space, spaces.Discrete) else "continuous"
+    kind = _kind(space)
     if world.actions not in ("own", kind):
         raise InvalidInputError(f"actions: {world.environment} has {kind} ones only, found {world.actions!r}")
+
+
+def _kind(space: ActionSpace) -> str:
+    if isinstance(space, spaces.Discrete):
+        return "discrete"
+    return "continuous" if isinstance(space, spaces.Box) else "several discrete"
 
 
 def apply_discrete(actions: npt.ArrayLike, mapping: ActionMap, num_envs: int) -> ActionMap:
@@ -73,3 +81,23 @@ def apply_continuous(actions: npt.ArrayLike, space: spaces.Box, num_envs: int) -
             f"found {chosen[~within.all(axis=1)][0].tolist()}"
         )
     return chosen
+
+
+def apply_several(
+    actions: npt.ArrayLike, space: spaces.MultiDiscrete | spaces.MultiBinary, num_envs: int
+) -> npt.NDArray[np.integer[Any]]:
+    """Return the environment's actions, whole numbers `(num_envs, k)`, for those of the controller.
+
+    Raises:
+        InvalidInputError: for another shape or type, and for numbers that the space has not.
+    """
+    chosen = np.asarray(actions)
+    if chosen.shape != (num_envs, *space.shape) or not np.issubdtype(chosen.dtype, np.integer):
+        raise InvalidInputError(
+            f"actions: expected whole numbers ({num_envs}, {space.shape[0]}), found {chosen.dtype} {chosen.shape}"
+        )
+    highest = space.nvec - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(space.shape, np.int64)
+    within = ((chosen >= 0) & (chosen <= highest)).all(axis=1)
+    if not within.all():
+        raise InvalidInputError(f"actions: expected 0 to {highest.tolist()}, found {chosen[~within][0].tolist()}")
+    return chosen.astype(space.dtype)

@@ -71,6 +71,10 @@ class Family(NamedFamily):
             UnknownNameError, InvalidInputError: where the environment cannot be used.
         """
 
+    def own_actions(self, world: World) -> gymnasium.Space[Any]:
+        """Return the actions as the environment itself counts and shapes them, see `rlstitch.envs.single`."""
+        return self.action_space(world)
+
     def recognises(self, made: gymnasium.Env[Any, Any]) -> bool:
         """Return whether an environment belongs to this family though its id does not say so."""
         return False

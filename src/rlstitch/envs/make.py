@@ -23,8 +23,8 @@ def make_vec(
 ) -> WorldVectorEnv:
     """Return environments of a world that observe images uint8 `(N, H, W, C)` or vectors float32 `(N, D)`.
 
-    Actions are whole numbers `(N,)` where the environment's are discrete, float32 `(N, A)` within its bounds where they
-    are continuous (no task that changes what they mean).
+    Actions are whole numbers from 0, `(N,)` or `(N, k)` where an environment takes one or several at once, or float32
+    `(N, A)` within its bounds; only the first can have a task that changes what actions mean.
 
     Args:
         world: what to make.

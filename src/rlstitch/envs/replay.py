@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from rlstitch.envs.family import family_of, with_sensor
 from rlstitch.envs.make import make_vec
@@ -23,7 +22,7 @@ from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
 Action = int | tuple[float, ...]
-"""A discrete action, or the numbers of a continuous one (each exact in float32)."""
+"""A discrete action, or the numbers of one of several (each exact in float32)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Player:
         self.world = world
         self.environment = make_vec(world, 1, seed=None, autoreset="disabled")
         self._drawn = (str(with_sensor(world).sensor), *family_of(world).drawn_as(world))
-        self._type = np.float32 if isinstance(self.environment.single_action_space, spaces.Box) else np.int64
+        self._type = self.environment.single_action_space.dtype
 
     @property
     def view(self) -> str:

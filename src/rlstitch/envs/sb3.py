@@ -67,7 +67,7 @@ class StableBaselinesVecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Take the actions of the next step."""
-        self._actions = actions
+        self._actions = np.asarray(actions, dtype=self.action_space.dtype)  # samples of MultiBinary come as floats
 
     def step_wait(self) -> Step:
         """Take the step: observations, float32 rewards, ends of episodes, infos."""

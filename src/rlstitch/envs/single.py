@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -12,8 +13,10 @@ from gymnasium import spaces
 
 from rlstitch.envs.registry import all_families
 from rlstitch.errors import InvalidInputError, require_known
+from rlstitch.storage.text import printable
 
-ActionSpace = spaces.Discrete | spaces.Box
+ActionSpace = spaces.Discrete | spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary
+"""Discrete and MultiDiscrete from 0, a bounded float32 Box; those of several numbers have one axis."""
 
 
 def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) -> gymnasium.Env[Any, Any]:
@@ -35,11 +38,50 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
                 importlib.import_module(module)
     require_known("environment", environment, gymnasium.registry)
     try:
-        return gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs)
+        return _plain_actions(gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs))
     except TypeError as error:
         if not kwargs:
             raise
         raise InvalidInputError(f"make_kwargs: {environment} does not take them: {error}") from None
+
+
+def _plain_actions(made: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Let an environment take plain actions, where there are such for its own."""
+    own, plain = made.action_space, plain_space(made.action_space)
+    if plain is None or plain == own:
+        return made
+    return gymnasium.wrappers.TransformAction(
+        made, functools.partial(own_action, space=cast("ActionSpace", own)), plain
+    )
+
+
+def plain_space(space: spaces.Space[Any]) -> ActionSpace | None:
+    """Return a space of actions that are counted from 0, or float32 in one row; None where a space has none.
+
+    A Box must have bounds, since a controller's actions are clipped to them and random ones drawn between them.
+    """
+    if isinstance(space, spaces.Discrete):
+        return spaces.Discrete(int(space.n))
+    if isinstance(space, spaces.MultiDiscrete):
+        return spaces.MultiDiscrete(space.nvec.ravel())
+    if isinstance(space, spaces.MultiBinary):
+        return spaces.MultiBinary(int(np.prod(space.shape)))
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating) or 0 in space.shape:
+        return None
+    with np.errstate(over="ignore"):
+        low, high = (bound.ravel().astype(np.float32) for bound in (space.low, space.high))
+    fits = np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()
+    return spaces.Box(low, high, dtype=np.float32) if fits else None
+
+
+def own_action(action: Any, space: ActionSpace) -> Any:
+    """Return the action of a space for one of its `plain_space`."""
+    if isinstance(space, spaces.Discrete):
+        return np.int64(action) + space.start
+    own = np.asarray(action).reshape(space.shape).astype(space.dtype)
+    if isinstance(space, spaces.Box):
+        return own.clip(space.low, space.high)  # float32 rounds bounds up, too
+    return own + space.start if isinstance(space, spaces.MultiDiscrete) else own
 
 
 def import_modules(modules: Iterable[str]) -> None:
@@ -56,17 +98,15 @@ def import_modules(modules: Iterable[str]) -> None:
 
 
 def action_space(environment: gymnasium.Env[Any, Any], name: str) -> ActionSpace:
-    """Return the environment's space of actions: discrete ones, counted from 0, or a bounded float32 Box `(A,)`.
+    """Return the actions of an environment that `make_single` made.
 
     Raises:
-        InvalidInputError: where it takes anything else.
+        InvalidInputError: where it takes other ones.
     """
     space = environment.action_space
-    if isinstance(space, spaces.Discrete) and int(space.start) == 0:
-        return space
-    fits = isinstance(space, spaces.Box) and space.dtype == np.float32 and len(space.shape) == 1 and space.shape[0] > 0
-    if isinstance(space, spaces.Box) and fits and space.is_bounded() and bool((space.low < space.high).all()):
-        return space
-    raise InvalidInputError(
-        f"{name}: expected discrete actions 0..n-1, or continuous ones, a bounded float32 Box (A,); found {space}"
-    )
+    if plain_space(space) is None:
+        raise InvalidInputError(
+            f"{name}: expected the actions Discrete, MultiDiscrete, MultiBinary, or a floating-point Box with finite "
+            f"bounds, low below high; found {printable(space, limit=200)}"
+        )
+    return cast("ActionSpace", space)

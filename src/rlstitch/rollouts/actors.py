@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from rlstitch.agents.actions import actions_of, best_actions, in_environment, noise_kind
+from rlstitch.agents.specs import AnyActions, BoxActions, MultiDiscreteActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 
 Observations = npt.NDArray[Any]
@@ -27,7 +29,7 @@ class Actor(Protocol):
 
     @property
     def noise_kind(self) -> str:
-        """`gumbel` for discrete actions, `normal` for continuous ones."""
+        """As `rlstitch.agents.actions.noise_kind`."""
 
     def act(self, observations: Observations, *, noise: Noise | None = None) -> npt.NDArray[Any]:
         """Choose actions for a batch; `noise` `(N, A)` samples the policy, None is greedy."""
@@ -37,7 +39,7 @@ class RandomAgent:
     """The baseline: every action equally likely, greedy or not.
 
     Args:
-        action_space: Discrete, or a bounded Box.
+        action_space: Discrete, MultiDiscrete, MultiBinary or a bounded Box.
 
     Raises:
         InvalidInputError: for another space, or a Box without bounds.
@@ -45,23 +47,22 @@ class RandomAgent:
 
     def __init__(self, action_space: gymnasium.Space[Any]) -> None:
         self.action_space = action_space
+        self._actions = actions_of(action_space)
         self._box = action_space if isinstance(action_space, gymnasium.spaces.Box) else None
-        bounded = self._box is not None and self._box.is_bounded()
-        if not bounded and not isinstance(action_space, gymnasium.spaces.Discrete):
-            raise InvalidInputError(f"action_space: expected Discrete or a bounded Box, found {action_space}")
+        if self._box is not None and not self._box.is_bounded():
+            raise InvalidInputError(f"action_space: expected a bounded Box, found {action_space}")
 
     @property
     def noise_kind(self) -> str:
         """As `Actor`."""
-        return "gumbel" if self._box is None else "normal"
+        return noise_kind(self._actions)
 
     def act(self, observations: Observations, *, noise: Noise | None = None) -> npt.NDArray[Any]:
         """Choose actions for a batch from its noise `(N, A)`, which is therefore required."""
         if noise is None:
             raise InvalidInputError("noise: a random agent needs it, found None")
         if self._box is None:
-            actions: npt.NDArray[Any] = noise.argmax(axis=1) + int(getattr(self.action_space, "start", 0))
-            return actions
+            return in_environment(self._actions, best_actions(self._actions, noise))
         return scale_to_box(special.ndtr(noise).reshape(-1, *self._box.shape), self._box)
 
 
@@ -72,16 +73,12 @@ def scale_to_box(uniform: npt.NDArray[np.float64], box: gymnasium.spaces.Box) ->
 
 
 def noise_width(space: gymnasium.Space[Any]) -> int:
-    """Return how many numbers of noise one action takes: the number of discrete actions, or of continuous ones.
+    """Return how many numbers of noise one action takes, one for each action parameter.
 
     Raises:
-        InvalidInputError: for another space than Discrete and Box.
+        InvalidInputError: as `rlstitch.agents.actions_of`.
     """
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, gymnasium.spaces.Box):
-        return int(np.prod(space.shape))
-    raise InvalidInputError(f"action_space: expected Discrete or Box, found {space}")
+    return actions_of(space).width
 
 
 class ScoreTable:
@@ -128,17 +125,13 @@ class Policy:
 
     def __init__(self, actor: Actor, space: gymnasium.Space[Any]) -> None:
         self.actor, self.space = actor, space
-        width, controller = noise_width(space), getattr(actor, "controller", None)
-        if controller is not None and controller.actions.width != width:
-            raise IncompatibleError(
-                f"the agent gives {controller.actions.width} actions, the environment takes {width}"
-            )
-        discrete = isinstance(space, gymnasium.spaces.Discrete)
-        if actor.noise_kind != ("gumbel" if discrete else "normal"):
+        self._actions, controller = actions_of(space), getattr(actor, "controller", None)
+        if controller is not None:
+            _check_actions(controller.actions, self._actions, space)
+        elif actor.noise_kind != noise_kind(self._actions):
             raise IncompatibleError(f"the agent's actions need {actor.noise_kind} noise, the environment takes {space}")
-        self._start = int(space.start) if discrete else 0  # type: ignore[attr-defined]
-        self._parameters = getattr(actor, "action_parameters", None) if discrete else None
-        self._table = ScoreTable(lambda observations: self._scores(observations)[:, None], 1, width)
+        self._parameters = None if isinstance(self._actions, BoxActions) else getattr(actor, "action_parameters", None)
+        self._table = ScoreTable(lambda observations: self._scores(observations)[:, None], 1, self._actions.width)
 
     def act(
         self, observations: Observations, *, noise: Noise | None, views: npt.NDArray[np.uint8] | None = None
@@ -149,9 +142,19 @@ class Policy:
         if self._parameters is None:
             return self.actor.act(observations, noise=noise)
         scores = self._scores(observations) if views is None else self._table(observations, views)
-        actions: npt.NDArray[Any] = (scores if noise is None else scores + noise).argmax(axis=1) + self._start
-        return actions
+        chosen = best_actions(self._actions, scores if noise is None else scores + noise)
+        return in_environment(self._actions, chosen)
 
     def _scores(self, observations: Observations) -> Scores:
         scores: Scores = self._parameters(observations).cpu().numpy()  # type: ignore[misc]
         return scores
+
+
+def _check_actions(own: AnyActions, taken: AnyActions, space: gymnasium.Space[Any]) -> None:
+    """Raise IncompatibleError where a controller's actions are not those that an environment takes."""
+    if own.kind != taken.kind:
+        raise IncompatibleError(f"the agent's actions are {own.kind}, the environment takes {space}")
+    if own.width != taken.width:
+        raise IncompatibleError(f"the agent gives {own.width} actions, the environment takes {taken.width}")
+    if isinstance(own, MultiDiscreteActions) and own.nvec != getattr(taken, "nvec", None):
+        raise IncompatibleError(f"the agent chooses among {own.nvec}, the environment takes {space}")

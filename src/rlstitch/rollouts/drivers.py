@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from rlstitch.agents.actions import draw_noise
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, translate_actions
 from rlstitch.errors import InvalidInputError
@@ -22,7 +23,7 @@ DOMAIN = 0x636F6C6C
 
 
 class HeldActions:
-    """Random actions of a Discrete or a bounded Box, each held for a random number of steps, 1 to `longest`."""
+    """Random actions, as `draw_actions` draws them, each held for a random number of steps, 1 to `longest`."""
 
     def __init__(
         self, rng: np.random.Generator, space: gymnasium.Space[Any], slots: int, *, longest: int = 2 * HOLD - 1
@@ -32,7 +33,7 @@ class HeldActions:
         self._left = np.zeros(slots, dtype=np.int64)
 
     def next(self) -> npt.NDArray[Any]:
-        """Return the actions, int64 `(slots,)` or float32 `(slots, A)`, of the next step."""
+        """Return the actions, `(slots,)` or `(slots, A)`, of the next step."""
         # Drawn for all slots, needed or not, so that the numbers of one do not depend on another.
         actions = draw_actions(self._rng, self._space, self._slots)
         lengths = self._rng.integers(1, self._longest + 1, self._slots)
@@ -43,7 +44,7 @@ class HeldActions:
 
 
 def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: int) -> npt.NDArray[Any]:
-    """Draw actions evenly: int64 `(count,)` of a Discrete, float32 `(count, A)` of a bounded Box.
+    """Draw actions evenly: int64 `(count,)` of a Discrete, `(count, A)` of a MultiDiscrete, MultiBinary or bounded Box.
 
     Raises:
         InvalidInputError: for another space.
@@ -52,7 +53,13 @@ def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: i
         return rng.integers(int(space.n), size=count)
     if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
         return scale_to_box(rng.random((count, *space.shape)), space)
-    raise InvalidInputError(f"action_space: expected Discrete or a bounded Box, found {space}")
+    if isinstance(space, gymnasium.spaces.MultiDiscrete):
+        return rng.integers(space.nvec, size=(count, *space.shape))
+    if isinstance(space, gymnasium.spaces.MultiBinary):
+        return rng.integers(2, size=(count, *space.shape), dtype=np.int8)
+    raise InvalidInputError(
+        f"action_space: expected Discrete, MultiDiscrete, MultiBinary or a bounded Box, found {space}"
+    )
 
 
 class Driver:
@@ -75,15 +82,13 @@ class Driver:
         self._table = translate_actions(agent.card.world, world)
         own = space if self._table is None else spaces.Discrete(len(self._table))
         self._policy, self._width = Policy(agent, own), noise_width(own)
-        self._gumbel = agent.noise_kind == "gumbel"
         self._missing = np.zeros(self._width, dtype=np.bool_) if self._table is None else self._table < 0
 
     def sample(
         self, observations: npt.NDArray[Any], rng: np.random.Generator, views: npt.NDArray[np.uint8] | None = None
     ) -> npt.NDArray[Any]:
         """Draw actions of the world `(N,)` or `(N, A)` for observations `(N, ...)` as the agent sees them."""
-        draw = rng.gumbel if self._gumbel else rng.normal
-        noise = np.asarray(draw(size=(len(observations), self._width)))
+        noise = draw_noise(rng, self._policy.actor.noise_kind, (len(observations), self._width))
         noise[:, self._missing] = -np.inf
         chosen = self._policy.act(observations, noise=noise, views=views)
         return chosen if self._table is None else self._table[chosen]

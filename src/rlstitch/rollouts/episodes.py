@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import VectorEnv
 
+from rlstitch.agents.actions import draw_noise
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.actors import Actor, Indices, Noise, Observations, Policy, RandomAgent, noise_width
@@ -117,7 +118,7 @@ class EpisodeRun:
         env: without autoreset.
         episodes: numbers of the episodes.
         seed: of environments and noise.
-        noise_kind: `gumbel` or `normal`; None: greedy actions.
+        noise_kind: see `rlstitch.agents.actions.noise_kind`; None: greedy actions.
     """
 
     def __init__(
@@ -223,8 +224,7 @@ class NoiseStreams:
             stream = self._streams[slot]
             if stream is None:
                 raise InvalidInputError(f"slots: expected started ones, found {slot}")
-            shape = self._blocks.shape[1:]
-            self._blocks[slot] = stream.gumbel(size=shape) if self._kind == "gumbel" else stream.normal(size=shape)
+            self._blocks[slot] = draw_noise(stream, self._kind, self._blocks.shape[1:])
             self._cursor[slot] = 0
         noise: Noise = self._blocks[slots, self._cursor[slots]]
         self._cursor[slots] += 1

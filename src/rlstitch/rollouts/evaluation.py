@@ -14,7 +14,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from rlstitch.agents import Agent, BoxActions, Controller
+from rlstitch.agents import Agent, Controller, DiscreteActions
 from rlstitch.envs import World, family_of, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, silent
@@ -202,7 +202,7 @@ def evaluate_together(
         width = noise_width(env.single_action_space)
         for head in heads:
             actions = head.controller.actions
-            if isinstance(actions, BoxActions) or actions.width != width:
+            if not isinstance(actions, DiscreteActions) or actions.width != width:
                 raise IncompatibleError(
                     f"agent {head.name!r} gives {actions.width} actions, the environment takes {width}"
                 )

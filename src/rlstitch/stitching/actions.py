@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlstitch.agents import BoxActions, Controller
+from rlstitch.agents import AnyActions, BoxActions, Controller, MultiBinaryActions, MultiDiscreteActions
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,12 @@ class ActionChanges:
     """How each row's action differs between two sets of action parameters, `(n,)` each."""
 
     same: Tensor
-    """1.0 where the greedy action is the same (continuous: every dimension within a tenth of its range), else 0.0."""
+    """1.0 where the greedy action is the same, all of its parts (continuous: each within a tenth of its range)."""
     kl: Tensor
     """KL divergence, in nats, of the true action distribution from the other."""
     overlap: Tensor
-    """1 - total variation of the two distributions, in [0, 1]: the probability that sampled actions can agree."""
+    """1 - total variation of the two distributions, in [0, 1]: the probability that sampled actions can agree.
+    Of several independent choices, the product over these."""
 
     @property
     def agreement(self) -> float:
@@ -47,9 +48,11 @@ def compare_actions(controller: Controller, parameters: Tensor, true: Tensor) ->
         # neither: it is one to one.
         overlap = 2 * torch.special.ndtr(-(2 * divergence).sqrt() / 2)
         return ActionChanges((gap.amax(dim=1) < 0.1).float(), divergence, overlap)
-    p, q = (functional.softmax(z, dim=1) for z in (true, parameters))
-    overlap = torch.minimum(p, q).sum(dim=1).clamp(max=1.0)
-    same = parameters.argmax(dim=1) == true.argmax(dim=1)
+    same, overlap = torch.ones(len(true), dtype=torch.bool, device=true.device), torch.ones_like(true[:, 0])
+    for ours, theirs in zip(choices(actions, parameters), choices(actions, true), strict=True):
+        p, q = (functional.softmax(z, dim=1) for z in (theirs, ours))
+        overlap = overlap * torch.minimum(p, q).sum(dim=1).clamp(max=1.0)
+        same &= ours.argmax(dim=1) == theirs.argmax(dim=1)
     return ActionChanges(same.float(), divergence.clamp(min=0.0), overlap)
 
 
@@ -68,5 +71,17 @@ def action_divergence(controller: Controller, parameters: Tensor, true: Tensor) 
             ratio = 2 * (true_log_std - log_std)
             divergence = divergence + ((ratio.exp() - 1 - ratio) / 2).sum(dim=1)
         return divergence
-    p, q = (functional.log_softmax(z, dim=1) for z in (true, parameters))
-    return functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)
+    divergence = torch.zeros_like(true[:, 0])
+    for ours, theirs in zip(choices(controller.actions, parameters), choices(controller.actions, true), strict=True):
+        p, q = (functional.log_softmax(z, dim=1) for z in (theirs, ours))
+        divergence = divergence + functional.kl_div(q, p, log_target=True, reduction="none").sum(dim=1)
+    return divergence
+
+
+def choices(actions: AnyActions, parameters: Tensor) -> list[Tensor]:
+    """Return the logits `(n, options)` of each choice that a discrete action consists of, from `(n, A)` parameters."""
+    if isinstance(actions, MultiDiscreteActions):
+        return list(parameters.split(list(actions.nvec), dim=1))
+    if isinstance(actions, MultiBinaryActions):  # off and on
+        return [torch.stack([torch.zeros_like(odds), odds], dim=1) for odds in parameters.unbind(dim=1)]
+    return [parameters]

@@ -29,12 +29,13 @@ from rlstitch.agents import (
     RelativeEncoder,
     RelativeSpec,
     build_controller,
+    draw_noise,
 )
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.distinct import identities
-from rlstitch.stitching.actions import compare_actions
+from rlstitch.stitching.actions import choices, compare_actions
 
 KERNEL_ANCHORS = 256
 """With this number of anchors or more, Gaussian kernels join agents better than cosines do."""
@@ -230,7 +231,7 @@ def _distil(
     if teacher.log_std is not None and student.log_std is not None:
         student.log_std.data.copy_(teacher.log_std.data)
     continuous = isinstance(teacher.actions, BoxActions)
-    targets = actions if continuous else actions.softmax(dim=1)
+    targets = [actions] if continuous else [part.softmax(dim=1) for part in choices(teacher.actions, actions)]
     scale = values.std().clamp_min(1e-3)
     middle, unit = torch.zeros_like(features[0]), torch.ones_like(features[0, 0])
     if how.standardize:
@@ -250,9 +251,10 @@ def _distil(
         jitter = torch.randn(similarities.shape, generator=generator).to(similarities)
         predicted, predicted_values = student(similarities + spread * jitter)
         if continuous:
-            loss = functional.mse_loss(predicted, targets[batch])
+            loss = functional.mse_loss(predicted, targets[0][batch])
         else:
-            loss = functional.cross_entropy(predicted, targets[batch])
+            parts = zip(choices(teacher.actions, predicted), targets, strict=True)
+            loss = torch.stack([functional.cross_entropy(part, target[batch]) for part, target in parts]).sum()
         # The value head is kept usable too (it is not needed to act), at a weight that does not compete.
         loss = loss + 0.1 * functional.mse_loss(predicted_values / scale, values[batch] / scale)
         optimizer.zero_grad(set_to_none=True)
@@ -290,10 +292,7 @@ def visited_states(agent: Agent, *, count: int = 12_800, num_envs: int = 64, see
     visited = []
     for _ in range(-(-count // num_envs)):
         visited.append(observations.copy())
-        if agent.noise_kind == "gumbel":
-            noise = generator.gumbel(size=(num_envs, width))
-        else:
-            noise = generator.standard_normal((num_envs, width))
+        noise = draw_noise(generator, agent.noise_kind, (num_envs, width))
         actions: Any = agent.act(observations, noise=noise)
         for index in np.flatnonzero(generator.random(num_envs) < stray):
             actions[index] = space.sample()

@@ -7,6 +7,7 @@ from typing import Literal
 
 from rlstitch.agents import (
     Agent,
+    AnyActions,
     BoxActions,
     ControllerSpec,
     DiscreteActions,
@@ -53,7 +54,7 @@ class Parts:
             return self.encoder.encoder.latent_dim
         return None if self.controller is None else self.controller.controller.latent_dim
 
-    def check(self, config: TrainConfig, observation_shape: Shape, actions: DiscreteActions | BoxActions) -> None:
+    def check(self, config: TrainConfig, observation_shape: Shape, actions: AnyActions) -> None:
         """Check that the parts fit the world of a training.
 
         Args:
@@ -110,10 +111,12 @@ def _untrainable(spec: ControllerSpec) -> str:
     return next((words for words, given in needs.items() if not given), "")
 
 
-def _describe(actions: DiscreteActions | BoxActions) -> str:
+def _describe(actions: AnyActions) -> str:
     if isinstance(actions, BoxActions):
         return f"Box({list(actions.low)}, {list(actions.high)})"
-    return f"Discrete({actions.n})"
+    if isinstance(actions, DiscreteActions):
+        return f"Discrete({actions.n})"
+    return f"{actions.kind} of {actions.width} numbers"
 
 
 def load_parts(start: StartConfig) -> Parts:

@@ -11,18 +11,18 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from rlstitch.agents import (
-    BoxActions,
+    AnyActions,
     Controller,
     ControllerSpec,
-    DiscreteActions,
     Encoder,
+    actions_of,
     build_controller,
     build_encoder,
     build_trunk,
     parse_controller_spec,
 )
-from rlstitch.envs import Shape, World, is_image, make_vec
-from rlstitch.errors import InvalidInputError
+from rlstitch.envs import Shape, World, family_of, is_image, make_vec
+from rlstitch.envs.single import plain_space
 from rlstitch.training.buffer import DistinctObservations
 
 Precision = Literal["float32", "bfloat16"]
@@ -160,23 +160,16 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return encoder
 
 
-def spaces_of(world: World) -> tuple[Shape, DiscreteActions | BoxActions]:
-    """Return the shape of a world's observations, and its actions as `actions_of` describes them."""
+def spaces_of(world: World) -> tuple[Shape, AnyActions]:
+    """Return the shape of a world's observations, and its actions.
+
+    These are as its environment takes them, unless a task leaves some of them out.
+    """
     environments = make_vec(world, 1, seed=0)
     try:
-        return environments.single_observation_space.shape or (), actions_of(environments.single_action_space)
+        taken, own = environments.single_action_space, family_of(world).own_actions(world)
+        return environments.single_observation_space.shape or (), actions_of(
+            own if plain_space(own) == taken else taken
+        )
     finally:
         environments.close()
-
-
-def actions_of(space: spaces.Space[Any]) -> DiscreteActions | BoxActions:
-    """Describe a Gymnasium action space for a controller's specification.
-
-    Raises:
-        InvalidInputError: for spaces other than Discrete (from 0) and one-dimensional Box.
-    """
-    if isinstance(space, spaces.Discrete) and space.start == 0:
-        return DiscreteActions(n=int(space.n))
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
-        return BoxActions(low=space.low.tolist(), high=space.high.tolist())
-    raise InvalidInputError(f"action space: expected Discrete or a one-dimensional Box, found {space}")

@@ -23,7 +23,7 @@ from rlstitch.agents.sb3.archive import ModelFile, read_model
 from rlstitch.agents.sb3.settings import NATURE_CNN, Activation, Settings, read_settings
 from rlstitch.agents.sb3.spaces import check_actions, check_observations
 from rlstitch.agents.sb3.structure import Layer, Parts, describe, split_policy
-from rlstitch.agents.specs import BoxActions, DiscreteActions
+from rlstitch.agents.specs import AnyActions, BoxActions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
 
@@ -62,7 +62,7 @@ def import_model(
     path: Path | str | ModelFile,
     *,
     image_shape: tuple[int, int, int],
-    actions: DiscreteActions | BoxActions,
+    actions: AnyActions,
     activation: Activation | None = None,
     extractor: str | None = None,
     extractor_arguments: Mapping[str, Any] | None = None,
@@ -124,7 +124,7 @@ def _check_extractor(settings: Settings, given: Mapping[str, Any] | None) -> Non
 
 def controller_of(
     parts: Parts,
-    actions: DiscreteActions | BoxActions,
+    actions: AnyActions,
     path: Path,
     *,
     norm: Literal["none", "relu"],
@@ -249,12 +249,12 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
     encoder.load_state_dict(tensors)
 
 
-def _check_head(path: Path, parts: Parts, actions: DiscreteActions | BoxActions) -> None:
+def _check_head(path: Path, parts: Parts, actions: AnyActions) -> None:
     gives, log_std = len(parts.head.bias), parts.log_std
     what = "continuous numbers an action" if parts.continuous else "actions"
     same_kind = parts.continuous == isinstance(actions, BoxActions)
     if gives != actions.width or not same_kind or (log_std is not None and log_std.shape != (gives,)):
-        takes = f"{actions.width} actions" if isinstance(actions, DiscreteActions) else f"a Box of {actions.width}"
+        takes = f"a Box of {actions.width}" if isinstance(actions, BoxActions) else f"{actions.width} actions"
         raise IncompatibleError(f"{path}: actions: the environment takes {takes}, the model gives {gives} {what}")
 
 

@@ -11,12 +11,13 @@ import re
 from typing import Any
 
 from rlstitch.agents.sb3.archive import ModelFile
-from rlstitch.agents.specs import BoxActions, DiscreteActions
+from rlstitch.agents.specs import AnyActions, BoxActions, DiscreteActions, MultiBinaryActions
 from rlstitch.errors import IncompatibleError
 from rlstitch.storage.text import printable
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf)")
 _MOST_FRAMES = 32  # of `World.frame_stack`
+_KINDS = {"discrete": "Discrete", "box": "Box", "multi_discrete": "MultiDiscrete", "multi_binary": "MultiBinary"}
 _PRECISION = 1e-4  # NumPy prints eight digits
 
 
@@ -53,19 +54,25 @@ def stacked_frames(model: ModelFile, image_shape: tuple[int, int, int]) -> int:
     return count if rest == 0 and 1 <= count <= _MOST_FRAMES else 1
 
 
-def check_actions(model: ModelFile, actions: DiscreteActions | BoxActions) -> None:
+def check_actions(model: ModelFile, actions: AnyActions) -> None:
     """Compare the printed action space with an environment's.
 
     Raises:
         IncompatibleError: where they differ.
     """
     space = _printed(model, "action_space")
-    own: dict[str, list[float]] = {"start": [0]}
-    own_kind = "Box" if isinstance(actions, BoxActions) else "Discrete"
+    own: dict[str, list[float]] = {}
+    own_kind = _KINDS[actions.kind]
     if (kind := _kind(space)) not in ("", own_kind):
         raise _differ(model, f"actions: the environment's are a {own_kind}", f"a {kind}")
-    if isinstance(actions, BoxActions):
-        shape, own_shape = space.get("_shape", space.get("shape")), [actions.width]
+    if isinstance(actions, DiscreteActions):
+        own = {"start": [0]}  # Stable-Baselines3 counts from 0, whatever the environment does
+    elif isinstance(actions, MultiBinaryActions):
+        own = {"n": [actions.n]}
+    elif not isinstance(actions, BoxActions):
+        own = {"nvec": list(actions.nvec)}
+    else:
+        shape, own_shape = space.get("_shape", space.get("shape")), [*(actions.shape or (actions.width,))]
         if isinstance(shape, list) and shape != own_shape:
             raise _differ(model, f"actions: the environment's have the shape {own_shape}", printable(shape, limit=100))
         own = {"low": list(actions.low), "high": list(actions.high)}

@@ -17,6 +17,7 @@ from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords
 from rlstitch.envs.world import World
 
 if TYPE_CHECKING:
+    import gymnasium
     from gymnasium.vector import AutoresetMode
 
     from rlstitch.envs.observation import Shape
@@ -78,8 +79,12 @@ class GymnasiumFamily(Family):
     def _key(self, world: World) -> tuple[str, tuple[str, ...], str]:
         return world.environment, self.modules, json.dumps(world.make_kwargs)
 
-    def _facts(self, world: World) -> tuple[str, Sensor, bool, ActionSpace]:
+    def _facts(self, world: World) -> tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any]]:
         return _facts(*self._key(world))
+
+    def own_actions(self, world: World) -> gymnasium.Space[Any]:
+        """Return the actions as the environment itself counts and shapes them."""
+        return self._facts(world)[4]
 
     def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
         import numpy as np
@@ -112,16 +117,23 @@ def _kwargs(make_kwargs: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]
 
 
 @functools.lru_cache(maxsize=256)
-def _facts(environment: str, modules: tuple[str, ...], make_kwargs: str) -> tuple[str, Sensor, bool, ActionSpace]:
-    """The environment's class, the sensor of its own observation, whether it renders, and its actions."""
+def _facts(
+    environment: str, modules: tuple[str, ...], make_kwargs: str
+) -> tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any]]:
+    """The environment's class, the sensor of its own observation, whether it renders, its actions, and its own form
+    of these."""
+    from gymnasium.wrappers import TransformAction
+
     from rlstitch.envs.observation import observing, own_sensor
     from rlstitch.envs.single import action_space, make_single
 
     made = make_single(environment, modules, **json.loads(make_kwargs))
     try:
-        own = own_sensor(observing(made, name=environment).observation_space, environment)
+        sensor = own_sensor(observing(made, name=environment).observation_space, environment)
         renders = "rgb_array" in made.metadata.get("render_modes", ())
-        return type(made.unwrapped).__name__, own, renders, action_space(made, environment)
+        actions = action_space(made, environment)
+        own = made.env.action_space if isinstance(made, TransformAction) else actions
+        return type(made.unwrapped).__name__, sensor, renders, actions, own
     finally:
         made.close()
 
