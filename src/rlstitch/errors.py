@@ -16,13 +16,15 @@ class RlstitchError(Exception):
 class UnknownNameError(RlstitchError, ValueError):
     """A name that is not among the known ones.
 
-    The message offers the nearest valid names, or all of them where none is near.
+    The message offers the nearest valid names, or all of them where none is near, unless there is another hint.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        if near:
+        if hint:
+            pass
+        elif near:
             hint = f"did you mean {' or '.join(near)}?"
         elif known:
             more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""

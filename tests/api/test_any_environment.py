@@ -180,7 +180,8 @@ def test_chance_in_an_environment_is_refused_where_it_matters(trained):
     ("environment", "settings", "error", "message"),
     [
         ("Blackjack-v1", (), InvalidInputError, "Blackjack-v1: expected observations in a uint8 Box"),
-        (f"rooms:{DISCRETE}", (), UnknownNameError, "unknown environment 'rooms:DotRoom-v0'"),
+        (f"not_there:{DISCRETE}", (), InvalidInputError, "modules: 'not_there' cannot be imported"),
+        ("DotRom-v0", (), UnknownNameError, "unknown environment 'DotRom-v0'"),
         (
             CONTINUOUS,
             ("task=scrambled",),

@@ -71,7 +71,7 @@ def test_modules_are_imported_by_those_who_name_them_only(tmp_path, monkeypatch)
     (tmp_path / "my_rooms.py").write_text("import gymnasium; gymnasium.register('MyRoom-v0', 'my_rooms:Room')")
     monkeypatch.syspath_prepend(tmp_path)
     world = World("MyRoom-v0", modules=("my_rooms",))
-    with pytest.raises(InvalidInputError, match=r"modules: MyRoom-v0 needs .my_rooms.*import it first"):
+    with pytest.raises(InvalidInputError, match=r"MyRoom-v0 needs .my_rooms.*with --gym-packages my_rooms"):
         make_vec(world, 1, seed=0)
     import_modules(world.modules)
     assert "MyRoom-v0" in gymnasium.registry

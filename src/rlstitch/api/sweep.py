@@ -11,6 +11,7 @@ from typing import Any, Literal, TextIO
 
 from rlstitch.config.sweep import Run, Sweep
 from rlstitch.config.training import TrainConfig
+from rlstitch.envs import import_modules, named_modules
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.local import run_tasks
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, Style
@@ -158,14 +159,20 @@ def _task(run: Run, agents: Path, runs: Path) -> Task:
     return Task(
         run.key,
         "rlstitch.api.sweep:train_one",
-        {"config": run.config.resolved(), "agents": agents, "runs": runs},
+        {"config": run.config.resolved(), "agents": agents, "runs": runs, "modules": list(named_modules())},
         log=_log(run, runs),
         lock=agent_lock(run.config.name, runs),
         writes=(agents, runs, ANCHORS),
     )
 
 
-def train_one(config: dict[str, Any], agents: str, runs: str, on_progress: OnProgress | None = None) -> dict[str, Any]:
+def train_one(
+    config: dict[str, Any],
+    agents: str,
+    runs: str,
+    on_progress: OnProgress | None = None,
+    modules: Sequence[str] = (),
+) -> dict[str, Any]:
     """Train one agent of a sweep, or continue its training; an agent that is done already is left alone.
 
     An agent of the same name that another config gave is kept as a copy in `<runs>/_grid/replaced`.
@@ -174,6 +181,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str, on_progress: OnPro
         config: a resolved `TrainConfig`.
         agents, runs: the folders of agents and of runs.
         on_progress: called with the environment steps done and those in all.
+        modules: that the user named, to import first.
 
     Returns:
         Steps, seconds, return and success of the agent, and whether it was `trained` now.
@@ -182,6 +190,7 @@ def train_one(config: dict[str, Any], agents: str, runs: str, on_progress: OnPro
         BusyError: another process is training it.
         RlstitchError: whatever stops a training.
     """
+    import_modules(modules)
     resolved = TrainConfig.model_validate(config)
     agents_folder, runs_folder = Path(agents), Path(runs)
     with exclusive_lock(agent_lock(resolved.name, runs_folder), f"agent {resolved.name!r}"):

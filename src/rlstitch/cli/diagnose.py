@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import EncoderAndPolicy, Threads
+from rlstitch.cli.options import EncoderAndPolicy, GymPackages, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class Diagnose(EncoderAndPolicy):
     """Episodes of the native agent and of random actions, at most: without a gain over random there is no verdict."""
     json: bool = False
     """Print all metrics as JSON."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import Threads
+from rlstitch.cli.options import GymPackages, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Evaluate:
     """Take the most likely action instead of a sampled one."""
     video: bool = False
     """Write a video of some episodes."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import Threads
+from rlstitch.cli.options import GymPackages, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class Import:
     """Zip file written by model.save, or a .cleanrl_model."""
     name: Annotated[str, arg(metavar="NAME")]
     """Name of the agent."""
-    env: Annotated[str, arg(metavar="ID")]
-    """Gymnasium id of the training environment."""
+    env: Annotated[str, arg(metavar="[MODULE:]ID")]
+    """Gymnasium id of the training environment, after the module that registers it where that is one of your own."""
     variation: Annotated[str, arg(metavar="NAME", aliases=("--look",))] = "standard"
     """Look that the model was trained with."""
     task: Annotated[str, arg(metavar="NAME")] = "standard"
@@ -44,6 +44,8 @@ class Import:
     """Random seed of the evaluation."""
     force: bool = False
     """Replace an agent of the same name."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -183,6 +183,10 @@ def _run(arguments: list[str]) -> int:
         if threads < 1:
             raise InvalidInputError(f"threads: expected 1 or more, found {threads}")
         os.environ["OMP_NUM_THREADS"] = str(threads)  # torch is not loaded yet, and processes inherit it
+    if packages := getattr(command, "gym_packages", ()):
+        from rlstitch.envs import import_modules
+
+        import_modules(packages)
     return command.run()
 
 

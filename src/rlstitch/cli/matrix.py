@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import complain, say, split_names
-from rlstitch.cli.options import Threads
+from rlstitch.cli.options import GymPackages, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,8 @@ class Matrix:
     """Where every cell is played: cell (the encoder's look, the controller's task), LOOK or LOOK/TASK, ...."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/matrix-HASH)")] = None
     """Folder of cells and tables."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -19,6 +19,10 @@ Threads = Annotated[
 ]
 
 
+GymPackages = Annotated[tuple[str, ...], arg(metavar="MODULE", help_behavior_hint="(default: none)")]
+"""Modules that `rlstitch.cli.main` imports before a command runs; the option has the name it has in RL-Zoo3."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderAndPolicy:
     """Two agents that are to be joined, by position or by option."""

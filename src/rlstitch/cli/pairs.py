@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import EncoderAndPolicy, Threads
+from rlstitch.cli.options import EncoderAndPolicy, GymPackages, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class Pairs(EncoderAndPolicy):
     """Random seed of the episodes."""
     force: bool = False
     """Overwrite an existing file."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say, split_names
-from rlstitch.cli.options import Threads
+from rlstitch.cli.options import GymPackages, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class Relativize:
     """Save the relative agent and its anchor set."""
     force: bool = False
     """Replace an agent of the same name."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import EncoderAndPolicy, Threads
+from rlstitch.cli.options import EncoderAndPolicy, GymPackages, Threads
 from rlstitch.stitching.methods import method_help
 
 
@@ -34,6 +34,8 @@ class Stitch(EncoderAndPolicy):
     """Save the stitched agent."""
     force: bool = False
     """Replace an agent of the same name."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import complain, say
+from rlstitch.cli.options import GymPackages
 from rlstitch.errors import InvalidInputError
 
 
@@ -30,6 +31,9 @@ class Sweep:
     """Train runs again that failed before."""
     ray: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(default: processes on this machine)")] = None
     """Train on a Ray cluster: auto, local (starts one here), or an address."""
+
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
 
     def run(self) -> int:
         """Train, and print a summary; 1 if runs failed, 130 if the sweep was interrupted."""

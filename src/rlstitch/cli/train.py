@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import complain, say
-from rlstitch.cli.options import Threads
+from rlstitch.cli.options import GymPackages, Threads
 from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Train:
     """Replace an agent and a run of the same name."""
     set: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Any other key of the config, such as ppo.learning_rate=1e-3."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def overrides(self) -> dict[str, object]:

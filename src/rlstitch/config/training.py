@@ -211,8 +211,7 @@ class TrainConfig(_Section):
         flat = flatten(values, problems)
         if flat.get("name") is None:
             flat["name"] = default_name(environment_stem(flat), flat)
-        family = named_family(str(flat.get("world.environment", "")))
-        defaults = family.defaults_for(flat.get("world.sensor"))
+        defaults = named_family(_environment(flat)).defaults_for(flat.get("world.sensor"))
         flat = {f"world.{key}": value for key, value in defaults.items()} | flat
         flat = (_VECTOR_DEFAULTS if _observes_vectors(flat) else {}) | flat
         nested = nest(flat, problems)
@@ -364,5 +363,10 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
 
 def environment_stem(flat: Mapping[str, Any]) -> str:
     """Return what stands for the environment in a default name."""
-    environment = str(flat.get("world.environment", ""))
+    environment = _environment(flat)
     return named_family(environment).stem(environment)
+
+
+def _environment(flat: Mapping[str, Any]) -> str:
+    """Return the id of the environment, without a module before it."""
+    return str(flat.get("world.environment", "")).rpartition(":")[2]

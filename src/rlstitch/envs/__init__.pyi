@@ -31,6 +31,7 @@ from .replay import record_actions as record_actions
 from .replay import replay_episodes as replay_episodes
 from .sb3 import StableBaselinesVecEnv as StableBaselinesVecEnv
 from .single import import_modules as import_modules
+from .single import named_modules as named_modules
 from .tasks.words import action_map as action_map
 from .tasks.words import get_task as get_task
 from .world import WORLD_KEYS as WORLD_KEYS

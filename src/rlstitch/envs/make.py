@@ -45,7 +45,9 @@ def make_vec(
         raise InvalidInputError(f"num_envs: expected at least 1, found {num_envs}")
     if missing := [module for module in world.modules if module not in sys.modules]:
         raise InvalidInputError(
-            f"modules: {world.environment} needs {missing[0]!r}, which only a file names: import it first"
+            f"modules: {world.environment} needs {missing[0]!r}, which only a file names; name it with --gym-packages "
+            f"{missing[0]} (in Python: import it), or let its package register its environments by the entry point "
+            "gymnasium.envs"
         )
     if workers < 0:
         raise InvalidInputError(f"workers: expected at least 0, found {workers}")

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from rlstitch.envs.packages import load_plugins, package_of, unknown_environment
 from rlstitch.envs.registry import all_families
-from rlstitch.errors import InvalidInputError, require_known
+from rlstitch.errors import InvalidInputError
 from rlstitch.storage.text import printable
 
 ActionSpace = spaces.Discrete | spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary
 """Discrete and MultiDiscrete from 0, a bounded float32 Box; those of several numbers have one axis."""
+
+
+# What a module of the user's may raise when it is imported.
+_IMPORT_ERRORS = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SyntaxError,
+                  TypeError, ValueError, gymnasium.error.Error)  # fmt: skip
+_NAMED: dict[str, None] = {}
 
 
 def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) -> gymnasium.Env[Any, Any]:
@@ -36,9 +45,14 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
         for family in all_families():
             for module in family.modules:
                 importlib.import_module(module)
-    require_known("environment", environment, gymnasium.registry)
+        load_plugins()
+    if environment not in gymnasium.registry:
+        raise unknown_environment(environment, gymnasium.registry)
     try:
         return _plain_actions(gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs))
+    except (ImportError, gymnasium.error.Error) as error:
+        reason = printable(error, limit=300) + package_of(environment)
+        raise InvalidInputError(f"environment: {environment} cannot be made: {reason}") from error
     except TypeError as error:
         if not kwargs:
             raise
@@ -87,14 +101,25 @@ def own_action(action: Any, space: ActionSpace) -> Any:
 def import_modules(modules: Iterable[str]) -> None:
     """Import modules that register environments.
 
+    Modules that are not installed are looked for in the working folder last, where a program that is installed does
+    not look by itself.
+
     Raises:
-        InvalidInputError: where one cannot be found.
+        InvalidInputError: where one cannot be imported.
     """
     for module in modules:
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.append(folder)
         try:
             importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise InvalidInputError(f"modules: {module!r} cannot be imported: {error}") from None
+        except _IMPORT_ERRORS as error:
+            raise InvalidInputError(f"modules: {module!r} cannot be imported: {printable(error, limit=300)}") from error
+        _NAMED[module] = None
+
+
+def named_modules() -> tuple[str, ...]:
+    """Return the modules that were imported by name in this process, for other processes to import."""
+    return tuple(name for name in _NAMED if name in sys.modules)
 
 
 def action_space(environment: gymnasium.Env[Any, Any], name: str) -> ActionSpace:

@@ -10,8 +10,18 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from rlstitch.envs.registry import Sensor
 from rlstitch.errors import InvalidInputError
@@ -63,7 +73,7 @@ class World:
     """
 
     environment: Text
-    """Gymnasium id."""
+    """Gymnasium id; `module:Id` is read as the id and a module that registers it."""
     look: Text = _STANDARD
     """How the environment is drawn, see `rlstitch.envs.looks`; kept as the canonical text."""
     task: Text = _STANDARD
@@ -103,6 +113,18 @@ class World:
         def variation(self) -> str:
             """Alias of `look`."""
             return self.look
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_module(cls, values: Any) -> Any:
+        given = dict(values.kwargs or {}) if isinstance(values, ArgsKwargs) else values
+        named = given.get("environment") if isinstance(given, Mapping) else None
+        if not isinstance(named, str) or ":" not in named:
+            return values
+        module, _, environment = named.partition(":")
+        modules = given.get("modules", ())
+        others = [name for name in modules if name != module] if isinstance(modules, (list, tuple)) else modules
+        return {**given, "environment": environment, "modules": [module, *others]}
 
     @field_validator("look")
     @classmethod

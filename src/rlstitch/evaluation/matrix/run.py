@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlstitch.config.sweep import Resources
-from rlstitch.envs import World
+from rlstitch.envs import World, named_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import plain_world
 from rlstitch.evaluation.matrix.plan import NATIVE, Member, Plan, native_identity, random_identity
@@ -150,7 +151,10 @@ def _baselines(plan: Plan) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def _work(key: str, function: str, folder: Path, plan: Plan, results: int, **arguments: Any) -> Work:
-    arguments = {"folder": folder, "options": asdict(plan.options), **arguments}
+    # A card names modules, but only those that are imported here already are imported there.
+    named = [name for member in plan.members for name in member.world.modules if name in sys.modules]
+    modules = list(dict.fromkeys([*named_modules(), *named]))
+    arguments = {"folder": folder, "options": asdict(plan.options), "modules": modules, **arguments}
     # Where one agent cannot be read, a task still has cells of the others.
     task = Task(key, f"{MODULE}:{function}", arguments, folder / "log.txt", writes=(folder,), keep_partial=True)
     return Work(task, results)

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from rlstitch.agents import Agent, load_agent
-from rlstitch.envs import World
+from rlstitch.envs import World, import_modules
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
 from rlstitch.evaluation.matrix.plan import read_member
@@ -108,8 +108,10 @@ def play_native(
     options: Mapping[str, Any],
     on_progress: OnProgress,
     world: Mapping[str, Any] | None = None,
+    modules: Sequence[str] = (),
 ) -> None:
     """Evaluate an agent in its own world, or in another, where it may be refused as a cell may."""
+    import_modules(modules)
     chosen = CellOptions(**options)
     if world is None:
         content = _result(chosen.evaluate(_agent(agent)))
@@ -125,8 +127,10 @@ def play_random(
     world: Mapping[str, Any],
     options: Mapping[str, Any],
     on_progress: OnProgress,
+    modules: Sequence[str] = (),
 ) -> None:
     """Evaluate random actions in a world."""
+    import_modules(modules)
     _write(Path(folder), identity, _result(evaluate_random(World.from_dict(world), CellOptions(**options))))
     on_progress(1, 1)
 
@@ -137,6 +141,7 @@ def play_cells(
     controllers: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
     on_progress: OnProgress,
+    modules: Sequence[str] = (),
 ) -> None:
     """Measure cells of one encoder, with several controllers under several methods in one world or several.
 
@@ -150,10 +155,12 @@ def play_cells(
         controllers: `{"agent": [folder, identity], "cells": [{"identity": ..., "method": ..., "world": ...}]}` each.
         options: fields of `CellOptions`.
         on_progress: called with the number of cells done and of all cells.
+        modules: that the user named, to import first.
 
     Raises:
         ArtefactError: where an agent cannot be read, or a result cannot be written.
     """
+    import_modules(modules)
     total = sum(len(entry["cells"]) for entry in controllers)
     group = _Group(Path(folder), _agent(encoder), CellOptions(**options), lambda done: on_progress(done, total))
     unreadable = []
