@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from stitch_samples import untrained
 
+from rlstitch.agents import Agent, build_controller, build_encoder
+from rlstitch.envs import World, family_of, render_views
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.views import collect_views
-from rlstitch.stitching.pairs import FEWEST_HELD, LatentPairs, gather_pairs
+from rlstitch.stitching.pairs import FEWEST_HELD, LatentPairs, gather_images, gather_pairs
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +99,18 @@ def test_rows_must_match():
         LatentPairs(two, three, two, two, 5)
     with pytest.raises(InvalidInputError, match="held-out pairs: there are none"):
         LatentPairs(two, two, two[:0], two[:0], 2)
+
+
+def test_symbols_and_pixels_of_a_row_show_the_same_state(red):
+    world = World("MiniGrid-DoorKey-5x5-v0", sensor="symbolic")
+    encoder = build_encoder({"kind": "mlp", "observation_shape": family_of(world).observation_kind(world)[1]})
+    card = red.card.model_copy(update={"name": "symbolic", "world": world})
+    controller = build_controller({**red.controller.spec(), "latent_dim": encoder.latent_dim})
+    symbolic = Agent(encoder, controller, card)
+    for one, other in ((symbolic, red), (red, symbolic)):
+        codes, images = sorted(gather_images(one, other, count=60), key=np.ndim)
+        cells = np.split(codes.reshape(60, 7, 7, -1), [11, 17, 20, 25], axis=-1)
+        views = np.stack([cell.argmax(-1) for cell in cells], axis=-1).astype(np.uint8)
+        assert np.array_equal(render_views(views, variation="red"), images)
+    pairs = gather_pairs(symbolic, red, pairs=60, held=20)
+    assert (pairs.x.shape, pairs.y.shape, len(pairs.x_held)) == ((60, 64), (60, red.encoder.latent_dim), 20)

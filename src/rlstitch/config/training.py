@@ -33,9 +33,11 @@ _NOT_IDENTITY = ("device", "threads", "processes")
 
 _OF_IMAGES = {"frames"}
 _OF_VECTORS = {"hidden", "activation", "normalize"}
-_VECTOR_DEFAULTS: dict[str, Any] = {
-    "encoder.arch": "mlp",
-    "encoder.latent_dim": 64,
+_VECTOR_DEFAULTS: dict[str, Any] = {"encoder.arch": "mlp", "encoder.latent_dim": 64}
+_SYMBOLIC_DEFAULTS: dict[str, Any] = {**_VECTOR_DEFAULTS, "encoder.normalize": False}
+"""Codes are zeros and ones already; PPO is that of pixels, since the states are the same."""
+_STATE_DEFAULTS: dict[str, Any] = {
+    **_VECTOR_DEFAULTS,
     "ppo.n_epochs": 10,
     "ppo.n_minibatches": 8,
     "ppo.learning_rate": 1e-3,
@@ -213,7 +215,8 @@ class TrainConfig(_Section):
             flat["name"] = default_name(environment_stem(flat), flat)
         defaults = named_family(_environment(flat)).defaults_for(flat.get("world.sensor"))
         flat = {f"world.{key}": value for key, value in defaults.items()} | flat
-        flat = (_VECTOR_DEFAULTS if _observes_vectors(flat) else {}) | flat
+        if _observes_vectors(flat):
+            flat = (_SYMBOLIC_DEFAULTS if flat["world.sensor"] == "symbolic" else _STATE_DEFAULTS) | flat
         nested = nest(flat, problems)
         if problems:
             raise ValueError("; ".join(problems))
@@ -345,6 +348,8 @@ def parse_overrides(items: Iterable[str]) -> dict[str, object]:
 def default_name(stem: str, flat: Mapping[str, Any]) -> str:
     """Return `<stem>[-relative]-<look>[-<task>]-s<seed>[-from-<agent>]`, in characters that a folder's name can hold.
 
+    Where the sensor is stated and gives vectors, which have no look, it stands in the look's place.
+
     Args:
         stem: first part.
         flat: the values of a config by full keys; they may be wrong.
@@ -352,12 +357,13 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
     parts = [stem]
     if flat.get("representation") == "relative":
         parts.append("relative")
-    parts.append(str(flat.get("world.look", "standard")))
+    sensor = flat.get("world.sensor") or "pixels"
+    parts.append(str(flat.get("world.look", "standard") if sensor == "pixels" else sensor))
     if flat.get("world.task", "standard") != "standard":
         parts.append(str(flat["world.task"]))
     parts.append(f"s{flat.get('seed', 0)}")
     origins = (flat.get(f"start.{part}") for part in ("encoder", "controller"))
-    parts += [f"from-{Path(str(origin)).name}" for origin in dict.fromkeys(origins) if origin is not None]
+    parts += dict.fromkeys(f"from-{Path(str(origin)).name}" for origin in origins if origin is not None)
     return file_name("-".join(parts))[:100] or "agent"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import AutoresetMode
 
-    from rlstitch.envs.observation import Shape
+    from rlstitch.envs.observation import Observations, Shape
     from rlstitch.envs.registry import Sensor
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
@@ -91,8 +91,8 @@ class Family(NamedFamily):
         """Return what decides, besides the backend, how states are drawn before any function of pixels."""
         return ()
 
-    def render_views(self, views: Images, world: World) -> Images:
-        """Return symbolic views as images uint8 `(N, H, W, C)` in a world's look.
+    def render_views(self, views: Images, world: World) -> Observations:
+        """Return symbolic views as a world's sensor shows them: images uint8 `(N, H, W, C)` in its look, or vectors.
 
         Raises:
             InvalidInputError: where the family has no symbolic views, or these cannot be drawn.

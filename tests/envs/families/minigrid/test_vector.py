@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,9 +9,9 @@ from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 from minigrid.envs import DoorKeyEnv
 from minigrid.minigrid_env import MiniGridEnv
-from minigrid.wrappers import ImgObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
+from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
 
-from rlstitch.envs import MiniGridVectorEnv, World, make_vec, render_views
+from rlstitch.envs import MiniGridVectorEnv, World, family_of, make_vec, render_views
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 WRAPPERS = {"agent": RGBImgPartialObsWrapper, "full": RGBImgObsWrapper}
@@ -288,3 +290,30 @@ def test_a_grid_that_changes_its_size_is_refused():
     env.reset()
     with pytest.raises(InvalidInputError, match="expected grids of 5 x 5, found 6 x 6"):
         env.reset()
+
+
+@pytest.mark.parametrize("view", ["agent", "full"])
+def test_symbols_are_minigrids_own_grid(view):
+    world = World(DOOR, sensor="symbolic", view=view)
+    with closing(make_vec(world, 1, seed=4)) as env, closing(gymnasium.make(DOOR)) as plain:
+        own = FullyObsWrapper(plain) if view == "full" else plain
+        code, (grid, _) = env.reset()[0], own.reset(seed=4)
+        for action in np.random.default_rng(0).integers(7, size=60):
+            cells = code.reshape(*grid["image"].shape[:2], -1).transpose(1, 0, 2)
+            numbers = [part.argmax(-1) for part in np.split(cells, [11, 17, 20, 25], axis=-1)]
+            agent = grid["image"][..., 0] == 10  # drawn over what it stands on; its state is its direction
+            assert np.array_equal(numbers[3][agent], grid["image"][agent][:, 2])
+            unseen = grid["image"][..., 0] == 0  # shown as an empty cell that is not highlighted
+            for symbol, expected in zip(numbers, np.moveaxis(grid["image"], -1, 0), strict=False):
+                assert np.array_equal(symbol[~agent & ~unseen], expected[~agent & ~unseen])
+            assert np.array_equal(render_views(env.symbolic()), own.unwrapped.get_frame(True, 8, view == "agent")[None])
+            assert np.array_equal(family_of(world).render_views(env.symbolic(), world), code)
+            code, _, terminated, truncated, _ = env.step(np.array([action]))
+            grid = own.step(int(action))[0]
+            if terminated or truncated:
+                break
+
+
+def test_symbols_have_no_look():
+    with pytest.raises(InvalidInputError, match="look: the sensor symbolic gives vectors"):
+        make_vec(World(DOOR, "red", sensor="symbolic"), 1, seed=0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
     from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
-    from rlstitch.envs.observation import Shape
+    from rlstitch.envs.observation import Observations, Shape
     from rlstitch.envs.single import ActionSpace
 
 
@@ -53,6 +53,7 @@ class MiniGrid(Family):
 
     name = "MiniGrid"
     symbolic = True
+    sensors = ("pixels", "symbolic")
     modules = ("minigrid",)
     preset_prefix = "minigrid-"
     tasks = GRID_TASKS
@@ -77,8 +78,8 @@ class MiniGrid(Family):
         return environment.removeprefix("MiniGrid-")
 
     def describe(self, world: World) -> str:
-        """Return the view and the size of its tiles."""
-        return f"{world.view} view, tiles of {world.tile_size} pixels"
+        """Return the view and, of images, the size of its tiles."""
+        return f"{world.view} view" + ("" if world.sensor == "symbolic" else f", tiles of {world.tile_size} pixels")
 
     def unseen(self, world: World) -> str:
         """Return that the mission is not seen, where it differs between episodes."""
@@ -88,13 +89,16 @@ class MiniGrid(Family):
         return "the mission, a text that differs between episodes, is not shown to the agent"
 
     def observation_kind(self, world: World) -> tuple[str, Shape]:
-        """Return the view and the shape of its images: all MiniGrids are drawn alike."""
+        """Return the view and the shape of its images or symbols: all MiniGrids are drawn alike."""
+        from rlstitch.envs.families.minigrid.tiles import CODE_WIDTH
         from rlstitch.envs.frames import seen_shape
 
         view, grid, _ = _facts(world.environment)
         rows, columns = view if world.view == "agent" else grid
         shape = (rows * world.tile_size, columns * world.tile_size, 3)
-        return f"MiniGrid {world.view}-view", seen_shape(world, shape)
+        return f"MiniGrid {world.view}-view", seen_shape(
+            world, (rows * columns * CODE_WIDTH,) if world.sensor == "symbolic" else shape
+        )
 
     def action_space(self, world: World) -> ActionSpace:
         """Return the environment's own actions."""
@@ -104,10 +108,12 @@ class MiniGrid(Family):
         """Return the view."""
         return (world.view,)
 
-    def render_views(self, views: Images, world: World) -> Images:
-        """Return symbolic views uint8 `(N, h, w, 5)` as images; see `rlstitch.envs.families.minigrid.tiles`."""
-        from rlstitch.envs.families.minigrid.tiles import render_views
+    def render_views(self, views: Images, world: World) -> Observations:
+        """Return symbolic views uint8 `(N, h, w, 5)` as the sensor has them; see `families.minigrid.tiles`."""
+        from rlstitch.envs.families.minigrid.tiles import code_index, encode_views, render_views
 
+        if world.sensor == "symbolic":
+            return code_index(encode_views(views))
         return render_views(views, variation=world.look, tile_size=world.tile_size)
 
     def _make(
@@ -127,6 +133,8 @@ def _check_observations(world: World) -> None:
     require_defaults(
         world, _NOT_OF_TILES, "a MiniGrid is drawn from its tiles, one for each step (see tile_size, view)"
     )
+    if world.sensor == "symbolic":
+        require_defaults(world, ("look", "tile_size"), "the sensor symbolic gives vectors, not images")
 
 
 @functools.lru_cache(maxsize=256)

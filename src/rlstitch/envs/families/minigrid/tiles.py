@@ -46,6 +46,10 @@ _LIMITS = np.array([OBJECTS, COLOURS, STATES, DIRECTIONS, 2])
 _STRIDES = np.array([COLOURS * STATES * CELL_STRIDE, STATES * CELL_STRIDE, CELL_STRIDE, AGENT_STRIDE, 1], dtype=np.intp)
 # The symbolic view of every tile index, (NUM_TILES, 5).
 _SYMBOLS = np.stack(np.unravel_index(np.arange(NUM_TILES), tuple(_LIMITS)), axis=-1).astype(np.uint8)
+# The five one-hot codes of every tile index, side by side.
+_ONE_HOT = np.concatenate([np.eye(n, dtype=np.float32)[codes] for n, codes in zip(_LIMITS, _SYMBOLS.T, strict=True)], 1)
+CODE_WIDTH = _ONE_HOT.shape[1]
+"""Numbers of one cell in `code_index`."""
 
 
 def encode_views(views: Views) -> Index:
@@ -65,6 +69,14 @@ def encode_views(views: Views) -> Index:
 def decode_index(index: Index) -> Views:
     """Return symbolic views `(..., 5)` of tile indices `(...)`: the inverse of `encode_views`."""
     return _SYMBOLS[index]
+
+
+def code_index(index: Index) -> npt.NDArray[np.float32]:
+    """Return tile indices `(N, h, w)` as vectors `(N, h * w * CODE_WIDTH)`, row by row of cells: the sensor `symbolic`.
+
+    Of each cell one-hot codes of object, colour, state, direction of the agent (4: no agent), and highlighted.
+    """
+    return _ONE_HOT[index].reshape(len(index), -1)
 
 
 class TileAtlas:

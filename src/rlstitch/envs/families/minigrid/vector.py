@@ -26,6 +26,7 @@ from rlstitch.envs.families.minigrid.tiles import (
     STATES,
     Index,
     Views,
+    code_index,
     decode_index,
     get_atlas,
     success_infos,
@@ -176,20 +177,20 @@ class EnvpoolGrids:
 
 
 class _TileObserver:
-    """Frames of tile indices in a world's look."""
+    """Tile indices by a world's sensor: as images in its look, or as symbols."""
 
     def __init__(self, world: World, num_envs: int, view_shape: tuple[int, int]) -> None:
-        self._atlas = get_atlas(world.look, world.tile_size)
-        self.shape: Shape = (view_shape[0] * world.tile_size, view_shape[1] * world.tile_size, 3)
-        self.observations: Observations = np.zeros((num_envs, *self.shape), dtype=np.uint8)
+        self._see = code_index if world.sensor == "symbolic" else get_atlas(world.look, world.tile_size).render
+        self.observations: Observations = self._see(np.zeros((num_envs, *view_shape), dtype=np.intp))
+        self.shape: Shape = self.observations.shape[1:]
 
     def start(self, rows: Index, shown: Index) -> None:
         """Take the tile indices of environments that begin an episode."""
-        self.observations[rows] = self._atlas.render(shown)
+        self.observations[rows] = self._see(shown)
 
     def step(self, shown: Index) -> None:
         """Take the tile indices of all environments after a step."""
-        self.observations = self._atlas.render(shown)
+        self.observations = self._see(shown)
 
 
 class MiniGridVectorEnv(WorldVectorEnv):
