@@ -28,9 +28,10 @@ def grey(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def png16(values: NDArray[np.uint16]) -> bytes:
-    """A PNG of 16 bits: grey (h, w), or colours (h, w, 3)."""
+    """A PNG of 16 bits: grey (h, w), or (h, w, 2 to 4): grey with alpha, colours, and with alpha."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2 if values.ndim == 3 else 0, 0, 0, 0)
+    kind = {(): 0, (2,): 4, (3,): 2, (4,): 6}[values.shape[2:]]
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
@@ -38,12 +39,13 @@ def png16(values: NDArray[np.uint16]) -> bytes:
 
 
 def tiff(values: NDArray[Any], *, sample_format: int = 1, white: int = 1) -> bytes:
-    """A grey TIFF (h, w) of the array's own type; `white` is 1, or 0 where 0 is white."""
-    height, width = values.shape
+    """A TIFF of the array's own type: grey (h, w), with `white` 0 where 0 is white, or colours (h, w, 3)."""
+    height, width, *bands = values.shape
+    white, bands = (2, 3) if bands else (white, 1)
     content = values.astype(values.dtype.newbyteorder("<")).tobytes()
     tags = [
         (256, 3, width), (257, 3, height), (258, 3, 8 * values.itemsize), (259, 3, 1), (262, 3, white),
-        (273, 4, 8), (277, 3, 1), (278, 3, height), (279, 4, len(content)), (339, 3, sample_format),
+        (273, 4, 8), (277, 3, bands), (278, 3, height), (279, 4, len(content)), (339, 3, sample_format),
     ]  # fmt: skip
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
     return b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(tags)) + entries + b"\0" * 4
@@ -57,7 +59,10 @@ SCALED = grey(np.array([[0, 1], [156, 255]]))
     ("name", "content"),
     [
         ("grey.png", png16(DEEP)),
+        ("with-alpha.png", png16(np.stack([DEEP, 65_535 - DEEP], axis=2))),
         ("colours.png", png16(grey(DEEP))),
+        ("colours-with-alpha.png", png16(np.dstack([grey(DEEP), 65_535 - DEEP]))),
+        ("colours.tif", tiff(grey(DEEP))),
         ("u16.tif", tiff(DEEP)),
         ("inverted.tif", tiff(65_535 - DEEP, white=0)),
         ("u32.tif", tiff(DEEP.astype(np.uint32) * 65_537)),
@@ -70,7 +75,16 @@ def test_deep_pictures_are_scaled_by_their_depth(tmp_path: Path, name: str, cont
     (tmp_path / name).write_bytes(content)
     image = read_image(tmp_path / name)
     assert image.dtype == np.uint8
-    assert np.abs(image.astype(int) - SCALED).max() <= (1 if name in ("colours.png", "i32.tif") else 0)
+    assert np.abs(image.astype(int) - SCALED).max() <= (1 if name == "i32.tif" else 0)
+
+
+def test_deep_colours_are_rounded(tmp_path: Path) -> None:
+    """Not cut to their upper byte."""
+    values = np.stack([RNG.integers(0, 65_536, (8, 9)) for _ in range(3)], axis=2).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(png16(values))
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    for path in tmp_path.iterdir():
+        assert np.array_equal(read_image(path), np.round(values / 257))
 
 
 @pytest.mark.parametrize(("mode", "dtype"), [("I;16", "<u2"), ("I;16B", ">u2")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from rlstitch.errors import ArtefactError
 from rlstitch.modalities.compressed import open_binary
@@ -25,7 +26,11 @@ from rlstitch.storage.limits import IMAGE_VALUES, ITEMS
 _LIBRARIES = ("PIL", "struct", "tokenize", "zipfile", "zlib")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What is read, whatever a file is called: other formats of Pillow run programs (EPS)."""
+_ORDERS = (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_LOWER = {f"{bands};16{order}": f"{bands};16{other}" for bands in ("RGB", "RGBX", "RGBA") for order, other in _ORDERS}
+_LOWER["LA;16B"] = "RGBA"
+"""Layout of colours of 16 bits -> the layout by which Pillow gives their lower bytes; for grey they are the green."""
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 _IDX_BYTES = 0x08
 _SKIP = 1 << 20
@@ -78,8 +83,8 @@ def array_images(path: Path) -> Items:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image as uint8 (h, w, 3), upright as its EXIF says; of several frames or pages the first.
 
-    Values of more than 8 bits are scaled by the depth that the file states (colours of 16 bits: their upper byte),
-    floats must lie in [0, 1]. Transparency is ignored: a pixel has the colour that is stored.
+    Values of more than 8 bits are scaled by the depth that the file states (CMYK and premultiplied colours of 16 bits:
+    their upper byte), floats must lie in [0, 1]. Transparency is ignored: a pixel has the colour that is stored.
 
     Raises:
         ArtefactError: it is missing, damaged, of another format, or has values that no such scale fits.
@@ -88,12 +93,34 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         warnings.simplefilter("ignore", UserWarning)  # strange metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=_FORMATS) as image:
-            tags = getattr(image, "tag_v2", {})
+            tags, layout = getattr(image, "tag_v2", {}), _layout(image)
             upright = ImageOps.exif_transpose(image)
-            if upright.mode != "F" and not upright.mode.startswith("I"):
-                upright.info.pop("transparency", None)  # Pillow warns where it drops it
-                return np.asarray(upright.convert("RGB"))
-            return np.repeat(_as_bytes(np.asarray(upright), tags)[..., None], 3, axis=2)
+            if upright.mode == "F" or upright.mode.startswith("I"):
+                return np.repeat(_as_bytes(np.asarray(upright), tags)[..., None], 3, axis=2)
+            colours = _colours(upright)
+        if layout not in _LOWER:
+            return colours
+        with Image.open(path, formats=_FORMATS) as image:
+            image.tile = [(*tile[:3], _with_layout(tile[3], _LOWER[layout])) for tile in image.tile]
+            lower = _colours(ImageOps.exif_transpose(image))
+            if layout == "LA;16B":
+                lower = lower[..., [1, 1, 1]]
+        return ((colours.astype(np.uint32) * 256 + lower + 128) // 257).astype(np.uint8)
+
+
+def _colours(image: Image.Image) -> NDArray[np.uint8]:
+    image.info.pop("transparency", None)  # Pillow warns where it drops it
+    return np.asarray(image.convert("RGB"))
+
+
+def _layout(image: ImageFile.ImageFile) -> str:
+    """Return Pillow's name of how the numbers of an image lie in its file; it keeps the upper byte of each."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def _with_layout(arguments: Any, layout: str) -> Any:
+    return (layout, *arguments[1:]) if isinstance(arguments, tuple) else layout
 
 
 def _as_bytes(values: NDArray[Any], tags: Mapping[int, Any]) -> NDArray[np.uint8]:
