@@ -77,7 +77,10 @@ def test_without_saving_there_is_a_table_and_no_agent(two, workplace: Path):
 
 def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options(two, workplace: Path):
     options = {"episodes": 2, "pairs": 24}
-    changes = ({}, {"episodes": 3}, {"pairs": 23}, {"seed": 1}, {"deterministic": True}, {"method": "linear"})
+    changes = (
+        *({}, {"episodes": 3}, {"pairs": 23}, {"seed": 1}, {"deterministic": True}, {"method": "linear"}),
+        {"refine": 1},
+    )
     runs = [stitch("red", "green", save=False, name="one", **{**options, **change}) for change in changes]
     folders = [outcome.table.parent for outcome in runs]
     assert len({*folders}) == len(changes)
@@ -91,6 +94,18 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
         stitch("red", "green", save=False, pairs=write_pairs(f"{i}.npz", x, y * i), episodes=1).table for i in (1, 2)
     ]
     assert tables[0] != tables[1]
+
+
+def test_each_round_of_refinement_has_a_row_and_says_what_it_gained(two):
+    outcome = stitch("red", "green", save=False, refine=2, pairs=8, episodes=3)
+    methods = ["random", "native", "naive", "affine", "affine, round 1", "affine, round 2"]
+    assert [cell.method for cell in outcome.cells] == methods
+    rows = json.loads(outcome.table.with_suffix(".json").read_text(encoding="utf-8"))
+    assert [row["fit_round"] for row in rows[3:]] == [None, 1, 2]
+    assert [row["fit_met"] for row in rows[3:]] == [None, 8, 8]
+    assert outcome.report.round == 2
+    assert re.search(r"round 2: 8 states met, the same action on [\d.]+% of them; recovery .* % after", str(outcome))
+    assert read_json(outcome.table.parent / "options.json", schema_version=1)["options"]["refine"] == 2
 
 
 def test_equal_seeds_give_equal_agents_and_tables(two):

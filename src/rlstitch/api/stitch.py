@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from rlstitch.agents import Agent, as_agent, save_agent
@@ -17,11 +19,12 @@ from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
-from rlstitch.reporting.tables import table_text
+from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.video import require_recordable
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
+from rlstitch.stitching.refine import refine_stitch
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import Stitch, joined_name, stitch_agents
 from rlstitch.storage import reserved_agent, sha256_of, write_table
@@ -52,6 +55,7 @@ class StitchOutcome:
             *([f"auto {r.choice}"] if r.choice else []),
             "",
             table_text(self.cells),
+            *gain_lines(self.cells),
             "",
             f"table    {self.table}",
         ]
@@ -80,6 +84,21 @@ def coverage_lines(report: StitchReport) -> list[str]:
     return lines
 
 
+def gain_lines(cells: Sequence[Row]) -> list[str]:
+    """Return what each round of refinement met and gained, a line for each."""
+    lines = []
+    for before, cell in pairwise(cells):
+        fit = cell.diagnostics or {}
+        if fit.get("round"):
+            gain = None if cell.recovery is None or before.recovery is None else cell.recovery - before.recovery
+            lines.append(
+                f"round {fit['round']}: {fit['met']:,} states met, the same action on {fit['met_agreement']:.1%} of "
+                f"them; recovery {percent(before.recovery)} → {percent(cell.recovery)} % after the fit on "
+                f"{fit['pairs']:,} pairs" + ("" if gain is None else f" ({gain:+.1f} points)")
+            )
+    return lines
+
+
 @torch_threads()
 def stitch(
     encoder: str | Path | Agent,
@@ -89,6 +108,7 @@ def stitch(
     pairs: int | str | Path = 1024,
     episodes: int = 100,
     seed: int = 0,
+    refine: int = 0,
     deterministic: bool = False,
     video: bool = False,
     name: str | None = None,
@@ -108,6 +128,8 @@ def stitch(
             `rlstitch.stitching.pair_files`).
         episodes: of each evaluation.
         seed: random seed of pairs and episodes.
+        refine: rounds in which the map is fitted again on states that the stitched agent meets; each has a row. The
+            agent of the last round is kept, whatever its return: no reward chooses.
         deterministic: greedy actions instead of sampled ones, in every row alike.
         video: write a video of the stitched agent beside the naive and the native one.
         name: of the stitched agent; None: made of its parents' names.
@@ -133,14 +155,17 @@ def stitch(
     title = name or joined_name(source.card.name, target.card.name, method)
     with reserved_agent(title, force=force) if save else nullcontext() as folder:
         latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
-        progress.stage(f"fitting {method}")
-        joined = stitch_agents(source, target, latents, method=method, name=title)
-        playing = progress.stage("playing", "episodes")
-        cells = measure_with_baselines(source, target, joined, latents, options, Baselines(playing, 4))
+        refining = progress.stage("refining", "states") if refine else progress.stage(f"fitting {method}")
+        *before, joined = refine_stitch(
+            source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
+        )
+        baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine)
+        cells = measure_with_baselines(source, target, joined, latents, options, baselines, before=before)
         run_folder = open_run(
             f"stitch-{title}",
             {"encoder": source, "controller": target},
-            {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)},
+            {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)}
+            | ({"refine": refine} if refine else {}),
         )
         table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
         if folder is not None:

@@ -24,6 +24,8 @@ class Stitch(EncoderAndPolicy):
     """Episodes to evaluate."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
     """Random seed of pairs and episodes."""
+    refine: Annotated[int, arg(metavar="ROUNDS")] = 0
+    """Rounds in which the map is fitted again on states that the stitched agent meets."""
     greedy: bool = False
     """Take the most likely action instead of a sampled one."""
     video: bool = False
@@ -52,6 +54,7 @@ class Stitch(EncoderAndPolicy):
                 pairs=self.pairs,
                 episodes=self.episodes,
                 seed=self.seed,
+                refine=self.refine,
                 deterministic=self.greedy,
                 video=self.video,
                 name=self.name,

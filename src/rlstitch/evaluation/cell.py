@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError
@@ -65,8 +67,12 @@ def measure_with_baselines(
     pairs: LatentPairs,
     options: CellOptions,
     baselines: Baselines | None = None,
+    *,
+    before: Sequence[Stitch] = (),
 ) -> list[Row]:
     """Return the rows of a stitched agent and its baselines: random, native, naive, stitched.
+
+    Those that were stitched `before` it, in earlier rounds of a refinement, stand above it.
 
     There is no naive row where nothing stands between the two agents anyway; where they cannot be joined naively, as
     their latents differ in width, it holds the reason.
@@ -74,11 +80,19 @@ def measure_with_baselines(
     baselines = baselines or Baselines()
     world = cell_world(encoder.card.world, policy.card.world)
     rows = [baselines.random_row(world, options), baselines.native_row(policy, options)]
-    method = stitched.report.method
     if stitched.translation is not None:
         try:
             rows.append(measure_cell(encoder, policy, "naive", options, pairs=pairs, baselines=baselines))
         except IncompatibleError as error:
             names = encoder.card.name, policy.card.name
             rows.append(unmeasured_row(*names, "naive", world, str(error), like=rows[0]))
-    return [*rows, measure_cell(encoder, policy, method, options, stitched=stitched, baselines=baselines)]
+    return rows + [
+        measure_cell(encoder, policy, round_name(stitch), options, stitched=stitch, baselines=baselines)
+        for stitch in (*before, stitched)
+    ]
+
+
+def round_name(stitch: Stitch) -> str:
+    """Return the method of a stitch as rows name it: with the round of refinement, where there was one."""
+    report = stitch.report
+    return f"{report.method}, round {report.round}" if report.round else report.method

@@ -40,6 +40,10 @@ _DIAGNOSTICS = {
     "episodes": "episodes",
     "unseen": "unseen %",
     "choice": "choice",
+    "round": "round",
+    "met": "states met",
+    "met_agreement": "same action on them %",
+    "met_kl": "KL on them (nats)",
 }
 
 
@@ -164,7 +168,7 @@ def _diagnostic(name: str, value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return MISSING if value is None else str(value)
-    if name == "action_agreement":
+    if name in ("action_agreement", "met_agreement"):
         return percent(100 * value)
     if name == "unseen":
         return f"{100 * value:.2f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,9 +105,22 @@ def gather_pairs(
 
 
 def gather_images(
-    encoder: Agent, policy: Agent, *, count: int, seed: int = 0, on_progress: OnProgress = silent
+    encoder: Agent,
+    policy: Agent,
+    *,
+    count: int,
+    seed: int = 0,
+    drivers: Sequence[Agent] | None = None,
+    on_progress: OnProgress = silent,
 ) -> tuple[Images, Images]:
     """Collect at most `count` distinct views of the cell's world, as each agent sees them; see `gather_pairs`.
+
+    Args:
+        encoder, policy: the agents that see them.
+        count: how many, at most.
+        seed: of the rollouts.
+        drivers: agents that play beside random actions; None: those of `cell_drivers`.
+        on_progress: called with how much of the collection is done, and with all of it.
 
     Returns:
         uint8 `(n, H, W, C)` each, row by row the same state; the sizes of the images may differ.
@@ -115,7 +129,7 @@ def gather_images(
         IncompatibleError, InvalidInputError: as `gather_pairs`.
     """
     check_counts(count=count)
-    met = _collect(encoder, policy, count=count, seed=seed, on_progress=on_progress)
+    met = _collect(encoder, policy, count=count, seed=seed, on_progress=on_progress, drivers=drivers)
     return met.x, met.y
 
 
@@ -133,12 +147,19 @@ class _Met:
 
 
 def _collect(
-    encoder: Agent, policy: Agent, *, count: int, seed: int, on_progress: OnProgress, after: _Met | None = None
+    encoder: Agent,
+    policy: Agent,
+    *,
+    count: int,
+    seed: int,
+    on_progress: OnProgress,
+    after: _Met | None = None,
+    drivers: Sequence[Agent] | None = None,
 ) -> _Met:
     """Collect at most `count` distinct views; `after` a collection, further ones that it did not meet, in less time."""
     world = cell_world(encoder.card.world, policy.card.world)
-    drivers = cell_drivers(encoder, policy, world)
-    options: dict[str, Any] = {"count": count, "seed": seed, "agents": drivers, "on_progress": on_progress}
+    agents = cell_drivers(encoder, policy, world) if drivers is None else drivers
+    options: dict[str, Any] = {"count": count, "seed": seed, "agents": agents, "on_progress": on_progress}
     if after is not None:
         options["max_steps"] = FURTHER_STEPS
         options["known"] = (after.x, after.y) if after.views is None else after.views

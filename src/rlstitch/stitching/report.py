@@ -45,6 +45,13 @@ class StitchReport:
     """Estimated share of observations whose view is not in that collection (see `Coverage.unseen`)."""
     choice: str = ""
     """What a method that chooses among others has chosen, and why."""
+    round: int | None = None
+    """Of refinement, from 1, see `refine_stitch`; None before the first."""
+    met: int | None = None
+    """States that the agent of the round before met."""
+    met_agreement: float | None = None
+    """`action_agreement` of that agent on these states, which its map was not fitted on."""
+    met_kl: float | None = None
 
     @property
     def agreement(self) -> Interval:
