@@ -12,7 +12,9 @@ import pytest
 from rlstitch.cli.console import fill
 from rlstitch.cli.demo import Demo
 from rlstitch.cli.evaluate import Evaluate
+from rlstitch.cli.latent import Latent, Translate
 from rlstitch.cli.main import COMMANDS, _class, main, parse
+from rlstitch.cli.matrix import Matrix
 from rlstitch.cli.relativize import Relativize
 from rlstitch.cli.stitch import Stitch
 from rlstitch.cli.train import Train
@@ -120,11 +122,24 @@ def test_parse_the_others() -> None:
     assert parse(["demo", "--seed", "3", "--out", "x/y"]) == Demo(seed=3, out=Path("x/y"))
 
 
-@pytest.mark.parametrize("line", ["a b", "--encoder a --policy b", "a --policy b", "b --encoder a", "a --controller b"])
+@pytest.mark.parametrize(
+    "line",
+    ["a b", "--encoder a --policy b", "a --policy b", "b --encoder a", "a --controller b", "--greedy a --pairs 9 b"],
+)
 def test_two_agents_by_position_or_by_option(line: str) -> None:
     command = parse(["stitch", *line.split(), "--seed", "1"])
     assert isinstance(command, Stitch)
     assert fill(command.agents, encoder=command.encoder, policy=command.policy) == ("a", "b")
+
+
+def test_options_stand_between_arguments_of_every_command_that_takes_several() -> None:
+    translate = parse(["latent", "translate", "x", "--out", "z.npz", "y"])
+    assert isinstance(translate, Latent)
+    assert isinstance(translate.command, Translate)
+    assert translate.command.spaces == ("x", "y")
+    assert parse(["matrix", "a", "--episodes", "2", "b", "--greedy", "c"]) == Matrix(
+        agents=("a", "b", "c"), episodes=2, greedy=True
+    )
 
 
 @pytest.mark.parametrize("line", ["latent run no-study --threads 3", "evaluate nobody --threads 3"])
@@ -156,6 +171,9 @@ def test_train_refuses_a_key_given_in_two_ways() -> None:
         ("train c --varation red", "--variation"),
         ("train c --seed one", "one"),
         ("stitch --encoder a", "expected ENCODER and POLICY, found 1 of them"),
+        ("stitch a --seed 1 b --magic 3", "--magic"),
+        ("evaluate a --seed 1 b", "b"),
+        ("latent compare x --seed 1 y z", "z"),
         ("pairs a b c --out x.npz", "expected ENCODER and POLICY, found 3 of them"),
         ("stitch a b --policy c", "expected ENCODER and POLICY, found 3 of them"),
         ("latent translate --out x.safetensors", "expected SOURCE and TARGET, found 0 of them"),

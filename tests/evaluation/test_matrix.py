@@ -83,11 +83,17 @@ def test_every_ordered_pair_has_a_row_under_every_method_and_equals_stitch(two):
     assert result.complete
     cells = stitch("red", "green", method="affine", episodes=4, pairs=24, save=False).cells
     row = rows["red", "green", "affine"]
-    assert (row.state, row.to_dict()["map"]) == ("done", "affine")
+    assert (row.state, row.to_dict()["map"], row.to_dict()["choice"]) == ("done", "affine", None)
     assert row.row == cells[-1]
     assert row.row.random_return == pytest.approx(cells[0].return_mean)
     assert row.row.native_return == pytest.approx(cells[1].return_mean)
     assert rows["red", "green", "naive"].row == cells[2]
+
+
+def test_the_table_says_what_auto_chose_and_why(two):
+    columns = rows_of(matrix(["red", "green"], **{**FAST, "methods": ["auto"]}))["red", "green", "auto"].to_dict()
+    assert columns["choice"].startswith(f"chose {columns['map']}: ")
+    assert "of sampled actions change in 4-fold cross-validation" in columns["choice"]
 
 
 def test_the_folder_tells_what_was_found(finished):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
@@ -84,6 +84,9 @@ class Compare:
 @dataclass(frozen=True, kw_only=True)
 class Translate:
     """Fit a map from one stored space to another on their common keys."""
+
+    SEVERAL: ClassVar[str] = "spaces"
+    """The argument that takes several values, between options too."""
 
     spaces: Annotated[
         Positional[tuple[str, ...]], arg(metavar="SOURCE TARGET", help_behavior_hint="(or those options)")

@@ -14,7 +14,8 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 from rlstitch.cli.console import complain, fit_width, open_streams, say, silence_output
 from rlstitch.errors import InvalidInputError, RlstitchError, require_known
@@ -50,7 +51,7 @@ COMMANDS = {
     ),
     "import": (
         "import_agent:Import",
-        "Import a model that Stable-Baselines3 saved (PPO, A2C or DQN on images), without running code from it.",
+        "Import a model of Stable-Baselines3, sb3-contrib or CleanRL that sees images, without running code from it.",
     ),
     "export": (
         "export:Export",
@@ -101,12 +102,25 @@ def _parse(command: Any, program: str, arguments: Sequence[str]) -> Command:
     visible = [printable(argument, squeeze=False) for argument in arguments]
     parser = functools.partial(tyro.cli, command, prog=program, config=(tyro.conf.OmitSubcommandPrefixes,))
     try:
-        parsed: Command = parser(args=arguments, console_outputs=visible == list(arguments))
+        parsed, rest = parser(args=arguments, console_outputs=visible == list(arguments), return_unknown_args=True)
     except SystemExit:
         if visible != list(arguments):
             parser(args=visible)
         raise
-    return parsed
+    if rest and (parsed := _with_more(parsed, rest)) is None:
+        parser(args=visible)  # says which are unknown, and exits
+    return cast(Command, parsed)
+
+
+def _with_more(command: Any, values: list[str]) -> Any:
+    """Add the values that follow an option to the argument that takes several; None where they are none of its."""
+    if inner := getattr(command, "command", None):
+        inner = _with_more(inner, values)
+        return inner and replace(command, command=inner)
+    name = getattr(command, "SEVERAL", None)
+    if name is None or any(value.startswith("-") for value in values):
+        return None
+    return replace(command, **{name: (*getattr(command, name), *values)})
 
 
 def _class(name: str) -> Any:

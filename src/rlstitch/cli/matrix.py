@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -15,6 +15,9 @@ from rlstitch.cli.options import GymPackages, Threads
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
     """Join every encoder to every controller of the matching agents, under several methods, and measure all cells."""
+
+    SEVERAL: ClassVar[str] = "agents"
+    """The argument that takes several values, between options too."""
 
     agents: Annotated[Positional[tuple[str, ...]], arg(metavar="AGENTS", help_behavior_hint="(required)")]
     """Names with * ("doorkey-*"), or folders; one or more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -26,6 +26,9 @@ GymPackages = Annotated[tuple[str, ...], arg(metavar="MODULE", help_behavior_hin
 @dataclass(frozen=True, kw_only=True)
 class EncoderAndPolicy:
     """Two agents that are to be joined, by position or by option."""
+
+    SEVERAL: ClassVar[str] = "agents"
+    """The argument that takes several values, between options too."""
 
     agents: Annotated[
         Positional[tuple[str, ...]], arg(metavar="ENCODER POLICY", help_behavior_hint="(or those options)")

@@ -220,7 +220,9 @@ def plan_matrix(
     if len(members) < 2:
         matched = members[0].name if members else "none"
         hint = f" ({left_out_text(left_out)})" if left_out else ""
-        raise InvalidInputError(f"agents: a matrix needs two or more, found {matched} by {', '.join(patterns)}{hint}")
+        raise InvalidInputError(
+            f"agents: a matrix needs two or more, found {matched} by {', '.join(patterns) or 'no name'}{hint}"
+        )
     own = _pairings(members)
     homes = [Pairing(member, member, member.world, home=member.world) for member in members]
     pairings = tuple(pairing for place in places for pairing in _place_all(own, place))

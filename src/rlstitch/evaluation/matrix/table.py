@@ -58,7 +58,7 @@ class MatrixCell:
         return None if self.row is None else self.row.recovery
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the columns of `cells.csv`; `map` is the map that `auto` chose, else the method."""
+        """Return the columns of `cells.csv`; `map`: what `auto` chose, by the reason in `choice`, else the method."""
         diagnostics = (self.row and self.row.diagnostics) or {}
         joined = self.row is not None and self.method != NATIVE
         return {
@@ -66,6 +66,7 @@ class MatrixCell:
             "controller": self.controller,
             "method": self.method,
             "map": diagnostics.get("method", self.method) if joined else None,
+            "choice": diagnostics.get("choice") or None,
             "world": self.world,
             "encoder_seed": self.encoder_seed,
             "controller_seed": self.controller_seed,
