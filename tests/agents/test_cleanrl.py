@@ -1,4 +1,4 @@
-"""State dicts of CleanRL's ppo_atari.py act as that script's agent does; other scripts' are refused by name."""
+"""State dicts of CleanRL's PPO scripts act as those scripts' agents do; other scripts' are refused by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,31 @@ import torch
 from torch import nn
 
 from rlstitch.agents.cleanrl import import_cleanrl
+from rlstitch.agents.sb3.statistics import Statistics
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 
 FRAMES = (84, 84, 4)
 SIX = DiscreteActions(n=6)
+BOX = BoxActions(low=(-1.0, -1.0), high=(1.0, 1.0))
+
+
+class VectorAgent(nn.Module):
+    """The networks of CleanRL's ppo.py, or with `continuous` of its ppo_continuous_action.py: 5 numbers, 2 actions."""
+
+    def __init__(self, *, continuous: bool = False, hidden: int = 1) -> None:
+        super().__init__()
+        name = "actor_mean" if continuous else "actor"
+        for part, width in ((name, 2), ("critic", 1)):
+            layers = [nn.Linear(5, 64), nn.Tanh()]
+            for _ in range(hidden):
+                layers += [nn.Linear(64, 64), nn.Tanh()]
+            self.add_module(part, nn.Sequential(*layers, nn.Linear(64, width)))
+        if continuous:
+            self.actor_logstd = nn.Parameter(torch.tensor([[-0.5, 0.3]]))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return (self.actor_mean if hasattr(self, "actor_mean") else self.actor)(states)
 
 
 class AtariAgent(nn.Module):
@@ -47,6 +67,7 @@ def agent() -> AtariAgent:
 
 
 def saved(folder: Path, tensors: object) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "agent.cleanrl_model"
     torch.save(tensors, path)
     return path
@@ -54,7 +75,7 @@ def saved(folder: Path, tensors: object) -> Path:
 
 @torch.no_grad()
 def test_logits_and_values_are_the_agents(agent: AtariAgent, tmp_path: Path) -> None:
-    found = import_cleanrl(saved(tmp_path, agent.state_dict()), image_shape=FRAMES, actions=SIX)
+    found = import_cleanrl(saved(tmp_path, agent.state_dict()), observation_shape=FRAMES, actions=SIX)
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 4, 84, 84)).astype(np.float32))
     logits, values = found.controller(found.encoder(frames / 255.0))
     wanted, wanted_values = agent(frames)
@@ -64,13 +85,55 @@ def test_logits_and_values_are_the_agents(agent: AtariAgent, tmp_path: Path) -> 
     assert wanted.std(0).max() > 1e-3, "not the same for every observation"
 
 
+@pytest.mark.parametrize("split", [1, None])
+@pytest.mark.parametrize("continuous", [False, True])
+@torch.no_grad()
+def test_agents_of_vectors_act_as_their_script(continuous: bool, split: int | None, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    agent = VectorAgent(continuous=continuous)
+    statistics = Statistics(np.arange(5.0), np.arange(1.0, 6.0))
+    found = import_cleanrl(
+        saved(tmp_path, agent.state_dict()),
+        observation_shape=(5,),
+        actions=BOX if continuous else DiscreteActions(n=2),
+        split=split,
+        statistics=statistics if continuous else None,
+    )
+    states = 3 * torch.randn(64, 5)
+    seen = states
+    if continuous:
+        seen = ((states - torch.arange(5)) / torch.sqrt(torch.arange(1, 6) + 1e-8)).clip(-10, 10)
+        assert found.controller.log_std.tolist() == agent.actor_logstd[0].tolist()
+    wanted = agent(seen)
+    torch.testing.assert_close(found.controller.action_parameters(found.encoder(states)), wanted, atol=1e-5, rtol=0)
+    assert wanted.std(0).min() > 1e-3, "not the same for every observation"
+
+
+def test_agents_of_vectors_that_do_not_fit_are_refused(agent: AtariAgent, tmp_path: Path) -> None:
+    vectors, deep, atari = (
+        saved(tmp_path / name, tensors)
+        for name, tensors in (
+            ("vectors", VectorAgent().state_dict()),
+            ("deep", VectorAgent(hidden=2).state_dict()),
+            ("atari", agent.state_dict()),
+        )
+    )
+    for path, shape, actions, message in (
+        (vectors, FRAMES, SIX, "observations are images, the model takes vectors"),
+        (atari, (5,), SIX, "observations are vectors, the model takes images"),
+        (vectors, (7,), DiscreteActions(n=2), "vectors of 7 numbers, the first layer takes 5"),
+        (vectors, (5,), BOX, "the environment takes box ones, the model discrete ones"),
+        (deep, (5,), DiscreteActions(n=2), r"expected an agent of CleanRL's ppo\.py, .* found actor"),
+    ):
+        with pytest.raises((IncompatibleError, InvalidInputError), match=message):
+            import_cleanrl(path, observation_shape=shape, actions=actions)
+
+
 @pytest.mark.parametrize(
     ("name", "script"),
     [
         ("lstm.weight_ih_l0", "ppo_atari_lstm.py"),
         ("network.0.conv.weight", "ppo_procgen.py"),
-        ("actor_mean.0.weight", "ppo_continuous_action.py"),
-        ("actor.0.weight", "ppo.py"),
         ("network.9.weight", "dqn_atari.py or c51_atari.py"),
         ("critic_ext.weight", "ppo_rnd_envpool.py"),
         ("fc_mean.weight", "sac_continuous_action.py"),
@@ -81,27 +144,27 @@ def test_logits_and_values_are_the_agents(agent: AtariAgent, tmp_path: Path) -> 
 def test_agents_of_other_scripts_are_refused_by_name(name: str, script: str, agent: AtariAgent, tmp_path: Path) -> None:
     path = saved(tmp_path, {**agent.state_dict(), name: torch.zeros(2, 2)})
     with pytest.raises(InvalidInputError, match=script) as caught:
-        import_cleanrl(path, image_shape=FRAMES, actions=SIX)
+        import_cleanrl(path, observation_shape=FRAMES, actions=SIX)
     assert "\n" not in str(caught.value)
 
 
 def test_what_does_not_fit_the_world_is_refused(agent: AtariAgent, tmp_path: Path) -> None:
     path = saved(tmp_path, agent.state_dict())
     with pytest.raises(IncompatibleError, match=r"gives 1 channels, the model takes 4.*frame_stack=4"):
-        import_cleanrl(path, image_shape=(84, 84, 1), actions=SIX)
+        import_cleanrl(path, observation_shape=(84, 84, 1), actions=SIX)
     with pytest.raises(IncompatibleError, match=r"does not fit images of 40 x 40 x 4"):
-        import_cleanrl(path, image_shape=(40, 40, 4), actions=SIX)
+        import_cleanrl(path, observation_shape=(40, 40, 4), actions=SIX)
     for actions in (DiscreteActions(n=4), BoxActions(low=(-1.0,) * 6, high=(1.0,) * 6)):
         with pytest.raises(IncompatibleError, match="the environment takes"):
-            import_cleanrl(path, image_shape=FRAMES, actions=actions)
+            import_cleanrl(path, observation_shape=FRAMES, actions=actions)
 
 
 def test_an_incomplete_network_and_a_whole_object_are_refused(agent: AtariAgent, tmp_path: Path) -> None:
     some = {name: value for name, value in agent.state_dict().items() if not name.startswith("network.7")}
-    with pytest.raises(InvalidInputError, match=r"expected an agent of CleanRL's ppo_atari\.py"):
-        import_cleanrl(saved(tmp_path, some), image_shape=FRAMES, actions=SIX)
+    with pytest.raises(InvalidInputError, match=r"expected an agent of CleanRL's ppo\.py, .*, found network"):
+        import_cleanrl(saved(tmp_path, some), observation_shape=FRAMES, actions=SIX)
     with pytest.raises(ArtefactError, match="refused, nothing was run"):
-        import_cleanrl(saved(tmp_path, agent), image_shape=FRAMES, actions=SIX)
+        import_cleanrl(saved(tmp_path, agent), observation_shape=FRAMES, actions=SIX)
     broken = {**agent.state_dict(), "actor.bias": torch.full((6,), float("nan"))}
     with pytest.raises(ArtefactError, match=r"tensor 'actor\.bias' holds NaN or infinity"):
-        import_cleanrl(saved(tmp_path, broken), image_shape=FRAMES, actions=SIX)
+        import_cleanrl(saved(tmp_path, broken), observation_shape=FRAMES, actions=SIX)

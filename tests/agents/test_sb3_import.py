@@ -64,7 +64,7 @@ def ppo(model) -> Path:
 
 
 def imported(path: Path, **changes: Any) -> ImportedModel:
-    return import_model(path, **{"image_shape": SHAPE, "actions": FOUR, **changes})
+    return import_model(path, **{"observation_shape": SHAPE, "actions": FOUR, **changes})
 
 
 def agent_of(found: ImportedModel) -> Agent:
@@ -459,7 +459,7 @@ def test_images_as_deep_as_they_are_wide_may_lie_either_way(ppo: Path, tmp_path:
     """Stable-Baselines3 takes 40 x 40 x 40 for channels first, whichever axis they are."""
     path = with_data(tmp_path / "cube.zip", ppo, observation_space={"_shape": [40, 40, 40]})
     with pytest.raises(IncompatibleError, match="first or the last axis"):
-        imported(path, image_shape=(40, 40, 40))
+        imported(path, observation_shape=(40, 40, 40))
 
 
 def test_an_actors_extractor_that_is_not_the_shared_one_is_refused(ppo: Path, tmp_path: Path) -> None:
@@ -471,8 +471,8 @@ def test_an_actors_extractor_that_is_not_the_shared_one_is_refused(ppo: Path, tm
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_shape": (56, 56, 3)}, r"gives images of 56 x 56 x 3, the model was trained on \[3, 40, 40\]"),
-        ({"image_shape": (40, 40, 1)}, r"40 x 40 x 1"),
+        ({"observation_shape": (56, 56, 3)}, r"gives images of 56 x 56 x 3, the model was trained on \[3, 40, 40\]"),
+        ({"observation_shape": (40, 40, 1)}, r"40 x 40 x 1"),
         ({"actions": DiscreteActions(n=7)}, "takes 7 actions, the model gives 4 actions"),
         ({"actions": PLANE}, "the environment's are a Box, the model was trained on a Discrete"),
     ],
@@ -512,7 +512,7 @@ def _put(name: str, value: torch.Tensor):
         (_put("value_net.bias", torch.full((1,), torch.nan)), "NaN"),
         (_put("value_net.bias", torch.zeros(1, dtype=torch.complex64)), "asks for 'torch ComplexFloatStorage'"),
         (_put("huge", torch.zeros(1).expand(10**12)), "lies beyond the 1 numbers"),
-        (_put("listed", [1]), "asks for 'EMPTY_LIST'"),
+        (_put("listed", [1]), "expected named tensors, found 'listed'"),
         (_put("nested", {"a": torch.zeros(1)}), "expected named tensors"),
         (lambda tensors: tensors.clear(), "expected named tensors"),
     ],

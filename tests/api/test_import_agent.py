@@ -11,9 +11,11 @@ import torch
 from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 from rooms import CONTINUOUS, DISCRETE, FIRST, registered
 from sb3_samples import members, pictures, stacked, torch_archive, trained, zipped
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.import_agent import import_agent
@@ -89,11 +91,7 @@ def test_a_stacked_model_sees_and_scores_what_it_did(models: Path, workplace: Pa
         starts += int(done[0])
     ours.close()
     assert starts > 2
-    returns = []
-    for episode in range(3):
-        theirs.seed(episode_seed(0, episode))
-        returns.append(evaluate_policy(model, theirs, n_eval_episodes=1, warn=False)[0])
-    assert evaluate(agent, episodes=3, deterministic=True).returns == pytest.approx(returns)
+    assert evaluate(agent, episodes=3, deterministic=True).returns == pytest.approx(played(model, theirs, 3))
 
 
 def test_how_many_images_are_stacked_comes_from_the_file(models: Path, workplace: Path) -> None:
@@ -116,10 +114,69 @@ def test_a_live_model_is_imported_as_its_file_is(models: Path, workplace: Path) 
     assert torch.equal(one.action_parameters(images), other.action_parameters(images))
 
 
-def test_a_live_model_behind_normalised_observations_is_refused(workplace: Path) -> None:
-    environment = VecNormalize(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]))
-    with pytest.raises(InvalidInputError, match="behind a VecNormalize of observations"):
-        import_agent(PPO("MlpPolicy", environment, device="cpu"), name="x", world=World(DISCRETE))
+def played(model: BaseAlgorithm, environments: VecEnv, episodes: int) -> list[float]:
+    """Greedy returns of episodes whose seeds are those of `evaluate`."""
+    returns = []
+    for episode in range(episodes):
+        environments.seed(episode_seed(0, episode))
+        returns.append(evaluate_policy(model, environments, n_eval_episodes=1, warn=False)[0])
+    return returns
+
+
+def test_a_live_model_brings_its_normalization_and_returns_what_it_did(workplace: Path) -> None:
+    environments = VecNormalize(DummyVecEnv([lambda: Monitor(gymnasium.make("CartPole-v1"))]))
+    model = PPO("MlpPolicy", environments, n_steps=256, seed=0, device="cpu")
+    model.learn(2048)
+    environments.save("statistics.pkl")
+    model.save("model.zip")
+    live = import_agent(model, name="live", world=World("CartPole-v1"), episodes=0).agent
+    line = "import model.zip --name file --env CartPole-v1 --normalization statistics.pkl --split 1 --episodes 0"
+    assert main(line.split()) == 0
+    environments.training, environments.norm_reward = False, False
+    expected = played(model, environments, 3)
+    assert evaluate(live, episodes=3, deterministic=True).returns == pytest.approx(expected)
+    assert evaluate(load_agent("file"), episodes=3, deterministic=True).returns == pytest.approx(expected)
+
+
+def test_stacked_vectors_are_seen_as_the_model_saw_them(workplace: Path) -> None:
+    environments = VecFrameStack(DummyVecEnv([lambda: Monitor(gymnasium.make("Acrobot-v1", max_episode_steps=60))]), 3)
+    model = DQN("MlpPolicy", environments, learning_starts=10, buffer_size=100, seed=0, device="cpu")
+    world = World("Acrobot-v1", make_kwargs={"max_episode_steps": 60})
+    agent = import_agent(model, name="x", world=world, episodes=0).agent
+    assert (agent.card.world.frame_stack, agent.card.world.padding) == (3, "zeros")
+    ours = make_vec(agent.card.world, 1, seed=5)
+    environments.seed(5)
+    expected, (seen, _) = environments.reset(), ours.reset()
+    for step in range(130):
+        np.testing.assert_array_equal(seen, expected)
+        action = np.array([step % 3])
+        expected, *_ = environments.step(action)
+        seen, *_ = ours.step(action)
+    ours.close()
+
+
+def test_statistics_of_other_vectors_are_refused(workplace: Path) -> None:
+    """Observations that were normalized before they were stacked have fewer statistics than the stack has numbers."""
+    environments = VecFrameStack(VecNormalize(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")])), 2)
+    with pytest.raises(IncompatibleError, match="vectors of 8 numbers, the normalization takes 4"):
+        import_agent(PPO("MlpPolicy", environments, device="cpu"), name="x", world=World("CartPole-v1"))
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [("", "normalization: a .cleanrl_model does not hold its preprocessing"), ("--normalization none", None)],
+)
+def test_the_normalization_of_a_cleanrl_model_of_vectors_is_stated(
+    given: str, part: str | None, workplace: Path, capsys
+) -> None:
+    shapes = {"0": (64, 4), "2": (64, 64), "4": (2, 64)}
+    tensors = {f"actor.{place}.weight": torch.zeros(shape) for place, shape in shapes.items()}
+    tensors |= {f"critic.{place}.weight": torch.zeros(shape) for place, shape in {**shapes, "4": (1, 64)}.items()}
+    tensors |= {name.replace("weight", "bias"): torch.zeros(len(value)) for name, value in tensors.items()}
+    torch.save(tensors, "a.cleanrl_model")
+    status = main(f"import a.cleanrl_model --name x --env CartPole-v1 --episodes 0 {given}".split())
+    assert status == (0 if part is None else 2)
+    assert (part or "") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

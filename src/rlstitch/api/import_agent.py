@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
 
-from rlstitch.agents import Agent, AgentCard, AnyActions, TrainingCard, save_agent
+from rlstitch.agents import Agent, AgentCard, TrainingCard, save_agent
 from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
 from rlstitch.agents.sb3.archive import read_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
 from rlstitch.agents.sb3.settings import Activation
 from rlstitch.agents.sb3.spaces import stacked_frames
-from rlstitch.envs import World, import_modules
+from rlstitch.agents.sb3.statistics import read_statistics
+from rlstitch.envs import Shape, World, import_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
@@ -39,7 +41,9 @@ class ImportOutcome:
         lines = [f"model    {card.training.algorithm if card.training else ''}", f"world    {_words(card.world)}"]
         if card.world.frame_stack > 1:
             before = "zeros" if card.world.padding == "zeros" else "copies of it"
-            lines.append(f"stack    {card.world.frame_stack} images; before the first: {before} (--world padding=...)")
+            lines.append(
+                f"stack    {card.world.frame_stack} observations; before the first: {before} (--world padding=...)"
+            )
         if self.evaluation is not None:
             summary = self.evaluation.summary()
             mean = summary.mean
@@ -57,6 +61,8 @@ def import_agent(
     activation: Activation | None = None,
     extractor: str | None = None,
     extractor_arguments: Mapping[str, Any] | None = None,
+    split: int | None = None,
+    normalization: str | Path | VecNormalize | None = None,
     temperature: float = DQN_TEMPERATURE,
     episodes: int = 100,
     seed: int = 0,
@@ -70,10 +76,14 @@ def import_agent(
         model: the zip that `model.save` of Stable-Baselines3 wrote, its live model, or a `.cleanrl_model`.
         name: of the agent.
         world: what the model was trained in; observations and actions are compared with the model's. Where it has one
-            image and a zip says that the model saw several, these are stacked; where it does not say what fills the
-            stack at the start of an episode, zeros do, as in VecFrameStack. CleanRL's files say neither: both are
+            observation and a zip says that the model saw several, these are stacked; where it does not say what fills
+            the stack at the start of an episode, zeros do, as in VecFrameStack. CleanRL's files say neither: both are
             stated here.
-        activation, extractor, extractor_arguments, temperature: see `rlstitch.agents.sb3.importing.import_model`.
+        activation, extractor, extractor_arguments, split, temperature: see
+            `rlstitch.agents.sb3.importing.import_model`.
+        normalization: of vectors: what `VecNormalize.save` wrote, a VecNormalize, or an npz (see
+            `rlstitch.agents.sb3.statistics.read_statistics`). None, or `none`: a live model's own, otherwise there was
+            none. CleanRL's files do not say: there one of them is given.
         episodes: of the evaluation that shows whether the world is the right one; 0: none.
         seed: of the evaluation.
         force: replace an agent of the same name.
@@ -93,29 +103,34 @@ def import_agent(
         progress = progress or ProgressReporter(style="none")
         progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
         shape, actions = spaces_of(world)
-        if len(shape) != 3:
-            raise InvalidInputError(f"{world.environment}: expected images, found observations of {shape[0]} numbers")
-        image_shape = (shape[0], shape[1], shape[2])
+        if normalization is None and isinstance(model, BaseAlgorithm):
+            normalization = model.get_vec_normalize_env()
+        statistics = None if normalization in (None, "none") else read_statistics(normalization)
         with _saved(model) as path:
             if path.suffix == SUFFIX:
                 if given := [name for name, value in (("activation", activation), ("extractor", extractor)) if value]:
                     raise InvalidInputError(f"{given[0]}: expected none beside a {SUFFIX}, whose network is known")
-                imported = _from_cleanrl(path, world, image_shape, actions)
+                _check_stated(path, world, shape, normalization)
+                imported = import_cleanrl(
+                    path, observation_shape=shape, actions=actions, split=split, statistics=statistics
+                )
             else:
                 file = read_model(path)
-                frames = stacked_frames(file, image_shape) if world.frame_stack == 1 else world.frame_stack
+                frames = stacked_frames(file, shape) if world.frame_stack == 1 else world.frame_stack
                 if frames != world.frame_stack:
                     world = replace(world, frame_stack=frames)
-                    image_shape = (shape[0], shape[1], shape[2] * frames)
+                    shape = (*shape[:-1], shape[-1] * frames)
                 if frames > 1 and world.padding is None:  # the file does not tell
                     world = replace(world, padding="zeros")
                 imported = import_model(
                     file,
-                    image_shape=image_shape,
+                    observation_shape=shape,
                     actions=actions,
                     activation=activation,
                     extractor=extractor,
                     extractor_arguments=extractor_arguments,
+                    split=split,
+                    statistics=statistics,
                     temperature=temperature,
                 )
         agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
@@ -132,30 +147,32 @@ def import_agent(
 
 @contextmanager
 def _saved(model: str | Path | BaseAlgorithm) -> Iterator[Path]:
-    """The file of a model; a live one is saved first, so that the same checks read it.
-
-    Raises:
-        InvalidInputError: for a live model whose observations are normalised outside of it.
-    """
+    """The file of a model; a live one is saved first, so that the same checks read it."""
     if not isinstance(model, BaseAlgorithm):
         yield Path(model)
         return
-    normalize = model.get_vec_normalize_env()
-    if normalize is not None and normalize.norm_obs:
-        raise InvalidInputError("model: expected one that sees images, found one behind a VecNormalize of observations")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{type(model).__name__}.zip")
         model.save(path)
         yield path
 
 
-def _from_cleanrl(path: Path, world: World, image_shape: tuple[int, int, int], actions: AnyActions) -> ImportedModel:
+def _check_stated(path: Path, world: World, shape: Shape, normalization: object) -> None:
+    """Check that the preprocessing of a state dict, which does not hold it, is stated.
+
+    Raises:
+        InvalidInputError: where it is not.
+    """
+    missing = ""
     if world.frame_stack > 1 and world.padding is None:
-        raise InvalidInputError(
-            f"{path}: padding: a {SUFFIX} does not hold its preprocessing: state what stands before the first image of "
-            "an episode (--world padding=first for gym's FrameStack, padding=zeros)"
+        missing = (
+            "padding: {} what stands before the first observation of an episode (--world padding=first for gym's "
+            "FrameStack, padding=zeros)"
         )
-    return import_cleanrl(path, image_shape=image_shape, actions=actions)
+    elif len(shape) == 1 and normalization is None:
+        missing = "normalization: {} the statistics of NormalizeObservation (--normalization FILE.npz), or none"
+    if missing:
+        raise InvalidInputError(f"{path}: " + missing.format(f"a {SUFFIX} does not hold its preprocessing: state"))
 
 
 def world_of(environment: str, variation: str, task: str, others: Mapping[str, object]) -> World:

@@ -14,7 +14,7 @@ from rlstitch.cli.options import GymPackages, Threads
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Import a model of Stable-Baselines3, sb3-contrib or CleanRL that sees images, without running code from it."""
+    """Import a model of Stable-Baselines3, sb3-contrib or CleanRL, without running code from it."""
 
     model: Annotated[Positional[Path], arg(metavar="MODEL")]
     """Zip file written by model.save, or a .cleanrl_model."""
@@ -36,6 +36,10 @@ class Import:
     """An extractor class of your own (entry point of the group rlstitch.extractors) instead of NatureCNN."""
     extractor_args: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Its keyword arguments that the file does not print in plain values, such as features_dim=128."""
+    split: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: all)")] = None
+    """Of vectors: how many hidden layers the encoder takes; the others are the controller's."""
+    normalization: Annotated[str | None, arg(metavar="FILE|none")] = None
+    """Of vectors: what VecNormalize.save wrote, or an npz of mean, var, clip and epsilon."""
     temperature: Annotated[float, arg(metavar="NUMBER")] = 1e-3
     """DQN: sampled actions are drawn from softmax(Q / temperature)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
@@ -65,6 +69,8 @@ class Import:
                 activation=self.activation,
                 extractor=self.extractor,
                 extractor_arguments=parse_overrides(_flat(self.extractor_args)),
+                split=self.split,
+                normalization=self.normalization,
                 temperature=self.temperature,
                 episodes=self.episodes,
                 seed=self.seed,

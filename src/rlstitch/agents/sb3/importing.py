@@ -1,9 +1,9 @@
 """From a Stable-Baselines3 model to an encoder and a controller: the same function, in two parts.
 
-The features extractor becomes the encoder, what follows it the controller. NatureCNN ends in a ReLU; that ReLU goes to
-the controller, so that the latent space is the linear map's, with nothing cut off (R3L's encoders end so too, arXiv
-2404.12917). Structure is read from the names and shapes of the weights, and checked to the last tensor; settings from
-the file's plain JSON.
+Of images the features extractor becomes the encoder, what follows it the controller; of vectors the first hidden layers
+do (`vectors`). NatureCNN ends in a ReLU, as a hidden layer in its activation; that goes to the controller, so that the
+latent space is the linear map's, with nothing cut off (R3L's encoders end so too, arXiv 2404.12917). Structure is read
+from the names and shapes of the weights, and checked to the last tensor; settings from the file's plain JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,13 @@ from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import Encoder, ExtractorEncoder, build_encoder
 from rlstitch.agents.extractors import extractor_names
 from rlstitch.agents.sb3.archive import ModelFile, read_model
-from rlstitch.agents.sb3.settings import NATURE_CNN, Activation, Settings, read_settings
+from rlstitch.agents.sb3.settings import FLATTEN, NATURE_CNN, Activation, Settings, read_settings
 from rlstitch.agents.sb3.spaces import check_actions, check_observations
+from rlstitch.agents.sb3.statistics import Statistics
 from rlstitch.agents.sb3.structure import Layer, Parts, describe, split_policy
+from rlstitch.agents.sb3.vectors import split_layers, vector_encoder
 from rlstitch.agents.specs import AnyActions, BoxActions
+from rlstitch.envs.observation import Shape, is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
 
@@ -31,6 +34,7 @@ DQN_TEMPERATURE = 1e-3
 """Sampled, an agent from DQN draws from softmax(Q / temperature): nearly greedy at the usual scale of rewards."""
 
 _NATURE = {"convolutions.0": "cnn.0", "convolutions.2": "cnn.2", "convolutions.4": "cnn.4", "linear": "linear.0"}
+Norm: TypeAlias = Literal["none", "relu", "tanh"]
 _LARGEST = 1e15  # a number of the file that goes on to the agent's card
 _SETTINGS = (
     "learning_rate",
@@ -61,22 +65,26 @@ class ImportedModel:
 def import_model(
     path: Path | str | ModelFile,
     *,
-    image_shape: tuple[int, int, int],
+    observation_shape: Shape,
     actions: AnyActions,
     activation: Activation | None = None,
     extractor: str | None = None,
     extractor_arguments: Mapping[str, Any] | None = None,
+    split: int | None = None,
+    statistics: Statistics | None = None,
     temperature: float = DQN_TEMPERATURE,
 ) -> ImportedModel:
     """Read a model's zip and split it into encoder and controller, without running code from it.
 
     Args:
         path: what `model.save` wrote, or what `read_model` read of it.
-        image_shape: height, width, channels of the environment's observations.
+        observation_shape: of the environment: height, width, channels of images, or the length of vectors.
         actions: the environment's actions.
         activation: of the hidden layers, where the file names no class of torch's.
         extractor: name of an extractor of the user's own (an entry point, see `extractors`) in the place of NatureCNN.
         extractor_arguments: its keyword arguments, beside those that the file prints in plain values.
+        split: number of hidden layers that the encoder takes, of vectors; None: all.
+        statistics: that the vectors were normalized by; None: they were not.
         temperature: of the softmax over DQN's action values, where actions are sampled.
 
     Raises:
@@ -87,20 +95,27 @@ def import_model(
     """
     model = path if isinstance(path, ModelFile) else read_model(path)
     settings = read_settings(model)
-    check_observations(model, image_shape)
+    check_observations(model, observation_shape)
     check_actions(model, actions)
-    if extractor is None:
-        _check_extractor(settings, extractor_arguments)
-    parts = split_policy(model, settings.algorithm)
+    images = is_image(observation_shape)
+    _check_options(settings, images, extractor, extractor_arguments, split, statistics)
+    parts = split_policy(model, settings.algorithm, flat=not images)
+    stated = settings.activation_of(activation) if parts.layers or parts.value_layers else "relu"
+    if images:
+        encoder = _encoder(settings, parts, observation_shape, extractor, extractor_arguments or {})
+        norm: Norm = "none" if extractor else "relu"
+    else:
+        layers, parts = split_layers(parts, split, model.path)
+        encoder = vector_encoder(layers, observation_shape[0], stated, statistics, model.path)
+        norm = stated
     controller = controller_of(
         parts,
         actions,
         model.path,
-        norm="none" if extractor else "relu",
-        activation=settings.activation_of(activation) if parts.layers or parts.value_layers else "relu",
+        norm=norm,
+        activation=stated,
         temperature=temperature if settings.algorithm == "DQN" else 1.0,
     )
-    encoder = _encoder(settings, parts, image_shape, extractor, extractor_arguments or {})
     return ImportedModel(
         encoder,
         controller,
@@ -111,14 +126,29 @@ def import_model(
     )
 
 
-def _check_extractor(settings: Settings, given: Mapping[str, Any] | None) -> None:
-    if given:
+def _check_options(
+    settings: Settings,
+    images: bool,
+    extractor: str | None,
+    given: Mapping[str, Any] | None,
+    split: int | None,
+    statistics: Statistics | None,
+) -> None:
+    kind = "images" if images else "vectors"
+    options = {"extractor": extractor} if kind == "vectors" else {"split": split, "normalization": statistics}
+    if other := [name for name, value in options.items() if value is not None]:
+        raise InvalidInputError(f"{other[0]}: expected none where the environment's observations are {kind}")
+    if given and extractor is None:
         raise InvalidInputError(f"extractor arguments: expected an extractor beside them, found {dict(given)}")
-    if settings.extractor != NATURE_CNN:
+    stock = NATURE_CNN if images else FLATTEN
+    if extractor is None and settings.extractor != stock:
+        own = (
+            f"; name your own with --extractor (installed: {', '.join(extractor_names()) or 'none'}; the file's "
+            f"arguments for it: {printable(settings.extractor_arguments, limit=100)})"
+        )
+        name = stock.removesuffix("'>").rpartition(".")[2]
         raise InvalidInputError(
-            f"{settings.path}: expected the extractor NatureCNN, found {settings.extractor}; name your own with "
-            f"--extractor (installed: {', '.join(extractor_names()) or 'none'}; the file's arguments for it: "
-            f"{printable(settings.extractor_arguments, limit=100)})"
+            f"{settings.path}: expected the extractor {name}, found {settings.extractor}{own if images else ''}"
         )
 
 
@@ -127,7 +157,7 @@ def controller_of(
     actions: AnyActions,
     path: Path,
     *,
-    norm: Literal["none", "relu"],
+    norm: Norm,
     activation: Activation = "relu",
     temperature: float = 1.0,
 ) -> Controller:
@@ -188,7 +218,7 @@ def _fill_controller(controller: Controller, parts: Parts, path: Path) -> None:
 def _encoder(
     settings: Settings,
     parts: Parts,
-    image_shape: tuple[int, int, int],
+    image_shape: Shape,
     extractor: str | None,
     given: Mapping[str, Any],
 ) -> Encoder:
@@ -205,7 +235,7 @@ def _encoder(
     return encoder
 
 
-def nature_encoder(parts: Parts, image_shape: tuple[int, int, int], path: Path) -> Encoder:
+def nature_encoder(parts: Parts, image_shape: Shape, path: Path) -> Encoder:
     """Make an encoder of the weights of a NatureCNN, named as Stable-Baselines3 names them.
 
     Raises:
@@ -241,9 +271,8 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
         ours = tuple(expected[name].shape) if name in expected else "none"
         theirs = tuple(tensors[name].shape) if name in tensors else "none"
         if ours != theirs:
-            height, width, channels = encoder.observation_shape
             raise IncompatibleError(
-                f"{path}: its extractor does not fit images of {height} x {width} x {channels}: "
+                f"{path}: its extractor does not fit images of {' x '.join(map(str, encoder.observation_shape))}: "
                 f"{name}: expected {ours}, found {theirs}"
             )
     encoder.load_state_dict(tensors)

@@ -19,18 +19,18 @@ Activation = Literal["relu", "tanh"]
 Algorithm = Literal["PPO", "A2C", "TRPO", "DQN", "SAC", "TQC", "TD3", "DDPG"]
 
 NATURE_CNN = "<class 'stable_baselines3.common.torch_layers.NatureCNN'>"
-_FLATTEN = "<class 'stable_baselines3.common.torch_layers.FlattenExtractor'>"
+FLATTEN = "<class 'stable_baselines3.common.torch_layers.FlattenExtractor'>"
 _POLICIES = {
     ("stable_baselines3.common.policies", "ActorCriticCnnPolicy"): NATURE_CNN,
-    ("stable_baselines3.common.policies", "ActorCriticPolicy"): _FLATTEN,
+    ("stable_baselines3.common.policies", "ActorCriticPolicy"): FLATTEN,
     ("stable_baselines3.dqn.policies", "CnnPolicy"): NATURE_CNN,
-    ("stable_baselines3.dqn.policies", "DQNPolicy"): _FLATTEN,
+    ("stable_baselines3.dqn.policies", "DQNPolicy"): FLATTEN,
     ("stable_baselines3.sac.policies", "CnnPolicy"): NATURE_CNN,
-    ("stable_baselines3.sac.policies", "SACPolicy"): _FLATTEN,
+    ("stable_baselines3.sac.policies", "SACPolicy"): FLATTEN,
     ("stable_baselines3.td3.policies", "CnnPolicy"): NATURE_CNN,
-    ("stable_baselines3.td3.policies", "TD3Policy"): _FLATTEN,
+    ("stable_baselines3.td3.policies", "TD3Policy"): FLATTEN,
     ("sb3_contrib.tqc.policies", "CnnPolicy"): NATURE_CNN,
-    ("sb3_contrib.tqc.policies", "TQCPolicy"): _FLATTEN,
+    ("sb3_contrib.tqc.policies", "TQCPolicy"): FLATTEN,
 }
 """Policies that are taken, by module and class, and the extractor that each has by default."""
 _ALGORITHMS: dict[str, Algorithm] = {"dqn": "DQN", "sac": "SAC", "td3": "TD3", "tqc": "TQC"}
@@ -142,8 +142,8 @@ def _policy_class(model: ModelFile) -> tuple[str, str]:
         algorithm = next((known for part, known in _OTHERS.items() if f".{part}." in module), None)
         library = module.partition(".")[0] in ("stable_baselines3", "sb3_contrib")
         raise InvalidInputError(
-            f"{model.path}: expected a CnnPolicy of Stable-Baselines3's {_TAKEN}, found the policy class {name}"
-            + (f" of {algorithm}" if library and algorithm else "")
+            f"{model.path}: expected a CnnPolicy or MlpPolicy of Stable-Baselines3's {_TAKEN}, "
+            f"found the policy class {name}" + (f" of {algorithm}" if library and algorithm else "")
         )
     return policy
 

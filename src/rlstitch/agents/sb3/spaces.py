@@ -12,22 +12,42 @@ from typing import Any
 
 from rlstitch.agents.sb3.archive import ModelFile
 from rlstitch.agents.specs import AnyActions, BoxActions, DiscreteActions, MultiBinaryActions
+from rlstitch.envs.observation import Shape, is_image
 from rlstitch.errors import IncompatibleError
 from rlstitch.storage.text import printable
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf)")
 _MOST_FRAMES = 32  # of `World.frame_stack`
 _KINDS = {"discrete": "Discrete", "box": "Box", "multi_discrete": "MultiDiscrete", "multi_binary": "MultiBinary"}
+_LARGEST = 2**32  # of a printed axis
 _PRECISION = 1e-4  # NumPy prints eight digits
+_VECTORS = ("", "Box", "Discrete", "MultiDiscrete", "MultiBinary")
+"""Kinds of spaces whose observations are vectors; discrete ones are one-hot codes, there as here."""
 
 
-def check_observations(model: ModelFile, image_shape: tuple[int, int, int]) -> None:
-    """Compare the printed observation space with an environment's images `(H, W, C)`, uint8 in 0..255.
+def check_observations(model: ModelFile, shape: Shape) -> None:
+    """Compare the printed observation space with an environment's images `(H, W, C)`, uint8 in 0..255, or vectors.
 
     Raises:
         IncompatibleError: where they differ.
     """
     space = _printed(model, "observation_space")
+    if is_image(shape):
+        _check_images(model, space, shape)
+    else:
+        _check_vectors(model, space, shape[0])
+
+
+def _check_vectors(model: ModelFile, space: dict[str, Any], width: int) -> None:
+    kind, printed = _kind(space), _shape(space)
+    if kind not in _VECTORS or len(printed or ()) > 2:
+        shape = f" of {len(printed)} axes" if printed else ""
+        raise _differ(model, f"observations: the environment gives vectors of {width} numbers", f"a {kind}{shape}")
+    if kind == "Box" and printed and math.prod(printed) != width:
+        raise _differ(model, f"observations: the environment gives vectors of {width} numbers", f"{printed}")
+
+
+def _check_images(model: ModelFile, space: dict[str, Any], image_shape: Shape) -> None:
     if (kind := _kind(space)) not in ("", "Box"):
         raise _differ(model, "observations: the environment gives images, a Box", f"a {kind}")
     height, width, channels = image_shape
@@ -44,14 +64,20 @@ def check_observations(model: ModelFile, image_shape: tuple[int, int, int]) -> N
         raise _differ(model, "observations: the environment gives uint8 from 0 to 255", f"{dtype} from {found}")
 
 
-def stacked_frames(model: ModelFile, image_shape: tuple[int, int, int]) -> int:
-    """Return how many of an environment's images `(H, W, C)` one printed observation holds; 1 where none is told."""
-    shape = _printed(model, "observation_space").get("_shape")
-    height, width, channels = image_shape
-    if not isinstance(shape, list) or len(shape) != 3 or shape[1:] != [height, width] or type(shape[0]) is not int:
+def stacked_frames(model: ModelFile, shape: Shape) -> int:
+    """Return how many of an environment's observations one printed observation holds; 1 where none is told."""
+    printed = _shape(_printed(model, "observation_space")) or []
+    if is_image(shape) and (len(printed) != 3 or tuple(printed[1:]) != shape[:2]):
         return 1
-    count, rest = divmod(shape[0], channels)
+    count, rest = divmod(printed[0] if is_image(shape) else math.prod(printed), shape[-1])
     return count if rest == 0 and 1 <= count <= _MOST_FRAMES else 1
+
+
+def _shape(space: dict[str, Any]) -> list[int] | None:
+    """The printed shape of a Box, where it is whole numbers."""
+    printed = space.get("_shape", space.get("shape"))
+    whole = isinstance(printed, list) and all(type(size) is int and 0 < size < _LARGEST for size in printed)
+    return printed if whole else None
 
 
 def check_actions(model: ModelFile, actions: AnyActions) -> None:

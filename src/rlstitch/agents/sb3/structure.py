@@ -1,4 +1,4 @@
-"""The tensors of a Stable-Baselines3 policy, sorted by name into extractor, hidden layers and heads.
+"""The tensors of a policy, sorted by name into extractor, hidden layers and heads.
 
 Every tensor must be accounted for; a policy of another structure is refused with a list of its tensors.
 """
@@ -6,7 +6,7 @@ Every tensor must be accounted for; a policy of another structure is refused wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -33,7 +33,7 @@ class Parts:
     """The tensors of a policy, by part."""
 
     extractor: dict[str, Tensor]
-    """By their names within the extractor."""
+    """By their names within the extractor; empty where the hidden layers take the observations themselves."""
     layers: list[Layer]
     """Hidden layers before the action head."""
     head: Layer
@@ -66,14 +66,27 @@ class Parts:
         first = self.layers[0] if self.layers else self.head
         return int(first.weight.shape[1])
 
+    def after(self, count: int) -> Parts:
+        """Return what follows the first `count` hidden layers; a value with layers of its own is given up."""
+        value: Literal["max", "none"] = "max" if self.value == "max" else "none"
+        return replace(self, layers=self.layers[count:], value=value, value_layers=None, value_head=None)
 
-def split_policy(model: ModelFile, algorithm: Algorithm) -> Parts:
+
+def split_policy(model: ModelFile, algorithm: Algorithm, *, flat: bool = False) -> Parts:
     """Sort the tensors of an algorithm's policy into its parts; those of critics that do not act are left out.
 
+    Args:
+        model: the file.
+        algorithm: that trained it.
+        flat: its observations are vectors, and no tensor is an extractor's.
+
     Raises:
-        InvalidInputError: where it is no policy of the algorithm on one image; the message lists what was found.
+        InvalidInputError: where it is no such policy of the algorithm; the message lists what was found.
     """
-    return _SPLITS[algorithm](model)
+    parts = _SPLITS[algorithm](model)
+    if flat == bool(parts.extractor):
+        raise _unknown(model, parts.extractor)
+    return parts
 
 
 def describe(tensors: Mapping[str, Tensor | None]) -> str:
@@ -86,8 +99,8 @@ def describe(tensors: Mapping[str, Tensor | None]) -> str:
 
 def _unknown(model: ModelFile, tensors: Mapping[str, Tensor | None]) -> InvalidInputError:
     return InvalidInputError(
-        f"{model.path}: expected a CnnPolicy (one extractor of images, linear layers, heads); "
-        f"found besides: {describe(tensors) or 'no extractor'}"
+        f"{model.path}: expected a CnnPolicy (one extractor of images, linear layers, heads) or an MlpPolicy (linear "
+        f"layers, heads); found besides: {describe(tensors) or 'no extractor'}"
     )
 
 
@@ -96,9 +109,9 @@ def _actor_critic(model: ModelFile) -> Parts:
     shared, actor, critic = (_take(left, f"{part}features_extractor.") for part in ("", "pi_", "vf_"))
     extractor = actor or shared
     head, value_head = take_layer(left, "action_net", model), take_layer(left, "value_net", model)
-    layers, value_layers = (_mlp(left, f"mlp_extractor.{part}_net", model) for part in ("policy", "value"))
+    layers, value_layers = (take_layers(left, f"mlp_extractor.{part}_net", model) for part in ("policy", "value"))
     log_std = left.pop("log_std", None)
-    if left or not extractor or (shared and not _equal(shared, extractor)):
+    if left or (shared and not _equal(shared, extractor)):
         raise _unknown(model, left or extractor)
     # With a critic's extractor of its own, the value is no function of the latents: acting does not need it.
     one_extractor = not critic or _equal(critic, extractor)
@@ -118,8 +131,8 @@ def _q_network(model: ModelFile) -> Parts:
     left = dict(model.tensors)
     _take(left, "q_net_target.")
     extractor = _take(left, "q_net.features_extractor.")
-    layers = _mlp(left, "q_net.q_net", model)
-    if left or not extractor or not layers:
+    layers = take_layers(left, "q_net.q_net", model)
+    if left or not layers:
         raise _unknown(model, left)
     return Parts(extractor, layers[:-1], layers[-1], value="max")
 
@@ -129,15 +142,12 @@ def _actor(model: ModelFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     left = dict(model.tensors)
     for prefix in ("critic.", "critic_target.", "actor_target."):
         _take(left, prefix)
-    extractor = _take(left, "actor.features_extractor.")
-    if not extractor:
-        raise _unknown(model, left)
-    return left, extractor
+    return left, _take(left, "actor.features_extractor.")
 
 
 def _normal_actor(model: ModelFile) -> Parts:
     left, extractor = _actor(model)
-    layers, head = _mlp(left, "actor.latent_pi", model), take_layer(left, "actor.mu", model)
+    layers, head = take_layers(left, "actor.latent_pi", model), take_layer(left, "actor.mu", model)
     log_std_head = take_layer(left, "actor.log_std", model)
     if left or log_std_head.weight.shape != head.weight.shape:
         raise _unknown(model, left or {"actor.log_std.weight": log_std_head.weight})
@@ -146,7 +156,7 @@ def _normal_actor(model: ModelFile) -> Parts:
 
 def _deterministic_actor(model: ModelFile) -> Parts:
     left, extractor = _actor(model)
-    layers = _mlp(left, "actor.mu", model)
+    layers = take_layers(left, "actor.mu", model)
     if left or not layers:
         raise _unknown(model, left)
     return Parts(extractor, layers[:-1], layers[-1], value="none", squash=True)
@@ -186,8 +196,12 @@ def take_layer(left: dict[str, Tensor], name: str, model: ModelFile) -> Layer:
     return Layer(weight, bias)
 
 
-def _mlp(left: dict[str, Tensor], name: str, model: ModelFile) -> list[Layer]:
-    """Linear layers at 0, 2, 4, ...: the activations between them have no weights."""
+def take_layers(left: dict[str, Tensor], name: str, model: ModelFile) -> list[Layer]:
+    """Take linear layers at 0, 2, 4, ... out of the tensors that are left; activations between them have no weights.
+
+    Raises:
+        InvalidInputError: where one is no linear layer, or they do not fit each other.
+    """
     layers: list[Layer] = []
     while f"{name}.{2 * len(layers)}.weight" in left:
         layers.append(take_layer(left, f"{name}.{2 * len(layers)}", model))
