@@ -7,8 +7,8 @@
 A cell is one encoder with one controller of another seed. Random actions and the native controller are the ends of its
 scale: 0 and 100 %. Agents whose own success is below the file's `gate` are listed and left out. Rows that are stored in
 the file's `results` are kept. Beyond the methods of `rlstitch stitch` a table may name `controller cloned`, `affine map
-of pixels`, and, with `anchors`, `relative` (both agents relativized on one anchor set) and `affine` (fitted on the
-anchors as pairs).
+of pixels`, the controls `shuffled pairs` and `random encoder`, and, with `anchors`, `relative` (both agents relativized
+on one anchor set) and `affine` (fitted on the anchors as pairs).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 import torch
 import yaml
 
-from cross_baselines import cloned_agent, pixel_agent
+from cross_baselines import cloned_agent, pixel_agent, shuffled_pairs, untrained_agent
 from cross_page import page, plot
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
@@ -60,7 +60,7 @@ class Method:
 
     label: str
     join: str
-    """A stitching method, `controller cloned` or `affine map of pixels`."""
+    """A stitching method, `controller cloned`, `affine map of pixels`, `shuffled pairs` or `random encoder`."""
     pairs: int = 1024
     anchors: int = 0
     """Above 0: relativize on so many anchors, or fit on them as pairs."""
@@ -94,6 +94,8 @@ class Cross:
     """`seed`, `look`, `task`: in which both sides of a cell differ."""
     one_rollout: bool = False
     """Whether all agents play in one rollout that every look sees, and pairs and anchors are its states."""
+    success: bool = False
+    """Whether the page has the mean success rate of a method's cells."""
     judged: tuple[str, ...] = ()
     """Labels of the methods that the bars are about; none: the last one."""
     plot: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -204,9 +206,8 @@ class Workplace:
         names = itertools.chain(*self.cross.groups.values())
         return next(other for other in names if self.world(other).variation != self.world(name).variation)
 
-    def pairs(self, encoder: str, controller: str, count: int) -> LatentPairs:
-        """Return latents of the same states under both agents."""
-        agents = [loaded(self.folder, name) for name in (encoder, controller)]
+    def pairs(self, encoder: str, controller: str, count: int, agents: tuple[Agent, Agent]) -> LatentPairs:
+        """Return latents of the same states under the two agents of a cell."""
         if not self.cross.one_rollout:
             return gather_pairs(*agents, pairs=count, seed=0)
         x, y = (
@@ -251,7 +252,9 @@ class Workplace:
                 len(x),
                 None,
             )
-        pairs = self.pairs(encoder, controller, method.pairs)
+        if method.join == "random encoder":
+            x_agent = untrained_agent(x_agent)
+        pairs = self.pairs(encoder, controller, method.pairs, (x_agent, y_agent))
         every = len(pairs.x) + len(pairs.x_held)
         if method.join == "controller cloned":
             x, y = torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held])
@@ -261,7 +264,10 @@ class Workplace:
             plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
             seen = collect_views(plain, count=method.pairs, seed=0, agents=[y_agent, x_agent])
             return pixel_agent(x_agent, y_agent, seen.views), len(seen), pairs.distinct_views
-        stitched = stitch_agents(x_agent, y_agent, pairs, method=method.join)
+        control = method.join in ("random encoder", "shuffled pairs")
+        if method.join == "shuffled pairs":
+            pairs = shuffled_pairs(pairs)
+        stitched = stitch_agents(x_agent, y_agent, pairs, method="affine" if control else method.join)
         points = 0 if method.join == "naive" else len(pairs.x)
         return stitched, points, pairs.distinct_views
 

@@ -64,14 +64,15 @@ def is_own(row: Row) -> bool:
 def table(cross: Cross, rows: Sequence[Row]) -> list[str]:
     """Return a line a group and method, after random actions and the native controllers."""
     titles = ("group", "method", "pairs or anchors", "distinct views", "cells", "own", "return", "recovery: mean",
-              "median", "worst", f"upper ends ≥ {cross.bar:.0f} %")  # fmt: skip
+              "median", "worst", f"upper ends ≥ {cross.bar:.0f} %", *["success"] * cross.success)  # fmt: skip
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    unknown = " | –" * cross.success
     for group in dict.fromkeys(row["group"] for row in rows):
         mine = [row for row in rows if row["group"] == group and row["recovery"] is not None]
         for name, share in (("random", 0), ("native", 100)):
             returns = [row[f"{name}_return"] for row in mine if row[f"{name}_return"] is not None]
             mean = f"{np.mean(returns):.3f}" if returns else "–"
-            lines.append(f"| {group} | {name} | – | – | – | – | {mean} | {share} | – | – | – |")
+            lines.append(f"| {group} | {name} | – | – | – | – | {mean} | {share} | – | – | –{unknown} |")
         for label in dict.fromkeys(row["label"] for row in mine):
             chosen = [row for row in mine if row["label"] == label]
             if any(not is_own(row) for row in chosen):
@@ -97,6 +98,7 @@ def line(cross: Cross, rows: Sequence[Row]) -> str:
             f"{np.median(recovery):.1f}",
             f"{recovery.min():.1f}",
             f"{sum(row['recovery_high'] >= cross.bar for row in crossed)} of {len(crossed)}",
+            *(f"{np.mean([row['success'] for row in crossed]):.0%}" for _ in range(cross.success)),
         )
     )
 
