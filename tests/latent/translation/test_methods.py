@@ -1,4 +1,5 @@
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_the_strength_by_cross_validation_agrees_with_the_naive_twin(n: int, noi
     grid = np.logspace(-10, 2, 37) * np.linalg.eigvalsh(centred.T @ centred).max()
     best = grid[np.argmin([naive_gcv(x, y, strength) for strength in grid])]
     torch.testing.assert_close(
-        fit_affine(x, y).matrix, fit_affine(x, y, ridge=float(best)).matrix, atol=1e-8, rtol=1e-8
+        fit_affine(x, y, ridge="cv").matrix, fit_affine(x, y, ridge=float(best)).matrix, atol=1e-8, rtol=1e-8
     )
 
 
@@ -184,6 +185,21 @@ def test_the_strength_by_leaving_one_out_agrees_with_the_naive_twin(n: int, nois
         atol=1e-6,
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_one", [fit_affine, fit_ridge, fit_low_rank])
+def test_pairs_are_left_out_one_by_one_below_four_a_dimension(fit_one: Any, weighted: bool) -> None:
+    y, chosen_apart = Y + 20 * np.random.default_rng(1).normal(size=Y.shape), False
+    for n in (4, 6, 9, 14, 19, 20, 60):
+        weights = WEIGHTS[:n] if weighted else None
+        default, loo, cv = (
+            fit_one(X[:n], y[:n], weights=weights, **options).matrix
+            for options in ({}, {"ridge": "loo"}, {"ridge": "cv"})
+        )
+        torch.testing.assert_close(default, loo if n < 4 * X.shape[1] else cv, atol=0, rtol=0)
+        chosen_apart |= n < 4 * X.shape[1] and not torch.allclose(loo, cv)
+    assert chosen_apart
 
 
 def test_leaving_one_out_holds_where_pairs_are_as_many_as_dimensions_and_errors_are_unlike() -> None:
@@ -327,7 +343,7 @@ def test_robust_agrees_with_its_base_where_all_pairs_fit() -> None:
 
 def test_options_are_checked() -> None:
     for bad in (-1.0, float("nan"), float("inf"), "gcv"):
-        with pytest.raises(InvalidInputError, match="ridge must be 'cv', 'loo' or a finite number of at least 0"):
+        with pytest.raises(InvalidInputError, match="ridge must be 'auto', 'cv', 'loo' or a finite number"):
             fit_affine(X, Y, ridge=bad)
     with pytest.raises(InvalidInputError, match="fit_affine needs at least 3 pairs, found 2"):
         fit_affine(X[:2], Y[:2])

@@ -16,7 +16,9 @@ from rlstitch.latent._arrays import Array, is_moderate, require_count, to_pairs,
 from rlstitch.latent._linalg import least_squares, one_torch_thread, product, singular, solve_positive
 from rlstitch.latent.translation.translation import Fit, Translation, centred_pairs, finish
 
-Ridge = float | Literal["cv", "loo"]
+Ridge = float | Literal["auto", "cv", "loo"]
+_FEW_PAIRS = 4
+"""Pairs a dimension of x below which "auto" leaves out each pair in turn."""
 # Strengths tried by "cv" and "loo", as multiples of the largest eigenvalue of the Gram matrix: three a decade.
 _GRID = torch.logspace(-10, 2, 37, dtype=torch.float64)
 # The condition number up to which the normal equations are solved in float32.
@@ -186,7 +188,7 @@ def fit_linear(x: Array, y: Array, *, weights: Array | None = None) -> Translati
 
 
 @one_torch_thread()
-def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
+def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "auto", weights: Array | None = None) -> Translation:
     """Ridge regression without bias; `ridge` as in `fit_affine`. At least 2 pairs.
 
     Args:
@@ -213,7 +215,7 @@ def fit_ridge(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None 
 
 
 @one_torch_thread()
-def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None = None) -> Translation:
+def fit_affine(x: Array, y: Array, *, ridge: Ridge = "auto", weights: Array | None = None) -> Translation:
     """Ridge regression about the means: x (n, d_x) @ matrix + bias ~ y (n, d_y); the bias is not penalised. At least
     3 pairs.
 
@@ -221,13 +223,13 @@ def fit_affine(x: Array, y: Array, *, ridge: Ridge = "cv", weights: Array | None
     norm), or "cv": the strength that minimises the generalised cross-validation error (Golub, Heath and Wahba, 1979),
     which takes the pairs to be different; repeated pairs make it too small. "loo": the strength that minimises the
     error on each pair when the others are fitted (Allen, 1974), exactly; O(n d_x d_y) for each of 37 strengths. With
-    about as many pairs as dimensions "cv" can choose far too small a strength where "loo" does not. `weights` (n,)
-    weigh the pairs and are scaled to sum to n.
+    about as many pairs as dimensions "cv" can choose far too small a strength where "loo" does not: "auto" is "loo"
+    for fewer than 4 d_x pairs, and "cv" for more. `weights` (n,) weigh the pairs and are scaled to sum to n.
 
     Args:
         x: source samples `(n, d_x)`, tensor or array.
         y: target samples `(n, d_y)`, row i for row i of x.
-        ridge: penalty on the squared entries of the matrix, at least 0; `cv` or `loo` choose it.
+        ridge: penalty on the squared entries of the matrix, at least 0; `auto`, `cv` or `loo` choose it.
         weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
 
     Returns:
@@ -256,8 +258,8 @@ def _mean(x: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
 
 def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge: Ridge, *, free: int) -> torch.Tensor:
     """The ridge solution (d_x, d_y), float64; `free` parameters were fitted without a penalty before."""
-    if not (ridge in ("cv", "loo") or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
-        raise InvalidInputError(f"ridge must be 'cv', 'loo' or a finite number of at least 0, found {ridge!r}")
+    if not (ridge in ("auto", "cv", "loo") or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
+        raise InvalidInputError(f"ridge must be 'auto', 'cv', 'loo' or a finite number of at least 0, found {ridge!r}")
     if weights is not None:
         root = weights.sqrt()[:, None]
         x, y = x * root, y * root
@@ -266,12 +268,13 @@ def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge
     if isinstance(ridge, str):
         # Leverage of the mean, which is fitted without a penalty.
         leverage = free / len(x) * (torch.ones_like(x[:, 0]) if weights is None else weights)
-        return _ridge_by_error(x.double(), y.double(), leverage.double(), x.dtype, exact=ridge == "loo")
+        exact = ridge == "loo" or (ridge == "auto" and len(x) < _FEW_PAIRS * x.shape[1])
+        return _ridge_by_error(x.double(), y.double(), leverage.double(), x.dtype, exact=exact)
     solution = _ridge_by_cholesky(x, y, float(ridge))
     if solution is None:
         solution = _ridge_by_cholesky(x.double(), y.double(), float(ridge))
     if solution is None:
-        raise InvalidInputError(f"ridge must be large enough for x to be solved, or 0, or 'cv', found {ridge!r}")
+        raise InvalidInputError(f"ridge must be large enough for x to be solved, or 0, or 'auto', found {ridge!r}")
     return solution.double()
 
 

@@ -12,7 +12,7 @@ from rlstitch.latent.translation.translation import Fit, Translation, centred_pa
 
 
 def fit_low_rank(
-    x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = "cv", weights: Array | None = None
+    x: Array, y: Array, *, rank: int | None = None, ridge: Ridge = "auto", weights: Array | None = None
 ) -> Translation:
     """`fit_affine` with a matrix of at most `rank`: reduced-rank regression (Izenman, 1975). At least 3 pairs.
 
