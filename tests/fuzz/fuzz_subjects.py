@@ -7,9 +7,11 @@ import csv
 import functools
 import gzip
 import hashlib
+import importlib.util
 import io
 import json
 import shutil
+import struct
 import tarfile
 import tempfile
 import wave
@@ -18,20 +20,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import matrix_samples
 import numpy as np
+import pretrained_samples
+import pytest
 import rooms
 import sb3_samples
 import torch
 from artefact_samples import make_agent, observations
 from PIL import Image
+from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch import nn
 
 from rlstitch.agents.anchor_set import AnchorSet, load_anchor_set
 from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.cleanrl import import_cleanrl
 from rlstitch.agents.export import load_exported, write_exported
 from rlstitch.agents.manifest import manifest_checksum
 from rlstitch.agents.sb3.importing import import_model
-from rlstitch.agents.specs import DiscreteActions
+from rlstitch.agents.sb3.statistics import read_statistics
+from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.api.listing import list_everything, show_agent
 from rlstitch.api.plan_sweep import plan_sweep
 from rlstitch.api.report import report
@@ -48,7 +59,9 @@ from rlstitch.modalities.image import read_fashion_mnist, read_idx
 from rlstitch.modalities.image_items import image_items
 from rlstitch.modalities.items import sound_items, text_items
 from rlstitch.modalities.parallel_text import read_multi30k
-from rlstitch.modalities.text import read_trec, read_word_vectors
+from rlstitch.modalities.pretrained import load_text_encoder
+from rlstitch.modalities.text import TREC_FILES, read_trec, read_word_vectors
+from rlstitch.reporting.html import read_video
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.matrix_plots import training_curves
 from rlstitch.stitching.pair_files import read_pairs, write_pairs
@@ -64,6 +77,7 @@ from rlstitch.storage import (
     write_tensors,
 )
 from rlstitch.storage.space_stream import SpaceStream
+from rlstitch.studies.data import RECORD, DataLocator
 from rlstitch.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint, save_checkpoint
 from rlstitch.training.ppo import build_ppo
 
@@ -243,9 +257,67 @@ def _sb3(name: str) -> bytes:
         return sb3_samples.zipped(path, sb3_samples.members(path)).read_bytes()
 
 
-def _imported(folder: Path) -> object:
-    imported = import_model(folder / "m.zip", image_shape=sb3_samples.SHAPE, actions=DiscreteActions(n=4))
+def _imported(folder: Path, **world: Any) -> object:
+    world = {"observation_shape": sb3_samples.SHAPE, "actions": DiscreteActions(n=4), **world}
+    imported = import_model(folder / "m.zip", **world)
     return imported.encoder, imported.controller, imported.hyperparameters
+
+
+STATES = {"observation_shape": (3,), "actions": BoxActions(low=(-2.0,), high=(2.0,))}
+"""What a model of Pendulum observes and does."""
+
+
+@functools.cache
+def _sb3_of_states(kind: type[BaseAlgorithm]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"policy_kwargs": {"net_arch": [8]}, "device": "cpu"}
+        kind("MlpPolicy", "Pendulum-v1", buffer_size=8, **options).save(path := Path(folder, "m.zip"))
+        return sb3_samples.zipped(path, sb3_samples.members(path)).read_bytes()
+
+
+def _normalized(path: Path) -> None:
+    normalized = VecNormalize(DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")]))
+    normalized.reset()
+    normalized.save(str(path))
+
+
+def _cleanrl(folder: Path) -> None:
+    agent = nn.ModuleDict()
+    for part, width in (("actor", 2), ("critic", 1)):
+        agent[part] = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, width))
+    torch.save(agent.state_dict(), folder / "m.cleanrl_model")
+
+
+def _from_cleanrl(folder: Path) -> object:
+    actions = DiscreteActions(n=2)
+    imported = import_cleanrl(folder / "m.cleanrl_model", observation_shape=(5,), actions=actions)
+    return imported.encoder, imported.controller
+
+
+def _video(folder: Path) -> None:
+    track = (92).to_bytes(4, "big") + b"tkhd" + bytes(76) + struct.pack(">H2xH2x", 640, 360)
+    (folder / "v.mp4").write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + track + bytes(100))
+
+
+def _cache(folder: Path) -> None:
+    data = folder / "rlstitch" / "data" / "trec"
+    data.mkdir(parents=True)
+    for name in TREC_FILES.values():
+        (data / name).write_bytes(gzip.compress(b"NUM:dist How far?\n", mtime=0))
+    write_json(data / RECORD, {"origin": "a hub", "library": "datasets", "files": {}}, schema_version=1)
+
+
+def _cached(folder: Path) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RLSTITCH_DATA", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        data = DataLocator()
+        return read_trec(data.folder("trec") / TREC_FILES["test"]), data.origins
+
+
+def _pretrained(folder: Path) -> object:
+    return load_text_encoder(str(folder)).encode(["the cat", "sat far"])
 
 
 def _images(folder: Path) -> None:
@@ -335,7 +407,7 @@ def _planetoid(folder: Path) -> None:
 
 
 SUBJECTS = [
-    *map(_agent, ("cnn", "relative", "translated")),
+    *map(_agent, ("cnn", "mlp", "relative", "translated")),
     Subject(
         "agents listed", lambda f: save_agent(make_agent("translated"), f / "sample"), _listed, sign=sign_agent,
         shown=True,
@@ -366,6 +438,14 @@ SUBJECTS = [
     Subject("config", lambda f: (f / "c.yaml").write_text(CONFIG), lambda f: load_config(f / "c.yaml").resolved()),
     Subject("sb3 ppo", lambda f: (f / "m.zip").write_bytes(_sb3("ppo-mlp")), _imported),
     Subject("sb3 dqn", lambda f: (f / "m.zip").write_bytes(_sb3("dqn-mlp")), _imported),
+    Subject("sb3 sac", lambda f: (f / "m.zip").write_bytes(_sb3_of_states(SAC)), lambda f: _imported(f, **STATES)),
+    Subject("sb3 td3", lambda f: (f / "m.zip").write_bytes(_sb3_of_states(TD3)), lambda f: _imported(f, **STATES)),
+    Subject("vec normalize", lambda f: _normalized(f / "n.pkl"), lambda f: vars(read_statistics(f / "n.pkl"))),
+    Subject("statistics npz", lambda f: np.savez(f / "n.npz", mean=VECTORS[0], var=VECTORS[1] ** 2, clip=5.0),
+            lambda f: vars(read_statistics(f / "n.npz"))),
+    Subject("cleanrl", _cleanrl, _from_cleanrl),
+    Subject("video", _video, lambda f: str(read_video("a caption", f / "v.mp4", max_bytes=10**6)), shown=True),
+    Subject("data cache", _cache, _cached),
     Subject("images", _images, lambda f: _all_items(image_items(f))),
     Subject("images npy", lambda f: np.save(f / "i.npy", RNG.integers(0, 9, (4, 3, 3, 3), dtype=np.uint8)),
             lambda f: _all_items(image_items(f / "i.npy"))),
@@ -392,3 +472,5 @@ SUBJECTS = [
     Subject("curves", _curve, _read_curve),
     Subject("checkpoint", _checkpoint, _read_checkpoint),
 ]  # fmt: skip
+if importlib.util.find_spec("transformers"):
+    SUBJECTS.append(Subject("pretrained", pretrained_samples.tiny_bert, _pretrained))

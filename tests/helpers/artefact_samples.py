@@ -14,6 +14,8 @@ from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder,
 from rlstitch.latent import Translation
 
 IMAGE = (24, 24, 3)
+VECTOR = (5,)
+MLP = {"kind": "mlp", "observation_shape": list(VECTOR), "hidden": [7], "latent_dim": 6}
 CNN = {"kind": "cnn", "arch": "small", "image_shape": list(IMAGE), "latent_dim": 6}
 ANCHORS = 5
 
@@ -22,6 +24,10 @@ def make_encoder(kind: str, seed: int = 0) -> Encoder:
     torch.manual_seed(seed)
     if kind == "cnn":
         return build_encoder(CNN)
+    if kind == "mlp":
+        encoder = build_encoder(MLP)
+        encoder.observe(torch.randn(9, *VECTOR))
+        return encoder
     if kind == "relative":
         spec = {"kind": "relative", "base": CNN, "anchors": ANCHORS, "similarity": "cosine", "normalization": "whiten"}
         encoder = build_encoder(spec)
@@ -34,14 +40,15 @@ def make_encoder(kind: str, seed: int = 0) -> Encoder:
 
 def make_agent(kind: str = "cnn", seed: int = 0, **changes: Any) -> Agent:
     encoder = make_encoder(kind, seed)
-    controller = build_controller(
-        {"latent_dim": encoder.latent_dim, "actions": {"kind": "discrete", "n": 4}, "hidden": [8]}
-    )
+    actions: dict[str, Any] = {"actions": {"kind": "discrete", "n": 4}}
+    if kind == "mlp":
+        actions = {"actions": {"kind": "box", "low": [-2.0], "high": [1.0]}, "squash": True, "std": "state"}
+    controller = build_controller({"latent_dim": encoder.latent_dim, "hidden": [8], **actions})
     fields: dict[str, Any] = {
         "name": "sample",
         "world": {"environment": "MiniGrid-DoorKey-5x5-v0", "variation": "red"},
         "seed": seed,
-        "observation_shape": IMAGE,
+        "observation_shape": encoder.observation_shape,
         "encoder": encoder.spec(),
         "controller": controller.spec(),
         "training": TrainingCard(
@@ -50,6 +57,8 @@ def make_agent(kind: str = "cnn", seed: int = 0, **changes: Any) -> Agent:
         ),
         "command": "rlstitch train doorkey",
     }  # fmt: skip
+    if kind == "mlp":
+        fields["world"] = {"environment": "CartPole-v1", "sensor": "state"}
     if kind == "relative":
         fields["anchors"] = AnchorsCard(identity="ab" * 32, count=ANCHORS, similarity="cosine", normalization="whiten")
     if kind == "translated":

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pretrained_samples import SMALL, stored, tiny_bert, tokenizer
 
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
@@ -30,32 +31,10 @@ from rlstitch.modalities.pretrained import (  # noqa: E402
 )
 
 TEXTS = ["the cat", "dog sat on the mat far far", "ran", "the unknown cat"]
-SMALL: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "hidden_size": 12}
 CONVOLUTIONS: dict[str, Any] = {
     "conv_dim": (8, 8), "conv_stride": (5, 4), "conv_kernel": (10, 8), "num_feat_extract_layers": 2,
     "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
 }  # fmt: skip
-
-
-def stored(folder: Path, *parts: Any) -> Path:
-    with quiet("transformers", "huggingface_hub"):
-        for part in parts:
-            part.save_pretrained(folder)
-    return folder
-
-
-def tokenizer(first: tuple[str, str] = ("[PAD]", "[UNK]")) -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = [*first, "[CLS]", "[SEP]", "the", "cat", "dog", "sat", "on", "mat", "ran", "far"]
-    inner = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bert(folder: Path) -> Path:
     torch.manual_seed(0)
-    model = transformers.BertModel(transformers.BertConfig(vocab_size=12, max_position_embeddings=8, **SMALL))
-    return stored(folder / "bert", model, tokenizer())
+    return tiny_bert(folder / "bert")
 
 
 @pytest.fixture(scope="module")

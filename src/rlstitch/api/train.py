@@ -270,11 +270,16 @@ def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = No
 def _record_parents(card: AgentCard, run_folder: Path, *, resume: bool) -> None:
     """Write which weights a training starts from; refuse to resume one that started from others."""
     path, parents = run_folder / "parents.json", [parent.model_dump() for parent in card.parents]
-    if resume and path.is_file() and (before := read_json(path)["parents"]) != parents:
-        changed = next(old["name"] for old, new in zip(before, parents, strict=True) if old != new)
-        raise InvalidInputError(f"agent {changed!r} is not the one that this run started from; force=True starts anew")
+    if resume and path.is_file():
+        before = read_json(path, schema_version=1).get("parents")
+        if not isinstance(before, list):
+            raise ArtefactError(f"{path}: expected a list of parents, found none; force=True starts anew")
+        if changed := [parent["name"] for parent in parents if parent not in before]:
+            raise InvalidInputError(
+                f"agent {changed[0]!r} is not the one that this run started from; force=True starts anew"
+            )
     if parents:
-        write_json(path, {"parents": parents})
+        write_json(path, {"parents": parents}, schema_version=1)
 
 
 def draft_card(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[AgentCard, AnchorSet | None]:
