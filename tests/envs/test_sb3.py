@@ -50,12 +50,20 @@ def test_ends_and_limits_of_a_known_environment():
     assert infos[1] == {}
 
 
-def test_rewards_are_scaled_for_the_learner_and_returns_are_not():
-    env = StableBaselinesVecEnv(make_vec(World("Corridor-v0"), 2, seed=0), reward_scale=0.5)
+@pytest.mark.parametrize(("options", "arrival"), [({}, 5.0), ({"reward_clip": 2.5}, 1.25)])
+def test_rewards_are_clipped_and_scaled_for_the_learner_and_returns_are_not(options, arrival):
+    env = StableBaselinesVecEnv(make_vec(World("Corridor-v0"), 2, seed=0), reward_scale=0.5, **options)
     env.reset()
     rewards, infos = zip(*(env.step(np.array([WAIT, ON]))[1::2] for _ in range(2)), strict=True)
-    np.testing.assert_array_equal(rewards, [[-0.5, -0.5], [-0.5, 5.0]])
+    np.testing.assert_array_equal(rewards, [[-0.5, -0.5], [-0.5, arrival]])
     assert infos[1][1]["episode"]["r"] == 9.0
+
+
+def test_no_life_is_lost_where_none_is_counted():
+    env = StableBaselinesVecEnv(make_vec(World("Corridor-v0"), 2, seed=0), terminal_on_life_loss=True)
+    env.reset()
+    with pytest.raises(InvalidInputError, match="terminal_on_life_loss: expected an environment that counts lives"):
+        env.step(np.array([WAIT, ON]))
 
 
 def test_arriving_at_the_very_limit_is_an_end_and_no_truncation():

@@ -82,6 +82,10 @@ class PPOConfig(_Section):
     max_grad_norm: Annotated[Number, Field(gt=0)] = 0.5
     reward_scale: Annotated[Number, Field(gt=0)] = 1.0
     """Factor on the rewards that the algorithm sees; reported returns are unscaled."""
+    reward_clip: Annotated[Number, Field(gt=0)] | None = None
+    """Limit of the absolute rewards that the algorithm sees, before the factor; reported returns are unclipped."""
+    terminal_on_life_loss: bool = False
+    """Whether the algorithm sees an end where a game goes on with a life less; evaluations play whole games."""
 
 
 class EncoderConfig(_Section):
@@ -255,8 +259,9 @@ class TrainConfig(_Section):
         identity = {key: value for key, value in self.resolved(compact=True).items() if key not in _NOT_IDENTITY}
         if self.encoder.frames == "channels":
             identity["encoder"].pop("frames", None)
-        if self.ppo.reward_scale == 1:
-            identity["ppo"].pop("reward_scale")
+        for name in ("reward_scale", "reward_clip", "terminal_on_life_loss"):  # newer than stored hashes
+            if getattr(self.ppo, name) == PPOConfig.model_fields[name].default:
+                identity["ppo"].pop(name)
         if self.start == StartConfig():
             identity.pop("start")
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -31,13 +31,22 @@ class StableBaselinesVecEnv(VecEnv):
     not over: the value of the last state counts), `episode` (`r`, `l`, `t`: return, length, seconds since the start)
     and `is_success`.
 
-    Rewards are multiplied by `reward_scale`; the returns in `episode` are not.
+    Rewards are limited to ±`reward_clip` and then multiplied by `reward_scale`; the returns in `episode` are neither.
+    With `terminal_on_life_loss` the learner sees an end where a game goes on with a life less (arXiv:1312.5602); the
+    info of such an end has no `episode`.
 
     Raises:
         InvalidInputError: where the environment resets in another mode or gives neither images nor vectors.
     """
 
-    def __init__(self, environment: VectorEnv[Any, Any, Any], *, reward_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        environment: VectorEnv[Any, Any, Any],
+        *,
+        reward_scale: float = 1.0,
+        reward_clip: float | None = None,
+        terminal_on_life_loss: bool = False,
+    ) -> None:
         mode = environment.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise InvalidInputError(f"environment: expected the autoreset mode SAME_STEP, found {mode}")
@@ -47,13 +56,15 @@ class StableBaselinesVecEnv(VecEnv):
                 f"environment: expected images, a uint8 Box (H, W, C), or vectors, a float32 Box (D,), found {space}"
             )
         self.environment = environment
-        self._reward_scale = reward_scale
+        self._reward_scale, self._reward_clip = reward_scale, np.inf if reward_clip is None else reward_clip
+        self._terminal_on_life_loss = terminal_on_life_loss
         self._start = time.perf_counter()
         self._actions: npt.NDArray[Any] | None = None
         seen = box_of((space.shape[2], *space.shape[:2]) if is_image(space.shape) else space.shape)
         super().__init__(environment.num_envs, seen, environment.single_action_space)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
+        self._lives = np.zeros(self.num_envs, dtype=np.int64)
 
     def reset(self) -> Observations:
         """Start new episodes everywhere, with the seeds of the last `seed()` if one was given since."""
@@ -63,6 +74,7 @@ class StableBaselinesVecEnv(VecEnv):
         self._reset_options()
         self._returns[:] = 0
         self._lengths[:] = 0
+        self._lives[:] = 0  # known after the first step
         return _channels_first(observations)
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
@@ -70,7 +82,11 @@ class StableBaselinesVecEnv(VecEnv):
         self._actions = np.asarray(actions, dtype=self.action_space.dtype)  # samples of MultiBinary come as floats
 
     def step_wait(self) -> Step:
-        """Take the step: observations, float32 rewards, ends of episodes, infos."""
+        """Take the step: observations, float32 rewards, ends of episodes, infos.
+
+        Raises:
+            InvalidInputError: without `step_async` before, and with `terminal_on_life_loss` where no lives are counted.
+        """
         if self._actions is None:
             raise InvalidInputError("step_wait: expected actions from step_async, found none")
         observations, rewards, terminations, truncations, extra = self.environment.step(self._actions)
@@ -84,7 +100,16 @@ class StableBaselinesVecEnv(VecEnv):
                 infos[row] = self._final_info(row, bool(truncations[row] and not terminations[row]), extra)
             self._returns[done] = 0
             self._lengths[done] = 0
-        return _channels_first(observations), (rewards * self._reward_scale).astype(np.float32), done, infos
+        if self._terminal_on_life_loss:
+            done = done | self._life_lost(extra)
+        learned = (rewards.clip(-self._reward_clip, self._reward_clip) * self._reward_scale).astype(np.float32)
+        return _channels_first(observations), learned, done, infos
+
+    def _life_lost(self, extra: dict[str, Any]) -> npt.NDArray[np.bool_]:
+        if "lives" not in extra:
+            raise InvalidInputError("terminal_on_life_loss: expected an environment that counts lives, found none")
+        before, self._lives = self._lives, np.asarray(extra["lives"])
+        return self._lives < before
 
     def _final_info(self, row: int, truncated: bool, extra: dict[str, Any]) -> dict[str, Any]:
         info = {

@@ -81,6 +81,7 @@ def build_ppo(
             `n_epochs` times in `n_minibatches` batches; `linear` anneals Adam's learning rate to 0; the others are
             named as in Schulman et al. (1707.06347). `reward_scale` is a factor on the rewards that are learned from:
             where returns are in the hundreds, errors of the values would drown the gradient of the policy.
+            `reward_clip` limits them before; `terminal_on_life_loss` ends episodes for the learner alone.
 
     Raises:
         InvalidInputError: where the minibatches do not divide a rollout.
@@ -90,7 +91,10 @@ def build_ppo(
     if batch % config.n_minibatches:
         raise InvalidInputError(f"n_minibatches: {config.n_minibatches} does not divide a rollout of {batch} steps")
     environments = StableBaselinesVecEnv(
-        make_vec(card.world, num_envs, seed=card.seed, workers=workers), reward_scale=config.reward_scale
+        make_vec(card.world, num_envs, seed=card.seed, workers=workers),
+        reward_scale=config.reward_scale,
+        reward_clip=config.reward_clip,
+        terminal_on_life_loss=config.terminal_on_life_loss,
     )
     shape = environments.observation_space.shape or ()
     model = PPO(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlstitch.envs import World, family_of, make_vec, record_actions, replay_episodes
+from rlstitch.envs import StableBaselinesVecEnv, World, family_of, make_vec, record_actions, replay_episodes
 from rlstitch.envs.families.atari.games import behind_glass, facts
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from rlstitch.rollouts.image_pairs import collect_image_pairs
@@ -48,6 +48,23 @@ def test_pixels_and_ram_are_two_sensors_of_the_same_games():
     assert 0 <= bytes_[-1][0].min() < bytes_[-1][0].max() <= 1
     recording = record_actions(BREAKOUT, [5], [[1, 2, 2, 3]])
     assert next(replay_episodes(recording, ram)).shape == (5, 256)
+
+
+def test_a_life_lost_ends_an_episode_for_the_learner_while_the_game_goes_on():
+    ram = World("ALE/Breakout-v5", sensor="ram")
+    plain, learner = (StableBaselinesVecEnv(make_vec(ram, 2, seed=0), terminal_on_life_loss=on) for on in (False, True))
+    for env in (plain, learner):
+        env.reset()
+    rng, lost, games = np.random.default_rng(0), 0, 0
+    for _ in range(260):
+        actions = rng.integers(4, size=2)
+        (seen, rewards, over, _), (seen_too, rewards_too, ends, infos) = (env.step(actions) for env in (plain, learner))
+        np.testing.assert_equal([seen, rewards], [seen_too, rewards_too])
+        assert (over <= ends).all()
+        assert ["episode" in info for info in infos] == over.tolist()
+        lost, games = lost + ends.sum(), games + over.sum()
+    assert games >= 2
+    assert 5 * games <= lost <= 5 * games + 8
 
 
 def test_a_game_depends_on_its_own_seed_alone():
