@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlstitch.agents.actions import best_actions, in_environment, noise_kind
+from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import Controller
 from rlstitch.agents.encoder import Encoder
+from rlstitch.agents.modules import controller_of_module, encoder_of
+from rlstitch.agents.spaces import spaces_of
 from rlstitch.agents.specs import BoxActions
+from rlstitch.envs import World, with_sensor
 from rlstitch.envs.observation import is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
-
-if TYPE_CHECKING:
-    from rlstitch.agents.card import AgentCard
 
 
 @dataclass(eq=False, repr=False)
@@ -36,6 +37,37 @@ class Agent:
     encoder: Encoder
     controller: Controller
     card: AgentCard
+
+    @classmethod
+    def from_modules(cls, encoder: nn.Module, controller: nn.Module, world: World, *, name: str = "modules") -> Agent:
+        """Make an agent of two plain torch modules.
+
+        Stacks (`torch.nn.Sequential`) of the layers that rlstitch's encoders and controllers have become these, with a
+        copy of the weights. Other modules are used as they are; such an agent cannot be stored.
+
+        Args:
+            encoder: float images `(N, C, H, W)` in [0, 1], or vectors `(N, D)`, to latents `(N, d)`.
+            controller: latents to logits `(N, A)`, or to the means of continuous actions, which are then clipped to
+                their bounds and not sampled.
+            world: what they act in; it states the preprocessing (sizes, stacks, looks).
+            name: of the agent.
+
+        Raises:
+            IncompatibleError: where a part that is rlstitch's own is for other observations or actions.
+            InvalidInputError: where a module does not take what it is given, or gives something else.
+        """
+        shape, actions = spaces_of(world)
+        first = encoder_of(encoder, shape)
+        second = controller_of_module(controller, first.latent_dim, actions)
+        card = AgentCard(
+            name=name,
+            world=with_sensor(world),
+            seed=0,
+            observation_shape=shape,
+            encoder=first.spec(),
+            controller=second.spec(),
+        )
+        return cls(first, second, card)
 
     def __post_init__(self) -> None:
         if self.encoder.latent_dim != self.controller.latent_dim:

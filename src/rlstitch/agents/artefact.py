@@ -16,6 +16,7 @@ from rlstitch.agents.card import AgentCard, ParentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.agents.manifest import MANIFEST, PARTS, OpenAgent, find_agent, manifest_checksum, one_line, opened_agent
+from rlstitch.agents.modules import require_storable
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.storage import (
     NAME_PATTERN,
@@ -47,9 +48,11 @@ def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path
         The folder.
 
     Raises:
-        InvalidInputError: where the name is not usable, the folder exists, or a weight is NaN or infinite.
+        InvalidInputError: where the name is not usable, the folder exists, a weight is NaN or infinite, or a part is a
+            module of a user's own.
         ArtefactError: where the operating system refuses.
     """
+    require_storable(agent.encoder, agent.controller)
     path = Path(folder).absolute()
     card = _final_card(agent, path.name)
     with staged_folder(path, force=force, marker=MANIFEST) as stage:

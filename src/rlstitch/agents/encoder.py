@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from rlstitch.agents.extractors import build_extractor
 from rlstitch.agents.layers import RunningNormalization, linear_layers
-from rlstitch.agents.specs import AnyEncoderSpec, CNNSpec, ExtractorSpec, MLPSpec, RelativeSpec, parse_encoder_spec
+from rlstitch.agents.specs import (
+    AnyEncoderSpec,
+    CNNSpec,
+    ExtractorSpec,
+    MLPSpec,
+    ModuleSpec,
+    RelativeSpec,
+    parse_encoder_spec,
+)
 from rlstitch.envs.observation import Shape, is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError, require_known
 from rlstitch.latent import NORMALIZATIONS, SIMILARITIES, Normalization, Translation, fit_normalization, project
@@ -330,6 +338,8 @@ def _build(spec: AnyEncoderSpec) -> Encoder:
         return MLPEncoder(spec)
     if isinstance(spec, ExtractorSpec):
         return ExtractorEncoder(spec)
+    if isinstance(spec, ModuleSpec):
+        raise InvalidInputError(f"encoder specification: the module {spec.name} is code, which no file holds")
     if isinstance(spec, RelativeSpec):
         return RelativeEncoder(_build(spec.base), spec)
     return TranslatedEncoder(_build(spec.base), Translation.from_spec(spec.translation))
@@ -343,7 +353,7 @@ def _count(spec: AnyEncoderSpec) -> int:
     if isinstance(spec, MLPSpec):
         widths = (spec.observation_shape[0], *spec.hidden, spec.latent_dim)
         return sum(a * b + b for a, b in itertools.pairwise(widths))
-    if isinstance(spec, ExtractorSpec):
+    if isinstance(spec, ExtractorSpec | ModuleSpec):
         return 0
     base = encoder_width(spec.base)
     if isinstance(spec, RelativeSpec):
@@ -362,7 +372,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
     """
     if isinstance(spec, RelativeSpec):
         return spec.width
-    if isinstance(spec, MLPSpec | ExtractorSpec):
+    if isinstance(spec, MLPSpec | ExtractorSpec | ModuleSpec):
         return spec.latent_dim
     if not isinstance(spec, CNNSpec):
         target = spec.translation.get("width_out")

@@ -22,6 +22,7 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder, encoder_input
 from rlstitch.agents.manifest import one_line
+from rlstitch.agents.modules import require_storable
 from rlstitch.envs.observation import is_image
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
@@ -183,6 +184,7 @@ def _unpack(content: bytes, path: Path) -> Agent:
 
 
 def _pack(agent: Agent) -> bytes:
+    require_storable(agent.encoder, agent.controller)
     changes = {
         "observation_shape": tuple(agent.encoder.observation_shape),
         "encoder": agent.encoder.spec(),

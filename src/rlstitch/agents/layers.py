@@ -11,6 +11,24 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
+class OwnModule(nn.Module):
+    """A module of a user's own within an encoder or a controller; it is used as it is, and not stored."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    @property
+    def name(self) -> str:
+        """Its class."""
+        return f"{type(self.module).__module__}.{type(self.module).__qualname__}"
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run the module."""
+        outputs: Tensor = self.module(inputs)
+        return outputs
+
+
 def linear_layers(widths: Sequence[int], activation: str) -> nn.Sequential:
     """Return linear maps from each width to the next with an activation between them, and none after the last."""
     layers: list[nn.Module] = []

@@ -74,6 +74,16 @@ class ExtractorSpec(_Spec):
     latent_dim: Dimension
 
 
+class ModuleSpec(_Spec):
+    """An absolute encoder that is a module of a user's own; it is described and not stored, see `modules`."""
+
+    kind: Literal["module"] = "module"
+    name: str = Field(max_length=400)
+    """Its class."""
+    observation_shape: tuple[Dimension, ...]
+    latent_dim: Dimension
+
+
 class RelativeSpec(_Spec):
     """A relative encoder: a base encoder, then its similarities to `anchors` anchors."""
 
@@ -105,8 +115,8 @@ class TranslatedSpec(_Spec):
     translation: dict[str, Any]
 
 
-AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | ExtractorSpec | RelativeSpec | TranslatedSpec
-EncoderSpec = Annotated[CNNSpec | MLPSpec | ExtractorSpec | RelativeSpec | TranslatedSpec, Field(discriminator="kind")]
+AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | ExtractorSpec | ModuleSpec | RelativeSpec | TranslatedSpec
+EncoderSpec = Annotated[AnyEncoderSpec, Field(discriminator="kind")]
 
 
 class _Several(_Spec):

@@ -19,13 +19,13 @@ from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import
 from rlstitch.agents.sb3.settings import Activation
 from rlstitch.agents.sb3.spaces import stacked_frames
 from rlstitch.agents.sb3.statistics import read_statistics
-from rlstitch.envs import Shape, World, import_modules
+from rlstitch.agents.spaces import spaces_of
+from rlstitch.envs import Shape, World, import_modules, with_sensor
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.storage.workspace import AGENTS, command_line, reserved_agent
-from rlstitch.training.policy import spaces_of
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def import_agent(
                     statistics=statistics,
                     temperature=temperature,
                 )
-        agent = Agent(imported.encoder, imported.controller, _card(name, world, imported))
+        agent = Agent(imported.encoder, imported.controller, _card(name, with_sensor(world), imported))
         outcome = (
             evaluate(agent, episodes=episodes, seed=seed, on_progress=progress.stage("playing", "episodes"))
             if episodes

@@ -27,6 +27,7 @@ from rlstitch.agents import (
     load_anchor_set,
     save_agent,
 )
+from rlstitch.agents.spaces import spaces_of
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import Shape, World, describe_shape, family_of, import_modules, is_image, with_sensor
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
@@ -55,7 +56,6 @@ from rlstitch.storage import (
     write_table,
 )
 from rlstitch.training.parts import NO_PARTS, Parts, load_parts
-from rlstitch.training.policy import spaces_of
 from rlstitch.training.ppo import TrainingResult, build_ppo, gigaflops_of_minibatch, train_ppo
 
 # Agents of any look or seed share one anchor set.

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say
+from rlstitch.cli.options import GymPackages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Export:
     """Input of the program: uint8 (N, H, W, C), or float32 (N, C, H, W) in [0, 1]."""
     force: bool = False
     """Overwrite an existing file."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
 
     def run(self) -> int:
         """Export, and print the file and its difference from the agent."""

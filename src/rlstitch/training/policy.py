@@ -11,18 +11,15 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from rlstitch.agents import (
-    AnyActions,
     Controller,
     ControllerSpec,
     Encoder,
-    actions_of,
     build_controller,
     build_encoder,
     build_trunk,
     parse_controller_spec,
 )
-from rlstitch.envs import Shape, World, family_of, is_image, make_vec
-from rlstitch.envs.single import plain_space
+from rlstitch.envs import is_image
 from rlstitch.training.buffer import DistinctObservations
 
 Precision = Literal["float32", "bfloat16"]
@@ -158,18 +155,3 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         encoder = build_encoder(self.encoder.spec())
         encoder.load_state_dict({name: value.cpu() for name, value in self.encoder.state_dict().items()})
         return encoder
-
-
-def spaces_of(world: World) -> tuple[Shape, AnyActions]:
-    """Return the shape of a world's observations, and its actions.
-
-    These are as its environment takes them, unless a task leaves some of them out.
-    """
-    environments = make_vec(world, 1, seed=0)
-    try:
-        taken, own = environments.single_action_space, family_of(world).own_actions(world)
-        return environments.single_observation_space.shape or (), actions_of(
-            own if plain_space(own) == taken else taken
-        )
-    finally:
-        environments.close()
