@@ -165,6 +165,35 @@ def test_all_that_becomes_an_array_of_bytes_is_one(given):
     torch.testing.assert_close(agent.encode(given(batch)), agent.encode(batch))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda batch: batch[::-1, ::-1].copy()[::-1, ::-1],
+        lambda batch: np.asfortranarray(batch),
+        lambda batch: batch.astype(">f4"),
+        lambda batch: batch.astype(np.longdouble),
+        lambda batch: batch.astype(np.int16),
+        lambda batch: batch.tolist(),
+        lambda batch: torch.from_numpy(batch),
+        Lazy,
+    ],
+)
+def test_all_that_becomes_an_array_of_numbers_is_one(given):
+    agent, batch = make_agent("mlp"), np.random.default_rng(0).integers(-3, 4, (3, 5)).astype(np.float32)
+    for call in (agent.act, lambda each: agent.predict(each, deterministic=True)[0], agent.encode):
+        np.testing.assert_array_equal(call(given(batch)), call(batch))
+
+
+def test_what_is_not_finite_is_laid_to_the_observations_or_to_the_weights():
+    agent = make_agent("mlp")
+    assert np.isfinite(agent.act(np.full((1, 5), 1e300))).all(), "normalized numbers are cut off"
+    with pytest.raises(InvalidInputError, match="not finite \\(NaN or infinity in observations\\)"):
+        agent.act(np.full((1, 5), np.nan))
+    agent.encoder.normalization.var.fill_(-1.0)
+    with pytest.raises(InvalidInputError, match="not finite \\(NaN in the weights\\?\\)"):
+        agent.act(np.zeros((1, 5)))
+
+
 def test_one_image_as_a_list_gives_one_action():
     agent, batch = make_agent(), observations(1)
     assert agent.predict(batch[0].tolist(), deterministic=True)[0] == agent.act(batch)[0]

@@ -142,7 +142,9 @@ class Agent:
             raise InvalidInputError(
                 f"observations: expected numbers (N, {shape[0]}), found {array.dtype} {array.shape}"
             )
-        return torch.tensor(array, dtype=torch.float32, device=self.device)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+            array = np.array(array, dtype=np.float32, order="C")  # torch takes no flipped, big-endian or read-only ones
+        return torch.from_numpy(array).to(self.device)
 
     @torch.no_grad()
     def encode(self, observations: ArrayLike, *, batch_size: int = 1024) -> Tensor:
@@ -160,11 +162,11 @@ class Agent:
         Raises:
             InvalidInputError: where they are not finite (weights or observations hold NaN or infinity).
         """
-        parameters = self.controller.action_parameters(self.encoder(self.inputs(observations)))
+        inputs = self.inputs(observations)
+        parameters = self.controller.action_parameters(self.encoder(inputs))
         if not bool(torch.isfinite(parameters).all()):
-            raise InvalidInputError(
-                f"agent {self.card.name!r}: its action parameters are not finite (NaN in the weights?)"
-            )
+            cause = "NaN in the weights?" if bool(torch.isfinite(inputs).all()) else "NaN or infinity in observations"
+            raise InvalidInputError(f"agent {self.card.name!r}: its action parameters are not finite ({cause})")
         return parameters
 
     @torch.no_grad()
