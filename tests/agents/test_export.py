@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from artefact_samples import assert_equal_agents, make_agent, observations
@@ -15,7 +17,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
 from rlstitch.agents.export import load_exported, write_exported
-from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.latent import SIMILARITIES
 from rlstitch.storage import read_tensors, write_tensors
 
@@ -38,6 +40,39 @@ def both(agent: Agent, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         parameters, values = agent.controller(agent.encoder(agent.images(images)))
     return parameters, values
+
+
+@pytest.mark.parametrize(("kind", "given"), [("relative", "uint8"), ("r3l", "float32")])
+def test_onnxruntime_computes_what_the_agent_does(kind: str, given: str, tmp_path: Path) -> None:
+    agent = r3l(value_hidden=[5]) if kind == "r3l" else make_agent(kind)
+    images = np.random.default_rng(1).integers(0, 256, (9, *agent.encoder.image_shape), dtype=np.uint8)
+    path = tmp_path / "agent.onnx"
+    assert write_exported(agent, path, form="onnx", images=images, observations=given) < 1e-5  # type: ignore[arg-type]
+    session = onnxruntime.InferenceSession(path)
+    assert [one.name for one in session.get_inputs()] == ["observations"]
+    assert [one.name for one in session.get_outputs()] == ["action_parameters", "values"]
+    assert str(Path(__file__).resolve().parents[2]).encode() not in path.read_bytes()
+    for count in (1, 9):
+        batch = images[:count] if given == "uint8" else images[:count].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        for output, expected in zip(
+            session.run(None, {"observations": batch}), both(agent, images[:count]), strict=True
+        ):
+            np.testing.assert_allclose(output, expected.numpy(), atol=1e-5, rtol=1e-5)
+
+
+def test_what_has_no_operator_in_onnx_is_refused(tmp_path: Path) -> None:
+    encoder = build_encoder({**make_agent("relative").encoder.spec(), "similarity": "l1"})
+    agent = Agent(encoder, make_agent("relative").controller, make_agent("relative").card)
+    with pytest.raises(InvalidInputError, match="ONNX has no operator"):
+        write_exported(agent, tmp_path / "a.onnx", form="onnx", images=observations(4))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_packages_for_onnx_the_line_that_installs_them_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'rlstitch\[onnx\]'"):
+        write_exported(make_agent(), tmp_path / "a.onnx", form="onnx", images=observations(4))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "r3l"])

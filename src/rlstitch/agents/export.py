@@ -1,4 +1,4 @@
-"""Agents as one file: a program that PyTorch runs without rlstitch, or the weights with all that rebuilds the agent.
+"""Agents as one file: a program that PyTorch or onnxruntime runs, or the weights with all that rebuilds the agent.
 
 What is about to be written is read first, and the agent in it compared with the one that is exported.
 """
@@ -23,6 +23,7 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import Encoder, RelativeEncoder, TranslatedEncoder, build_encoder, encoder_input
 from rlstitch.agents.manifest import one_line
 from rlstitch.agents.modules import require_storable
+from rlstitch.agents.onnx_program import OnnxPolicy, require_onnx, to_onnx
 from rlstitch.envs.observation import is_image
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.latent import RelativeProjection
@@ -31,13 +32,14 @@ from rlstitch.storage.json_files import parse_json
 from rlstitch.storage.validation import first_problem
 from rlstitch.storage.workspace import require_new_file
 
-Format: TypeAlias = Literal["torch-export", "safetensors"]
+Format: TypeAlias = Literal["torch-export", "onnx", "safetensors"]
 Input: TypeAlias = Literal["uint8", "float32"]
 
-SUFFIXES: dict[str, str] = {"torch-export": ".pt2", "safetensors": ".safetensors"}
+SUFFIXES: dict[str, str] = {"torch-export": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 TOLERANCE = 1e-5
 """Greatest difference of outputs that an export may have, in units of the greatest output (1 where that is less)."""
 _NOT_TRACEABLE = ("geodesic",)  # a search in a graph
+_BATCH = torch.export.Dim("batch", min=1, max=2**16)
 _KIND = "rlstitch agent"
 _VERSION = "1"
 
@@ -81,7 +83,7 @@ class _Similarities(nn.Module):
         super().__init__()
         names = str(encoder.spec()["similarity"]).split("+")
         if refused := [name for name in names if name in _NOT_TRACEABLE]:
-            raise InvalidInputError(f"similarity: a torch.export program cannot hold {refused[0]!r}; use safetensors")
+            raise InvalidInputError(f"similarity: a program cannot hold {refused[0]!r}; use safetensors")
         # The anchors are normalised already: the layers' own normalization stays the identity.
         anchors = encoder.normalization(encoder.anchors)
         self._parts = nn.ModuleList(
@@ -117,8 +119,10 @@ def write_exported(
     Args:
         agent: native, relative, translated, stitched or imported.
         path: the file; it appears whole or not at all.
-        form: `torch-export`: a `torch.export` program (`Policy`) of batches of any size. `safetensors`: the weights
-            of both parts, with their specifications and the card as metadata, for `load_exported`.
+        form: `torch-export`: a `torch.export` program (`Policy`) of batches of any size. `onnx`: the same program as
+            an ONNX file (extra `onnx`), its input called `observations`, its outputs `action_parameters` and `values`.
+            `safetensors`: the weights of both parts, with their specifications and the card as metadata, for
+            `load_exported`.
         images: observations `(n, ...)`, n ≥ 2, to compare on.
         observations: what the program takes.
         force: replace a file.
@@ -129,9 +133,12 @@ def write_exported(
     Raises:
         InvalidInputError: where the file is there already, a weight is NaN or infinite, or a program cannot hold the
             similarity (geodesic).
+        MissingExtraError: `onnx` without the packages of this extra.
         ArtefactError: where the operating system refuses, or the file does not act as the agent.
     """
     require_new_file(path, force=force)
+    if form == "onnx":
+        require_onnx()
     before = agent.device
     agent.to("cpu")
     try:
@@ -141,8 +148,11 @@ def write_exported(
             again: nn.Module = _Plain(_unpack(content, path))
         else:
             batch = _batch(images, observations)
-            content = _program(Policy(agent, observations), batch)
-            again = torch.export.load(io.BytesIO(content)).module()  # our own, just made
+            program = _program(Policy(agent, observations), batch)
+            content = to_onnx(program, _BATCH) if form == "onnx" else _saved(program)
+            again = (
+                OnnxPolicy(content) if form == "onnx" else torch.export.load(io.BytesIO(content)).module()
+            )  # our own
         difference = _compare(path, native, _outputs(again, batch))
     finally:
         agent.to(before)
@@ -196,12 +206,15 @@ def _pack(agent: Agent) -> bytes:
     return pack_tensors(tensors, metadata=metadata)
 
 
-def _program(policy: Policy, example: Tensor) -> bytes:
-    batch = torch.export.Dim("batch", min=1, max=2**16)
+def _program(policy: Policy, example: Tensor) -> torch.export.ExportedProgram:
     with torch.no_grad():
-        program = torch.export.export(policy.eval(), (example[:2].clone(),), dynamic_shapes=({0: batch},))
+        program = torch.export.export(policy.eval(), (example[:2].clone(),), dynamic_shapes=({0: _BATCH},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # holds paths of this machine
+    return program
+
+
+def _saved(program: torch.export.ExportedProgram) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()

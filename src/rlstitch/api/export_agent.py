@@ -48,7 +48,7 @@ def export_agent(
 
     Args:
         agent: name, folder or value of an agent of any kind.
-        form: `torch-export` or `safetensors`; see `rlstitch.agents.export.write_exported`.
+        form: `torch-export`, `onnx` or `safetensors`; see `rlstitch.agents.export.write_exported`.
         output: the file; the agent's name in the working folder where it is not given.
         observations: what the exported program takes: uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1].
         force: replace a file.
@@ -56,6 +56,7 @@ def export_agent(
 
     Raises:
         UnknownNameError: for an unknown agent or form.
+        MissingExtraError: `onnx` without the packages of this extra.
         InvalidInputError: where the file is there already.
         ArtefactError: where the operating system refuses, or the exported agent acts otherwise.
     """

@@ -14,12 +14,13 @@ from rlstitch.cli.options import GymPackages
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write an agent as one file: a program that PyTorch runs without rlstitch, or its weights."""
+    """Write an agent as one file: a program for PyTorch or onnxruntime, or its weights."""
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
-    format: Literal["torch-export", "safetensors"] = "torch-export"
-    """torch-export: a .pt2 program, observations to action parameters and value; safetensors: weights and card."""
+    format: Literal["torch-export", "onnx", "safetensors"] = "torch-export"
+    """torch-export: a .pt2 program, observations to action parameters and value; onnx: the same as an ONNX file;
+    safetensors: weights and card."""
     output: Annotated[
         Path | None,
         arg(metavar="FILE", aliases=["-o"], help_behavior_hint="(default: the agent's name, in the working folder)"),

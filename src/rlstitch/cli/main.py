@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "export": (
         "export:Export",
-        "Write an agent as one file: a program that PyTorch runs without rlstitch, or its weights.",
+        "Write an agent as one file: a program for PyTorch or onnxruntime, or its weights.",
     ),
     "latent": ("latent:Latent", "Latent spaces beyond reinforcement learning: studies, and stored spaces."),
     "list": ("list:List", "List agents and presets."),

@@ -21,7 +21,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from pydantic_core import ArgsKwargs
 
 from rlstitch.envs.registry import Sensor
 from rlstitch.errors import InvalidInputError
@@ -117,7 +116,7 @@ class World:
     @model_validator(mode="before")
     @classmethod
     def _split_module(cls, values: Any) -> Any:
-        given = dict(values.kwargs or {}) if isinstance(values, ArgsKwargs) else values
+        given = getattr(values, "kwargs", values)  # a call's arguments, or a mapping
         named = given.get("environment") if isinstance(given, Mapping) else None
         if not isinstance(named, str) or ":" not in named:
             return values
