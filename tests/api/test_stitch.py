@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from stitch_samples import WIDTH, mixing, moved, unlike_weights
 
 from rlstitch.agents.artefact import load_agent, save_agent, weights_sha256
-from rlstitch.api.stitch import stitch
+from rlstitch.api.stitch import control_lines, stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.evaluation import evaluate
@@ -79,7 +80,7 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
     options = {"episodes": 2, "pairs": 24}
     changes = (
         *({}, {"episodes": 3}, {"pairs": 23}, {"seed": 1}, {"deterministic": True}, {"method": "linear"}),
-        {"refine": 1},
+        *({"refine": 1}, {"controls": True}),
     )
     runs = [stitch("red", "green", save=False, name="one", **{**options, **change}) for change in changes]
     folders = [outcome.table.parent for outcome in runs]
@@ -106,6 +107,27 @@ def test_each_round_of_refinement_has_a_row_and_says_what_it_gained(two):
     assert outcome.report.round == 2
     assert re.search(r"round 2: 8 states met, the same action on [\d.]+% of them; recovery .* % after", str(outcome))
     assert read_json(outcome.table.parent / "options.json", schema_version=1)["options"]["refine"] == 2
+
+
+def test_controls_have_rows_above_that_of_the_method(two):
+    red, _ = two
+    other = moved(red, mixing(WIDTH), name="other")
+    outcome = stitch(red, other, save=False, controls=True, pairs=40, episodes=6)
+    controls = ["affine-shuffled", "affine-untrained", "affine-self"]
+    assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", *controls, "affine"]
+    assert [cell.verdict for cell in outcome.cells[3:6]] == ["control"] * 3
+    assert outcome.cells[5].encoder == "other"
+    *_, own, joined = outcome.cells
+    assert own.return_mean == joined.return_mean == outcome.cells[1].return_mean
+    assert "its controls: " in "".join(control_lines([replace(joined, above_controls=True)]))
+    assert "affine is not above" in "".join(control_lines([joined, replace(joined, above_controls=False)]))
+    assert read_json(outcome.table.parent / "options.json", schema_version=1)["options"]["controls"] is True
+
+
+def test_an_untrained_encoder_cannot_be_paired_by_latents(two, workplace: Path):
+    x, y = np.random.default_rng(0).normal(size=(2, 20, WIDTH)).astype(np.float32)
+    with pytest.raises(InvalidInputError, match="controls: an untrained encoder needs pairs of images, found latents"):
+        stitch("red", "green", save=False, controls=True, pairs=write_pairs("latents.npz", x, y), episodes=1)
 
 
 def test_equal_seeds_give_equal_agents_and_tables(two):

@@ -14,7 +14,7 @@ from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameErr
 from rlstitch.evaluation.baselines import Baselines, evaluate_random
 from rlstitch.evaluation.cell import measure_cell, measure_with_baselines
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.evaluation.row import make_row
+from rlstitch.evaluation.row import judged, make_row
 from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.stitching.pairs import gather_pairs
@@ -82,6 +82,25 @@ def test_the_rows_of_a_stitch_are_those_of_its_baselines_and_its_own(agents, sti
     assert [row.method for row in rows] == ["random", "native", "naive", "affine"]
     assert [row.recovery is None for row in rows[:2]] == [True, True]
     assert rows[2:] == [measure_cell(*agents, method, OPTIONS) for method in ("naive", "affine")]
+
+
+@pytest.mark.parametrize(
+    ("low", "highs", "expected", "verdict"),
+    [(95.0, (10.0, 20.0), True, "recovered"), (95.0, (10.0, 96.0), False, "failed"), (95.0, (), None, "recovered")],
+)
+def test_a_method_that_is_not_above_its_controls_has_failed(agents, low, highs, expected, verdict):
+    result = OPTIONS.evaluate(agents[0])
+    row = replace(make_row("a", "b", "affine", result), recovery=97.0, recovery_low=low, recovery_high=99.0)
+    others = [
+        replace(row, method=f"affine-{name}", recovery_high=high)
+        for name, high in zip(("shuffled", "untrained"), highs, strict=False)
+    ]
+    own = replace(row, method="affine-self", recovery_high=120.0)
+    for method in ("affine", "affine, round 2"):
+        found = judged(replace(row, method=method), [*others, own])
+        assert (found.above_controls, found.verdict) == (expected, verdict)
+    assert judged(replace(row, method="linear"), others).above_controls is None
+    assert [other.verdict for other in [*others, own]] == ["control"] * (len(others) + 1)
 
 
 def test_a_naive_row_that_cannot_be_measured_holds_the_reason(agents):

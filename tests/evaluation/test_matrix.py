@@ -24,6 +24,8 @@ from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
 from rlstitch.evaluation.matrix.text import terminal_text
 from rlstitch.evaluation.options import CellOptions
+from rlstitch.reporting.matrix.data import read_matrix
+from rlstitch.reporting.matrix.page import render_matrix
 from rlstitch.rollouts.evaluation import evaluate_together
 from rlstitch.rollouts.statistics import iqm
 from rlstitch.storage import read_json, write_json
@@ -94,6 +96,39 @@ def test_the_table_says_what_auto_chose_and_why(two):
     columns = rows_of(matrix(["red", "green"], **{**FAST, "methods": ["auto"]}))["red", "green", "auto"].to_dict()
     assert columns["choice"].startswith(f"chose {columns['map']}: ")
     assert "of sampled actions change in 4-fold cross-validation" in columns["choice"]
+
+
+def test_controls_are_cells_of_their_own_that_decide_where_a_method_counts(two):
+    options = {"episodes": 4, "pairs": 24, "methods": ("naive", "affine"), "controls": True}
+    result = matrix(["red", "green"], out=HERE, **options)
+    rows, controls = rows_of(result), ("affine-shuffled", "affine-untrained", "affine-self")
+    assert {method for _, _, method in rows} == {"naive", "affine", *controls}
+    assert all(row.state == "done" for row in rows.values())
+    alone = {
+        cell.method: cell for cell in stitch("red", "green", controls=True, episodes=4, pairs=24, save=False).cells
+    }
+    for name in controls:
+        assert rows["red", "green", name].row.return_mean == alone[name].return_mean, name
+    before = written(HERE)
+    assert matrix(["red", "green"], out=HERE, **options).complete
+    assert written(HERE) == before
+
+    plan = result.plan
+    earned = {native_identity(member, plan.options): 1.0 for member in plan.members}
+    for pairing, above in zip(plan.pairings, (True, False), strict=True):
+        earned[pairing.identity("affine", plan.options)] = 0.9
+        earned[pairing.identity("affine-untrained", plan.options)] = 0.1 if above else 0.9
+        earned[pairing.identity("affine-self", plan.options)] = 1.0
+    for identity, value in earned.items():
+        path = tasks.cell_path(HERE, identity)
+        write_json(path, read_json(path) | {"returns": [value, value - 0.01, value, value + 0.01]})
+    judged = matrix(["red", "green"], out=HERE, **options)
+    assert [cell.row.above_controls for cell in judged.results.cells if cell.method == "affine"] == [True, False]
+    assert "affine is above its controls (shuffled pairs, untrained encoder) in 1 of 2 cells" in str(judged)
+    assert [(entry.first, entry.second) for entry in judged.results.comparisons] == [("naive", "affine")]
+    page = render_matrix(read_matrix(HERE))
+    assert "affine is above its controls" in page
+    assert "affine recovers" in page  # not the control, which recovers more
 
 
 def test_the_folder_tells_what_was_found(finished):

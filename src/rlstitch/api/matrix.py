@@ -11,6 +11,7 @@ from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_mat
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.resources import torch_threads
+from rlstitch.stitching.controls import with_controls
 from rlstitch.storage.workspace import RUNS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def matrix(
     deterministic: bool = False,
     workers: int = 1,
     same_seed: bool = False,
+    controls: bool = False,
     without: Sequence[str] = (),
     derived: bool = False,
     worlds: Sequence[str] = (CELL,),
@@ -49,6 +51,8 @@ def matrix(
         deterministic: greedy actions instead of sampled ones.
         workers: processes; 1: this one. Results are the same (but for the last bits, which depend on threads).
         same_seed: count pairs of agents of one seed in the means; they are always measured and marked.
+        controls: measure the controls of each method, too: on shuffled pairs, with an untrained encoder, and with the
+            controller's own encoder (see `rlstitch.stitching.controls`).
         without: patterns of names to leave out.
         derived: let patterns match stitched and relativized agents, too.
         worlds: where every cell is played: `cell` (the encoder's look with the controller's task), `LOOK` or
@@ -69,7 +73,8 @@ def matrix(
         BusyError: another process is working on the same folder.
     """
     options = CellOptions(episodes, pairs, seed, deterministic)
-    plan = plan_matrix(agents, methods, options, without=without, derived=derived, worlds=worlds)
+    names = with_controls(methods) if controls else methods
+    plan = plan_matrix(agents, names, options, without=without, derived=derived, worlds=worlds)
     folder = RUNS / f"matrix-{plan.hash8}" if out is None else Path(out)
     execution = Execution(workers, ray) if resources is None else Execution(workers, ray, resources)
     return measure_matrix(plan, folder, execution=execution, same_seed=same_seed, on_progress=on_progress)

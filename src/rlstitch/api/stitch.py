@@ -12,6 +12,7 @@ from pathlib import Path
 from rlstitch.agents import Agent, as_agent, save_agent
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
+from rlstitch.envs import cell_world
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_with_baselines
@@ -21,9 +22,10 @@ from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.video import require_recordable
+from rlstitch.stitching.controls import stitch_control, with_controls
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
-from rlstitch.stitching.pairs import LatentPairs, gather_pairs
+from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
 from rlstitch.stitching.refine import refine_stitch
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import Stitch, joined_name, stitch_agents
@@ -55,6 +57,7 @@ class StitchOutcome:
             *([f"auto {r.choice}"] if r.choice else []),
             "",
             table_text(self.cells),
+            *control_lines(self.cells),
             *gain_lines(self.cells),
             "",
             f"table    {self.table}",
@@ -84,6 +87,15 @@ def coverage_lines(report: StitchReport) -> list[str]:
     return lines
 
 
+def control_lines(cells: Sequence[Row]) -> list[str]:
+    """Return for each row with controls whether it counts, a line for each."""
+    return [
+        f"{cell.method} is {'' if cell.above_controls else 'not '}above its controls: shuffled pairs, untrained encoder"
+        for cell in cells
+        if cell.above_controls is not None
+    ]
+
+
 def gain_lines(cells: Sequence[Row]) -> list[str]:
     """Return what each round of refinement met and gained, a line for each."""
     lines = []
@@ -109,6 +121,7 @@ def stitch(
     episodes: int = 100,
     seed: int = 0,
     refine: int = 0,
+    controls: bool = False,
     deterministic: bool = False,
     video: bool = False,
     name: str | None = None,
@@ -130,6 +143,8 @@ def stitch(
         seed: random seed of pairs and episodes.
         refine: rounds in which the map is fitted again on states that the stitched agent meets; each has a row. The
             agent of the last round is kept, whatever its return: no reward chooses.
+        controls: measure the method's controls, too: on shuffled pairs, with an untrained encoder, and with the
+            controller's own encoder (see `rlstitch.stitching.controls`).
         deterministic: greedy actions instead of sampled ones, in every row alike.
         video: write a video of the stitched agent beside the naive and the native one.
         name: of the stitched agent; None: made of its parents' names.
@@ -159,13 +174,17 @@ def stitch(
         *before, joined = refine_stitch(
             source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
         )
-        baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine)
-        cells = measure_with_baselines(source, target, joined, latents, options, baselines, before=before)
+        joined_controls = _controls(source, target, latents, method, pairs, seed) if controls else {}
+        baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine + len(joined_controls))
+        cells = measure_with_baselines(
+            source, target, joined, latents, options, baselines, before=before, controls=joined_controls
+        )
         run_folder = open_run(
             f"stitch-{title}",
             {"encoder": source, "controller": target},
             {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)}
-            | ({"refine": refine} if refine else {}),
+            | ({"refine": refine} if refine else {})
+            | ({"controls": True} if controls else {}),
         )
         table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
         if folder is not None:
@@ -187,6 +206,27 @@ def _shown(
     if naive and joined.translation is not None:
         shown.insert(1, ("naive", stitch_agents(encoder, policy, latents, method="naive").agent))
     return shown
+
+
+def _controls(
+    encoder: Agent, policy: Agent, latents: LatentPairs, method: str, pairs: int | str | Path, seed: int
+) -> dict[str, Stitch]:
+    """Return the controls of a method by name, on the states of `latents`."""
+    drivers = cell_drivers(encoder, policy, cell_world(encoder.card.world, policy.card.world))
+
+    def pairs_with(other: Agent) -> LatentPairs:
+        if isinstance(pairs, int):
+            return gather_pairs(other, policy, pairs=pairs, seed=seed, drivers=drivers)
+        x, y = read_pairs(pairs)
+        if x.ndim == 2:
+            raise InvalidInputError(f"controls: an untrained encoder needs pairs of images, found latents in {pairs}")
+        return given_pairs(other, policy, x, y, seed=seed, where=str(pairs))
+
+    return {
+        name: stitch_control(encoder, policy, latents, name, pairs_with)
+        for name in with_controls([method])
+        if name != method
+    }
 
 
 def _pairs_identity(pairs: int | str | Path) -> int | str:

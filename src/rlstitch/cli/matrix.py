@@ -41,6 +41,8 @@ class Matrix:
     """On Ray: every node sees the folders of agents and cells, so that no files are sent."""
     same_seed: bool = False
     """Count pairs of agents of one seed in the means, too."""
+    controls: bool = False
+    """Measure each method on shuffled pairs, with untrained encoders and with the controllers' own, too."""
     without: Annotated[str, arg(metavar="NAME,...", help_behavior_hint="(default: none)")] = ""
     """Agents to leave out of those that match a name with *: names, separated by commas, with * too."""
     derived: bool = False
@@ -71,6 +73,7 @@ class Matrix:
                 deterministic=self.greedy,
                 workers=self.workers,
                 same_seed=self.same_seed,
+                controls=self.controls,
                 without=split_names(self.without),
                 derived=self.derived,
                 worlds=split_names(self.worlds),

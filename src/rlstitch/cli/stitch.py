@@ -26,6 +26,8 @@ class Stitch(EncoderAndPolicy):
     """Random seed of pairs and episodes."""
     refine: Annotated[int, arg(metavar="ROUNDS")] = 0
     """Rounds in which the map is fitted again on states that the stitched agent meets."""
+    controls: bool = False
+    """Measure the method on shuffled pairs, with an untrained encoder and with the controller's own, too."""
     greedy: bool = False
     """Take the most likely action instead of a sampled one."""
     video: bool = False
@@ -55,6 +57,7 @@ class Stitch(EncoderAndPolicy):
                 episodes=self.episodes,
                 seed=self.seed,
                 refine=self.refine,
+                controls=self.controls,
                 deterministic=self.greedy,
                 video=self.video,
                 name=self.name,

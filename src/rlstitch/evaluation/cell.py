@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rlstitch.agents.agent import Agent
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.evaluation.row import Row, make_row, unmeasured_row
+from rlstitch.evaluation.row import Row, judged, make_row, unmeasured_row
+from rlstitch.stitching.controls import split_control
 from rlstitch.stitching.pairs import LatentPairs, gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 
@@ -69,10 +71,12 @@ def measure_with_baselines(
     baselines: Baselines | None = None,
     *,
     before: Sequence[Stitch] = (),
+    controls: Mapping[str, Stitch] = MappingProxyType({}),
 ) -> list[Row]:
-    """Return the rows of a stitched agent and its baselines: random, native, naive, stitched.
+    """Return the rows of a stitched agent and its baselines: random, native, naive, controls, stitched.
 
-    Those that were stitched `before` it, in earlier rounds of a refinement, stand above it.
+    Those that were stitched `before` it, in earlier rounds of a refinement, stand above it. Controls are given by name,
+    see `rlstitch.stitching.controls`; one of the controller's own encoder is played in the controller's own world.
 
     There is no naive row where nothing stands between the two agents anyway; where they cannot be joined naively, as
     their latents differ in width, it holds the reason.
@@ -86,8 +90,11 @@ def measure_with_baselines(
         except IncompatibleError as error:
             names = encoder.card.name, policy.card.name
             rows.append(unmeasured_row(*names, "naive", world, str(error), like=rows[0]))
+    for name, stitch in controls.items():
+        source = policy if split_control(name)[1] == "self" else encoder
+        rows.append(measure_cell(source, policy, name, options, stitched=stitch, baselines=baselines))
     return rows + [
-        measure_cell(encoder, policy, round_name(stitch), options, stitched=stitch, baselines=baselines)
+        judged(measure_cell(encoder, policy, round_name(stitch), options, stitched=stitch, baselines=baselines), rows)
         for stitch in (*before, stitched)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -14,9 +14,10 @@ from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.statistics import recovery, why_no_recovery
+from rlstitch.stitching.controls import CHANCE, split_control
 
 Floats = npt.NDArray[np.float64]
-Verdict = Literal["recovered", "partly", "failed", "native", "random", "unknown"]
+Verdict = Literal["recovered", "partly", "failed", "native", "random", "control", "unknown"]
 
 RECOVERED, FAILED = 90.0, 50.0
 """Recovery in percent from which a stitch counts as recovered, and below which it counts as failed."""
@@ -59,6 +60,9 @@ class Row:
     """`(episodes,)`"""
     reason: str = ""
     """Why nothing was measured: the values are then NaN or None."""
+    above_controls: bool | None = None
+    """Whether the interval of the recovery lies above those of shuffled pairs and of an untrained encoder under the
+    same method; None where these were not measured."""
 
     def __post_init__(self) -> None:
         if self.policy not in ("sampled", "greedy"):
@@ -70,11 +74,18 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the row is a baseline, or a stitch that recovered, recovered partly, or failed."""
+        """Whether the row is a baseline or a control, or a stitch that recovered, recovered partly, or failed.
+
+        One that is not above its controls has failed, whatever its recovery.
+        """
         if self.method == "native":
             return "native"
         if self.method == "random":
             return "random"
+        if split_control(self.method)[1]:
+            return "control"
+        if self.above_controls is False:
+            return "failed"
         if self.recovery is None or not math.isfinite(self.recovery):
             return "unknown"
         if self.recovery >= RECOVERED:
@@ -100,6 +111,16 @@ _OPTIONAL = (
     *("diagnostics", "random_return", "native_return", "returns"),
 )
 _NO_COLUMNS = ("diagnostics", "random_return", "native_return", "returns", "reason")
+
+
+def judged(row: Row, others: Sequence[Row]) -> Row:
+    """Return a row that says whether it is above its controls, as far as they are among the others."""
+    method = row.method.partition(",")[0]
+    names = {f"{method}-{control}" for control in CHANCE}
+    highs = [other.recovery_high for other in others if other.method in names and other.recovery_high is not None]
+    if not highs or row.recovery_low is None:
+        return row
+    return replace(row, above_controls=row.recovery_low > max(highs))
 
 
 def unmeasured_row(encoder: str, controller: str, method: str, world: World, reason: str, *, like: Row) -> Row:

@@ -78,7 +78,7 @@ _NO_METADATA: dict[str, dict[str, None]] = {
 _VARIABLES = {value: f"var(--{name})" for name, value in COLOURS.items()}
 _VERDICTS = {
     "recovered": ("good", "o"), "partly": ("middle", "D"), "failed": ("bad", "X"), "native": ("native", "s"),
-    "random": ("random", "s"), "unknown": ("random", "_"),
+    "random": ("random", "s"), "control": ("random", "D"), "unknown": ("random", "_"),
 }  # fmt: skip
 
 

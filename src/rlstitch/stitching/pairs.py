@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,7 @@ def gather_pairs(
     pairs: int = 1024,
     held: int = 128,
     seed: int = 0,
+    drivers: Sequence[Agent] | None = None,
     on_progress: OnProgress = silent,
 ) -> LatentPairs:
     """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
@@ -81,6 +83,7 @@ def gather_pairs(
         pairs: views to fit on, at most.
         held: views to judge on, at most.
         seed: of the rollouts and the split.
+        drivers: agents that play beside random actions; None: those of `cell_drivers`.
         on_progress: called with how much of the collection is done, and with all of it.
 
     Raises:
@@ -89,11 +92,12 @@ def gather_pairs(
             no MiniGrid and not deterministic.
     """
     check_counts(pairs=pairs, held=held)
-    met = _collect(encoder, policy, count=pairs + held, seed=seed, on_progress=on_progress)
+    collect = functools.partial(_collect, encoder, policy, on_progress=on_progress, drivers=drivers)
+    met = collect(count=pairs + held, seed=seed)
     distinct, parts = len(met.x), [met]
     if distinct <= pairs and (missing := held - _spare(distinct, held)) > 0:
         later = int(np.random.SeedSequence((_LATER, seed)).generate_state(1)[0])
-        further = _collect(encoder, policy, count=missing, seed=later, on_progress=on_progress, after=met)
+        further = collect(count=missing, seed=later, after=met)
         parts += [further] if len(further.x) else []
     x_seen, y_seen = (np.concatenate(images) for images in zip(*((part.x, part.y) for part in parts), strict=True))
     rows = _split_rows(met.counts, len(x_seen), pairs, held, seed)

@@ -15,6 +15,7 @@ from rlstitch.agents.manifest import find_agent, list_agents
 from rlstitch.envs import World, cell_world, check_task, get_variation, make_vec, task_words
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError, require_known
 from rlstitch.evaluation.options import CellOptions
+from rlstitch.stitching.controls import split_control
 from rlstitch.stitching.methods import get_method
 from rlstitch.storage import canonical_json, read_json
 
@@ -198,7 +199,8 @@ def plan_matrix(
 
     Args:
         patterns: names of agents with `*`, `?` and `[...]`, or folders of agents.
-        methods: stitching methods; one that is named twice counts once.
+        methods: stitching methods and their controls (see `rlstitch.stitching.controls`); one that is named twice
+            counts once.
         options: how each cell is measured.
         without: patterns of names to leave out; an agent that is named in full stays.
         derived: let patterns match stitched and relativized agents, too.
@@ -213,7 +215,7 @@ def plan_matrix(
     if not methods:
         raise InvalidInputError("methods: expected one or more, found none")
     for method in methods:
-        get_method(method)
+        get_method(split_control(method)[0])
     places = read_places(worlds)
     folders, left_out = _folders(patterns, without, derived)
     members = tuple(read_member(folder) for folder in folders)

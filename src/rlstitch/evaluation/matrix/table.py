@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from rlstitch.evaluation.comparison import aggregate, paired_test, performance_p
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE, Pairing, Plan, native_identity, random_identity
 from rlstitch.evaluation.matrix.tasks import read_cell, stored_evaluation
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.evaluation.row import RECOVERED, Row, describe, make_row
+from rlstitch.evaluation.row import RECOVERED, Row, describe, judged, make_row
 from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean
+from rlstitch.stitching.controls import split_control
 
 Floats = npt.NDArray[np.float64]
 LEVELS = tuple(range(-20, 121, 10))
@@ -26,7 +27,7 @@ LEVELS = tuple(range(-20, 121, 10))
 _MAX_SAMPLES = 200_000_000  # scores that one bootstrap may sample: seconds
 _ROW_COLUMNS = (
     "episodes", "return_mean", "return_low", "return_high", "random_return", "native_return",
-    "recovery", "recovery_low", "recovery_high", "success", "length_mean",
+    "recovery", "recovery_low", "recovery_high", "success", "length_mean", "above_controls",
 )  # fmt: skip
 _DIAGNOSTIC_COLUMNS = ("action_agreement", "kl", "r2")
 
@@ -97,6 +98,8 @@ class MethodSummary:
     profile: dict[str, list[float]] | None
     """`levels` in percent, and the `share`, `low` and `high` of episodes above each."""
     place: str = CELL
+    above_controls: int | None = None
+    """Of the counted cells, how many are above their controls; None where these were not measured."""
 
 
 @dataclass(frozen=True)
@@ -149,15 +152,30 @@ def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> MatrixResu
             of_method = scores.setdefault((cell.place, method), {})
             if cell.counted and cell.row is not None and cell.row.scores is not None:
                 of_method[cell.encoder, cell.controller] = cell.row.scores
+    cells = _judged(cells)
     methods, compared = [], []
     for place in plan.places:
         listed = (*plan.methods, NATIVE) if place != CELL else plan.methods
         methods += [_summary(place, method, scores[place, method], cells) for method in listed]
         compared += [
             _comparison(place, first, second, scores[place, first], scores[place, second])
-            for first, second in combinations(plan.methods, 2)
+            for first, second in combinations([m for m in plan.methods if not split_control(m)[1]], 2)
         ]
     return MatrixResults(tuple(cells), tuple(methods), tuple(entry for entry in compared if entry is not None))
+
+
+def _judged(cells: Sequence[MatrixCell]) -> list[MatrixCell]:
+    """Return the cells with rows that say whether they are above their controls."""
+    rows: dict[tuple[str, str, str], list[Row]] = {}
+    for cell in cells:
+        if cell.row is not None:
+            rows.setdefault((cell.encoder, cell.controller, cell.place), []).append(cell.row)
+    return [
+        cell
+        if cell.row is None
+        else replace(cell, row=judged(cell.row, rows[cell.encoder, cell.controller, cell.place]))
+        for cell in cells
+    ]
 
 
 def _baselines(
@@ -230,6 +248,7 @@ def _summary(
     profile = performance_profile(matrix, LEVELS, resamples=resamples)
     counted = [cell.row for cell in own if cell.counted and cell.row is not None]
     successes = [row.success for row in counted if row.success is not None]
+    above = [row.above_controls for row in counted if row.above_controls is not None]
     return MethodSummary(
         method,
         len(matrix),
@@ -241,6 +260,7 @@ def _summary(
         profile={"levels": [float(level) for level in LEVELS]}
         | {name: values.tolist() for name, values in asdict(profile).items()},
         place=place,
+        above_controls=sum(above) if above else None,
     )
 
 

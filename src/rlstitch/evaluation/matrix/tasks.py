@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from rlstitch.agents import Agent, load_agent
-from rlstitch.envs import World, import_modules
+from rlstitch.envs import World, cell_world, import_modules
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
 from rlstitch.evaluation.matrix.plan import read_member
@@ -32,8 +32,9 @@ from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
 from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
-from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import Stitch, stitch_agents
+from rlstitch.stitching.controls import split_control, stitch_control
+from rlstitch.stitching.pairs import cell_drivers, gather_pairs
+from rlstitch.stitching.stitch import Stitch
 from rlstitch.storage import read_json, write_json
 
 SCHEMA_VERSION = 1
@@ -183,6 +184,13 @@ class _Cell:
     identity: str
     world: World
     stitch: Stitch
+    control: str = ""
+    """The control that it is of its method, if any."""
+
+    @property
+    def shares_encoder(self) -> bool:
+        """Whether its encoder is that of its group."""
+        return self.control not in ("untrained", "self")
 
     @property
     def size(self) -> int:
@@ -208,14 +216,21 @@ class _Group:
         except (IncompatibleError, InvalidInputError) as error:
             self._refuse(cells, error)
             return
+        drivers = cell_drivers(self.encoder, policy, cell_world(self.encoder.card.world, policy.card.world))
+        pairs_with = functools.partial(
+            gather_pairs, policy=policy, pairs=self.options.pairs, seed=self.options.seed, drivers=drivers
+        )
         for method in dict.fromkeys(cell["method"] for cell in cells):
-            of_method = [cell for cell in cells if cell["method"] == method]
+            of_method, control = [cell for cell in cells if cell["method"] == method], split_control(method)[1]
             try:
-                stitch = stitch_agents(self.encoder, policy, pairs, method=method)
+                stitch = stitch_control(self.encoder, policy, pairs, method, pairs_with)
             except (IncompatibleError, InvalidInputError) as error:
                 self._refuse(of_method, error)
                 continue
-            self._waiting += [_Cell(cell["identity"], World.from_dict(cell["world"]), stitch) for cell in of_method]
+            for cell in of_method:
+                # With its own encoder a controller is at home in no world but its own.
+                world = policy.card.world if control == "self" else World.from_dict(cell["world"])
+                self._waiting.append(_Cell(cell["identity"], world, stitch, control))
             if self._full():
                 self.play()
 
@@ -231,12 +246,13 @@ class _Group:
             self._play_in(world, [cell for cell in cells if cell.world == world])
 
     def _play_in(self, world: World, cells: Sequence[_Cell]) -> None:
+        cells = sorted(cells, key=lambda cell: not cell.shares_encoder)
         left, options = dict(enumerate(cells)), self.options
-        if len(cells) > 1 and can_share(world):
-            heads = [
-                Head(stitch.translation, stitch.agent.controller, stitch.agent.card.name)
-                for stitch in (cell.stitch for cell in cells)
-            ]
+        heads = [
+            Head(stitch.translation, stitch.agent.controller, stitch.agent.card.name)
+            for stitch in (cell.stitch for cell in cells if cell.shares_encoder)
+        ]
+        if len(heads) > 1 and can_share(world):
             try:
                 for number, result in evaluate_together(
                     self.encoder,

@@ -119,5 +119,20 @@ def comparison_text(entry: Mapping[str, Any]) -> str:
     )
 
 
+def control_texts(summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return in how many cells each method is above its controls; only there it counts.
+
+    Args:
+        summary: the values of each `MethodSummary` by name.
+    """
+    return [
+        f"{entry['method']}{'' if (place := entry.get('place', CELL)) == CELL else f' in {place}'} is above its "
+        f"controls (shuffled pairs, untrained encoder) in {above} of {entry['cells']} cells"
+        for entry in summary
+        if (above := entry.get("above_controls")) is not None
+    ]
+
+
 def _compared(results: MatrixResults) -> list[str]:
-    return [comparison_text(asdict(entry)) for entry in results.comparisons]
+    controls = control_texts([asdict(entry) for entry in results.methods])
+    return [*controls, *(comparison_text(asdict(entry)) for entry in results.comparisons)]

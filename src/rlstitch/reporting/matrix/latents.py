@@ -15,6 +15,7 @@ from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.evaluation.matrix.plan import NATIVE, plan_matrix
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
+from rlstitch.stitching.controls import split_control
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 
@@ -49,6 +50,7 @@ def choose_rows(rows: Sequence[CellRow], count: int) -> list[CellRow]:
     """
     first = [row for row in rows if place_of(row) == place_of(rows[0]) and row["method"] not in (*UNMAPPED, NATIVE)]
     known = [row for row in first if row.get("counted") and row.get("recovery") is not None]
+    known = [row for row in known if not split_control(row["method"])[1]]
     known.sort(key=lambda row: (row["recovery"], row["encoder"], row["controller"], row["method"]))
     count = min(count, len(known))
     return [known[round((len(known) - 1) * step / max(1, count - 1))] for step in range(count)]

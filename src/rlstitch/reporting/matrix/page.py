@@ -12,7 +12,6 @@ from typing import Any
 from markupsafe import Markup
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.evaluation.matrix.text import comparison_text
 from rlstitch.reporting.html import render
 from rlstitch.reporting.matrix.data import PARTS, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter
@@ -23,7 +22,14 @@ from rlstitch.reporting.matrix.matrix_plots import (
     training_curves,
     training_plot,
 )
-from rlstitch.reporting.matrix.tables import all_methods, correlations, headline, method_table, undefined_texts
+from rlstitch.reporting.matrix.tables import (
+    all_methods,
+    compared_texts,
+    correlations,
+    headline,
+    method_table,
+    undefined_texts,
+)
 from rlstitch.reporting.plots import RAMP, Plot
 from rlstitch.storage import limits, read_bytes
 
@@ -68,7 +74,7 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         header=[(name, "" if index <= header.index("method") else "number") for index, name in enumerate(header)],
         names=header.index("method") + 1,
         lines=lines,
-        comparisons=[comparison_text(entry).replace(" -", " −") for entry in data.comparisons],
+        comparisons=[text.replace(" -", " −") for text in compared_texts(data)],
         undefined=undefined_texts(data),
         profiles=[
             (_svg(plot, f"profile-{i}", text), text) for i, (text, plot) in enumerate(profile_plots(data).items())

@@ -18,9 +18,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.evaluation.matrix.text import comparison_text
+from rlstitch.evaluation.matrix.text import comparison_text, control_texts
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, in_place
 from rlstitch.reporting.tables import MISSING, markdown_lines, plain_markdown
+from rlstitch.stitching.controls import split_control
 from rlstitch.storage import write_bytes, write_json
 
 METHOD_HEADER = ("method", "cells", "mean recovery %", "IQM %", "≥ 90 %", "success", "refused", "missing")
@@ -56,7 +57,8 @@ def headline(data: MatrixData) -> str:
     """Return the result as a sentence: the method with the highest mean recovery, and how much was measured."""
     done = sum(row["state"] == "done" for row in data.rows)
     first = [entry for entry in data.summary if entry.get("place", CELL) == data.places[0]]
-    known = [entry for entry in first if entry.get("mean") is not None and entry["method"] != NATIVE]
+    shown = [entry for entry in first if entry["method"] != NATIVE and not split_control(entry["method"])[1]]
+    known = [entry for entry in shown if entry.get("mean") is not None]
     size = (
         f"{len(data.encoders)} encoders with {len(data.controllers)} controllers under "
         f"{len(data.methods)} method{'s' if len(data.methods) > 1 else ''}, {done:,} cells done"
@@ -67,6 +69,11 @@ def headline(data: MatrixData) -> str:
         return f"No cell has a recovery{'' if undefined_cells(data) else ' yet'}: {size}."
     best = max(known, key=lambda entry: entry["mean"]["estimate"])
     return f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}: {size}."
+
+
+def compared_texts(data: MatrixData) -> list[str]:
+    """Return in how many cells each method is above its controls, and how the methods compare."""
+    return [*control_texts(data.summary), *map(comparison_text, data.comparisons)]
 
 
 def undefined_cells(data: MatrixData) -> list[CellRow]:
@@ -158,8 +165,8 @@ def markdown(data: MatrixData) -> str:
     lines = ["# Report of a stitching matrix", "", plain_markdown(headline(data)), ""]
     lines += markdown_lines(header, rows, names=header.index("method") + 1)
     lines += ["", "Recovery in percent: 0 is random actions, 100 the native controller; [95 % interval] over episodes."]
-    if data.comparisons:
-        lines += ["", *(f"- {plain_markdown(comparison_text(entry))}" for entry in data.comparisons)]
+    if compared := compared_texts(data):
+        lines += ["", *(f"- {plain_markdown(text)}" for text in compared)]
     if undefined := undefined_texts(data):
         lines += ["", *(f"- {plain_markdown(text)}" for text in undefined)]
     metric = data.outcomes[0]

@@ -1,0 +1,80 @@
+"""Controls of a stitching method: what it gives where there is nothing to stitch, and where nothing was lost.
+
+Powerful maps make anything look stitched. A method counts only above what it earns on shuffled pairs and with an
+encoder that was never trained; with the controller's own encoder it shows what the map itself costs. The control of a
+method is named after it: `affine-shuffled`, `affine-untrained`, `affine-self`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import torch
+
+from rlstitch.agents.agent import Agent
+from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.pairs import LatentPairs
+from rlstitch.stitching.stitch import Stitch, stitch_agents
+
+CONTROLS: MappingProxyType[str, str] = MappingProxyType(
+    {
+        "shuffled": "the map is fitted on pairs of unrelated states",
+        "untrained": "the encoder has fresh weights",
+        "self": "the controller's own encoder, through a map of its latents to themselves",
+    }
+)
+CHANCE = ("shuffled", "untrained")
+"""The controls that a method has to be above."""
+_SEED = 0x6374726C
+
+
+def split_control(name: str) -> tuple[str, str]:
+    """Return a method and its control; of a name without one, the name and an empty text."""
+    method, _, control = name.rpartition("-")
+    return (method, control) if method and control in CONTROLS else (name, "")
+
+
+def with_controls(methods: Sequence[str]) -> list[str]:
+    """Return methods, each that fits a map followed by its controls."""
+    names = []
+    for method in methods:
+        fits = not split_control(method)[1] and get_method(method).requires == "common world"
+        names += [method, *(f"{method}-{control}" for control in CONTROLS if fits)]
+    return names
+
+
+def stitch_control(
+    encoder: Agent, policy: Agent, pairs: LatentPairs, name: str, pairs_with: Callable[[Agent], LatentPairs]
+) -> Stitch:
+    """Join two agents by a method or by the control of one; see `stitch_agents`.
+
+    Args:
+        encoder, policy: the agents whose encoder and controller are joined.
+        pairs: latents of the same views under both.
+        name: of a method or a control.
+        pairs_with: returns the pairs of the same views with another agent in the place of `encoder`.
+    """
+    method, control = split_control(name)
+    if control == "shuffled":
+        pairs = replace(pairs, y=pairs.y[np.random.default_rng(_SEED).permutation(len(pairs.y))])
+    elif control == "untrained":
+        encoder = untrained_agent(encoder)
+        pairs = pairs_with(encoder)
+    elif control == "self":
+        encoder, pairs = policy, replace(pairs, x=pairs.y, x_held=pairs.y_held)
+    return stitch_agents(encoder, policy, pairs, method=method)
+
+
+def untrained_agent(agent: Agent) -> Agent:
+    """Return a copy of an agent whose encoder's layers have fresh weights; statistics of its inputs stay."""
+    encoder = copy.deepcopy(agent.encoder)
+    with torch.random.fork_rng():
+        torch.manual_seed(_SEED)
+        for layer in encoder.modules():
+            if callable(reset := getattr(layer, "reset_parameters", None)):
+                reset()
+    return Agent(encoder, agent.controller, agent.card)

@@ -1,0 +1,72 @@
+"""Controls: what they are of, and what they give where the right answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from stitch_samples import WIDTH, mixing, moved, unlike_weights
+
+from rlstitch.agents.encoder import MLPEncoder
+from rlstitch.agents.specs import MLPSpec
+from rlstitch.rollouts.views import own_images
+from rlstitch.stitching.controls import split_control, stitch_control, untrained_agent, with_controls
+from rlstitch.stitching.stitch import stitch_agents
+
+
+@pytest.fixture(scope="module")
+def other(red):
+    return moved(red, mixing(WIDTH))
+
+
+def test_each_method_that_fits_a_map_has_three():
+    assert with_controls(["naive", "affine"]) == [
+        "naive",
+        "affine",
+        "affine-shuffled",
+        "affine-untrained",
+        "affine-self",
+    ]
+    assert with_controls(["affine-self", "relative"]) == ["affine-self", "relative"]
+    assert split_control("task_matched-shuffled") == ("task_matched", "shuffled")
+    assert split_control("affine") == ("affine", "")
+    assert split_control("a-new-one") == ("a-new-one", "")
+
+
+@pytest.mark.parametrize("method", ["affine", "orthogonal"])
+def test_only_the_controllers_own_encoder_does_as_well_as_a_planted_map(method, red, other, pair):
+    pairs = pair(red, other)
+    reports = {
+        name: stitch_control(red, other, pairs, name, lambda agent: pair(agent, other)).report
+        for name in with_controls([method])
+    }
+    plain, shuffled, untrained, own = reports.values()
+    assert own.r2 > 0.999
+    assert own.action_agreement == 1.0
+    assert plain.r2 > shuffled.r2 + 0.2
+    assert plain.kl < min(shuffled.kl, untrained.kl)
+    assert shuffled.r2 < 0.2
+
+
+def test_a_control_without_a_name_is_the_method_itself(red, other, pair):
+    pairs = pair(red, other)
+    one = stitch_control(red, other, pairs, "affine", lambda agent: pair(agent, other))
+    assert unlike_weights(one.translation, stitch_agents(red, other, pairs).translation) == []
+
+
+def test_an_untrained_encoder_has_fresh_weights_every_time_the_same(red, views):
+    before = [tensor.clone() for tensor in red.encoder.state_dict().values()]
+    fresh = untrained_agent(red)
+    assert set(unlike_weights(fresh.encoder, red.encoder)) == set(red.encoder.state_dict())
+    assert unlike_weights(fresh.encoder, untrained_agent(red).encoder) == []
+    assert all(map(torch.equal, before, red.encoder.state_dict().values()))
+    assert np.isfinite(fresh.encode(own_images(fresh, views.views)).numpy()).all()
+
+
+def test_statistics_of_inputs_stay_in_an_untrained_encoder(red):
+    encoder = MLPEncoder(MLPSpec(observation_shape=(3,), latent_dim=WIDTH))
+    encoder.observe(torch.arange(12.0).reshape(4, 3))
+    agent = untrained_agent(type(red)(encoder, red.controller, red.card))
+    kept = [name for name, _ in encoder.named_buffers()]
+    assert kept
+    assert set(unlike_weights(agent.encoder, encoder)) == {name for name, _ in encoder.named_parameters()}
