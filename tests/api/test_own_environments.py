@@ -11,7 +11,7 @@ import pytest
 
 from rlstitch.agents import load_agent
 from rlstitch.cli.main import main
-from rlstitch.config.training import TrainConfig
+from rlstitch.config.training import TrainConfig, new_config
 from rlstitch.envs import World, make_vec, named_modules, packages, single
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.evaluation.matrix import run
@@ -79,6 +79,29 @@ def test_a_module_that_is_named_is_imported_and_one_on_a_card_is_not(own, capsys
     )
     assert "own_rooms" not in sys.modules
     assert main([*evaluate, "--gym-packages", "own_rooms"]) == 0
+
+
+def test_commands_take_an_environment_and_its_arguments(own, capsys):
+    (own / "small.yaml").write_text(CONFIG.rpartition("environment")[0])
+    place = ["--env", "own_rooms:OwnRoom-v0"]
+    assert main(["train", "small.yaml", *place, "--make-kwargs", "channels=4", "--name", "four"]) == 0
+    world = load_agent("four").card.world
+    assert (world.environment, world.modules, world.make_kwargs) == ("OwnRoom-v0", ("own_rooms",), {"channels": 4})
+    evaluate = ["evaluate", "four", "--episodes", "2"]
+    assert main([*evaluate, *place, "--make-kwargs", "channels=4"]) == 0
+    assert main([*evaluate, "--make-kwargs", "channels=4"]) == 0
+    capsys.readouterr()
+    for line, message in (
+        ([*evaluate, *place], "(40, 40, 4), found (40, 40, 3)"),
+        (["stitch", "four", "four", "--make-kwargs", "colour=4"], "make_kwargs: OwnRoom-v0 does not take them"),
+        (["pairs", "four", "four", "--out", "p.npz", "--env", "own_rooms:Typo-v0"], "unknown environment 'Typo-v0'"),
+        (["train", "small.yaml", "--make-kwargs", "a=1", "--set", "make_kwargs={}"], "one from --set and one from"),
+        (["train"], "expected CONFIG, or an environment by --env"),
+    ):
+        assert main(line) == 2
+        assert message in capsys.readouterr().err
+    config = new_config({"environment": "own_rooms:OwnRoom-v0", "look": "inverted"})
+    assert config.name == "ownroom-inverted-s0"
 
 
 def test_no_card_can_name_a_module_in_front_of_the_id(own):

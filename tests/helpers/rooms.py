@@ -8,7 +8,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
+
+from rlstitch.agents import Agent, AgentCard, actions_of, build_controller, build_encoder
+from rlstitch.envs import World, make_vec
 
 SIZE, DOT, STRIDE = 40, 6, 5
 DISCRETE, CONTINUOUS, RESTLESS, GREY = "DotRoom-v0", "DotRoomSteered-v0", "DotRoomRestless-v0", "DotRoomGrey-v0"
@@ -118,3 +122,17 @@ def registered() -> Iterator[None]:
     finally:
         for name in set(gymnasium.registry) - before:
             del gymnasium.registry[name]
+
+
+def untrained(world: World, seed: int = 0) -> Agent:
+    """Return a small agent with random weights that fits a world of images."""
+    env = make_vec(world, 1, seed=0)
+    shape, actions = env.single_observation_space.shape, actions_of(env.single_action_space)
+    env.close()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        encoder = build_encoder({"kind": "cnn", "arch": "small", "image_shape": shape, "latent_dim": 8})
+        controller = build_controller({"latent_dim": 8, "actions": actions, "hidden": [8]})
+    specs = {"encoder": encoder.spec(), "controller": controller.spec()}
+    card = AgentCard(name=f"untrained-{seed}", world=world, seed=seed, observation_shape=shape, **specs)
+    return Agent(encoder, controller, card)

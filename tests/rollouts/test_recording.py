@@ -8,15 +8,9 @@ from itertools import pairwise
 import gymnasium
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
-from rooms import CONTINUOUS, DISCRETE, DotRoom, registered
+from rooms import CONTINUOUS, DISCRETE, DotRoom, registered, untrained
 
-from rlstitch.agents import actions_of
-from rlstitch.agents.agent import Agent
-from rlstitch.agents.card import AgentCard
-from rlstitch.agents.controller import build_controller
-from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import World, make_vec, replay_episodes
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.actors import RandomAgent
@@ -35,19 +29,6 @@ LOPSIDED = spaces.Box(np.array([-1, 0.5], np.float32), np.array([1e-3, 2], np.fl
 def rooms():
     with registered():
         yield
-
-
-def untrained(world: World, seed: int = 0) -> Agent:
-    env = make_vec(world, 1, seed=0)
-    shape, actions = env.single_observation_space.shape, actions_of(env.single_action_space)
-    env.close()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        encoder = build_encoder({"kind": "cnn", "arch": "small", "image_shape": shape, "latent_dim": 8})
-        controller = build_controller({"latent_dim": 8, "actions": actions, "hidden": [8]})
-    specs = {"encoder": encoder.spec(), "controller": controller.spec()}
-    card = AgentCard(name=f"untrained-{seed}", world=world, seed=seed, observation_shape=shape, **specs)
-    return Agent(encoder, controller, card)
 
 
 def test_random_actions_stay_within_any_bounds():

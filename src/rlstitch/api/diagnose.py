@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import as_agent
+from rlstitch.api.environment import placed
 from rlstitch.api.stitch import coverage_lines, load_pairs
 from rlstitch.envs import cell_world
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -90,6 +90,7 @@ def diagnose(
     encoder: str | Path | Agent,
     policy: str | Path | Agent,
     *,
+    env: Any = None,
     method: str = "affine",
     pairs: int | str | Path = 1024,
     episodes: int = 32,
@@ -104,6 +105,8 @@ def diagnose(
     Args:
         encoder: name, folder or value of the agent whose encoder is used.
         policy: name, folder or value of the agent whose controller is used.
+        env: another environment than the agents' own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`.
         method: name of a stitching method; see `rlstitch.stitching.methods`.
         pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs.
         episodes: of the native agent and of random actions, at most; a quarter of them, where these tell the two apart.
@@ -120,8 +123,8 @@ def diagnose(
     progress = progress or ProgressReporter(style="none")
     if episodes < 2:
         raise InvalidInputError(f"episodes: expected 2 or more, found {episodes}")
-    source = as_agent(encoder)
-    target = as_agent(policy)
+    source = placed(encoder, env)
+    target = placed(policy, env)
     latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
     progress.stage(f"fitting {method}")
     joined = stitch_agents(source, target, latents, method=method)

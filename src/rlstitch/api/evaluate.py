@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents import Agent, as_agent
+from rlstitch.agents import Agent
+from rlstitch.api.environment import placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import Backend, get_variation
@@ -51,6 +52,7 @@ class EvaluationOutcome:
 def evaluate(
     agent: str | Path | Agent,
     *,
+    env: Any = None,
     look: str | None = None,
     task: str | None = None,
     backend: Backend | None = None,
@@ -67,6 +69,8 @@ def evaluate(
 
     Args:
         agent: name, folder or value.
+        env: another environment than the agent's own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`.
         look: another look than the agent's own.
         task: another task than the agent's own.
         backend: another environment backend than the agent's own; there, a seed gives other episodes.
@@ -81,7 +85,7 @@ def evaluate(
         UnknownNameError: for an unknown agent, look or task.
         InvalidInputError: for an option out of range, or a video of images that cannot be shown.
     """
-    player = as_agent(agent)
+    player = placed(agent, env)
     look = variation if look is None else look
     if look is not None:
         get_variation(look)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rlstitch.agents import Agent, as_agent
+from rlstitch.agents import Agent
+from rlstitch.api.environment import placed
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
@@ -33,6 +35,7 @@ def collect_pairs(
     policy: str | Path | Agent,
     out: str | Path,
     *,
+    env: Any = None,
     count: int = 1024,
     seed: int = 0,
     force: bool = False,
@@ -44,6 +47,8 @@ def collect_pairs(
         encoder: name, folder or value of the agent whose encoder is to be used: it sees `x`.
         policy: name, folder or value of the agent whose controller is to be used: it sees `y`.
         out: file to write, `.npz`.
+        env: another environment than the agents' own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`.
         count: distinct views, at most.
         seed: of the rollouts.
         force: replace a file of that name.
@@ -58,8 +63,8 @@ def collect_pairs(
     if path.suffix != ".npz":
         raise InvalidInputError(f"out: expected a file name that ends in .npz, found {str(path)!r}")
     require_new_file(path, force=force)
-    source = as_agent(encoder)
-    target = as_agent(policy)
+    source = placed(encoder, env)
+    target = placed(policy, env)
     progress = progress or ProgressReporter(style="none")
     collecting = progress.stage("collecting pairs", "steps")
     x, y = gather_images(source, target, count=count, seed=seed, on_progress=collecting)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rlstitch.agents import Agent, AnchorSet, as_agent, load_anchor_set, save_agent
+from rlstitch.agents import Agent, AnchorSet, load_anchor_set, save_agent
+from rlstitch.api.environment import placed
 from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -58,6 +60,7 @@ class RelativizeOutcome:
 def relativize(
     agent: str | Path | Agent,
     *,
+    env: Any = None,
     anchors: str | int = ANCHOR_COUNT,
     drivers: Sequence[str | Path | Agent] = (),
     similarity: str | None = None,
@@ -75,6 +78,8 @@ def relativize(
     Args:
         agent: name, folder or value of an agent; of one that was trained through a projection, which may cross badly,
             projection and controller are replaced.
+        env: another environment than the agent's own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`.
         anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
             identity, its beginning, or the folder of a stored anchor set.
         drivers: agents that play, beside random actions, to collect the anchors: they reach what random play does not.
@@ -96,12 +101,12 @@ def relativize(
             stored anchor set.
     """
     options = CellOptions(episodes=episodes, seed=seed)
-    source = as_agent(agent)
+    source = placed(agent, env)
     title = name or f"{source.card.name}-relativized"
     progress = progress or ProgressReporter(style="none")
     with reserved_agent(title, force=force) if save else nullcontext() as folder:
         progress.stage("collecting anchors")
-        anchor_set = _anchor_set(source, anchors, drivers)
+        anchor_set = _anchor_set(source, anchors, [placed(driver, env) for driver in drivers])
         world = source.card.world
         progress.stage("collecting states")
         states = visited_states(source, seed=seed)
@@ -127,11 +132,10 @@ def relativize(
     return RelativizeOutcome(relativized, anchor_set, before, after, folder)
 
 
-def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[str | Path | Agent]) -> AnchorSet:
+def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[Agent]) -> AnchorSet:
     world = agent.card.world
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
-        players = [as_agent(driver) for driver in drivers]
-        return default_anchor_set(world, int(anchors), drivers=players)
+        return default_anchor_set(world, int(anchors), drivers=drivers)
     if drivers:
         raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")
     stored = load_anchor_set(anchors)

@@ -8,8 +8,10 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from rlstitch.agents import Agent, as_agent, save_agent
+from rlstitch.agents import Agent, save_agent
+from rlstitch.api.environment import placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import cell_world
@@ -116,6 +118,7 @@ def stitch(
     encoder: str | Path | Agent,
     policy: str | Path | Agent,
     *,
+    env: Any = None,
     method: str = "affine",
     pairs: int | str | Path = 1024,
     episodes: int = 100,
@@ -136,6 +139,8 @@ def stitch(
     Args:
         encoder: name, folder or value of the agent whose encoder is used.
         policy: name, folder or value of the agent whose controller is used.
+        env: another environment than the agents' own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`.
         method: name of a stitching method; see `rlstitch.stitching.methods`.
         pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs (see
             `rlstitch.stitching.pair_files`).
@@ -162,8 +167,8 @@ def stitch(
     get_method(method)
     progress = progress or ProgressReporter(style="none")
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    source = as_agent(encoder)
-    target = as_agent(policy)
+    source = placed(encoder, env)
+    target = placed(policy, env)
     if video:
         for agent in (source, target):
             require_recordable(agent.card.world, agent.card.observation_shape)

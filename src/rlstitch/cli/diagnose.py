@@ -9,11 +9,11 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import EncoderAndPolicy, GymPackages, Threads
+from rlstitch.cli.options import EncoderAndPolicy, EnvironmentOptions, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnose(EncoderAndPolicy):
+class Diagnose(EncoderAndPolicy, EnvironmentOptions):
     """Predict whether a stitch will work, and why not, before the stitched agent plays."""
 
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
@@ -26,8 +26,6 @@ class Diagnose(EncoderAndPolicy):
     """Episodes of the native agent and of random actions, at most: without a gain over random there is no verdict."""
     json: bool = False
     """Print all metrics as JSON."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:
@@ -40,6 +38,7 @@ class Diagnose(EncoderAndPolicy):
             diagnosis = diagnose(
                 encoder,
                 policy,
+                env=self.environment(),
                 method=self.method,
                 pairs=self.pairs,
                 episodes=self.episodes,

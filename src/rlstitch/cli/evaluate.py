@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import GymPackages, Threads
+from rlstitch.cli.options import EnvironmentOptions, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(EnvironmentOptions):
     """Play episodes with an agent and summarise them."""
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
@@ -36,8 +36,6 @@ class Evaluate:
     """Take the most likely action instead of a sampled one."""
     video: bool = False
     """Write a video of some episodes."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:
@@ -48,6 +46,7 @@ class Evaluate:
         with ProgressReporter() as progress:
             result = evaluate(
                 self.agent,
+                env=self.environment(),
                 look=self.look,
                 task=self.task,
                 backend=self.backend,

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import GymPackages, Threads
+from rlstitch.cli.options import GymPackages, MakeKwargs, Threads, pairs_of
+from rlstitch.errors import InvalidInputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Import:
     """Look that the model was trained with."""
     task: Annotated[str, arg(metavar="NAME")] = "standard"
     """Task that the model was trained on."""
+    make_kwargs: MakeKwargs = ()
+    """Keyword arguments of gymnasium.make."""
     world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Other fields of the world, such as view=full, tile_size=12 or frame_stack=4 (padding=zeros unless given)."""
     activation: Annotated[
@@ -38,7 +41,7 @@ class Import:
     """Its keyword arguments that the file does not print in plain values, such as features_dim=128."""
     split: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="(default: all)")] = None
     """Of vectors: how many hidden layers the encoder takes; the others are the controller's."""
-    normalization: Annotated[str | None, arg(metavar="FILE|none")] = None
+    normalization: Annotated[str | None, arg(metavar="FILE|none", help_behavior_hint="(default: none is known)")] = None
     """Of vectors: what VecNormalize.save wrote, or an npz of mean, var, clip and epsilon."""
     temperature: Annotated[float, arg(metavar="NUMBER")] = 1e-3
     """DQN: sampled actions are drawn from softmax(Q / temperature)."""
@@ -55,20 +58,24 @@ class Import:
     def run(self) -> int:
         """Import, and print the evaluation and the agent's folder."""
         from rlstitch.api.import_agent import import_agent, world_of
-        from rlstitch.config.training import parse_overrides
         from rlstitch.jobs.progress import ProgressReporter
         from rlstitch.storage.files import open_file
 
         with open_file(self.model):  # a missing file comes before a wrong world
             pass
+        others = pairs_of(self.world)
+        if self.make_kwargs:
+            if "make_kwargs" in others:
+                raise InvalidInputError("make_kwargs: expected one value, found one from --world too")
+            others["make_kwargs"] = pairs_of(self.make_kwargs)
         with ProgressReporter() as progress:
             result = import_agent(
                 self.model,
                 name=self.name,
-                world=world_of(self.env, self.variation, self.task, parse_overrides(_flat(self.world))),
+                world=world_of(self.env, self.variation, self.task, others),
                 activation=self.activation,
                 extractor=self.extractor,
-                extractor_arguments=parse_overrides(_flat(self.extractor_args)),
+                extractor_arguments=pairs_of(self.extractor_args),
                 split=self.split,
                 normalization=self.normalization,
                 temperature=self.temperature,
@@ -79,7 +86,3 @@ class Import:
             )
         say(result)
         return 0
-
-
-def _flat(groups: tuple[tuple[str, ...], ...]) -> list[str]:
-    return [item for group in groups for item in group]

@@ -51,7 +51,7 @@ COMMANDS = {
     ),
     "import": (
         "import_agent:Import",
-        "Import a model of Stable-Baselines3, sb3-contrib or CleanRL that sees images, without running code from it.",
+        "Import a model of Stable-Baselines3, sb3-contrib or CleanRL, without running code from it.",
     ),
     "export": (
         "export:Export",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import fill
+
+if TYPE_CHECKING:
+    from rlstitch.envs import World
 
 Threads = Annotated[
     int | None,
@@ -21,6 +24,39 @@ Threads = Annotated[
 
 GymPackages = Annotated[tuple[str, ...], arg(metavar="MODULE", help_behavior_hint="(default: none)")]
 """Modules that `rlstitch.cli.main` imports before a command runs; the option has the name it has in RL-Zoo3."""
+
+
+MakeKwargs = Annotated[
+    tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE", help_behavior_hint="(default: none)")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentOptions:
+    """An environment beside the agents' own, and what it needs."""
+
+    env: Annotated[str | None, arg(metavar="[MODULE:]ID", help_behavior_hint="(default: the agent's own)")] = None
+    """Another environment, by its Gymnasium id, after the module that registers it where that is one of your own."""
+    make_kwargs: MakeKwargs = ()
+    """Keyword arguments of gymnasium.make."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
+
+    def environment(self) -> World | dict[str, object] | None:
+        """Return what the functions of `rlstitch.api` take as `env`: a world, or other arguments of the agent's own."""
+        fields: dict[str, object] = {"make_kwargs": pairs_of(self.make_kwargs)} if self.make_kwargs else {}
+        if self.env is None:
+            return fields or None
+        from rlstitch.envs import as_world
+
+        return as_world(self.env, **fields)
+
+
+def pairs_of(groups: tuple[tuple[str, ...], ...]) -> dict[str, object]:
+    """Return the values of texts `key=value`; raises as `rlstitch.config.training.parse_overrides`."""
+    from rlstitch.config.training import parse_overrides
+
+    return parse_overrides(item for group in groups for item in group)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import EncoderAndPolicy, GymPackages, Threads
+from rlstitch.cli.options import EncoderAndPolicy, EnvironmentOptions, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs(EncoderAndPolicy):
+class Pairs(EncoderAndPolicy, EnvironmentOptions):
     """Write the observations of two agents for the same states to a file for rlstitch stitch --pairs."""
 
     out: Annotated[Path, arg(metavar="FILE", aliases=["-o"])]
@@ -24,8 +24,6 @@ class Pairs(EncoderAndPolicy):
     """Random seed of the episodes."""
     force: bool = False
     """Overwrite an existing file."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:
@@ -39,6 +37,7 @@ class Pairs(EncoderAndPolicy):
                 encoder,
                 policy,
                 self.out,
+                env=self.environment(),
                 count=self.count,
                 seed=self.seed,
                 force=self.force,

@@ -8,11 +8,11 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say, split_names
-from rlstitch.cli.options import GymPackages, Threads
+from rlstitch.cli.options import EnvironmentOptions, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relativize:
+class Relativize(EnvironmentOptions):
     """Make a trained agent relative: keep its encoder, distil its controller on to similarities to anchors."""
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
@@ -35,8 +35,6 @@ class Relativize:
     """Save the relative agent and its anchor set."""
     force: bool = False
     """Replace an agent of the same name."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:
@@ -47,6 +45,7 @@ class Relativize:
         with ProgressReporter() as progress:
             result = relativize(
                 self.agent,
+                env=self.environment(),
                 anchors=self.anchors,
                 drivers=split_names(self.drivers),
                 similarity=self.similarity,

@@ -9,12 +9,12 @@ from typing import Annotated
 from tyro.conf import arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import EncoderAndPolicy, GymPackages, Threads
+from rlstitch.cli.options import EncoderAndPolicy, EnvironmentOptions, Threads
 from rlstitch.stitching.methods import method_help
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stitch(EncoderAndPolicy):
+class Stitch(EncoderAndPolicy, EnvironmentOptions):
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes."""
 
     method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
@@ -38,8 +38,6 @@ class Stitch(EncoderAndPolicy):
     """Save the stitched agent."""
     force: bool = False
     """Replace an agent of the same name."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:
@@ -52,6 +50,7 @@ class Stitch(EncoderAndPolicy):
             result = stitch(
                 encoder,
                 policy,
+                env=self.environment(),
                 method=self.method,
                 pairs=self.pairs,
                 episodes=self.episodes,

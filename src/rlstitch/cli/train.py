@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from rlstitch.cli.console import complain, say
-from rlstitch.cli.options import GymPackages, Threads
+from rlstitch.cli.options import GymPackages, MakeKwargs, Threads, pairs_of
 from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SHORTCUTS = {
     **{key: key for key in ("look", "task", "seed", "representation", "backend", "device", "name", "threads")},
     **{part: f"start.{part}" for part in ("encoder", "controller", "freeze")},
+    "env": "environment",
+    "make_kwargs": "make_kwargs",
 }
 
 # The networks of R3L (arXiv:2404.12917), set by --encoder-arch r3l.
@@ -29,8 +31,12 @@ _R3L = {"encoder.latent_dim": None, "controller.hidden": [512], "controller.norm
 class Train:
     """Train an agent from a preset or a config file."""
 
-    config: Annotated[Positional[str], arg(metavar="CONFIG")]
+    config: Annotated[Positional[str | None], arg(metavar="CONFIG", help_behavior_hint="(or --env)")] = None
     """Preset (minigrid-doorkey) or YAML file (configs/minigrid-doorkey.yaml)."""
+    env: Annotated[str | None, arg(metavar="[MODULE:]ID", help_behavior_hint="(default: as CONFIG says)")] = None
+    """Gymnasium id of the environment, after the module that registers it where that is one of your own."""
+    make_kwargs: MakeKwargs = ()
+    """Keyword arguments of gymnasium.make."""
     look: Annotated[
         str | None, arg(metavar="NAME", aliases=("--variation",), help_behavior_hint="(default: as CONFIG says)")
     ] = None
@@ -88,7 +94,9 @@ class Train:
         from rlstitch.config.keys import full_key
         from rlstitch.config.training import parse_overrides
 
-        given = {option: value for option in _SHORTCUTS if (value := getattr(self, option)) is not None}
+        given = {option: value for option in _SHORTCUTS if (value := getattr(self, option)) not in (None, ())}
+        if self.make_kwargs:
+            given["make_kwargs"] = pairs_of(self.make_kwargs)
         values = {_SHORTCUTS[option]: value for option, value in given.items()}
         settings = parse_overrides(item for group in self.set for item in group)
         keys = {full_key(key) for key in settings}
@@ -108,10 +116,15 @@ class Train:
 
     def run(self) -> int:
         """Train and print the agent's folder and results; return 130 where training was interrupted."""
-        from rlstitch.config.training import load_config
+        from rlstitch.config.training import load_config, new_config
 
         # Before torch is loaded, so that errors in a config come at once.
-        config = load_config(self.config, self.overrides())
+        if self.config is not None:
+            config = load_config(self.config, self.overrides())
+        elif self.env is not None:
+            config = new_config(self.overrides())
+        else:
+            raise InvalidInputError("expected CONFIG, or an environment by --env")
         from rlstitch.api.train import train
 
         trained = train(config, resume=self.resume, force=self.force)

@@ -300,13 +300,18 @@ def load_config(source: str | Path, overrides: Mapping[str, object] | Iterable[s
     return build_config(parse_yaml_file(path), given, path)
 
 
-def build_config(values: Mapping[str, Any], overrides: Mapping[str, object], path: Path) -> TrainConfig:
+def new_config(values: Mapping[str, object]) -> TrainConfig:
+    """Return the config of dotted keys alone; raises InvalidInputError, with all problems, where one is wrong."""
+    return build_config({}, values, None)
+
+
+def build_config(values: Mapping[str, Any], overrides: Mapping[str, object], path: Path | None) -> TrainConfig:
     """Apply overrides to the values of a file and check the result.
 
     Args:
         values: what the file holds.
         overrides: dotted keys to values.
-        path: the file; errors name it, and its stem begins the default name.
+        path: the file; errors name it, and its stem begins the default name; None: there is none.
 
     Raises:
         InvalidInputError: something is wrong; all problems are in the one message.
@@ -314,14 +319,14 @@ def build_config(values: Mapping[str, Any], overrides: Mapping[str, object], pat
     problems: list[str] = []
     flat = flatten(values, problems) | full_keys(overrides.items(), problems)
     if flat.get("name") is None:
-        flat["name"] = default_name(preset_stem(path.stem), flat)
+        flat["name"] = default_name(environment_stem(flat) if path is None else preset_stem(path.stem), flat)
     try:
         config = TrainConfig.model_validate(nest(flat, problems))
     except ValidationError as error:
         problems += describe_problems(error, [*WORLD_KEYS, *dotted_keys(TrainConfig)], inline="world")
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise InvalidInputError(f"{path}: {count}: " + "; ".join(problems))
+        raise InvalidInputError(f"{path or 'config'}: {count}: " + "; ".join(problems))
     return config
 
 

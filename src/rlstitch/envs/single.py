@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,11 @@ _IMPORT_ERRORS = (ArithmeticError, AttributeError, ImportError, LookupError, OSE
                   TypeError, ValueError, gymnasium.error.Error)  # fmt: skip
 _NAMED: dict[str, None] = {}
 
+Factory = Callable[..., gymnasium.Env[Any, Any]]
+LIVE_PREFIX = "live/"
+LIVE: dict[str, Factory] = {}
+"""Environments that a program has at hand, by ids that `rlstitch.envs.live` gave them in this process."""
+
 
 def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Return one environment with Gymnasium's own wrappers, without its checker.
@@ -41,6 +46,8 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
         InvalidInputError: where a module is missing or an argument is unknown.
     """
     import_modules(modules)
+    if environment in LIVE:
+        return _plain_actions(_made(environment, LIVE[environment], kwargs))
     if environment not in gymnasium.registry:
         for family in all_families():
             for module in family.modules:
@@ -48,11 +55,17 @@ def make_single(environment: str, modules: Sequence[str] = (), **kwargs: Any) ->
         load_plugins()
     if environment not in gymnasium.registry:
         raise unknown_environment(environment, gymnasium.registry)
+    make = functools.partial(gymnasium.make, gymnasium.registry[environment], disable_env_checker=True)
     try:
-        return _plain_actions(gymnasium.make(gymnasium.registry[environment], disable_env_checker=True, **kwargs))
+        return _plain_actions(_made(environment, make, kwargs))
     except (ImportError, gymnasium.error.Error) as error:
         reason = printable(error, limit=300) + package_of(environment)
         raise InvalidInputError(f"environment: {environment} cannot be made: {reason}") from error
+
+
+def _made(environment: str, make: Factory, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    try:
+        return make(**kwargs)
     except TypeError as error:
         if not kwargs:
             raise

@@ -1,0 +1,33 @@
+"""Agents in an environment that is given beside them: by name, or as an object that a program has at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rlstitch.agents import Agent, as_agent
+from rlstitch.envs import as_world
+
+OF_ENVIRONMENT = ("environment", "make_kwargs", "modules", "family")
+"""Fields of a world that say which environment it is; look, task and observations are the agent's own."""
+
+
+def placed(agent: str | Path | Agent, env: Any = None) -> Agent:
+    """Return an agent by value, name or folder, in another environment where one is given.
+
+    Args:
+        agent: see above.
+        env: what `rlstitch.envs.as_world` takes, or fields of the agent's own world by name; None: that world.
+
+    Raises:
+        UnknownNameError: for an unknown agent.
+        InvalidInputError: for an environment that cannot be used.
+    """
+    agent = as_agent(agent)
+    if env is None:
+        return agent
+    fields = env if isinstance(env, Mapping) else {name: getattr(as_world(env), name) for name in OF_ENVIRONMENT}
+    world = replace(agent.card.world, **fields)
+    return Agent(agent.encoder, agent.controller, agent.card.model_copy(update={"world": world}))
