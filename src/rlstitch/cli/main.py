@@ -60,6 +60,7 @@ COMMANDS = {
     "latent": ("latent:Latent", "Latent spaces beyond reinforcement learning: studies, and stored spaces."),
     "list": ("list:List", "List agents and presets."),
     "show": ("show:Show", "Show an agent (its world, parts, origin and results), or a preset with its defaults."),
+    "info": ("info:Info", "Show versions, processors, GPUs and optional packages, for a report of a bug."),
     "demo": (
         "demo:Demo",
         "Train two agents independently, stitch them both ways, and write a table, videos and a report.",
