@@ -197,15 +197,20 @@ def test_what_environments_can_be_observed_by():
         (spaces.MultiBinary(3), "state"),
         (spaces.Tuple([spaces.Discrete(2)]), None),
         (spaces.Sequence(spaces.Discrete(2)), None),
-        (spaces.Text(5), None),
-        (spaces.Dict({"a": spaces.Discrete(2)}), None),
-        (spaces.Box(0, 1, (5, 4, 3), np.float32), None),
-        (spaces.Box(0, 1, (5, 4, 3), np.uint8), None),
+        (spaces.Text(5), "state"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), "state"),
+        (spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(0, 255, (5, 4), np.uint8)}), "pixels"),
+        (spaces.Dict({"a": spaces.Dict({"b": spaces.Graph(spaces.Discrete(2), None)})}), None),
+        (spaces.Dict({}), None),
+        (spaces.Box(0, 1, (5, 4, 3), np.float32), "pixels"),
+        (spaces.Box(0, 1, (5, 4, 3), np.uint8), "pixels"),
+        (spaces.Box(-1, 1, (5, 4, 3), np.float32), None),
+        (spaces.Box(0, 255, (2, 5, 4, 3), np.uint8), None),
     ],
 )
 def test_kinds_of_observations(space, sensor):
     if sensor is None:
-        with pytest.raises(InvalidInputError, match=r"E-v0: expected (observations in|images) .* found"):
+        with pytest.raises(InvalidInputError, match=r"^E-v0(: a.b)?: expected (observations|images) .*found"):
             own_sensor(space, "E-v0")
     else:
         assert own_sensor(space, "E-v0") == sensor

@@ -16,7 +16,7 @@ from rlstitch.envs import World, make_vec
 
 SIZE, DOT, STRIDE = 40, 6, 5
 DISCRETE, CONTINUOUS, RESTLESS, GREY = "DotRoom-v0", "DotRoomSteered-v0", "DotRoomRestless-v0", "DotRoomGrey-v0"
-BLIND, FIRST = "DotRoomBlind-v0", "DotRoomChannelsFirst-v0"
+BLIND, FIRST, KEYS = "DotRoomBlind-v0", "DotRoomChannelsFirst-v0", "DotRoomKeys-v0"
 TWO, FOUR = "DotRoomTwo-v0", "DotRoomFour-v0"
 DIRECTIONS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)], dtype=np.float64)
 
@@ -93,6 +93,24 @@ class OtherActions(DotRoom):
         return super().step(move)
 
 
+class KeysRoom(DotRoom):
+    """Shows an image, where the dot is, and a text of where the target is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._image = self.observation_space
+        self.observation_space = spaces.Dict(
+            {"camera": self._image, "place": spaces.Box(0, SIZE, (2,), np.float64), "order": spaces.Text(20)}
+        )
+
+    def _draw(self) -> dict[str, Any]:
+        picture = np.full(self._image.shape, 60, dtype=np.uint8)
+        row, column = self.dot.astype(int)
+        picture[row : row + DOT, column : column + DOT] = (240, 240, 90)
+        words = ("up" if self.target[0] < SIZE / 2 else "down", "left" if self.target[1] < SIZE / 2 else "right")
+        return {"camera": picture, "place": self.dot.copy(), "order": " ".join(("go", *words))}
+
+
 class BlindRoom(DotRoom):
     """Shows numbers instead of images."""
 
@@ -117,6 +135,7 @@ def registered() -> Iterator[None]:
     for name in SPACES:
         gymnasium.register(name, OtherActions, max_episode_steps=25, kwargs={"name": name})
     gymnasium.register(BLIND, BlindRoom, max_episode_steps=25)
+    gymnasium.register(KEYS, KeysRoom, max_episode_steps=25)
     try:
         yield
     finally:

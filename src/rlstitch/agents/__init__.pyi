@@ -16,6 +16,7 @@ from .card import current_versions as current_versions
 from .controller import Controller as Controller
 from .controller import build_controller as build_controller
 from .controller import build_trunk as build_trunk
+from .encoder import ARCHITECTURES as ARCHITECTURES
 from .encoder import Encoder as Encoder
 from .encoder import RelativeEncoder as RelativeEncoder
 from .encoder import TranslatedEncoder as TranslatedEncoder
@@ -35,5 +36,7 @@ from .specs import DiscreteActions as DiscreteActions
 from .specs import MLPSpec as MLPSpec
 from .specs import MultiBinaryActions as MultiBinaryActions
 from .specs import MultiDiscreteActions as MultiDiscreteActions
+from .specs import PartSpec as PartSpec
+from .specs import PartsSpec as PartsSpec
 from .specs import RelativeSpec as RelativeSpec
 from .specs import parse_controller_spec as parse_controller_spec

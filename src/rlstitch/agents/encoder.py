@@ -1,6 +1,7 @@
 """Encoders: observation -> latent.
 
-Absolute (`CNNEncoder` of images, `MLPEncoder` of vectors; `ExtractorEncoder`, built by the user's own code), relative
+Absolute (`CNNEncoder` of images, `MLPEncoder` of vectors, `PartsEncoder` of several keys; `ExtractorEncoder`, built by
+the user's own code), relative
 (`RelativeEncoder`: the same, then similarities to anchors; R3L, arXiv 2404.12917) and translated (`TranslatedEncoder`:
 the same, then a fitted map into another agent's latent space; SAPS, arXiv 2503.01881).
 """
@@ -8,8 +9,9 @@ the same, then a fitted map into another agent's latent space; SAPS, arXiv 2503.
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from rlstitch.agents.specs import (
     ExtractorSpec,
     MLPSpec,
     ModuleSpec,
+    PartsSpec,
     RelativeSpec,
     parse_encoder_spec,
 )
@@ -64,7 +67,22 @@ def _r3l(channels: int) -> nn.Sequential:
     return nn.Sequential(*list(_nature(channels))[:-1])
 
 
-ARCHITECTURES: dict[str, Callable[[int], nn.Sequential]] = {"small": _small, "nature": _nature, "r3l": _r3l}
+def _grid(channels: int) -> nn.Sequential:
+    """Two convolutions for small images of any number of channels, whose pixels are cells of a grid."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, kernel_size=3, stride=2, padding=1),
+        nn.ReLU(),
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[int], nn.Sequential]] = {
+    "small": _small,
+    "nature": _nature,
+    "r3l": _r3l,
+    "grid": _grid,
+}
 WITHOUT_LINEAR = ("r3l",)
 """Architectures whose flattened convolutions are the latent space: its width follows from the images."""
 
@@ -140,12 +158,15 @@ def _flat_width(convolutions: nn.Sequential, spec: CNNSpec) -> int:
     height, width, channels = spec.image_shape
     for layer in convolutions:
         if isinstance(layer, nn.Conv2d):
-            height = (height - int(layer.kernel_size[0])) // int(layer.stride[0]) + 1
-            width = (width - int(layer.kernel_size[1])) // int(layer.stride[1]) + 1
+            height, width = (
+                (size + 2 * int(layer.padding[axis]) - int(layer.kernel_size[axis])) // int(layer.stride[axis]) + 1
+                for axis, size in enumerate((height, width))
+            )
             channels = layer.out_channels
     if height < 1 or width < 1:
         raise InvalidInputError(
-            f"image_shape: {spec.image_shape[:2]} pixels are too few for the encoder architecture {spec.arch!r}"
+            f"image_shape: {spec.image_shape[:2]} pixels are too few for the encoder architecture {spec.arch!r}; "
+            "'grid' takes any"
         )
     return height * width * channels
 
@@ -175,6 +196,41 @@ class MLPEncoder(Encoder):
         """Encode float vectors `(N, D)` as latents `(N, latent_dim)`."""
         latents: Tensor = self.layers(vectors if self.normalization is None else self.normalization(vectors))
         return latents
+
+
+class PartsEncoder(Encoder):
+    """An encoder a key: vectors `(N, D)` of all parts -> their latents, concatenated; see `PartsSpec`.
+
+    Raises:
+        UnknownNameError, InvalidInputError: as `CNNEncoder`.
+    """
+
+    def __init__(self, spec: PartsSpec) -> None:
+        encoders = [_build(part.encoder) for part in spec.parts]
+        sizes = [math.prod(encoder.observation_shape) for encoder in encoders]
+        super().__init__((sum(sizes),), sum(encoder.latent_dim for encoder in encoders))
+        self._spec, self._sizes = spec, sizes
+        self.encoders = nn.ModuleList(encoders)
+
+    def spec(self) -> dict[str, Any]:
+        """See `Encoder.spec`."""
+        return self._spec.model_dump(mode="json")
+
+    def _parts(self, vectors: Tensor) -> Iterator[tuple[Encoder, Tensor]]:
+        """Each encoder and its input."""
+        encoder: Any
+        for encoder, part in zip(self.encoders, vectors.split(self._sizes, dim=1), strict=True):
+            shape = encoder.observation_shape
+            yield encoder, part.unflatten(1, shape).permute(0, 3, 1, 2) / 255.0 if is_image(shape) else part
+
+    def observe(self, inputs: Tensor) -> None:
+        """Take vectors `(N, D)` into the running statistics of the encoders."""
+        for encoder, part in self._parts(inputs):
+            encoder.observe(part)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Encode float vectors `(N, D)` as latents `(N, latent_dim)`."""
+        return torch.cat([encoder(part) for encoder, part in self._parts(vectors)], dim=1)
 
 
 class ExtractorEncoder(Encoder):
@@ -336,6 +392,8 @@ def _build(spec: AnyEncoderSpec) -> Encoder:
         return CNNEncoder(spec)
     if isinstance(spec, MLPSpec):
         return MLPEncoder(spec)
+    if isinstance(spec, PartsSpec):
+        return PartsEncoder(spec)
     if isinstance(spec, ExtractorSpec):
         return ExtractorEncoder(spec)
     if isinstance(spec, ModuleSpec):
@@ -353,6 +411,8 @@ def _count(spec: AnyEncoderSpec) -> int:
     if isinstance(spec, MLPSpec):
         widths = (spec.observation_shape[0], *spec.hidden, spec.latent_dim)
         return sum(a * b + b for a, b in itertools.pairwise(widths))
+    if isinstance(spec, PartsSpec):
+        return sum(_count(part.encoder) for part in spec.parts)
     if isinstance(spec, ExtractorSpec | ModuleSpec):
         return 0
     base = encoder_width(spec.base)
@@ -374,6 +434,8 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
         return spec.width
     if isinstance(spec, MLPSpec | ExtractorSpec | ModuleSpec):
         return spec.latent_dim
+    if isinstance(spec, PartsSpec):
+        return sum(encoder_width(part.encoder) for part in spec.parts)
     if not isinstance(spec, CNNSpec):
         target = spec.translation.get("width_out")
         return target if isinstance(target, int) and target > 0 else limits.PARAMETERS

@@ -41,6 +41,11 @@ class CNNSpec(_Spec):
     frames: int = Field(default=1, ge=1, le=32)
     """Images that the channels of one observation hold, and that are encoded each alone (R3L); 1: all at once."""
 
+    @property
+    def observation_shape(self) -> tuple[int, int, int]:
+        """The name that specifications of vectors have for it."""
+        return self.image_shape
+
 
 class MLPSpec(_Spec):
     """An absolute encoder of vectors: running normalization, then linear maps with activations between them.
@@ -84,6 +89,23 @@ class ModuleSpec(_Spec):
     latent_dim: Dimension
 
 
+class PartSpec(_Spec):
+    """The encoder of one key of an observation."""
+
+    key: str = Field(min_length=1, max_length=200)
+    encoder: Annotated[CNNSpec | MLPSpec, Field(discriminator="kind")]
+
+
+class PartsSpec(_Spec):
+    """An absolute encoder of observations of several keys: an encoder a key, whose latents are concatenated.
+
+    An observation is a vector of all parts in this order, images as their bytes, row by row.
+    """
+
+    kind: Literal["parts"] = "parts"
+    parts: tuple[PartSpec, ...] = Field(min_length=1, max_length=256)
+
+
 class RelativeSpec(_Spec):
     """A relative encoder: a base encoder, then its similarities to `anchors` anchors."""
 
@@ -115,7 +137,7 @@ class TranslatedSpec(_Spec):
     translation: dict[str, Any]
 
 
-AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | ExtractorSpec | ModuleSpec | RelativeSpec | TranslatedSpec
+AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | PartsSpec | ExtractorSpec | ModuleSpec | RelativeSpec | TranslatedSpec
 EncoderSpec = Annotated[AnyEncoderSpec, Field(discriminator="kind")]
 
 

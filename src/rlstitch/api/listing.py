@@ -56,6 +56,7 @@ class AgentDetails:
             ("look", world.look),
             ("task", world.task),
             ("observation", describe_shape(card.observation_shape) + _observation_details(world)),
+            *_key_lines(card),
             *([("not seen", unseen)] if (unseen := _unseen(world)) else []),
             ("kind", _kind(card)),
             ("seed", str(card.seed)),
@@ -84,6 +85,21 @@ def _observation_details(world: World) -> str:
     ]
     text = ", ".join(part for part in parts if part)
     return f" ({text})" if text else ""
+
+
+def _key_lines(card: AgentCard) -> list[tuple[str, str]]:
+    """The keys of observations that have several, and what they hold."""
+    from rlstitch.agents.specs import PartsSpec, RelativeSpec, TranslatedSpec, parse_encoder_spec
+    from rlstitch.envs.observation import describe_shape
+
+    spec = parse_encoder_spec(card.encoder)
+    while isinstance(spec, RelativeSpec | TranslatedSpec):
+        spec = spec.base
+    if not isinstance(spec, PartsSpec):
+        return []
+    return [
+        ("keys", ", ".join(f"{part.key} ({describe_shape(part.encoder.observation_shape)})" for part in spec.parts))
+    ]
 
 
 def _unseen(world: World) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlstitch.agents import (
+    ARCHITECTURES,
     Agent,
     AgentCard,
     AnchorsCard,
@@ -20,6 +21,8 @@ from rlstitch.agents import (
     CNNSpec,
     ControllerSpec,
     MLPSpec,
+    PartSpec,
+    PartsSpec,
     RelativeSpec,
     TrainingCard,
     encoder_width,
@@ -29,7 +32,7 @@ from rlstitch.agents import (
 )
 from rlstitch.agents.spaces import spaces_of
 from rlstitch.config.training import TrainConfig
-from rlstitch.envs import Shape, World, describe_shape, family_of, import_modules, is_image, with_sensor
+from rlstitch.envs import Layout, Shape, World, describe_shape, family_of, import_modules, is_image, with_sensor
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
@@ -62,6 +65,10 @@ from rlstitch.training.ppo import TrainingResult, build_ppo, gigaflops_of_miniba
 ANCHOR_SEED = 0
 FINAL_EPISODES = 100
 _FINAL_SEED = 2_000_003
+_PART_WIDTH = 64
+"""Latents of a key where the architecture of images decides on theirs."""
+_LARGE = 36
+"""Pixels a side that every architecture but `grid` takes."""
 
 
 @dataclass(frozen=True)
@@ -240,8 +247,10 @@ def _check_world(config: TrainConfig) -> str:
     return resolve_device(config.device)
 
 
-def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = None) -> CNNSpec | MLPSpec:
+def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = None) -> CNNSpec | MLPSpec | PartsSpec:
     """Return the specification of the absolute encoder of observations of a shape.
+
+    Where they are of several keys, these share the width of the latents.
 
     Args:
         config: of the training.
@@ -251,20 +260,49 @@ def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = No
     Raises:
         InvalidInputError: where the architecture takes no such observations.
     """
-    encoder = config.encoder
-    if is_image(shape) == (encoder.arch == "mlp"):
-        expected = "small, nature or r3l" if is_image(shape) else "mlp"
+    layout = family_of(config.world).layout(config.world)
+    encoder, images = config.encoder, is_image(shape) or any(part.kind == "image" for part in layout)
+    if images == (encoder.arch == "mlp"):
+        expected = ", ".join(ARCHITECTURES) if images else "mlp"
         raise InvalidInputError(
             f"encoder.arch: {config.world.environment} gives observations of {describe_shape(shape)}; expected "
             f"{expected}, found {encoder.arch}"
         )
-    width = {"latent_dim": latent_dim or encoder.latent_dim}
-    if encoder.arch == "mlp":
-        fields = encoder.model_dump(include={"hidden", "activation", "normalize"})
-        return MLPSpec.model_validate({"observation_shape": shape, **fields, **width})
-    frames = config.world.frame_stack if encoder.frames == "separate" else 1
-    base = CNNSpec.model_validate({"image_shape": shape, "arch": encoder.arch, "frames": frames, **width})
+    width = latent_dim or encoder.latent_dim
+    if len(layout) > 1:
+        return _parts_spec(config, layout, width)
+    return (
+        _vector_spec(config, shape, width) if encoder.arch == "mlp" else _image_spec(config, shape, width, encoder.arch)
+    )
+
+
+def _vector_spec(config: TrainConfig, shape: Shape, width: int | None) -> MLPSpec:
+    fields = config.encoder.model_dump(include={"hidden", "activation", "normalize"})
+    return MLPSpec.model_validate({"observation_shape": shape, "latent_dim": width, **fields})
+
+
+def _image_spec(config: TrainConfig, shape: Shape, width: int | None, arch: str) -> CNNSpec:
+    frames = config.world.frame_stack if config.encoder.frames == "separate" else 1
+    fields = {"image_shape": shape, "arch": arch, "frames": frames, "latent_dim": width}
+    base = CNNSpec.model_validate(fields)
     return base.model_copy(update={"latent_dim": encoder_width(base)})
+
+
+def _parts_spec(config: TrainConfig, layout: Layout, total: int | None) -> PartsSpec:
+    """The encoders of several keys: convolutions of images, multilayer perceptrons of all others."""
+    parts: list[PartSpec] = []
+    for number, part in enumerate(layout):
+        width = None if total is None else total // len(layout) + (number < total % len(layout))
+        spec: CNNSpec | MLPSpec
+        if part.kind == "image":
+            arch = "grid" if min(part.shape[:2]) < _LARGE else config.encoder.arch
+            spec = _image_spec(config, part.shape, width if arch != "grid" else width or _PART_WIDTH, arch)
+        else:
+            spec = _vector_spec(config, part.shape, width or _PART_WIDTH)
+        if part.kind == "text":  # its codes are of one size already
+            spec = spec.model_copy(update={"normalize": False})
+        parts.append(PartSpec(key=part.key, encoder=spec))
+    return PartsSpec(parts=tuple(parts))
 
 
 def _record_parents(card: AgentCard, run_folder: Path, *, resume: bool) -> None:
@@ -329,7 +367,7 @@ def draft_card(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[AgentCard,
 
 def _fresh_encoder(
     config: TrainConfig, world: World, shape: Shape, controller: Agent | None
-) -> tuple[CNNSpec | MLPSpec | RelativeSpec, AnchorsCard | None, AnchorSet | None]:
+) -> tuple[CNNSpec | MLPSpec | PartsSpec | RelativeSpec, AnchorsCard | None, AnchorSet | None]:
     """Return the specification of an encoder with fresh weights, and its anchors where it is relative."""
     relative = config.relative
     if config.representation == "absolute":
@@ -365,9 +403,11 @@ def default_anchor_set(
         InvalidInputError: where there are no symbolic views and the environment is not deterministic.
         IncompatibleError: where a driver has another view, or no action in common with the environment.
     """
-    if not family_of(world).symbolic:
+    if not family_of(world).has_views(world):
         # View and tile size have no effect here: the set must not depend on them.
-        plain = played_as(World(world.environment, sensor=world.sensor), replace(world, task="standard"))
+        plain = played_as(
+            World(world.environment, sensor=world.sensor, keys=world.keys), replace(world, task="standard")
+        )
         recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)

@@ -56,7 +56,7 @@ class Train:
     ] = None
     """Environment backend; envpool is faster where it has the environment (pip install "rlstitch[fast]")."""
     encoder_arch: Annotated[
-        Literal["small", "nature", "r3l", "mlp"] | None,
+        Literal["small", "nature", "r3l", "grid", "mlp"] | None,
         arg(metavar="small|nature|r3l|mlp", help_behavior_hint="(default: as CONFIG says)"),
     ] = None
     """Encoder architecture; r3l: the encoder and the controller of R3L; mlp: of vectors."""

@@ -91,8 +91,9 @@ class PPOConfig(_Section):
 class EncoderConfig(_Section):
     """Architecture of the encoder."""
 
-    arch: Literal["small", "nature", "r3l", "mlp"] = "small"
-    """Convolutions of images; `r3l` (arXiv:2404.12917) has no linear layer after them. `mlp` takes vectors."""
+    arch: Literal["small", "nature", "r3l", "grid", "mlp"] = "small"
+    """Convolutions of images; `r3l` (arXiv:2404.12917) has no linear layer after them, `grid` takes images of a few
+    pixels a side. `mlp` takes vectors."""
     latent_dim: Annotated[Count, Field(le=65536)] | None = 256
     """Width of the latents; null with `r3l`, where the convolutions decide."""
     frames: Literal["channels", "separate"] = "channels"

@@ -24,6 +24,7 @@ from .observation import Observations as Observations
 from .observation import Shape as Shape
 from .observation import describe_shape as describe_shape
 from .observation import is_image as is_image
+from .parts import Layout as Layout
 from .registry import check_task as check_task
 from .registry import named_family as named_family
 from .registry import task_words as task_words

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
     from rlstitch.envs.observation import Observations, Shape
+    from rlstitch.envs.parts import Layout
     from rlstitch.envs.registry import Sensor
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
@@ -75,6 +76,14 @@ class Family(NamedFamily):
         """Return the actions as the environment itself counts and shapes them, see `rlstitch.envs.single`."""
         return self.action_space(world)
 
+    def layout(self, world: World) -> Layout:
+        """Return what a world's observations hold, where they can be of several keys; empty: one image or vector.
+
+        Raises:
+            UnknownNameError, InvalidInputError: where the environment cannot be used.
+        """
+        return ()
+
     def recognises(self, made: gymnasium.Env[Any, Any]) -> bool:
         """Return whether an environment belongs to this family though its id does not say so."""
         return False
@@ -86,6 +95,10 @@ class Family(NamedFamily):
             InvalidInputError: where the look has parts that neither the environment draws nor finished images can have.
         """
         return world.parsed_look.apply
+
+    def has_views(self, world: World) -> bool:
+        """Return whether symbolic views say all that is observed of a world's states."""
+        return self.symbolic
 
     def drawn_as(self, world: World) -> tuple[str, ...]:
         """Return what decides, besides the backend, how states are drawn before any function of pixels."""

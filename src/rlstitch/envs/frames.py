@@ -7,6 +7,7 @@ is a function of what is shown: one rollout and two observers give exact pairs.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.envs.observation import Observations, Shape, box_of, is_image
+from rlstitch.envs.parts import Layout, see_images, shape_of
 from rlstitch.envs.registry import OF_IMAGES
 from rlstitch.envs.world import World, require_defaults
 from rlstitch.errors import InvalidInputError
@@ -72,20 +74,37 @@ def seen_shape(world: World, shape: Shape) -> Shape:
     return rows, columns, channels * world.frame_stack
 
 
+def seen_layout(world: World, layout: Layout) -> Layout:
+    """Return the parts of a world's observations for those of what its environment shows; see `seen_shape`.
+
+    Raises:
+        InvalidInputError: as `seen_shape`, and for stacks of several parts.
+    """
+    if len(layout) > 1:
+        require_defaults(world, ("frame_stack",), "observations of several keys are not stacked")
+    images = any(part.kind == "image" for part in layout)
+    return tuple(
+        part if images and part.kind != "image" else replace(part, shape=seen_shape(world, part.shape))
+        for part in layout
+    )
+
+
 class Observer:
     """Observations of `num_envs` environments of a world that show images `(H, W, C)` or vectors `(D,)`.
+
+    A vector of several parts has a layout; crop, look and size are then of the images in it.
 
     Observations are uint8 `(N, H', W', C * frame_stack)` or float32 `(N, D * frame_stack)`, what is oldest first, a
     fresh array after every step. At the start of an episode what it shows first fills the stack, or zeros stand before
     it (`world.padding`).
 
     Raises:
-        InvalidInputError: as `seen_shape`.
+        InvalidInputError: as `seen_shape` and `seen_layout`.
     """
 
-    def __init__(self, world: World, look: PixelFunction, shape: Shape, num_envs: int) -> None:
-        self.world, self._look, self._channels = world, look, shape[-1]
-        self.shape = seen_shape(world, shape)
+    def __init__(self, world: World, look: PixelFunction, shape: Shape, num_envs: int, layout: Layout = ()) -> None:
+        self.world, self._look, self._channels, self._layout = world, look, shape[-1], layout
+        self.shape = shape_of(seen_layout(world, layout)) if layout else seen_shape(world, shape)
         self.observations: Observations = np.zeros((num_envs, *self.shape), dtype=box_of(self.shape).dtype)
 
     def see(self, images: Images) -> Images:
@@ -95,16 +114,21 @@ class Observer:
         seen = self._look(images)
         return seen if self.world.size is None else shrink(seen, self.world.size)
 
+    def _seen(self, shown: Observations) -> Observations:
+        if len(self._layout) > 1:
+            return see_images(shown, self._layout, self.see)
+        return self.see(shown) if is_image(self.shape) else shown
+
     def start(self, rows: Rows, shown: Observations) -> None:
         """Take what environments show that begin an episode, `(len(rows), ...)`; changed in place."""
-        seen = self.see(shown) if is_image(self.shape) else shown
+        seen = self._seen(shown)
         self.observations[rows] = np.tile(seen, (*[1] * len(self.shape), self.world.frame_stack))
         if self.world.padding == "zeros":
             self.observations[rows, ..., : -self._channels] = 0
 
     def step(self, shown: Observations) -> None:
         """Take what all environments show after a step, `(N, ...)`; the observations are a fresh array."""
-        seen = self.see(shown) if is_image(self.shape) else shown
+        seen = self._seen(shown)
         if self.world.frame_stack > 1:
             seen = np.concatenate([self.observations[..., self._channels :], seen], axis=-1)
         self.observations = seen.copy() if seen is shown else seen

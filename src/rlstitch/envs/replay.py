@@ -41,8 +41,8 @@ class Episode:
     truncated: bool
     states: str
     drawn: tuple[str, ...] = ()
-    """The sensor, and what else decides how states are drawn: `states` of other episodes are comparable where it is
-    equal."""
+    """The sensor, the keys, and what else decides how states are drawn: `states` of other episodes are comparable where
+    it is equal."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Player:
     def __init__(self, world: World) -> None:
         self.world = world
         self.environment = make_vec(world, 1, seed=None, autoreset="disabled")
-        self._drawn = (str(with_sensor(world).sensor), *family_of(world).drawn_as(world))
+        self._drawn = (str(with_sensor(world).sensor), *world.keys, *family_of(world).drawn_as(world))
         self._type = self.environment.single_action_space.dtype
 
     @property

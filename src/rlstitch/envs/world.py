@@ -95,6 +95,9 @@ class World:
     """Only the first `crop` rows of an image are kept, before the look and shrinking."""
     sensor: Sensor | None = None
     """What is observed. None: the environment's own observation; `rlstitch.envs.with_sensor` states which that is."""
+    keys: tuple[Text, ...] = ()
+    """Which keys of a Dict observation are observed, see `rlstitch.envs.parts`; empty: all of them, of a MiniGrid the
+    image alone."""
     padding: Literal["first", "zeros"] | None = None
     """What fills the frame stack at the start of an episode: its first image, or zeros as in Stable-Baselines3's
     VecFrameStack. None: the first image, where a model is imported zeros."""

@@ -160,7 +160,7 @@ class Head:
 
 def can_share(world: World) -> bool:
     """Return whether a world has symbolic views, so that each distinct state is encoded once."""
-    return family_of(world).symbolic
+    return family_of(world).has_views(world)
 
 
 def evaluate_together(

@@ -161,6 +161,8 @@ def _frames(world: World, taken: _Taken, scale: int, *, from_above: bool) -> Ite
     # For people: one image at a time, as large as it is drawn, whatever the agent sees of it.
     plain = replace(world, frame_stack=1, size=None, crop=None, sensor="pixels" if sees_vectors else world.sensor)
     replays = [taken.replay(world, check=True)]
+    keys = [part.key for part in family_of(plain).layout(plain) if part.kind == "image" and part.key]
+    plain = replace(plain, keys=tuple(keys[:1]) or plain.keys)
     if plain != world:
         replays.append(taken.replay(plain))
     if from_above:

@@ -125,7 +125,7 @@ def collect_views(
 
 def _check_views(world: World, agents: Sequence[Agent]) -> None:
     """Raise where a world has no symbolic views, or an agent takes another view than it gives."""
-    if not family_of(world).symbolic:
+    if not family_of(world).has_views(world):
         raise InvalidInputError(f"world: expected an environment with symbolic views, found {world.environment}")
     for agent in agents:
         if agent.card.world.view != world.view:

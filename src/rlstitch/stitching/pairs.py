@@ -167,7 +167,7 @@ def _collect(
     if after is not None:
         options["max_steps"] = FURTHER_STEPS
         options["known"] = (after.x, after.y) if after.views is None else after.views
-    if not family_of(world).symbolic:
+    if not all(family_of(one).has_views(one) for one in (world, policy.card.world)):
         pairs = collect_image_pairs(world, policy.card.world, **options)
         return _Met(pairs.x, pairs.y, pairs.counts, pairs.coverage, None)
     plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)

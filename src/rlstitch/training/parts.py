@@ -22,7 +22,7 @@ from rlstitch.envs import Shape, describe_shape, with_sensor
 from rlstitch.errors import IncompatibleError, InvalidInputError
 
 # Fields of a world that shape what is observed; an encoder that is trained on can learn another look.
-_OBSERVED = ("look", "view", "tile_size", "frame_stack", "padding", "size", "crop")
+_OBSERVED = ("look", "keys", "view", "tile_size", "frame_stack", "padding", "size", "crop")
 
 
 @dataclass(frozen=True)

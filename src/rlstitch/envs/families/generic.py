@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
     from rlstitch.envs.observation import Shape
+    from rlstitch.envs.parts import Layout
     from rlstitch.envs.registry import Sensor
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
@@ -67,17 +68,27 @@ class GymnasiumFamily(Family):
 
     def observation_kind(self, world: World) -> tuple[str, Shape]:
         """Return the environment's class and the shape of its observations as they are seen."""
-        from rlstitch.envs.frames import seen_shape
+        from rlstitch.envs.parts import shape_of
+
+        layout = self.layout(world)
+        return " ".join([self._facts(world)[0], *(part.key for part in layout if part.key)]), shape_of(layout)
+
+    def layout(self, world: World) -> Layout:
+        """Return what the environment's own observation or its rendering holds, as it is seen."""
+        from rlstitch.envs.frames import seen_layout
 
         world = with_sensor(world)
-        return self._facts(world)[0], seen_shape(world, _shown(*self._key(world), str(world.sensor)))
+        return seen_layout(world, self._shown(world))
 
     def action_space(self, world: World) -> ActionSpace:
         """Return the environment's own actions."""
         return self._facts(world)[3]
 
-    def _key(self, world: World) -> tuple[str, tuple[str, ...], str]:
-        return world.environment, self.modules, json.dumps(world.make_kwargs)
+    def _key(self, world: World) -> tuple[str, tuple[str, ...], str, tuple[str, ...]]:
+        return world.environment, self.modules, json.dumps(world.make_kwargs), world.keys
+
+    def _shown(self, world: World) -> Layout:
+        return _shown(*self._key(world), str(world.sensor))
 
     def _facts(self, world: World) -> tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any]]:
         return _facts(*self._key(world))
@@ -90,7 +101,7 @@ class GymnasiumFamily(Family):
         import numpy as np
 
         from rlstitch.envs.actions import check_actions, map_of
-        from rlstitch.envs.frames import Observer, seen_shape
+        from rlstitch.envs.frames import Observer, seen_layout
         from rlstitch.envs.gymnasium_batch import GymnasiumBatch
         from rlstitch.envs.observation import observing
         from rlstitch.envs.single import make_single
@@ -99,16 +110,16 @@ class GymnasiumFamily(Family):
         # What cannot work is refused before anything is started: an error in another process is harder to read.
         look, task, space = self.pixel_look(world), self.task(world), self.action_space(world)
         look(np.zeros((1, 1, 1, 3), dtype=np.uint8))
-        seen_shape(world, (4096, 1, 1) if world.sensor == "pixels" else (1,))
+        seen_layout(world, layout := self._shown(world))
         check_actions(world, space)
         map_of(task, space, world.environment)
-        observe = functools.partial(observing, sensor=world.sensor, name=world.environment)
+        observe = functools.partial(observing, sensor=world.sensor, name=world.environment, keys=world.keys)
         kwargs = _kwargs(world.make_kwargs, rendered=world.sensor != self.sensors_of(world)[0])
         maker = functools.partial(make_single, world.environment, (*self.modules, *world.modules), **kwargs)
         batch = GymnasiumBatch(
             maker, num_envs, task, observe=observe, action_repeat=world.action_repeat, workers=workers
         )
-        observer = Observer(world, look, batch.shape, num_envs)
+        observer = Observer(world, look, batch.shape, num_envs, layout)
         return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 
 
@@ -118,18 +129,18 @@ def _kwargs(make_kwargs: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]
 
 @functools.lru_cache(maxsize=256)
 def _facts(
-    environment: str, modules: tuple[str, ...], make_kwargs: str
+    environment: str, modules: tuple[str, ...], make_kwargs: str, keys: tuple[str, ...]
 ) -> tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any]]:
     """The environment's class, the sensor of its own observation, whether it renders, its actions, and its own form
     of these."""
     from gymnasium.wrappers import TransformAction
 
-    from rlstitch.envs.observation import observing, own_sensor
+    from rlstitch.envs.observation import own_sensor
     from rlstitch.envs.single import action_space, make_single
 
     made = make_single(environment, modules, **json.loads(make_kwargs))
     try:
-        sensor = own_sensor(observing(made, name=environment).observation_space, environment)
+        sensor = own_sensor(made.observation_space, environment, keys)
         renders = "rgb_array" in made.metadata.get("render_modes", ())
         actions = action_space(made, environment)
         own = made.env.action_space if isinstance(made, TransformAction) else actions
@@ -139,15 +150,18 @@ def _facts(
 
 
 @functools.lru_cache(maxsize=256)
-def _shown(environment: str, modules: tuple[str, ...], make_kwargs: str, sensor: str) -> Shape:
-    """The shape of what the environment shows by a sensor."""
+def _shown(environment: str, modules: tuple[str, ...], make_kwargs: str, keys: tuple[str, ...], sensor: str) -> Layout:
+    """What the environment shows by a sensor."""
     from rlstitch.envs.observation import observing
+    from rlstitch.envs.parts import read_parts
     from rlstitch.envs.single import make_single
 
-    own = _facts(environment, modules, make_kwargs)[1]
+    own = _facts(environment, modules, make_kwargs, keys)[1]
     made = make_single(environment, modules, **_kwargs(json.loads(make_kwargs), rendered=sensor != own))
     try:
-        return observing(made, sensor, name=environment).observation_space.shape or ()
+        if sensor != own:
+            made, keys = observing(made, sensor, name=environment, keys=keys), ()
+        return read_parts(made.observation_space, environment, keys)[0]
     finally:
         made.close()
 

@@ -71,7 +71,7 @@ def own_states(
     check_counts(steps=steps)
     own = policy.card.world
     cell = cell_world(encoder.card.world, own)
-    if not family_of(own).symbolic:
+    if not all(family_of(world).has_views(world) for world in (own, cell)):
         (x, y), visits, strays = _distinct(_replayed(policy, own, cell, steps, seed), steps, on_progress)
         return OwnStates(x, y, visits, strays)
     (views,), visits, strays = _distinct(_symbolic(policy, own, steps, seed), steps, on_progress)

@@ -1,4 +1,5 @@
 from contextlib import closing
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -11,7 +12,9 @@ from minigrid.envs import DoorKeyEnv
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper, RGBImgObsWrapper, RGBImgPartialObsWrapper
 
-from rlstitch.envs import MiniGridVectorEnv, World, family_of, make_vec, render_views
+from rlstitch.envs import MiniGridVectorEnv, World, family_of, make_vec, render_views, symbolic_views
+from rlstitch.envs.parts import split_parts
+from rlstitch.envs.reading import code_text
 from rlstitch.errors import InvalidInputError, UnknownNameError
 
 WRAPPERS = {"agent": RGBImgPartialObsWrapper, "full": RGBImgObsWrapper}
@@ -317,3 +320,31 @@ def test_symbols_are_minigrids_own_grid(view):
 def test_symbols_have_no_look():
     with pytest.raises(InvalidInputError, match="look: the sensor symbolic gives vectors"):
         make_vec(World(DOOR, "red", sensor="symbolic"), 1, seed=0)
+
+
+@pytest.mark.parametrize("sensor", ["pixels", "symbolic"])
+def test_missions_are_observed_beside_the_view(sensor):
+    world = World("MiniGrid-Fetch-5x5-N2-v0", sensor=sensor, keys=["image", "mission"])
+    with closing(make_vec(world, 3, seed=4)) as env, closing(make_vec(replace(world, keys=()), 3, seed=4)) as plain:
+        layout = family_of(world).layout(world)
+        for steps in range(80):  # some episodes end, and their missions
+            act = np.random.default_rng(steps).integers(7, size=3)
+            seen, view = (one.step(act)[0] if steps else one.reset()[0] for one in (env, plain))
+            parts = split_parts(seen, layout)
+            assert np.array_equal(parts["image"], view)
+            missions = [code_text(inner.mission) for inner in env._simulator._environments]
+            assert np.array_equal(parts["mission"], missions)
+        with pytest.raises(InvalidInputError, match="expected one with symbolic views"):
+            symbolic_views(env)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"keys": ["mission"]}, "keys: expected image, or image and mission, found mission"),
+        ({"keys": ["image", "mission"], "backend": "envpool"}, "keys: envpool has no missions"),
+    ],
+)
+def test_other_keys_are_refused(fields, message):
+    with pytest.raises(InvalidInputError, match=message):
+        make_vec(World(DOOR, **fields), 1, seed=0)

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.vector import AutoresetMode
 
-    from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
     from rlstitch.envs.observation import Observations, Shape
+    from rlstitch.envs.parts import Layout
     from rlstitch.envs.single import ActionSpace
+    from rlstitch.envs.vector import WorldVectorEnv
 
 
 def _constant_success(environment: Any) -> Any:
@@ -45,6 +46,7 @@ _INSTRUCTED = re.compile(
     "BabyAI-(?!BlockedUnlockPickup|GoToRedBall(Grey|NoDists)|KeyCorridor|KeyInBox|OneRoom|OpenRed|UnlockLocal|UnlockTo)"
 )
 """Environments whose mission differs between episodes: cards are shown without making one."""
+_KEYS = ("image", "mission")
 _NOT_OF_TILES = ("actions", "action_repeat", "frame_stack", "size", "crop", "make_kwargs")
 
 
@@ -84,21 +86,41 @@ class MiniGrid(Family):
     def unseen(self, world: World) -> str:
         """Return that the mission is not seen, where it differs between episodes."""
         known = self.claims(world.environment)
-        if not (_INSTRUCTED.match(world.environment) if known else len(_missions(world.environment)) > 1):
+        if "mission" in world.keys or not (
+            _INSTRUCTED.match(world.environment) if known else len(_missions(world.environment)) > 1
+        ):
             return ""
         return "the mission, a text that differs between episodes, is not shown to the agent"
 
     def observation_kind(self, world: World) -> tuple[str, Shape]:
         """Return the view and the shape of its images or symbols: all MiniGrids are drawn alike."""
+        from rlstitch.envs.parts import shape_of
+
+        layout = self._seen(world)
+        return " and ".join([f"MiniGrid {world.view}-view", *(part.key for part in layout[1:])]), shape_of(layout)
+
+    def layout(self, world: World) -> Layout:
+        """Return the view and the mission, where `world.keys` names it."""
+        return layout if len(layout := self._seen(world)) > 1 else ()
+
+    def has_views(self, world: World) -> bool:
+        """Return whether the mission is not observed, which symbolic views do not hold."""
+        return "mission" not in world.keys
+
+    def _seen(self, world: World) -> Layout:
         from rlstitch.envs.families.minigrid.tiles import CODE_WIDTH
         from rlstitch.envs.frames import seen_shape
+        from rlstitch.envs.parts import Part
+        from rlstitch.envs.reading import BITS, WORDS
 
         view, grid, _ = _facts(world.environment)
         rows, columns = view if world.view == "agent" else grid
-        shape = (rows * world.tile_size, columns * world.tile_size, 3)
-        return f"MiniGrid {world.view}-view", seen_shape(
-            world, (rows * columns * CODE_WIDTH,) if world.sensor == "symbolic" else shape
-        )
+        if world.sensor == "symbolic":
+            image = Part("image", "vector", seen_shape(world, (rows * columns * CODE_WIDTH,)))
+        else:
+            shape = (rows * world.tile_size, columns * world.tile_size, 3)
+            image = Part("image", "image", seen_shape(world, shape))
+        return (image, Part("mission", "text", (WORDS * BITS,))) if "mission" in world.keys else (image,)
 
     def action_space(self, world: World) -> ActionSpace:
         """Return the environment's own actions."""
@@ -112,24 +134,30 @@ class MiniGrid(Family):
         """Return symbolic views uint8 `(N, h, w, 5)` as the sensor has them; see `families.minigrid.tiles`."""
         from rlstitch.envs.families.minigrid.tiles import code_index, encode_views, render_views
 
+        if not self.has_views(world):
+            raise InvalidInputError("keys: symbolic views hold no mission; expected image alone")
         if world.sensor == "symbolic":
             return code_index(encode_views(views))
         return render_views(views, variation=world.look, tile_size=world.tile_size)
 
-    def _make(
-        self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int
-    ) -> MiniGridVectorEnv:
-        from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+        from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv, MissionVectorEnv
 
         _check_observations(world)
         if world.backend == "envpool" and self.task(world).changes_steps:
             raise InvalidInputError(
                 f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"
             )
+        if "mission" in world.keys:
+            return MissionVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
         return MiniGridVectorEnv(world, num_envs, seed=seed, autoreset_mode=mode)
 
 
 def _check_observations(world: World) -> None:
+    if world.keys not in ((), _KEYS, _KEYS[:1]):
+        raise InvalidInputError(f"keys: expected image, or image and mission, found {' and '.join(world.keys)}")
+    if "mission" in world.keys and world.backend != "gymnasium":
+        raise InvalidInputError(f"keys: {world.backend} has no missions; they need the backend gymnasium")
     require_defaults(
         world, _NOT_OF_TILES, "a MiniGrid is drawn from its tiles, one for each step (see tile_size, view)"
     )

@@ -6,7 +6,7 @@ pixel by pixel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -33,6 +33,8 @@ from rlstitch.envs.families.minigrid.tiles import (
 )
 from rlstitch.envs.family import family_of
 from rlstitch.envs.observation import Observations, Shape
+from rlstitch.envs.parts import join_parts
+from rlstitch.envs.reading import BITS, WORDS, code_text
 from rlstitch.envs.single import action_space, make_single
 from rlstitch.envs.tasks.task import ActionMap, Task
 from rlstitch.envs.vector import Flags, Rewards, WorldVectorEnv
@@ -75,6 +77,10 @@ class Grids:
         for row in rows.tolist():
             self._grids.refresh(row)
         return self._views(rows)
+
+    def missions(self, rows: Index) -> list[str]:
+        """Return the missions of some environments."""
+        return [self._environments[row].mission for row in rows.tolist()]
 
     def start(self, rows: Index, seeds: Sequence[int | None]) -> Index:
         """Begin episodes in some environments; their tile indices `(len(rows), h, w)`."""
@@ -191,6 +197,44 @@ class _TileObserver:
     def step(self, shown: Index) -> None:
         """Take the tile indices of all environments after a step."""
         self.observations = self._see(shown)
+
+
+class _MissionObserver:
+    """What an observer of tiles sees, and the mission, in one vector; a mission stays for an episode."""
+
+    def __init__(self, tiles: _TileObserver, missions: Callable[[Index], list[str]]) -> None:
+        self._tiles, self._missions = tiles, missions
+        self._codes = np.zeros((len(tiles.observations), WORDS * BITS), dtype=np.float32)
+        self.observations = self._joined()
+        self.shape: Shape = self.observations.shape[1:]
+
+    def _joined(self) -> Observations:
+        return join_parts({"image": self._tiles.observations, "mission": self._codes})
+
+    def start(self, rows: Index, shown: Index) -> None:
+        """Take the tile indices of environments that begin an episode."""
+        self._tiles.start(rows, shown)
+        self._codes[rows] = [code_text(mission) for mission in self._missions(rows)]
+        self.observations[rows] = self._joined()[rows]
+
+    def step(self, shown: Index) -> None:
+        """Take the tile indices of all environments after a step."""
+        self._tiles.step(shown)
+        self.observations = self._joined()
+
+
+class MissionVectorEnv(WorldVectorEnv):
+    """MiniGrids that are observed with their missions; symbolic views do not say all that is observed, and are not had.
+
+    Raises:
+        InvalidInputError, UnknownNameError: as `MiniGridVectorEnv`.
+    """
+
+    def __init__(self, world: World, num_envs: int, *, seed: int | None, autoreset_mode: AutoresetMode) -> None:
+        task = family_of(world).task(world)
+        grids = Grids(world, num_envs, task)
+        observer = _MissionObserver(_TileObserver(world, num_envs, grids.view_shape), grids.missions)
+        super().__init__(world, num_envs, grids, observer, task, seed=seed, autoreset_mode=autoreset_mode)
 
 
 class MiniGridVectorEnv(WorldVectorEnv):
