@@ -23,9 +23,11 @@ from rlstitch.stitching.pairs import LatentPairs
 
 WIDTH = 12
 TRANSLATIONS = tuple(
-    name for name, method in BUILT_IN.items() if method.requires == "common world" and "auto" not in name
+    name
+    for name, method in BUILT_IN.items()
+    if method.requires == "common world" and "auto" not in name and name != "low_rank"
 )
-"""The built-in methods that fit a map."""
+"""The built-in methods that fit a map of any two agents, and leave no direction out."""
 
 
 def untrained(name: str = "red", *, seed: int = 1, **overrides: Any) -> Agent:

@@ -61,6 +61,8 @@ PLANTED = [
     ("balanced", mixing(WIDTH), SHIFT),
     ("robust", rotation(WIDTH), SHIFT),
     ("task_matched", mixing(WIDTH), SHIFT),
+    ("local", mixing(WIDTH), SHIFT),
+    ("residual", mixing(WIDTH), SHIFT),
 ]
 
 
@@ -78,6 +80,42 @@ def test_a_planted_map_is_recovered(method, matrix, shift, red, pair, images):
     assert naive.report.action_agreement < 0.9
     assert naive.report.kl > 10 * found.report.kl
     assert (naive.agent.act(images) != red.act(images)).any()
+
+
+def test_a_low_rank_map_keeps_most_of_a_planted_one(red, pair):
+    other = moved(red, mixing(WIDTH), SHIFT)
+    report = stitch_agents(red, other, pair(red, other), method="low_rank").report
+    assert report.rank < WIDTH
+    assert 0.9 < report.r2 < 0.9999
+
+
+def test_a_map_of_each_frame_is_one_map_and_needs_frames_that_are_encoded_alone(red, pair):
+    spec = {**red.encoder.spec(), "image_shape": (56, 56, 6), "frames": 2}
+    stacked = Agent(build_encoder(spec), red.controller, red.card)
+    turn, half = rotation(WIDTH // 2).float(), WIDTH // 2
+    x, x_held = (torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(n)) for n in (40, 20))
+    y, y_held = (torch.cat([z[:, :half] @ turn, z[:, half:] @ turn], dim=1) for z in (x, x_held))
+    found = stitch_agents(stacked, stacked, LatentPairs(x, y, x_held, y_held, distinct_views=60), method="per_frame")
+    assert found.report.r2 > 0.999
+    matrix = found.translation.matrix
+    assert torch.equal(matrix[:half, :half], matrix[half:, half:])
+    assert not matrix[:half, half:].any()
+    assert not matrix[half:, :half].any()
+    with pytest.raises(IncompatibleError, match="found 1 of 'red' and 1 of 'red'"):
+        stitch_agents(red, red, pair(red, red), method="per_frame")
+    with pytest.raises(IncompatibleError, match="found 2 of 'red' and 1 of 'red'"):
+        stitch_agents(stacked, red, pair(red, red), method="per_frame")
+
+
+@pytest.mark.parametrize("method", ["local", "residual"])
+def test_a_map_that_is_not_affine_is_saved_loaded_and_its_size_is_checked(method, red, pair, images, tmp_path):
+    found = stitch_agents(red, moved(red, mixing(WIDTH)), pair(red, red), method=method).agent
+    again = load_agent(save_agent(found, tmp_path / "both"))
+    np.testing.assert_array_equal(logits(again, images), logits(found, images))
+    spec = found.encoder.spec()
+    spec["translation"]["size"] = 65_536
+    with pytest.raises(InvalidInputError, match="parameters, expected at most"):
+        build_encoder(spec, most=100_000)
 
 
 def test_there_and_back_is_where_it_began(red, pair, images):
@@ -272,7 +310,7 @@ def test_names_of_stitched_agents_are_names_of_agents():
 
 
 def test_every_method_is_tried_here():
-    assert set(BUILT_IN) == {"naive", "relative", *TRANSLATIONS, "auto", "auto_matched"}
+    assert set(BUILT_IN) == {"naive", "relative", *TRANSLATIONS, "low_rank", "per_frame", "auto", "auto_matched"}
     assert {method for method, _, _ in PLANTED} == {*TRANSLATIONS, "auto"}
 
 

@@ -31,7 +31,15 @@ from rlstitch.agents.specs import (
 )
 from rlstitch.envs.observation import Shape, is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError, require_known
-from rlstitch.latent import NORMALIZATIONS, SIMILARITIES, Normalization, Translation, fit_normalization, project
+from rlstitch.latent import (
+    NORMALIZATIONS,
+    SIMILARITIES,
+    Normalization,
+    Translation,
+    fit_normalization,
+    project,
+)
+from rlstitch.latent.translation.corrected import build_translation
 from rlstitch.storage import limits
 from rlstitch.storage.validation import show
 
@@ -94,6 +102,8 @@ class Encoder(nn.Module, ABC):
     """Height, width, channels of the observations, or the length of vectors."""
     latent_dim: int
     """Width of the latent space."""
+    frames: int = 1
+    """Images of a stack that are encoded each alone, and whose latents stand one after the other."""
 
     def __init__(self, observation_shape: Shape, latent_dim: int) -> None:
         super().__init__()
@@ -125,7 +135,7 @@ class CNNEncoder(Encoder):
 
     def __init__(self, spec: CNNSpec) -> None:
         super().__init__(spec.image_shape, encoder_width(spec))
-        self._spec = spec
+        self._spec, self.frames = spec, spec.frames
         self.convolutions = ARCHITECTURES[spec.arch](_frame_channels(spec))
         self.linear: nn.Module = nn.Identity()
         if spec.arch not in WITHOUT_LINEAR:
@@ -400,7 +410,7 @@ def _build(spec: AnyEncoderSpec) -> Encoder:
         raise InvalidInputError(f"encoder specification: the module {spec.name} is code, which no file holds")
     if isinstance(spec, RelativeSpec):
         return RelativeEncoder(_build(spec.base), spec)
-    return TranslatedEncoder(_build(spec.base), Translation.from_spec(spec.translation))
+    return TranslatedEncoder(_build(spec.base), build_translation(spec.translation))
 
 
 def _count(spec: AnyEncoderSpec) -> int:
@@ -420,7 +430,11 @@ def _count(spec: AnyEncoderSpec) -> int:
         return _count(spec.base) + spec.anchors * base + (2 * base**2 if spec.normalization in _MIXING else 0)
     if (width := spec.translation.get("width_in")) != base:
         raise InvalidInputError(f"translation: expected one of the {base} latents of its encoder, found {show(width)}")
-    return _count(spec.base) + (base + 1) * encoder_width(spec)
+    if (numbers := (base + 1) * encoder_width(spec)) > limits.PARAMETERS:  # more would not even be described
+        return numbers
+    with torch.device("meta"):
+        translation = build_translation(spec.translation)
+    return _count(spec.base) + sum(int(tensor.numel()) for tensor in translation.state_dict().values())
 
 
 def encoder_width(spec: AnyEncoderSpec) -> int:

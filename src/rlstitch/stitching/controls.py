@@ -42,7 +42,7 @@ def with_controls(methods: Sequence[str]) -> list[str]:
     """Return methods, each that fits a map followed by its controls."""
     names = []
     for method in methods:
-        fits = not split_control(method)[1] and get_method(method).requires == "common world"
+        fits = not split_control(method)[1] and get_method(method).requires not in ("equal widths", "one anchor set")
         names += [method, *(f"{method}-{control}" for control in CONTROLS if fits)]
     return names
 

@@ -26,6 +26,17 @@ def fit_balanced(x: Tensor, y: Tensor, *, method: str = "balanced") -> Translati
     return translation
 
 
+def fit_per_frame(x: Tensor, y: Tensor, frames: int) -> Translation:
+    """Fit one affine map for the latents of every frame of a stack, on pairs x `(n, d_x)`, y `(n, d_y)`.
+
+    Both latents are those of `frames` images that were each encoded alone, one after the other; each image is a pair.
+    """
+    single = fit_affine(*(z.reshape(len(z) * frames, -1) for z in (x, y)))
+    translation = Translation(torch.block_diag(*[single.matrix] * frames), single.bias.repeat(frames), "per_frame")
+    translation.record(x, y, None)
+    return translation
+
+
 def match_task(start: Translation, controller: Controller, x: Tensor, y: Tensor) -> Translation:
     """Change an affine map so that the controller acts on mapped latents as it does on the true ones.
 

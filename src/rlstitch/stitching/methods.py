@@ -40,7 +40,7 @@ class Method:
     fit: Callable[[LatentPairs, Controller], Translation | Choice | None]
     """Fits a translation on `pairs.x` and `pairs.y`; None puts nothing between the two. A `Choice` is the result of
     another method. The held-out pairs are for the report: a fit leaves them alone."""
-    requires: Literal["common world", "equal widths", "one anchor set"] = "common world"
+    requires: Literal["common world", "equal widths", "one anchor set", "frames encoded alone"] = "common world"
     """What two agents must have in common."""
 
 
@@ -103,6 +103,24 @@ def _balanced(pairs: LatentPairs, controller: Controller) -> Translation:
     return fit_balanced(pairs.x, pairs.y)
 
 
+def _per_frame(pairs: LatentPairs, controller: Controller) -> Translation:
+    from rlstitch.stitching.maps import fit_per_frame
+
+    return fit_per_frame(pairs.x, pairs.y, pairs.frames)
+
+
+def _corrected(name: Literal["fit_local", "fit_residual"]) -> Callable[[LatentPairs, Controller], Translation]:
+    """Return the fit of a map that is not affine."""
+
+    def fit(pairs: LatentPairs, controller: Controller) -> Translation:
+        from rlstitch.latent.translation import corrected
+
+        translation: Translation = getattr(corrected, name)(pairs.x, pairs.y)
+        return translation
+
+    return fit
+
+
 def _robust(pairs: LatentPairs, controller: Controller) -> Translation:
     from rlstitch.latent import screen_pairs
     from rlstitch.stitching.maps import fit_balanced
@@ -139,6 +157,10 @@ BUILT_IN: Mapping[str, Method] = {
         Method("balanced", "affine, with long latents weighing less", _balanced),
         Method("scaled_orthogonal", "a rotation with one scale", _latent("scaled_orthogonal")),
         Method("ridge", "penalized least squares", _latent("ridge")),
+        Method("low_rank", "affine of as few directions as hold 99 % of the variance", _latent("low_rank")),
+        Method("per_frame", "one affine map for every frame of a stack", _per_frame, requires="frames encoded alone"),
+        Method("local", "affine, corrected in each cluster of latents", _corrected("fit_local")),
+        Method("residual", "affine, corrected by a small network", _corrected("fit_residual")),
         Method("robust", "balanced, where pairs may be wrong", _robust),
         Method("task_matched", "fitted through the controller, for the least change of its actions", _task_matched),
         Method("auto", f"of {', '.join(CANDIDATES)}, the one that changes actions least", _best_of(CANDIDATES)),

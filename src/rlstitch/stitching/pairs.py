@@ -49,6 +49,8 @@ class LatentPairs:
     """Of the collection that the pairs to fit on come from; None where they were not collected here."""
     met_later: int = 0
     """Held-out pairs whose views were met only in further steps, after that collection."""
+    frames: int = 1
+    """Images of a stack that both encoders encode each alone; `stitch_agents` fills it in."""
 
     def __post_init__(self) -> None:
         for name, x, y in (("fitting", self.x, self.y), ("held-out", self.x_held, self.y_held)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlstitch.agents import Agent, Encoder, RelativeEncoder, TranslatedEncoder, parent_card
 from rlstitch.envs import cell_world
@@ -56,6 +56,7 @@ def stitch_agents(
     _check_pairs(encoder, policy, pairs)
     if check := _REQUIREMENTS.get(chosen.requires):
         check(encoder, policy)
+    pairs = replace(pairs, frames=encoder.encoder.frames)
     fitted = chosen.fit(pairs, policy.controller)
     choice = fitted if isinstance(fitted, Choice) else None
     translation = fitted.translation if isinstance(fitted, Choice) else fitted
@@ -135,7 +136,25 @@ def check_widths(encoder: Agent, policy: Agent) -> None:
         )
 
 
-_REQUIREMENTS = {"one anchor set": check_relative, "equal widths": check_widths}
+def check_frames(encoder: Agent, policy: Agent) -> None:
+    """Check that both agents encode equally many images of a stack each alone.
+
+    Raises:
+        IncompatibleError: naming how many each of them does.
+    """
+    counts = [agent.encoder.frames for agent in (encoder, policy)]
+    if counts[0] != counts[1] or counts[0] == 1:
+        raise IncompatibleError(
+            "a map of each frame needs two encoders that encode as many frames each alone (encoder.frames: separate), "
+            f"found {counts[0]} of {encoder.card.name!r} and {counts[1]} of {policy.card.name!r}"
+        )
+
+
+_REQUIREMENTS = {
+    "one anchor set": check_relative,
+    "equal widths": check_widths,
+    "frames encoded alone": check_frames,
+}
 
 
 def _check_pairs(encoder: Agent, policy: Agent, pairs: LatentPairs) -> None:

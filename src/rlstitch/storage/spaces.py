@@ -12,6 +12,7 @@ import torch
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
 from rlstitch.latent import LatentSpace, Translation
+from rlstitch.latent.translation.corrected import build_translation
 from rlstitch.storage import limits
 from rlstitch.storage.archives import open_archive, read_array
 from rlstitch.storage.files import read_bytes, write_bytes
@@ -103,7 +104,11 @@ def load_translation(path: Path | str) -> Translation:
     if [spec.get("width_in"), spec.get("width_out")] != shape:
         raise ArtefactError(f"{path}: expected a matrix of the size that the header states, found {shape}")
     try:
-        translation = Translation.from_spec(spec)
+        with torch.device("meta"):
+            described = build_translation(spec).state_dict()
+        if {name: own.shape for name, own in described.items()} != {name: own.shape for name, own in tensors.items()}:
+            raise InvalidInputError("its tensors are not those that the header describes")
+        translation = build_translation(spec)
         if any(tensors[name].dtype != own.dtype for name, own in translation.state_dict().items()):
             raise InvalidInputError("its numbers are not of the type that the header states")
         translation.load_state_dict(tensors)

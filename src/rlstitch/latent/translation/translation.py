@@ -58,6 +58,7 @@ class Translation(nn.Module):
 
     matrix: torch.Tensor
     bias: torch.Tensor
+    is_affine = True
 
     def __init__(
         self, matrix: torch.Tensor, bias: torch.Tensor, method: str = "given", report: FitReport | None = None
@@ -116,8 +117,14 @@ class Translation(nn.Module):
         tensor = to_tensor(x, "x", ndim=None, width=self.width_in, finite=False)
         return like(tensor @ self.matrix.to(tensor) + self.bias.to(tensor), x)
 
+    def mapped(self, x: torch.Tensor) -> torch.Tensor:
+        """Translate rows (n, d_x) that have been checked: (n, d_y)."""
+        return product(x, self.matrix.to(x)).add_(self.bias.to(x))
+
     def then(self, other: Translation) -> Translation:
         """This map, then `other`: one translation. Raises InvalidInputError where their widths do not meet."""
+        if not other.is_affine:
+            raise InvalidInputError(f"other must be affine, found {other.method!r}")
         if self.width_out != other.width_in:
             raise InvalidInputError(f"other must take width {self.width_out}, found {other.width_in}")
         matrix, bias = other.matrix.to(self.matrix), other.bias.to(self.matrix)
@@ -219,7 +226,7 @@ def evaluate_translation(translation: Translation, x: Array, y: Array) -> FitRep
 
 def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float, float]:
     """Residual, r2 and mean cosine for tensors that have been checked."""
-    mapped = product(x.detach(), translation.matrix.to(x)).add_(translation.bias.to(x))
+    mapped = translation.mapped(x.detach())
     error = float((mapped - y).square().sum(1).mean())
     spread = float((y - y.mean(0)).square().sum(1).mean())
     # Rounding of y itself counts as an exact fit.
