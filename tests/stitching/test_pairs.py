@@ -74,6 +74,16 @@ def test_more_views_than_pairs_are_split_at_random():
     assert (len(few.x), len(few.x_held), few.met_later) == (10, few.distinct_views - 10, 0)
 
 
+@pytest.mark.parametrize(("covered", "count"), [(0.0, 60), (1.0, 20)])
+def test_coverage_chooses_the_number_of_pairs(monkeypatch, covered, count):
+    for name, value in (("FEW_PAIRS", 20), ("MANY_PAIRS", 60), ("COVERED", covered)):
+        monkeypatch.setattr(f"rlstitch.stitching.pairs.{name}", value)
+    agent = untrained("small")
+    chosen, same = (gather_pairs(agent, agent, pairs=pairs, held=8) for pairs in (None, count))
+    assert len(chosen.x) == count
+    assert torch.equal(chosen.x, same.x)
+
+
 def test_the_seed_decides(red, green):
     one, two, other = (gather_pairs(red, green, pairs=20, held=8, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(one.x, two.x)

@@ -92,7 +92,7 @@ def diagnose(
     *,
     env: Any = None,
     method: str = "affine",
-    pairs: int | str | Path = 1024,
+    pairs: int | str | Path | None = None,
     episodes: int = 32,
     seed: int = 0,
     progress: ProgressReporter | None = None,
@@ -108,7 +108,8 @@ def diagnose(
         env: another environment than the agents' own: its id (`module:Id` imports the module), or an object, see
             `rlstitch.envs.as_world`.
         method: name of a stitching method; see `rlstitch.stitching.methods`.
-        pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs.
+        pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs; None: as `stitch`
+            chooses.
         episodes: of the native agent and of random actions, at most; a quarter of them, where these tell the two apart.
         seed: random seed of pairs and own states.
         progress: shows how far each stage of the work is; None: nothing is shown.

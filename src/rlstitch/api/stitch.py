@@ -120,7 +120,7 @@ def stitch(
     *,
     env: Any = None,
     method: str = "affine",
-    pairs: int | str | Path = 1024,
+    pairs: int | str | Path | None = None,
     episodes: int = 100,
     seed: int = 0,
     refine: int = 0,
@@ -143,7 +143,8 @@ def stitch(
             `rlstitch.envs.as_world`.
         method: name of a stitching method; see `rlstitch.stitching.methods`.
         pairs: number of views that a translation is fitted on, at most; or an `.npz` file of pairs (see
-            `rlstitch.stitching.pair_files`).
+            `rlstitch.stitching.pair_files`); None: 1,024, or 4,096 where these leave views unseen (see
+            `rlstitch.stitching.pairs`).
         episodes: of each evaluation.
         seed: random seed of pairs and episodes.
         refine: rounds in which the map is fitted again on states that the stitched agent meets; each has a row. The
@@ -214,13 +215,13 @@ def _shown(
 
 
 def _controls(
-    encoder: Agent, policy: Agent, latents: LatentPairs, method: str, pairs: int | str | Path, seed: int
+    encoder: Agent, policy: Agent, latents: LatentPairs, method: str, pairs: int | str | Path | None, seed: int
 ) -> dict[str, Stitch]:
     """Return the controls of a method by name, on the states of `latents`."""
     drivers = cell_drivers(encoder, policy, cell_world(encoder.card.world, policy.card.world))
 
     def pairs_with(other: Agent) -> LatentPairs:
-        if isinstance(pairs, int):
+        if pairs is None or isinstance(pairs, int):
             return gather_pairs(other, policy, pairs=pairs, seed=seed, drivers=drivers)
         x, y = read_pairs(pairs)
         if x.ndim == 2:
@@ -234,15 +235,17 @@ def _controls(
     }
 
 
-def _pairs_identity(pairs: int | str | Path) -> int | str:
+def _pairs_identity(pairs: int | str | Path | None) -> int | str:
+    if pairs is None:
+        return "by coverage"
     return pairs if isinstance(pairs, int) else f"sha256:{sha256_of(Path(pairs))}"
 
 
 def load_pairs(
-    encoder: Agent, policy: Agent, pairs: int | str | Path, seed: int, *, on_progress: OnProgress = silent
+    encoder: Agent, policy: Agent, pairs: int | str | Path | None, seed: int, *, on_progress: OnProgress = silent
 ) -> LatentPairs:
-    """Collect this number of pairs, or read them from an `.npz` file."""
-    if isinstance(pairs, int):
+    """Collect this number of pairs (None: by coverage), or read them from an `.npz` file."""
+    if pairs is None or isinstance(pairs, int):
         return gather_pairs(encoder, policy, pairs=pairs, seed=seed, on_progress=on_progress)
     if Path(pairs).suffix != ".npz":
         raise InvalidInputError(f"pairs: expected a whole number or an .npz file, found {str(pairs)!r}")

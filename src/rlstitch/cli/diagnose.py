@@ -18,7 +18,9 @@ class Diagnose(EncoderAndPolicy, EnvironmentOptions):
 
     method: Annotated[str, arg(metavar="METHOD")] = "affine"
     """What is put between the two: see rlstitch stitch."""
-    pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
+    pairs: Annotated[
+        int | Path | None, arg(metavar="NUMBER|FILE", help_behavior_hint="(default: 1,024, or 4,096 by coverage)")
+    ] = None
     """Paired observations that a translation is fitted on: how many to collect, or an .npz file."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
     """Random seed of pairs, states and episodes."""

@@ -18,7 +18,9 @@ class Stitch(EncoderAndPolicy, EnvironmentOptions):
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes."""
 
     method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
-    pairs: Annotated[int | Path, arg(metavar="NUMBER|FILE")] = 1024
+    pairs: Annotated[
+        int | Path | None, arg(metavar="NUMBER|FILE", help_behavior_hint="(default: 1,024, or 4,096 by coverage)")
+    ] = None
     """Paired observations that a translation is fitted on: how many, or an .npz file (see rlstitch pairs)."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""

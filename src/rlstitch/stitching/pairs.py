@@ -22,6 +22,10 @@ from rlstitch.rollouts.recording import Images, collect_recording, paired_images
 from rlstitch.rollouts.views import Views, collect_views, own_images
 
 Rows = npt.NDArray[np.int64]
+FEW_PAIRS, MANY_PAIRS = 1024, 4096
+"""Pairs to fit on where their number is chosen by coverage: the first, unless more than the share `COVERED` of
+observations shows views that were not met."""
+COVERED = 0.05
 FURTHER_STEPS = 5_000
 """Steps, at most, in which further views to hold out are looked for."""
 FEWEST_HELD = 16
@@ -65,7 +69,7 @@ def gather_pairs(
     encoder: Agent,
     policy: Agent,
     *,
-    pairs: int = 1024,
+    pairs: int | None = FEW_PAIRS,
     held: int = 128,
     seed: int = 0,
     drivers: Sequence[Agent] | None = None,
@@ -82,7 +86,7 @@ def gather_pairs(
 
     Args:
         encoder, policy: the agents whose encoder and controller are to be joined.
-        pairs: views to fit on, at most.
+        pairs: views to fit on, at most; None: `FEW_PAIRS` or `MANY_PAIRS`, by coverage.
         held: views to judge on, at most.
         seed: of the rollouts and the split.
         drivers: agents that play beside random actions; None: those of `cell_drivers`.
@@ -93,9 +97,13 @@ def gather_pairs(
         InvalidInputError: for numbers below 1, where there are no two views to share out, or where the environment is
             no MiniGrid and not deterministic.
     """
+    by_coverage, pairs = pairs is None, FEW_PAIRS if pairs is None else pairs
     check_counts(pairs=pairs, held=held)
     collect = functools.partial(_collect, encoder, policy, on_progress=on_progress, drivers=drivers)
     met = collect(count=pairs + held, seed=seed)
+    if by_coverage and met.coverage.unseen > COVERED:
+        pairs = MANY_PAIRS
+        met = collect(count=pairs + held, seed=seed)
     distinct, parts = len(met.x), [met]
     if distinct <= pairs and (missing := held - _spare(distinct, held)) > 0:
         later = int(np.random.SeedSequence((_LATER, seed)).generate_state(1)[0])
