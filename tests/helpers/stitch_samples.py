@@ -14,7 +14,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import CNNEncoder, build_encoder
 from rlstitch.api.train import draft_card
-from rlstitch.config.training import load_config
+from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs import World
 from rlstitch.latent import Translation
 from rlstitch.rollouts.views import collect_views, own_images
@@ -28,6 +28,15 @@ TRANSLATIONS = tuple(
     if method.requires == "common world" and "auto" not in name and name != "low_rank"
 )
 """The built-in methods that fit a map of any two agents, and leave no direction out."""
+
+
+def untrained_cart(name: str = "cart", *, seed: int = 1) -> Agent:
+    """An agent of CartPole's states with random weights."""
+    parts = {"encoder": {"hidden": [8], "latent_dim": 6}, "controller": {"hidden": [8]}}
+    card, _ = draft_card(TrainConfig.model_validate({"environment": "CartPole-v1", "name": name, **parts}))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Agent(build_encoder(card.encoder), build_controller(card.controller), card)
 
 
 def untrained(name: str = "red", *, seed: int = 1, **overrides: Any) -> Agent:

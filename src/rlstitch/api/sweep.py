@@ -118,8 +118,7 @@ def sweep(
         retry: train again what failed before.
         ray: address of a Ray cluster to train on (`auto`, `local`, ...); there the sweep's `resources` count, not
             `workers`.
-        agents: the folder of agents.
-        runs: the folder of runs.
+        agents, runs: the folders of agents and of runs.
         on_state: called with each run that ended.
         on_progress: called with what is running, about twice a second.
 
@@ -180,8 +179,7 @@ def train_one(
 
     Args:
         config: a resolved `TrainConfig`.
-        agents: the folder of agents.
-        runs: the folder of runs.
+        agents, runs: the folders of agents and of runs.
         on_progress: called with the environment steps done and those in all.
         modules: that the user named, to import first.
 

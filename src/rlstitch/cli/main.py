@@ -19,7 +19,6 @@ from typing import Any, Protocol, cast
 
 from rlstitch.cli.console import complain, fit_width, open_streams, say, silence_output
 from rlstitch.errors import InvalidInputError, RlstitchError, require_known
-from rlstitch.storage.limits import THREADS
 from rlstitch.storage.text import printable
 
 COMMANDS = {
@@ -49,6 +48,10 @@ COMMANDS = {
     "relativize": (
         "relativize:Relativize",
         "Make a trained agent relative: keep its encoder, distil its controller on to similarities to anchors.",
+    ),
+    "graft": (
+        "graft:Graft",
+        "Fit a new encoder for the controller of an agent, from observations of the same states by another sensor.",
     ),
     "import": (
         "import_agent:Import",
@@ -196,8 +199,8 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
     if (threads := getattr(command, "threads", None)) is not None:
-        if not 1 <= threads <= THREADS:
-            raise InvalidInputError(f"threads: expected 1 to {THREADS}, found {threads}")
+        if threads < 1:
+            raise InvalidInputError(f"threads: expected 1 or more, found {threads}")
         os.environ["OMP_NUM_THREADS"] = str(threads)  # torch is not loaded yet, and processes inherit it
     if packages := getattr(command, "gym_packages", ()):
         from rlstitch.envs import import_modules

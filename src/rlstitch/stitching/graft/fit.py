@@ -1,0 +1,160 @@
+"""Fit an encoder by regression on the latents of another agent, and on the action distribution that they give."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlstitch.agents import Controller, Encoder, build_encoder
+from rlstitch.agents.encoder import CNNEncoder
+from rlstitch.jobs.progress import OnProgress, silent
+from rlstitch.stitching.actions import action_divergence, compare_actions
+from rlstitch.stitching.graft.states import States
+
+BATCH = 128
+_FIRST = ("convolutions.0.weight", "convolutions.0.bias")
+SCALED = 500
+"""States, about, that decide how inputs are scaled."""
+
+
+class Contrast:
+    """The first convolution of an encoder of stacked images, in other coordinates of their channels.
+
+    Every image of a stack but the newest is replaced by its change to the next, and all is scaled to mean 0 and
+    variance 1: what moves between two images is a hundredth of what they show, and would be learned last. The map is
+    linear, so that the convolution takes it up.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1], from which the scales are taken.
+        frames: images in a stack.
+    """
+
+    def __init__(self, images: Tensor, frames: int) -> None:
+        channels = images.shape[1]
+        identity, width = torch.eye(channels), channels // frames
+        change = identity.clone()
+        change[: channels - width] = identity[width:] - identity[: channels - width]
+        deviation, mean = torch.std_mean(torch.einsum("oc,nchw->onhw", change, images).flatten(1), dim=1)
+        deviation = deviation.clamp_min(1e-3)
+        self._matrix, self._offset = change / deviation[:, None], -mean / deviation
+
+    def plain(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weight `(O, C, h, w)` and bias `(O,)` of the convolution of plain images."""
+        return (
+            torch.einsum("oihw,ic->ochw", weight, self._matrix),
+            bias + torch.einsum("oihw,i->o", weight, self._offset),
+        )
+
+
+@dataclass(frozen=True)
+class HeldOutFit:
+    """How an encoder agrees with the controller's own on states that it was not fitted on."""
+
+    states: int
+    r2_latents: tuple[float | None, ...]
+    """R² of each latent; None of one that is constant."""
+    r2_state: tuple[float | None, ...]
+    """R² of each number of the state vector, read linearly from the new latents; empty where the own sensor gives
+    images."""
+    agreement: float
+    """Share of states with the same greedy action."""
+    kl: float
+    """Mean KL divergence, in nats, of the action distribution from that of the controller's own agent."""
+
+
+class EncoderFit:
+    """An encoder that is fitted, from round to round, on more and more states.
+
+    Args:
+        spec: of the encoder.
+        frames: images in a stack.
+        seed: of the first weights.
+    """
+
+    def __init__(self, spec: dict[str, Any], frames: int, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.encoder = build_encoder(spec)
+        self.contrast: Contrast | None = None
+        self._frames = frames
+
+    def scale(self, states: States) -> None:
+        """Let the states of the first round decide how inputs are scaled."""
+        inputs = states.inputs(torch.arange(0, len(states), 1 + len(states) // SCALED))
+        if isinstance(self.encoder, CNNEncoder):
+            self.contrast = Contrast(inputs, self._frames)
+        else:
+            self.encoder.observe(inputs)
+
+    def finished(self) -> Encoder:
+        """Return a copy of the encoder as it is now."""
+        finished = copy.deepcopy(self.encoder)
+        finished.load_state_dict(self._plain())
+        return finished.eval()
+
+    def _plain(self) -> dict[str, Tensor]:
+        """Return the weights of an encoder of plain observations; gradients flow through them."""
+        state: dict[str, Tensor] = self.encoder.state_dict(keep_vars=True)
+        if self.contrast is not None:
+            state[_FIRST[0]], state[_FIRST[1]] = self.contrast.plain(*(state[name] for name in _FIRST))
+        return state
+
+    def train(
+        self,
+        states: States,
+        controller: Controller,
+        *,
+        steps: int,
+        learning_rate: float,
+        seed: int,
+        on_progress: OnProgress = silent,
+    ) -> None:
+        """Fit the encoder by Adam: squared errors of the latents in units of their deviations, and the KL divergence
+        of the controller's actions.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.nonzero(~states.held).flatten()
+        unit = states.latents[rows].std(dim=0).clamp_min(1e-3)
+        optimizer = torch.optim.Adam(self.encoder.parameters(), lr=learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        controller = copy.deepcopy(controller).requires_grad_(False)
+        self.encoder.train()
+        for step in range(steps):
+            on_progress(step, steps)
+            batch = rows[torch.randint(len(rows), (BATCH,), generator=generator)]
+            latents = torch.func.functional_call(self.encoder, self._plain(), (states.inputs(batch),))
+            errors = ((latents - states.latents[batch]) / unit) ** 2
+            divergence = action_divergence(controller, controller.action_parameters(latents), states.actions[batch])
+            optimizer.zero_grad(set_to_none=True)
+            (errors.mean() + divergence.mean()).backward()
+            optimizer.step()
+            schedule.step()
+        on_progress(steps, steps)
+        self.encoder.eval()
+
+
+@torch.no_grad()
+def held_out_fit(encoder: Encoder, states: States, controller: Controller) -> HeldOutFit:
+    """Compare an encoder with the controller's own on the states that are held out."""
+    latents = torch.cat([encoder(states.inputs(rows)) for rows in torch.arange(len(states)).split(1024)])
+    held = states.held
+    changes = compare_actions(controller, controller.action_parameters(latents[held]), states.actions[held])
+    own = states.own.double()
+    inputs = torch.cat([latents.double(), torch.ones(len(states), 1, dtype=torch.float64)], dim=1)
+    readout = torch.linalg.pinv(inputs[~held]) @ own[~held]
+    return HeldOutFit(
+        states=int(held.sum()),
+        r2_latents=_r2(latents[held], states.latents[held]),
+        r2_state=_r2(inputs[held] @ readout, own[held]),
+        agreement=changes.agreement,
+        kl=changes.mean_kl,
+    )
+
+
+def _r2(predicted: Tensor, true: Tensor) -> tuple[float | None, ...]:
+    residual, total = ((true - predicted) ** 2).sum(dim=0), ((true - true.mean(dim=0)) ** 2).sum(dim=0)
+    return tuple(1 - float(r) / float(t) if t > 0 else None for r, t in zip(residual, total, strict=True))

@@ -1,0 +1,70 @@
+"""States of a graft, the fit of its encoder, and how far it agrees where a controller can be driven."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+import torch
+from stitch_samples import untrained, untrained_cart
+
+from rlstitch.envs import World, make_vec
+from rlstitch.envs.replay import Player
+from rlstitch.stitching.graft.fit import EncoderFit
+from rlstitch.stitching.graft.graft import Graft, Grafting
+from rlstitch.stitching.graft.states import pair_states, play_states
+
+
+@pytest.fixture(scope="module")
+def cart():
+    return untrained_cart()
+
+
+def states_of(agent, world):
+    """States of some episodes, which are played again under the other sensor; and these episodes."""
+    runs = list(play_states(agent, 60, strays=(0.3,), seed=1, first=0))
+    episodes = [run.episode for run in runs]
+    seen = [run.observations for run in runs]
+    return pair_states(agent, world, episodes, seen, by=agent.card.world, first=0), runs
+
+
+@pytest.mark.parametrize("padding", ["first", "zeros"])
+def test_stacks_hold_what_the_world_observes(cart, padding):
+    world = World("CartPole-v1", sensor="pixels", look="inverted", size=24, frame_stack=3, padding=padding)
+    states, runs = states_of(cart, world)
+    player = Player(world)
+    with closing(player.environment):
+        seen = []
+        for run in runs:
+            actions = iter(run.episode.actions)
+            seen.append(player.play(run.episode.seed, lambda _, __, actions=actions: next(actions, None))[1][:-1])
+    expected = torch.from_numpy(np.concatenate(seen)).permute(0, 3, 1, 2).float() / 255
+    assert torch.equal(states.inputs(torch.arange(len(states))), expected)
+    assert torch.equal(states.own, torch.cat([torch.from_numpy(run.observations[:-1]) for run in runs]))
+    assert torch.equal(states.latents, torch.cat([cart.encode(run.observations[:-1]) for run in runs]))
+    assert 0 < states.held.sum() < len(states)
+
+
+def test_scaled_channels_are_taken_up_by_the_first_convolution(cart):
+    states, _ = states_of(cart, World("CartPole-v1", sensor="pixels", size=24, frame_stack=2))
+    fit = EncoderFit({"kind": "cnn", "arch": "small", "image_shape": [24, 24, 6], "latent_dim": 5}, 2, 0)
+    fit.scale(states)
+    images = states.inputs(torch.arange(len(states)))
+    changed = torch.cat([images[:, 3:] - images[:, :3], images[:, 3:]], dim=1)
+    deviation, mean = torch.std_mean(changed.transpose(0, 1).flatten(1), dim=1)
+    normal = (changed - mean[:, None, None]) / deviation.clamp_min(1e-3)[:, None, None]
+    with torch.no_grad():
+        assert torch.allclose(fit.finished()(images), fit.encoder(normal), atol=1e-4)
+
+
+def test_a_grafted_encoder_drives_the_controller_as_its_own_does():
+    red = untrained("red")
+    world = World(red.card.world.environment, look="inverted")
+    grafted = Graft(red, world, Grafting(rounds=2, states=300, steps=160, learning_rate=3e-3, seed=3), name="grafted")
+    while not grafted.finished:
+        grafted.next_round()
+    first, last = (one.fit for one in grafted.rounds)
+    assert last.agreement > 0.9
+    assert last.kl < first.kl
+    assert last.r2_state == ()
+    with closing(make_vec(world, 4, seed=9)) as environment:
+        assert grafted.agent().act(environment.reset(seed=9)[0]).shape == (4,)
