@@ -11,7 +11,7 @@ cd "${1:-runs/own-agents}"
 
 train() { [ -f "$1-s$2.zip" ] || python "$here/train.py" "$1" "$2" "$1-s$2.zip"; }
 import() { rlstitch import "$1.zip" --name "$1" --env harbour:Harbour-v0 --look "$2" --force; }
-stitch() { rlstitch stitch "$1" "$2" --gym-packages harbour --name "$1-to-$2" --force; }
+stitch() { rlstitch stitch "$1" "$2" --gym-packages harbour --controls --name "$1-to-$2" --force; }
 
 train negative 1
 train swapped 2
@@ -19,5 +19,4 @@ import negative-s1 inverted
 import swapped-s2 channels:bgr
 stitch negative-s1 swapped-s2
 stitch swapped-s2 negative-s1
-rlstitch matrix negative-s1 swapped-s2 --methods naive,affine,auto --out matrix --gym-packages harbour
-rlstitch export negative-s1-to-swapped-s2 --gym-packages harbour
+rlstitch export negative-s1-to-swapped-s2 --gym-packages harbour --force

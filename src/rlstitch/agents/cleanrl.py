@@ -27,6 +27,8 @@ SUFFIX = ".cleanrl_model"
 _TAKEN = "ppo.py, ppo_continuous_action.py or ppo_atari.py"
 _LAYERS = {"cnn.0": "network.0", "cnn.2": "network.2", "cnn.4": "network.4", "linear.0": "network.7"}
 """Layers of NatureCNN, and their names in `ppo_atari.py` and `ppo_atari_envpool.py`."""
+_OF_VECTORS = ("actor.0.", "actor_mean.")
+"""How tensors of ppo.py and ppo_continuous_action.py begin."""
 _OTHERS = {
     "lstm.": "ppo_atari_lstm.py (a recurrent agent)",
     "network.0.conv.": "ppo_procgen.py (residual convolutions)",
@@ -66,9 +68,11 @@ def import_cleanrl(
     model = ModelFile(path, {}, finite(tensors, str(path)))
     _refuse_others(model)
     images = is_image(observation_shape)
-    kinds = ("images", "vectors") if images else ("vectors", "images")
-    if images == any(name.startswith(("actor.0.", "actor_mean.")) for name in tensors):
-        raise IncompatibleError(f"{path}: the environment's observations are {kinds[0]}, the model takes {kinds[1]}")
+    takes = "vectors" if any(name.startswith(_OF_VECTORS) for name in tensors) else "images"
+    if (takes == "images") != images:
+        raise IncompatibleError(
+            f"{path}: the environment's observations are {'images' if images else 'vectors'}, the model takes {takes}"
+        )
     kind = "box" if "actor_logstd" in tensors else "discrete"
     if actions.kind != kind:
         raise IncompatibleError(f"{path}: actions: the environment takes {actions.kind} ones, the model {kind} ones")
@@ -90,6 +94,9 @@ def import_cleanrl(
 
 
 def _refuse_others(model: ModelFile) -> None:
+    convolution = model.tensors.get("network.0.weight")
+    if convolution is not None and convolution.ndim == 2:
+        raise _unknown(model, model.tensors, "one of dqn.py (no actor): ")
     for beginning, script in _OTHERS.items():
         if any(name.startswith(beginning) for name in model.tensors):
             raise _unknown(model, model.tensors, f"one of {script}: ")
