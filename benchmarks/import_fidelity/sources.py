@@ -250,7 +250,7 @@ SOURCES = [
     _vectors("SAC", "Pendulum-v1", SAC, normal_means, normalized=True),
     _vectors("TD3", "Pendulum-v1", TD3, squashed, stacked=2),
     _vectors("DDPG", "Pendulum-v1", DDPG, squashed),
-    Source("TRPO", "CartPole-v1", _contrib("TRPO", **_ON_POLICY), actor_critic, library="sb3-contrib"),
+    Source("TRPO", "CartPole-v1", _contrib("TRPO", n_steps=128), actor_critic, library="sb3-contrib"),
     Source("TQC", "Pendulum-v1", _contrib("TQC", **_OFF_POLICY), normal_means, library="sb3-contrib"),
     _of_cleanrl("ppo.py", "CartPole-v1"),
     _of_cleanrl("ppo_continuous_action.py", "Pendulum-v1", normalized=True),

@@ -152,6 +152,9 @@ def test_what_does_not_fit_the_world_is_refused(agent: AtariAgent, tmp_path: Pat
     path = saved(tmp_path, agent.state_dict())
     with pytest.raises(IncompatibleError, match=r"gives 1 channels, the model takes 4.*frame_stack=4"):
         import_cleanrl(path, observation_shape=(84, 84, 1), actions=SIX)
+    for given in ({"split": 1}, {"statistics": Statistics(np.zeros(4), np.ones(4))}):
+        with pytest.raises(InvalidInputError, match="expected none where observations are images"):
+            import_cleanrl(path, observation_shape=FRAMES, actions=SIX, **given)
     with pytest.raises(IncompatibleError, match=r"does not fit images of 40 x 40 x 4"):
         import_cleanrl(path, observation_shape=(40, 40, 4), actions=SIX)
     for actions in (DiscreteActions(n=4), BoxActions(low=(-1.0,) * 6, high=(1.0,) * 6)):

@@ -22,7 +22,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import AgentCard
 from rlstitch.agents.sb3.importing import ImportedModel, import_model
-from rlstitch.agents.sb3.statistics import Statistics, read_statistics
+from rlstitch.agents.sb3.statistics import Statistics, of_ram, read_statistics
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, RlstitchError
 
@@ -121,6 +121,16 @@ def test_statistics_are_those_of_vec_normalize(kind: str, tmp_path: Path) -> Non
     save_agent(Agent(parts.encoder, parts.controller, card), tmp_path / "x")
     stored = load_agent(tmp_path / "x")
     assert torch.equal(stored.encode(observations), Agent(parts.encoder, parts.controller, card).encode(observations))
+
+
+@pytest.mark.parametrize("normalized_too", [False, True])
+def test_statistics_of_bytes_become_those_of_the_sensor_ram(normalized_too: bool) -> None:
+    rng = np.random.default_rng(0)
+    raw = Statistics(rng.uniform(0, 255, 8), rng.uniform(1, 900, 8), epsilon=0.5) if normalized_too else None
+    scaled, ram = of_ram(raw, 8), rng.integers(0, 256, (32, 8))
+    expected = ram if raw is None else ((ram - raw.mean) / np.sqrt(raw.var + raw.epsilon)).clip(-10, 10)
+    seen = ((ram / 255 - scaled.mean) / np.sqrt(scaled.var + scaled.epsilon)).clip(-scaled.clip, scaled.clip)
+    np.testing.assert_allclose(seen, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_vec_normalize_of_rewards_alone_leaves_observations(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def import_cleanrl(
     if actions.kind != kind:
         raise IncompatibleError(f"{path}: actions: the environment takes {actions.kind} ones, the model {kind} ones")
     if images:
+        if split is not None or statistics is not None:
+            raise InvalidInputError(f"{path}: split and normalization: expected none where observations are images")
         parts = _atari(model)
         channels = parts.extractor["cnn.0.weight"].shape[1]
         if channels != observation_shape[2]:

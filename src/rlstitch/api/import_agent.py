@@ -17,8 +17,8 @@ from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
 from rlstitch.agents.sb3.archive import read_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
 from rlstitch.agents.sb3.settings import Activation
-from rlstitch.agents.sb3.spaces import stacked_frames
-from rlstitch.agents.sb3.statistics import read_statistics
+from rlstitch.agents.sb3.spaces import sees_bytes, stacked_frames
+from rlstitch.agents.sb3.statistics import of_ram, read_statistics
 from rlstitch.agents.spaces import spaces_of
 from rlstitch.envs import Shape, World, import_modules, with_sensor
 from rlstitch.errors import InvalidInputError
@@ -122,6 +122,8 @@ def import_agent(
                     shape = (*shape[:-1], shape[-1] * frames)
                 if frames > 1 and world.padding is None:  # the file does not tell
                     world = replace(world, padding="zeros")
+                if with_sensor(world).sensor == "ram" and sees_bytes(file):
+                    statistics = of_ram(statistics, shape[0])
                 imported = import_model(
                     file,
                     observation_shape=shape,

@@ -64,6 +64,11 @@ def _check_images(model: ModelFile, space: dict[str, Any], image_shape: Shape) -
         raise _differ(model, "observations: the environment gives uint8 from 0 to 255", f"{dtype} from {found}")
 
 
+def sees_bytes(model: ModelFile) -> bool:
+    """Return whether the printed observation space is one of bytes."""
+    return bool(_printed(model, "observation_space").get("dtype") == "uint8")
+
+
 def stacked_frames(model: ModelFile, shape: Shape) -> int:
     """Return how many of an environment's observations one printed observation holds; 1 where none is told."""
     printed = _shape(_printed(model, "observation_space")) or []

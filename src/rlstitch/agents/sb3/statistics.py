@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,12 @@ class Statistics:
                 f"normalization: expected finite means and variances of one shape and a clip above 0, found shapes "
                 f"{self.mean.shape} and {self.var.shape}, clip {self.clip:g}, epsilon {self.epsilon:g}"
             )
+
+
+def of_ram(statistics: Statistics | None, width: int) -> Statistics:
+    """Return the statistics for bytes over 255, as the sensor `ram` gives them, of those for the bytes themselves."""
+    raw = statistics or Statistics(np.zeros(width), np.ones(width), clip=256.0, epsilon=0.0)
+    return replace(raw, mean=raw.mean / 255, var=(raw.var + raw.epsilon) / 255**2, epsilon=0.0)
 
 
 def read_statistics(source: Path | str | VecNormalize) -> Statistics | None:
