@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rlstitch.studies.training.classifiers import Trained, accuracy
 
 from rlstitch import latent
 from rlstitch.agents.artefact import load_agent
@@ -33,6 +32,7 @@ from rlstitch.studies.catalogue.graphs_nodes import GraphsNodes
 from rlstitch.studies.catalogue.images_classification import ImagesClassification
 from rlstitch.studies.catalogue.text_classification import TextClassification
 from rlstitch.studies.study import Study, StudyOptions
+from rlstitch.studies.training.trainers import Trained, accuracy
 
 Row = dict[str, Any]
 Tensor = torch.Tensor
@@ -177,6 +177,11 @@ and scaled (before: without the factor), `relative_projection` and `RelativeProj
 Where they fail: `inverse` and `orthogonal` in SimpleCrossing, whose agents differ by more than a rotation (affine: 89);
 whitening with a shrinkage of 0.01 where anchors are about as many as dimensions (words, TF-IDF). A rotation without a
 factor fails wherever a head reads lengths (worst cell 19 %).
+
+`affine` stands there with the ridge of generalised cross-validation. The default since leaves out each pair in turn
+below four pairs a dimension; measured beside it (generalised / each pair in turn, means of both ways): words 94.5 /
+93.8, TF-IDF 94.2 / 92.6, DoorKey 78.0 / 92.0 (today's agents), SimpleCrossing 89.0 / 89.4; the studies were not
+measured again.
 """
 
 

@@ -1,14 +1,22 @@
-"""What mkdocs does besides its own: notebooks become pages, and every page of docs/results is listed."""
+"""What mkdocs does besides its own: notebooks and commands become pages, and every page of docs/results is listed."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+
+from rlstitch.cli.main import COMMANDS, main
+
+LATENT = ("list", "run", "encode", "compare", "translate")
 
 
 def on_config(config: Any) -> Any:
@@ -22,7 +30,8 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Beside each notebook, a page of its cells and their stored outputs; nothing is executed."""
+    """A page of every command; beside each notebook, a page of its cells and their stored outputs, not executed."""
+    files.append(File.generated(config, "commands.md", content=commands_page()))
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
         text = Path(str(notebook.abs_src_path)).read_text(encoding="utf-8")
         page = notebook.src_uri.removesuffix("ipynb") + "md"
@@ -33,6 +42,22 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Links to source files, which work where the repository is read, become plain file names on the site."""
     return re.sub(r"\[(`[^`]+`)\]\(\.\./(?:src|tests)/[^)]*\)", r"\1", markdown)
+
+
+def commands_page() -> str:
+    """The help of every command, as it is printed on a terminal of 100 columns."""
+    parts = [
+        "# Commands",
+        "What `rlstitch COMMAND --help` prints; common to all commands: [command line](command-line.md).",
+    ]
+    for command in [*(name for name in COMMANDS if name != "latent"), *(f"latent {name}" for name in LATENT)]:
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as text,
+            mock.patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"),
+        ):
+            main([*command.split(), "--help"])
+        parts += [f"## rlstitch {command}", _fence(text.getvalue(), "text")]
+    return "\n\n".join(parts) + "\n"
 
 
 def to_markdown(notebook: dict[str, Any], name: str) -> str:

@@ -100,7 +100,8 @@ def test_anchors_of_another_environment_are_refused(two, stored, quick):
 @pytest.mark.parametrize(
     ("anchors", "error", "message"),
     [
-        (1, InvalidInputError, "anchors: expected 2 or more, found 1"),
+        (1, InvalidInputError, "anchors: expected 2 to 65,536, found 1"),
+        (10**9, InvalidInputError, "anchors: expected 2 to 65,536, found 1,000,000,000"),
         ("deadbeef", UnknownNameError, "unknown anchor set 'deadbeef'"),
     ],
 )

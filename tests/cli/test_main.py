@@ -173,6 +173,8 @@ def test_train_refuses_a_key_given_in_two_ways() -> None:
         ("stitch --encoder a", "expected ENCODER and POLICY, found 1 of them"),
         ("stitch a --seed 1 b --magic 3", "--magic"),
         ("evaluate a --seed 1 b", "b"),
+        ("evaluate a --threads 0", "threads: expected 1 to 1024, found 0"),
+        ("evaluate a --threads 99999999999", "threads: expected 1 to 1024, found 99999999999"),
         ("latent compare x --seed 1 y z", "z"),
         ("pairs a b c --out x.npz", "expected ENCODER and POLICY, found 3 of them"),
         ("stitch a b --policy c", "expected ENCODER and POLICY, found 3 of them"),

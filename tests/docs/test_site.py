@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rlstitch.cli.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 # What a browser fetches when it opens a page; links that a reader may follow are no such thing.
 FETCHED = re.compile(
@@ -32,6 +34,14 @@ def test_the_site_builds_and_is_self_contained(tmp_path: Path) -> None:
     assert {"index.html", "latent/translation.html", "api/measures.html", "tutorial/word_vectors.html"} <= pages.keys()
     texts = {name: page.read_text(encoding="utf-8") for name, page in pages.items()}
     assert {name: found for name, text in texts.items() if (found := FETCHED.findall(text))} == {}
+    # Every command and the functions behind them have an entry.
+    assert [
+        name for name in COMMANDS if name != "latent" and f"usage: rlstitch {name} " not in texts["commands.html"]
+    ] == []
+    assert "usage: rlstitch latent encode" in texts["commands.html"]
+    assert all(
+        f'id="rlstitch.api.{name}.{name}"' in texts["api/toolkit.html"] for name in ("train", "stitch", "diagnose")
+    )
     # Examples of docstrings are shown as code, not as quotations.
     assert "procrustes_distance(square" in re.sub("<[^>]*>", "", texts["api/measures.html"])
     assert all("<blockquote>" not in text for name, text in texts.items() if name.startswith("api/"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from rlstitch.config.sweep import load_sweep
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.jobs.local import Status, Task
 from rlstitch.jobs.node import interrupted_once
-from rlstitch.jobs.on_ray import Cluster, run_tasks_on_ray
+from rlstitch.jobs.on_ray import Cluster, _connected, run_tasks_on_ray
 from rlstitch.jobs.transfer import pack, unpack
 from rlstitch.storage.locks import exclusive_lock
 
@@ -150,3 +153,19 @@ def test_a_task_is_interrupted_once() -> None:
             saved.append("all")
     assert saved == ["all"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_cluster_started_here_hears_no_client_without_its_token(workplace: Path) -> None:
+    pytest.importorskip("ray")
+    client = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False); print(ray.nodes())"
+    with _connected("local") as ray:
+        command = [sys.executable, "-c", client, ray.get_runtime_context().gcs_address]
+        ours, others = (
+            subprocess.run(command, env={**os.environ, **token}, capture_output=True, text=True, check=False)
+            for token in ({}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 64})
+        )
+    assert (ours.returncode, "NodeID" in ours.stdout) == (0, True), ours.stderr
+    assert (others.returncode, others.stdout) == (1, ""), others.stderr

@@ -79,8 +79,11 @@ def import_agent(
             observation and a zip says that the model saw several, these are stacked; where it does not say what fills
             the stack at the start of an episode, zeros do, as in VecFrameStack. CleanRL's files say neither: both are
             stated here.
-        activation, extractor, extractor_arguments, split, temperature: see
-            `rlstitch.agents.sb3.importing.import_model`.
+        activation: of the hidden layers, where the file names no class of torch's.
+        extractor: name of an extractor of the user's own (entry point `rlstitch.extractors`) instead of NatureCNN.
+        extractor_arguments: its keyword arguments, beside those that the file prints in plain values.
+        split: number of hidden layers that the encoder takes, of vectors; None: all.
+        temperature: of the softmax over DQN's action values, where actions are sampled.
         normalization: of vectors: what `VecNormalize.save` wrote, a VecNormalize, or an npz (see
             `rlstitch.agents.sb3.statistics.read_statistics`). None, or `none`: a live model's own, otherwise there was
             none. CleanRL's files do not say: there one of them is given.

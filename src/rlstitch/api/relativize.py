@@ -19,6 +19,7 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Distillation, Relativized, visited_states
 from rlstitch.stitching.relativize import relativize_agent as distil
+from rlstitch.storage import limits
 from rlstitch.storage.workspace import ANCHORS, command_line, reserved_agent
 
 ANCHOR_COUNT = 512
@@ -135,6 +136,8 @@ def relativize(
 def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[Agent]) -> AnchorSet:
     world = agent.card.world
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
+        if not 2 <= int(anchors) <= limits.ANCHORS:
+            raise InvalidInputError(f"anchors: expected 2 to {limits.ANCHORS:,}, found {int(anchors):,}")
         return default_anchor_set(world, int(anchors), drivers=drivers)
     if drivers:
         raise InvalidInputError(f"drivers: expected none where a stored anchor set is named, found {len(drivers)}")

@@ -118,7 +118,8 @@ def sweep(
         retry: train again what failed before.
         ray: address of a Ray cluster to train on (`auto`, `local`, ...); there the sweep's `resources` count, not
             `workers`.
-        agents, runs: the folders of agents and of runs.
+        agents: the folder of agents.
+        runs: the folder of runs.
         on_state: called with each run that ended.
         on_progress: called with what is running, about twice a second.
 
@@ -179,7 +180,8 @@ def train_one(
 
     Args:
         config: a resolved `TrainConfig`.
-        agents, runs: the folders of agents and of runs.
+        agents: the folder of agents.
+        runs: the folder of runs.
         on_progress: called with the environment steps done and those in all.
         modules: that the user named, to import first.
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 
 from rlstitch.cli.console import complain, fit_width, open_streams, say, silence_output
 from rlstitch.errors import InvalidInputError, RlstitchError, require_known
+from rlstitch.storage.limits import THREADS
 from rlstitch.storage.text import printable
 
 COMMANDS = {
@@ -199,8 +200,8 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
     if (threads := getattr(command, "threads", None)) is not None:
-        if threads < 1:
-            raise InvalidInputError(f"threads: expected 1 or more, found {threads}")
+        if not 1 <= threads <= THREADS:
+            raise InvalidInputError(f"threads: expected 1 to {THREADS}, found {threads}")
         os.environ["OMP_NUM_THREADS"] = str(threads)  # torch is not loaded yet, and processes inherit it
     if packages := getattr(command, "gym_packages", ()):
         from rlstitch.envs import import_modules

@@ -25,7 +25,7 @@ from rlstitch.config.files import find_config, parse_yaml, parse_yaml_file, pres
 from rlstitch.config.keys import flatten, full_keys, nest
 from rlstitch.envs import WORLD_KEYS, World, named_family
 from rlstitch.errors import InvalidInputError, RlstitchError, require_known
-from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys, file_name
+from rlstitch.storage import NAME_PATTERN, describe_problems, dotted_keys, file_name, limits
 
 # Where a training runs; it may be resumed on another machine.
 _NOT_IDENTITY = ("device", "threads", "processes")
@@ -200,7 +200,7 @@ class TrainConfig(_Section):
     stop_patience: Annotated[Count, Field(le=10**6)] = 1
     processes: bool = False
     """Whether each environment runs in a process of its own; without effect for MiniGrid and envpool."""
-    threads: Annotated[Integer, Field(ge=1, le=1024)] | None = None
+    threads: Annotated[Integer, Field(ge=1, le=limits.THREADS)] | None = None
     ppo: PPOConfig = PPOConfig()
     encoder: EncoderConfig = EncoderConfig()
     controller: ControllerConfig = ControllerConfig()

@@ -19,10 +19,8 @@ NOBODY = "–"
 
 
 def plain_world(world: World) -> World:
-    """Return a world with the environment's own observation, as it is: random actions do not depend on it, and nothing
-    need be rendered or shrunk.
-    """
-    return replace(world, look="standard", sensor=None, size=None, crop=None, frame_stack=1, padding=None)
+    """Return a world under the standard look: random actions do not depend on the look."""
+    return replace(world, look="standard")
 
 
 def evaluate_random(world: World, options: CellOptions, *, on_progress: OnProgress = silent) -> Evaluation:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.limits import THREADS
 
 GIGAFLOPS_PER_THREAD = 50.0
 """Work of a batch from which another thread pays."""
@@ -48,8 +49,8 @@ def threads_for(gigaflops: float = 0.0) -> int:
         gigaflops: floating-point operations of one batch, forwards and backwards where it is trained, in billions.
     """
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    if stated.isdigit() and int(stated) > 0:
-        return int(stated)
+    if stated.isdecimal() and 0 < (threads := int(stated[:5])) <= THREADS:
+        return threads
     return min(available_cores(), 1 + int(gigaflops / GIGAFLOPS_PER_THREAD))
 
 

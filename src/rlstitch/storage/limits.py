@@ -64,4 +64,5 @@ MEDIA_BYTES = 64 * MIB
 VIDEO_BYTES = 32 * MIB  # a video in the page of a matrix
 VIDEOS_BYTES = 128 * MIB  # all of them
 
+THREADS = 1024  # of torch
 COUNT = 10**7  # episodes, steps, pairs that a user asks for

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.evaluation.matrix.table import Comparison, MethodSummary
-from rlstitch.storage import canonical_json, first_problem, limits, parse_json, read_bytes, read_json, recover
+from rlstitch.storage import canonical_json, first_problem, is_name, limits, parse_json, read_bytes, read_json, recover
 
 SCHEMA_VERSION = 1
 """Of `matrix.json`, as `rlstitch.evaluation.matrix.run` writes it."""
@@ -129,7 +129,8 @@ class MatrixData:
         for key in {key for row in self.rows for key in columns if not (row.get(key) is None or _is_number(row[key]))}:
             del columns[key]
         metrics = [metric for metric in METRICS if metric.key in columns]
-        others = (key for key in columns if key not in {*known, *PARTS, *_SEEDS})
+        # Identifiers in the page are made of them.
+        others = (key for key in columns if key not in {*known, *PARTS, *_SEEDS} and is_name(key))
         metrics += [Metric(key, key.replace("_", " "), fit=True) for key in others]
         return tuple(metrics) or METRICS[:1]  # a matrix without results has a page, too
 
