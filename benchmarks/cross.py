@@ -91,7 +91,7 @@ class Cross:
     more_episodes: int | None = None
     """Where the upper end of a cell is less than 5 points below the bar."""
     differ: tuple[str, ...] = ("seed",)
-    """`seed`, `look`, `task`: in which both sides of a cell differ."""
+    """`seed`, `look`, `task`, `sensor`: in which both sides of a cell differ."""
     one_rollout: bool = False
     """Whether all agents play in one rollout that every look sees, and pairs and anchors are its states."""
     success: bool = False
@@ -134,7 +134,8 @@ class Cross:
         for encoder, controller in itertools.permutations(good, 2):
             one, other = loaded(folder, encoder).card, loaded(folder, controller).card
             values = {"seed": (one.seed, other.seed), "look": (one.world.variation, other.world.variation),
-                      "task": (one.world.task, other.world.task)}  # fmt: skip
+                      "task": (one.world.task, other.world.task),
+                      "sensor": tuple(card.world.sensor or "pixels" for card in (one, other))}  # fmt: skip
             if all(values[key][0] != values[key][1] for key in self.differ):
                 yield encoder, controller
 

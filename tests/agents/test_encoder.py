@@ -176,6 +176,14 @@ def test_a_width_that_the_architecture_cannot_have_is_refused(change, message):
         build_encoder(spec)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 7), (10, 10, 16)])
+def test_small_images_of_many_channels_are_grids(shape):
+    encoder = build_encoder({**CNN, "arch": "grid", "image_shape": shape})
+    assert encoder(torch.rand(2, shape[2], *shape[:2])).shape == (2, 12)
+    with pytest.raises(InvalidInputError, match="too few for the encoder architecture 'small'; 'grid' takes any"):
+        build_encoder({**CNN, "image_shape": shape})
+
+
 @pytest.mark.parametrize("arch", ["small", "nature", "r3l"])
 def test_frames_that_are_encoded_alone_stand_side_by_side(arch):
     """The oracle: an encoder of one frame with the same weights."""
