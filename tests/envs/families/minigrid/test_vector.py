@@ -311,6 +311,7 @@ def test_symbols_are_minigrids_own_grid(view):
                 assert np.array_equal(symbol[~agent & ~unseen], expected[~agent & ~unseen])
             assert np.array_equal(render_views(env.symbolic()), own.unwrapped.get_frame(True, 8, view == "agent")[None])
             assert np.array_equal(family_of(world).render_views(env.symbolic(), world), code)
+            assert family_of(world).render_views(env.symbolic()[:0], world).shape == (0, code.shape[1])
             code, _, terminated, truncated, _ = env.step(np.array([action]))
             grid = own.step(int(action))[0]
             if terminated or truncated:

@@ -76,7 +76,7 @@ def code_index(index: Index) -> npt.NDArray[np.float32]:
 
     Of each cell one-hot codes of object, colour, state, direction of the agent (4: no agent), and highlighted.
     """
-    return _ONE_HOT[index].reshape(len(index), -1)
+    return _ONE_HOT[index].reshape(len(index), math.prod(index.shape[1:]) * CODE_WIDTH)
 
 
 class TileAtlas:
