@@ -7,8 +7,8 @@
 A cell is one encoder with one controller of another seed. Random actions and the native controller are the ends of its
 scale: 0 and 100 %. Agents whose own success is below the file's `gate` are listed and left out. Rows that are stored in
 the file's `results` are kept. Beyond the methods of `rlstitch stitch` a table may name `controller cloned`, `affine map
-of pixels`, the controls `shuffled pairs` and `random encoder`, and, with `anchors`, `relative` (both agents relativized
-on one anchor set) and `affine` (fitted on the anchors as pairs).
+of pixels`, controls (`affine-shuffled`, `affine-untrained`, `affine-self`), and, with `anchors`, `relative` (both
+agents relativized on one anchor set) and `affine` (fitted on the anchors as pairs).
 """
 
 from __future__ import annotations
@@ -29,22 +29,24 @@ import numpy as np
 import torch
 import yaml
 
-from cross_baselines import cloned_agent, pixel_agent, shuffled_pairs, untrained_agent
+from cross_baselines import cloned_agent, pixel_agent
 from cross_page import page, plot
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import TranslatedEncoder
 from rlstitch.api.train import default_anchor_set
-from rlstitch.envs import World
+from rlstitch.envs import World, cell_world
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.latent import fit_affine
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.views import collect_views
-from rlstitch.stitching.pairs import LatentPairs, gather_pairs
+from rlstitch.stitching.controls import split_control, stitch_control
+from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
+from rlstitch.stitching.refine import refine_stitch
 from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
-from rlstitch.stitching.stitch import Stitch, check_relative, stitch_agents
+from rlstitch.stitching.stitch import Stitch, check_relative
 from rlstitch.storage.json_files import read_json, write_table
 
 HELD = 512
@@ -60,8 +62,10 @@ class Method:
 
     label: str
     join: str
-    """A stitching method, `controller cloned`, `affine map of pixels`, `shuffled pairs` or `random encoder`."""
+    """A stitching method or the control of one, `controller cloned` or `affine map of pixels`."""
     pairs: int = 1024
+    refine: int = 0
+    """Rounds in which the map is fitted again on states that the stitched agent meets."""
     anchors: int = 0
     """Above 0: relativize on so many anchors, or fit on them as pairs."""
     drivers: tuple[str, ...] = ()
@@ -210,7 +214,9 @@ class Workplace:
     def pairs(self, encoder: str, controller: str, count: int, agents: tuple[Agent, Agent]) -> LatentPairs:
         """Return latents of the same states under the two agents of a cell."""
         if not self.cross.one_rollout:
-            return gather_pairs(*agents, pairs=count, seed=0)
+            own, policy = (loaded(self.folder, name) for name in (encoder, controller))
+            drivers = cell_drivers(own, policy, cell_world(own.card.world, policy.card.world))
+            return gather_pairs(*agents, pairs=count, seed=0, drivers=drivers)
         x, y = (
             agent.encode(seen) for agent, seen in zip(agents, self.rollout(encoder, controller, count), strict=True)
         )
@@ -253,8 +259,6 @@ class Workplace:
                 len(x),
                 None,
             )
-        if method.join == "random encoder":
-            x_agent = untrained_agent(x_agent)
         pairs = self.pairs(encoder, controller, method.pairs, (x_agent, y_agent))
         every = len(pairs.x) + len(pairs.x_held)
         if method.join == "controller cloned":
@@ -265,10 +269,13 @@ class Workplace:
             plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
             seen = collect_views(plain, count=method.pairs, seed=0, agents=[y_agent, x_agent])
             return pixel_agent(x_agent, y_agent, seen.views), len(seen), pairs.distinct_views
-        control = method.join in ("random encoder", "shuffled pairs")
-        if method.join == "shuffled pairs":
-            pairs = shuffled_pairs(pairs)
-        stitched = stitch_agents(x_agent, y_agent, pairs, method="affine" if control else method.join)
+        if method.refine:
+            stitched = refine_stitch(x_agent, y_agent, pairs, rounds=method.refine, method=method.join)[-1]
+            return stitched, stitched.report.pairs, stitched.report.distinct_views
+        stitched = stitch_control(
+            *(x_agent, y_agent, pairs, method.join),
+            lambda agent: self.pairs(encoder, controller, method.pairs, (agent, y_agent)),
+        )
         points = 0 if method.join == "naive" else len(pairs.x)
         return stitched, points, pairs.distinct_views
 
@@ -276,6 +283,8 @@ class Workplace:
         """Measure one cell by one method."""
         agent, points, views = self.joined(group, encoder, controller, method)
         x_agent, y_agent = (loaded(self.folder, name) for name in (encoder, controller))
+        if split_control(method.join)[1] == "self":
+            x_agent = y_agent
         for episodes in (self.cross.episodes, self.cross.more_episodes or self.cross.episodes):
             options = CellOptions(episodes=episodes, greedy=method.greedy)
             row = measure_cell(x_agent, y_agent, method.label, options, stitched=agent, baselines=self.baselines)

@@ -1,13 +1,8 @@
-"""What a fitted latent map is compared with: the controller cloned, a map of pixels, and two controls.
-
-The controls are affine maps: one fitted on pairs of different states, one of an encoder that was never trained. A
-method counts above these only.
-"""
+"""Two ways around a fitted latent map, for comparison: the controller cloned, and a map of pixels."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import torch
@@ -16,9 +11,7 @@ from torch.nn import functional
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import build_controller
-from rlstitch.agents.encoder import build_encoder
 from rlstitch.envs import render_views
-from rlstitch.stitching.pairs import LatentPairs
 
 
 class PixelAffine(nn.Module):
@@ -83,16 +76,3 @@ def cloned_agent(encoder: Agent, policy: Agent, x: Tensor, y: Tensor) -> Agent:
         functional.cross_entropy(clone.action_parameters(x), target).backward()
         optimizer.step()
     return Agent(copy.deepcopy(encoder.encoder), clone.requires_grad_(False).eval(), policy.card)
-
-
-def shuffled_pairs(pairs: LatentPairs, seed: int = 0) -> LatentPairs:
-    """Return pairs to fit on whose latents of the controller's agent belong to other states."""
-    order = torch.randperm(len(pairs.y), generator=torch.Generator().manual_seed(seed))
-    return dataclasses.replace(pairs, y=pairs.y[order])
-
-
-def untrained_agent(agent: Agent, seed: int = 0) -> Agent:
-    """Return an agent whose encoder has new random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Agent(build_encoder(agent.encoder.spec()).eval(), agent.controller, agent.card)

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from stitch_samples import untrained
 
 from cross import Cross, Method, Workplace, expand, main
-from cross_baselines import shuffled_pairs, untrained_agent
 from cross_page import interval, line, over_seed_pairs, page, table, verdicts
 from rlstitch.agents.artefact import save_agent
-from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.storage.json_files import read_json
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -30,8 +27,10 @@ METHODS = (
     Method("relative", "relative", anchors=16, relativize=RELATIVE),
     Method("controller cloned", "controller cloned", pairs=24),
     Method("affine map of pixels", "affine map of pixels", pairs=24),
-    Method("shuffled pairs", "shuffled pairs", pairs=24),
-    Method("random encoder", "random encoder", pairs=24),
+    Method("shuffled pairs", "affine-shuffled", pairs=24),
+    Method("random encoder", "affine-untrained", pairs=24),
+    Method("own encoder", "affine-self", pairs=24),
+    Method("refined", "affine", pairs=24, refine=1),
 )
 
 
@@ -70,18 +69,6 @@ def test_the_page_of_every_table_is_that_of_its_rows(path: Path) -> None:
     assert results.with_suffix(".md").read_text() == page(cross, rows)
     assert {entry["label"] for entry in rows} <= {method.label for method in cross.methods}
     assert set(cross.judged) <= {method.label for method in cross.methods}
-
-
-def test_controls_lose_what_a_map_needs() -> None:
-    agent = untrained("red", seed=1, environment=SMALL, variation="red")
-    y = torch.arange(12.0).view(6, 2)
-    shuffled = shuffled_pairs(LatentPairs(y, y, y, y, distinct_views=6))
-    assert not torch.equal(shuffled.y, y)
-    assert sorted(shuffled.y.tolist()) == y.tolist()
-    assert torch.equal(shuffled.y_held, y), "what is judged on stays"
-    other = untrained_agent(agent)
-    assert other.encoder.spec() == agent.encoder.spec()
-    assert not torch.equal(next(other.encoder.parameters()), next(agent.encoder.parameters()))
 
 
 def test_braces_expand_as_in_a_shell() -> None:
