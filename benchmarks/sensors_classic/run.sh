@@ -1,0 +1,18 @@
+#!/bin/bash
+# CartPole and Acrobot, state vectors and rendered pixels, from nothing: two trainings and two grafts each, then the
+# table of crosses (docs/results/sensors-classic.md). What is there already is not made again.
+#   bash benchmarks/sensors_classic/run.sh [cartpole] [acrobot]
+set -e
+export OMP_NUM_THREADS=1
+declare -A SHAPE=([cartpole]="--set size=48 --set frame_stack=4" [acrobot]="--set size=48 --set frame_stack=3")
+for name in "${@:-cartpole acrobot}"; do
+  for environment in $name; do
+    for seed in 1 2; do
+      [ -d agents/$environment-state-s$seed ] || rlstitch train benchmarks/sensors_classic/$environment.yaml \
+        --seed $seed --name $environment-state-s$seed --resume
+      [ -d agents/$environment-pixels-s$seed ] || rlstitch graft --controller $environment-state-s$seed \
+        --sensor pixels ${SHAPE[$environment]} --seed $seed --name $environment-pixels-s$seed --resume
+    done
+  done
+done
+python benchmarks/cross.py benchmarks/crosses/sensors-classic.yaml
