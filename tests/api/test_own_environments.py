@@ -96,6 +96,7 @@ def test_commands_take_an_environment_and_its_arguments(own, capsys):
         (["stitch", "four", "four", "--make-kwargs", "colour=4"], "make_kwargs: OwnRoom-v0 does not take them"),
         (["pairs", "four", "four", "--out", "p.npz", "--env", "own_rooms:Typo-v0"], "unknown environment 'Typo-v0'"),
         (["train", "small.yaml", "--make-kwargs", "a=1", "--set", "make_kwargs={}"], "one from --set and one from"),
+        (["graft", "--controller", "four", "--env", "own_rooms:Typo-v0"], "unknown environment 'Typo-v0'"),
         (["train"], "expected CONFIG, or an environment by --env"),
     ):
         assert main(line) == 2

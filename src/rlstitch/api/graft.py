@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rlstitch.agents import Agent, as_agent, save_agent
+from rlstitch.agents import Agent, save_agent
+from rlstitch.api.environment import placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import World, family_of, is_image, named_family, with_sensor
 from rlstitch.errors import InvalidInputError, require_known
@@ -86,6 +87,7 @@ def rounds_lines(rounds: Sequence[GraftRound]) -> list[str]:
 def graft(
     controller: str | Path | Agent,
     *,
+    env: Any = None,
     sensor: Literal["pixels", "state", "ram", "symbolic"] | None = None,
     look: str = "standard",
     world: Mapping[str, Any] | None = None,
@@ -110,6 +112,8 @@ def graft(
 
     Args:
         controller: name, folder or value of the agent that gives the controller.
+        env: another environment than the agent's own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`.
         sensor: what the new encoder observes; None: what the controller's own agent does.
         look: of what the new encoder observes.
         world: further fields of its world that shape observations, as `size`, `frame_stack`, `crop`, `view`.
@@ -133,7 +137,7 @@ def graft(
     """
     how = Grafting(rounds=rounds, states=states, steps=steps, arch=arch, seed=seed)
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    policy = as_agent(controller)
+    policy = placed(controller, env)
     target = graft_world(policy, sensor, look, world or {})
     title = name or "-".join([policy.card.name, "grafted", str(target.sensor), *([look] if look != "standard" else [])])
     progress = progress or ProgressReporter(style="none")

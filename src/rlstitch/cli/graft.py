@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from tyro.conf import UseAppendAction, arg
 
 from rlstitch.cli.console import complain, say
-from rlstitch.cli.options import Threads
+from rlstitch.cli.options import EnvironmentOptions, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graft:
+class Graft(EnvironmentOptions):
     """Fit a new encoder for the controller of an agent, from observations of the same states by another sensor."""
 
     controller: Annotated[str, arg(metavar="AGENT", aliases=("--policy",))]
@@ -59,6 +59,7 @@ class Graft:
         with ProgressReporter() as progress:
             result = graft(
                 self.controller,
+                env=self.environment(),
                 sensor=self.sensor,
                 look=self.look,
                 world=parse_overrides(item for group in self.set for item in group),

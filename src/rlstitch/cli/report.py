@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say, split_names
+from rlstitch.cli.options import GymPackages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Report:
     """Write TensorBoard events."""
     plots: bool = False
     """Write the plots as PDF and PNG, for papers."""
+    gym_packages: GymPackages = ()
+    """Modules of your own to import, which register environments."""
 
     def run(self) -> int:
         """Write the report and print its paths."""
