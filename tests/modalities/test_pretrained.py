@@ -148,6 +148,30 @@ def test_so_are_those_of_a_sentence_model(roberta: Path, folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after", "problem"),
+    [
+        ("tokenizer_config.json", '"model_max_length": ', '"model_max_length": "many", "_": ', "be loaded: TypeError"),
+        (
+            "tokenizer.json",
+            '"id": "[SEP]",\n          "ids"',
+            '"id": "[END]",\n          "ids"',
+            "encode: PanicException",
+        ),
+    ],
+)
+def test_files_that_a_library_fails_on_are_an_error_of_one_line(
+    name: str, before: str, after: str, problem: str, bert: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(bert, tmp_path / "bert")
+    file = tmp_path / "bert" / name
+    content = file.read_text()
+    assert before in content
+    file.write_text(content.replace(before, after))
+    with pytest.raises(ArtefactError, match=f"bert: cannot {problem}"):
+        load_text_encoder(str(tmp_path / "bert")).encode(["the cat"])
+
+
 def test_a_model_with_positions_for_no_text(folder: Path) -> None:
     config = transformers.RobertaConfig(vocab_size=12, max_position_embeddings=4, pad_token_id=1, **SMALL)
     short = stored(folder / "short", transformers.RobertaModel(config), tokenizer(("[UNK]", "[PAD]")))

@@ -11,7 +11,7 @@ from rlstitch.storage.text import printable
 
 _EXPECTED = (
     OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError, ArithmeticError, EOFError,
-    AssertionError, MemoryError, SyntaxError,
+    AssertionError, MemoryError, SyntaxError, UserWarning,
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def one_line(prefix: str, *packages: str) -> Iterator[None]:
         yield
     except RlstitchError:
         raise
-    except Exception as error:
+    except BaseException as error:  # a panic in Rust (pyo3_runtime) is no Exception
         # Tokenizers raise the bare class.
         known = isinstance(error, _EXPECTED) or type(error) is Exception
         if known or type(error).__module__.partition(".")[0] in packages:

@@ -166,7 +166,7 @@ def _load(kind: str, folder: Path, **options: Any) -> Any:
 def loading(folder: Path | str, problem: str = "cannot be loaded") -> Iterator[None]:
     """Silence progress bars and notices, and turn errors into an `ArtefactError` of one line."""
     with (
-        one_line(f"{folder}: {problem}", "huggingface_hub", "safetensors_rust", "safetensors"),
+        one_line(f"{folder}: {problem}", "huggingface_hub", "safetensors_rust", "safetensors", "pyo3_runtime"),
         quiet("transformers", "huggingface_hub"),
     ):
         yield
@@ -260,14 +260,18 @@ def _tokens(folder: Path, device: str, pooling: Pooling) -> Encode:
         raise ArtefactError(f"{folder}: its tokenizer has neither a token to pad with nor one that ends a text")
     configured = getattr(model.config, "max_position_embeddings", None)  # -1 where there is no limit
     known = [count for count in (configured, _positions(model)) if count is not None and count != -1]
-    most = min(tokenizer.model_max_length, _MOST_TOKENS, *known)
-    if most <= tokenizer.num_special_tokens_to_add():
+    with loading(folder):
+        most = min(tokenizer.model_max_length, _MOST_TOKENS, *known)
+        around = tokenizer.num_special_tokens_to_add()
+    if most <= around:
         raise ArtefactError(f"{folder}: expected positions for a text, found {most}, fewer than the tokens around one")
 
     @torch.inference_mode()
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt").to(device)
-        states = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+        with loading(folder, "cannot encode"):
+            tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt")
+            tokens = tokens.to(device)
+            states = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
         return pool(states, tokens["attention_mask"], pooling).float().cpu().numpy()
 
     return encode
