@@ -78,6 +78,14 @@ def test_it_is_stored_built_and_called_like_an_affine_map(fit, tmp_path: Path):
             refused()
 
 
+@pytest.mark.parametrize("fit", FITS)
+def test_it_is_exported_for_batches_of_any_size(fit):
+    x, y = bent(100)
+    fitted = fit(x, y)
+    program = torch.export.export(fitted, (x[:7],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.testing.assert_close(program.module()(x), fitted(x))
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [({"kind": "locale"}, UnknownNameError), ({"size": 0}, InvalidInputError), ({"size": 70_000}, InvalidInputError)],

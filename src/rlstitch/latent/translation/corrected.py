@@ -43,15 +43,15 @@ class CorrectedTranslation(Translation):
 
     @abstractmethod
     def correction(self, x: torch.Tensor) -> torch.Tensor:
-        """What is added to the affine map of x (n, d_x): (n, d_y)."""
+        """What is added to the affine map of x (…, d_x): (…, d_y)."""
 
     def forward(self, x: A) -> A:
         """Translate (…, d_x) -> (…, d_y), as `Translation`."""
         tensor = to_tensor(x, "x", ndim=None, width=self.width_in, finite=False)
-        return like(self.mapped(tensor.reshape(-1, self.width_in)).reshape(*tensor.shape[:-1], -1), x)
+        return like(self.mapped(tensor), x)
 
     def mapped(self, x: torch.Tensor) -> torch.Tensor:
-        """Translate rows (n, d_x) that have been checked: (n, d_y)."""
+        """Translate rows (…, d_x) that have been checked: (…, d_y)."""
         affine = x @ self.matrix.to(x) + self.bias.to(x)
         return affine + self.correction(x.to(self.matrix)).to(x)
 
@@ -93,10 +93,10 @@ class LocalTranslation(CorrectedTranslation):
 
     def correction(self, x: torch.Tensor) -> torch.Tensor:
         """See `CorrectedTranslation`."""
-        nearest = (x @ self.centres.T - self.centres.square().sum(dim=1) / 2).argmax(dim=1)
-        everywhere = torch.einsum("nd,kde->nke", x, self.matrices) + self.biases
-        added: torch.Tensor = everywhere.take_along_dim(nearest[:, None, None], dim=1).squeeze(1)
-        return added
+        nearest = (x @ self.centres.T - self.centres.square().sum(dim=1) / 2).argmax(dim=-1, keepdim=True)
+        own = (nearest == torch.arange(self.size, device=x.device)).to(x)
+        everywhere = torch.einsum("...d,kde->...ke", x, self.matrices) + self.biases
+        return torch.einsum("...k,...ke->...e", own, everywhere)
 
 
 class ResidualTranslation(CorrectedTranslation):
