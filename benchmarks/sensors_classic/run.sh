@@ -15,4 +15,4 @@ for name in "${@:-cartpole acrobot}"; do
     done
   done
 done
-python benchmarks/cross.py benchmarks/crosses/sensors-classic.yaml
+python benchmarks/cross.py benchmarks/sensors_classic/cross.yaml
