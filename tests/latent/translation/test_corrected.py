@@ -97,7 +97,8 @@ def test_another_specification_is_refused(change, error):
 
 def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path: Path):
     fitted = fit_local(*bent(64))
-    small = fitted.state_dict()
+    small, report = fitted.state_dict(), fitted.report
+    assert report is not None
     fitted.size = 60_000
     path = save_translation(fitted, tmp_path / "map.safetensors")
     with pytest.raises(ArtefactError, match="tensors are not those that the header describes"):
