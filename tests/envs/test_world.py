@@ -7,7 +7,7 @@ from dataclasses import replace
 import gymnasium
 import pytest
 
-from rlstitch.envs import VARIATIONS, World, action_map, cell_world, make_vec, task_words
+from rlstitch.envs import VARIATIONS, World, action_map, cell_world, made_otherwise, make_vec, task_words
 from rlstitch.envs.single import import_modules
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 
@@ -168,3 +168,15 @@ def test_unknown_names_of_the_package_are_attribute_errors():
 
     with pytest.raises(AttributeError, match=r"attribute .*Wrold"):
         rlstitch.envs.Wrold  # noqa: B018
+
+
+def test_arguments_that_the_encoder_does_without_are_named():
+    night, day = World("CartPole-v1", make_kwargs={"palette": "night", "n": 3}), World("CartPole-v1")
+    assert made_otherwise(night, night) == ""
+    assert "made with none, as for the controller; the encoder was trained with n=3, palette='night'" in (
+        made_otherwise(night, day)
+    )
+    other = replace(night, make_kwargs={"palette": "day", "n": 3})
+    assert "made with palette='day', as for the controller; the encoder was trained with palette='night'" in (
+        made_otherwise(night, other)
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from rlstitch.agents.agent import Agent
 from rlstitch.api.environment import placed
 from rlstitch.api.stitch import coverage_lines, load_pairs
-from rlstitch.envs import cell_world
+from rlstitch.envs import cell_world, made_otherwise
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
@@ -51,7 +51,7 @@ class Diagnosis:
     indicators: Indicators
     verdict: Verdict
     note: str = ""
-    """Why the controller's own states are not among the indicators."""
+    """Why the controller's own states are not among the indicators; how the encoder's world was made otherwise."""
     baselines: NativeReturns | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,6 +134,7 @@ def diagnose(
     indicators = examine(source, target, joined, latents, states)
     baselines = _baselines(source, target, episodes, seed, progress)
     verdict = judge(indicators, baselines.why_not)
+    note = "; ".join(filter(None, (note, made_otherwise(source.card.world, target.card.world))))
     return Diagnosis(source.card.name, target.card.name, method, indicators, verdict, note, baselines)
 
 

@@ -14,7 +14,7 @@ from rlstitch.agents import Agent, save_agent
 from rlstitch.api.environment import placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
-from rlstitch.envs import cell_world
+from rlstitch.envs import cell_world, made_otherwise
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_with_baselines
@@ -46,6 +46,8 @@ class StitchOutcome:
     videos: list[Path]
     video_problem: str = ""
     """Why there is no video where one was asked for."""
+    note: str = ""
+    """What the encoder's world was made with, where the controller's was made otherwise."""
 
     def __str__(self) -> str:
         r = self.report
@@ -57,6 +59,7 @@ class StitchOutcome:
             f"KL {r.kl:.3f}" + _conditioning(r),
             *coverage_lines(r),
             *([f"auto {r.choice}"] if r.choice else []),
+            *([self.note] if self.note else []),
             "",
             table_text(self.cells),
             *control_lines(self.cells),
@@ -201,7 +204,8 @@ def stitch(
         naive = any(cell.method == "naive" and not cell.reason for cell in cells)
         shown = _shown(source, target, joined, latents, naive=naive)
         videos, problem = try_video(shown, title, seed=seed, deterministic=deterministic, progress=progress)
-    return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos, problem)
+    note = made_otherwise(source.card.world, target.card.world)
+    return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos, problem, note)
 
 
 def _shown(

@@ -1,4 +1,5 @@
 from .cell import cell_world as cell_world
+from .cell import made_otherwise as made_otherwise
 from .cell import translate_actions as translate_actions
 from .families.minigrid.tiles import TileAtlas as TileAtlas
 from .families.minigrid.tiles import render_views as render_views

@@ -60,6 +60,23 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
     return cell
 
 
+def made_otherwise(encoder_world: World, controller_world: World) -> str:
+    """Return a line that names the arguments of `gymnasium.make` that the encoder does without; empty where none is.
+
+    A cell is made with those of the controller's world. Where such an argument changes what is seen, the encoder sees
+    something that it was not trained on.
+    """
+    own, made = encoder_world.make_kwargs, controller_world.make_kwargs
+    if own == made:
+        return ""
+    names = sorted(name for name in own.keys() | made.keys() if own.get(name) != made.get(name))
+    stated = [", ".join(f"{name}={each[name]!r}" for name in names if name in each) or "none" for each in (made, own)]
+    return (
+        f"environment made with {stated[0]}, as for the controller; the encoder was trained with {stated[1]}, which "
+        "matters where it changes what is seen"
+    )
+
+
 def _what(shape: Shape) -> str:
     return "images" if is_image(shape) else "vectors"
 
