@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ transformers = pytest.importorskip("transformers")
 
 from rlstitch.modalities import pretrained  # noqa: E402
 from rlstitch.modalities.items import ItemEncoder  # noqa: E402
-from rlstitch.modalities.libraries import quiet  # noqa: E402
+from rlstitch.modalities.libraries import quiet, without_output  # noqa: E402
 from rlstitch.modalities.pretrained import (  # noqa: E402
     load_audio_encoder,
     load_image_encoder,
@@ -398,6 +400,41 @@ def test_models_that_cannot_be_loaded(copied: Path, damage: Callable[[Path], Non
     with pytest.raises(ArtefactError, match=message) as caught:
         load_text_encoder(str(copied))
     assert "\n" not in str(caught.value)
+
+
+def unknown_option(folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    stored = json.loads(file.read_text())
+    stored["added_tokens"][0]["\x1b[2Jerased"] = True
+    file.write_text(json.dumps(stored))
+
+
+def unknown_option_of_a_config(folder: Path) -> None:
+    file = folder / "tokenizer_config.json"
+    token = {"content": "[PAD]", "special": True, "\x1b[2Jerased": True}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "added_tokens_decoder": {"0": token}}))
+
+
+@pytest.mark.parametrize("change", [unknown_option, unknown_option_of_a_config])
+def test_nothing_of_a_file_is_printed_past_the_sanitiser(
+    copied: Path, change: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    change(copied)
+    print("before")
+    load_text_encoder(str(copied)).encode(TEXTS)
+    for descriptor in (1, 2):
+        os.write(descriptor, b"after")
+    assert tuple(capfd.readouterr()) == ("before\nafter", "after")
+
+
+def test_output_returns_after_an_error_and_an_inner_block(capfd: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(ArtefactError), without_output():
+        with without_output():
+            os.write(2, b"panic")
+        os.write(1, b"notice")
+        raise ArtefactError("damaged")
+    os.write(1, b"after")
+    assert tuple(capfd.readouterr()) == ("after", "")
 
 
 def test_files_of_other_libraries_are_left_alone(copied: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from rlstitch.errors import ArtefactError, RlstitchError
 from rlstitch.storage.text import printable
@@ -13,6 +17,8 @@ _EXPECTED = (
     OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ImportError, ArithmeticError, EOFError,
     AssertionError, MemoryError, SyntaxError, UserWarning,
 )  # fmt: skip
+
+_STREAMS = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -36,6 +42,25 @@ def one_line(prefix: str, *packages: str) -> Iterator[None]:
                 reason = "it brings code of its own, which is never run"
             raise ArtefactError(f"{prefix}: {reason}") from None
         raise
+
+
+@contextlib.contextmanager
+def without_output() -> Iterator[None]:
+    """Discard what compiled code prints within the block: it passes by `sys.stdout`, and may hold what a file does.
+
+    Both streams belong to the process: what other threads print meanwhile is discarded, too, and processes that they
+    start then stay silent. Of several threads, one is in such a block at a time.
+    """
+    with _STREAMS, Path(os.devnull).open("wb") as nothing, contextlib.ExitStack() as stack:
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed when the process began
+            stream.flush()
+        for descriptor in (1, 2):
+            with contextlib.suppress(OSError):  # closed
+                kept = os.dup(descriptor)
+                stack.callback(os.close, kept)
+                stack.callback(os.dup2, kept, descriptor)
+                os.dup2(nothing.fileno(), descriptor)
+        yield
 
 
 @contextlib.contextmanager

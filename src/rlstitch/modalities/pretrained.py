@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError
 from rlstitch.modalities.items import Encode, ItemEncoder
-from rlstitch.modalities.libraries import one_line, quiet
+from rlstitch.modalities.libraries import one_line, quiet, without_output
 from rlstitch.modalities.wav import Sound
 from rlstitch.storage import printable, read_json, sha256_of
 
@@ -166,6 +166,7 @@ def _load(kind: str, folder: Path, **options: Any) -> Any:
 def loading(folder: Path | str, problem: str = "cannot be loaded") -> Iterator[None]:
     """Silence progress bars and notices, and turn errors into an `ArtefactError` of one line."""
     with (
+        without_output(),  # tokenizers print names of a file's options, and panics
         one_line(f"{folder}: {problem}", "huggingface_hub", "safetensors_rust", "safetensors", "pyo3_runtime"),
         quiet("transformers", "huggingface_hub"),
     ):
@@ -245,7 +246,7 @@ def _sentences(folder: Path, device: str) -> Encode:
         model.max_seq_length = min(model.max_seq_length or places, places)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        with quiet("transformers", "huggingface_hub"):
+        with loading(folder, "cannot encode"):
             vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
 
