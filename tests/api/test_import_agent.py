@@ -8,6 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from gymnasium.wrappers import TransformObservation
 from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 from rooms import CONTINUOUS, DISCRETE, FIRST, registered
 from sb3_samples import members, pictures, stacked, torch_archive, trained, zipped
@@ -228,6 +230,32 @@ def test_it_is_stitched_and_relativized(models: Path, workplace: Path, quick) ->
         assert made.controller.spec()["latent_dim"] == 12
     relative = stitch("one-relativized", "two-relativized", method="relative", pairs=24, episodes=2, save=False)
     assert relative.agent.encoder.latent_dim == 12
+
+
+class TwoLayouts(gymnasium.ObservationWrapper):
+    """CartPole's state, as it is and in another order and scale."""
+
+    def __init__(self) -> None:
+        super().__init__(gymnasium.make("CartPole-v1").unwrapped)
+        self.observation_space = spaces.Dict(dict.fromkeys(("left", "right"), spaces.Box(-np.inf, np.inf, (4,))))
+
+    def observation(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"left": observation, "right": observation[[2, 0, 3, 1]] * np.float32([3, -1, 0.2, 2])}
+
+
+def test_models_of_two_keys_of_a_dict_are_stitched_on_the_same_states(workplace: Path) -> None:
+    gymnasium.register("TwoLayouts-v0", TwoLayouts, max_episode_steps=100)
+    for seed, key in enumerate(("left", "right")):
+        environment = gymnasium.make("TwoLayouts-v0")
+        shown = TransformObservation(environment, lambda seen, key=key: seen[key], environment.observation_space[key])
+        PPO("MlpPolicy", shown, seed=seed, device="cpu").save("model.zip")
+        line = f"import model.zip --name {key} --env TwoLayouts-v0 --world keys=[{key}] --split 1 --episodes 0"
+        assert main(line.split()) == 0
+    outcome = stitch("left", "right", pairs=256, episodes=4, deterministic=True, save=False)
+    # The encoders are linear maps of all of the state: an affine map joins them exactly.
+    assert outcome.report.r2 > 0.999
+    cells = {cell.method: cell for cell in outcome.cells}
+    assert list(cells["affine"].returns) == list(cells["native"].returns)
 
 
 def test_stitched_to_itself_by_a_map_it_acts_as_it_did(models: Path, workplace: Path) -> None:
