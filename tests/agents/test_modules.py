@@ -12,6 +12,8 @@ from torch import nn
 
 from rlstitch.agents import Agent, load_agent, save_agent
 from rlstitch.agents.export import write_exported
+from rlstitch.api.graft import graft
+from rlstitch.api.relativize import relativize
 from rlstitch.api.stitch import stitch
 from rlstitch.envs import World
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -102,6 +104,21 @@ def test_modules_of_ones_own_are_stitched_and_exported_but_not_stored(workplace:
             write()
         assert "\n" not in str(caught.value)
     assert not (workplace / "one").exists()
+
+
+def test_what_could_not_be_saved_is_refused_before_the_work(workplace: Path, monkeypatch) -> None:
+    own = Agent.from_modules(Own(), MODULES["own"][2], World(DISCRETE))
+    stacked = Agent.from_modules(*MODULES["images"][1:], World(DISCRETE))
+    monkeypatch.setattr(Agent, "act", lambda *_, **__: pytest.fail("it plays"))
+    for work in (
+        lambda: stitch(own, stacked),
+        lambda: stitch(stacked, own),
+        lambda: relativize(own),
+        lambda: graft(own),
+    ):
+        with pytest.raises(InvalidInputError, match="cannot be stored"):
+            work()
+    assert not any(workplace.iterdir())
 
 
 @pytest.mark.parametrize(

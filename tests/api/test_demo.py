@@ -21,7 +21,7 @@ from rlstitch.api.demo import ATTEMPTS, DemoOutcome, demo
 from rlstitch.cli.main import main, parse
 from rlstitch.cli.train import Train
 from rlstitch.config.files import find_config
-from rlstitch.errors import InvalidInputError, RlstitchError
+from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.rollouts import video
 
@@ -163,6 +163,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
     captured = capsys.readouterr()
     assert captured.err.startswith("rlstitch: error: out: expected a folder, found the file")
     assert captured.err.count("\n") == 1
+
+
+def test_a_second_demo_into_one_folder_fails_at_once(tmp_path: Path) -> None:
+    class Meanwhile(ProgressReporter):
+        def write(self, text: str) -> None:
+            """Begin another demo while the first one trains, and end both."""
+            demo(out=tmp_path / "out", settings=TINY)
+
+    with pytest.raises(BusyError, match=r"the demo in \S*out is locked by another process"):
+        demo(out=tmp_path / "out", settings=TINY, progress=Meanwhile(style="none"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
 
 
 def test_settings_do_not_reach_what_makes_it_a_demo(short: None) -> None:

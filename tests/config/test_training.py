@@ -96,6 +96,7 @@ def test_an_unknown_preset_offers_the_nearest(source: str) -> None:
         ({"variation": "red", "seed": 1}, "doorkey-red-s1"),
         ({"variation": "red", "seed": 1, "representation": "relative"}, "doorkey-relative-red-s1"),
         ({"task": "scrambled"}, "doorkey-standard-scrambled-s0"),
+        ({"keys": ["image", "mission"]}, "doorkey-standard-image-mission-s0"),
         ({"name": "my.agent_2"}, "my.agent_2"),
     ],
 )

@@ -12,7 +12,8 @@ import torch
 from stitch_samples import untrained
 
 from rlstitch.agents.agent import Agent
-from rlstitch.agents.artefact import load_agent, save_agent
+from rlstitch.agents.artefact import load_agent, parent_card, save_agent
+from rlstitch.agents.card import TrainingCard
 from rlstitch.api import matrix as api_matrix
 from rlstitch.api.matrix import matrix
 from rlstitch.api.stitch import stitch
@@ -262,6 +263,17 @@ def test_a_pattern_stands_for_trained_agents_unless_others_are_named_or_asked_fo
     )
     with pytest.raises(InvalidInputError, match=r"found none by red-\* \(2 stitched or relativized agents left out"):
         names("red-*")
+
+
+@pytest.mark.parametrize("method", ["fine-tuned", "frozen encoder"])
+def test_an_agent_that_was_trained_from_parts_is_a_trained_one(two, method):
+    made = load_agent("red")
+    trained = TrainingCard(algorithm="PPO", steps=1, seconds=0.0)
+    update = {"parents": (parent_card(made, "encoder"),), "training": trained, "method": method}
+    save_agent(Agent(made.encoder, made.controller, made.card.model_copy(update=update)), Path("agents/red-tuned"))
+    plan = plan_matrix([BOTH], ["affine"], CellOptions())
+    assert [member.name for member in plan.members] == ["green", "red", "red-tuned"]
+    assert plan.left_out == ()
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(two, monkeypatch: pytest.MonkeyPatch):

@@ -152,6 +152,9 @@ def test_summary_is_one_flat_row():
             r"successes: expected one for each of the 2 values, found shape \(1,\)",
         ),
         (lambda: recovery([np.inf], [1.0], [2.0]), "stitched: expected finite"),
+        (lambda: recovery(["all"], [1.0], [2.0]), "stitched: expected numbers: .*'all'"),
+        (lambda: recovery([1.0], [1.0, 2.0], [[2.0], 3.0]), "native: expected numbers"),
+        (lambda: recovery([{}], [1.0], [2.0]), "stitched: expected numbers"),
     ],
 )
 def test_bad_input_is_named(call, text):

@@ -117,6 +117,11 @@ class AgentCard(_Card):
     created: str = Field(default_factory=now)
     """ISO 8601."""
 
+    @property
+    def derived(self) -> bool:
+        """Whether its parts were joined, grafted or relativized, and not trained together since."""
+        return self.method == "relativized" or (bool(self.parents) and self.training is None)
+
     @model_validator(mode="before")
     @classmethod
     def _is_printable(cls, value: Any) -> Any:

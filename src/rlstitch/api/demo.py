@@ -30,7 +30,7 @@ from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.stitch import Stitch, stitch_agents
-from rlstitch.storage import command_line, recover, write_table
+from rlstitch.storage import command_line, exclusive_lock, recover, write_table
 
 PRESET = "minigrid-lavagap-s7"
 """Trained in a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""
@@ -40,6 +40,7 @@ GATE = 0.95
 ATTEMPTS = 3
 POST_HOC = "relative (post-hoc)"
 _EPISODES = 100
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def demo(
         progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
+        BusyError: where another demo is being written to `out`.
         InvalidInputError: where `out` is a folder that holds something other than a demo.
         RlstitchError: where an agent does not pass the gate in `ATTEMPTS` attempts.
     """
@@ -100,24 +102,26 @@ def demo(
     progress = progress or ProgressReporter(style="none")
     _check_folder(out)
     configure = functools.partial(_config, preset, settings=settings or {}, seed=seed)
-    agents, remarks = _train_two(configure, out, workers or min(2, os.cpu_count() or 1), gate, progress)
-    with torch_threads():
-        (cells, greedy), videos = _measure_all(agents, seed, out, progress)
-    write_table([cell.to_row() for cell in cells], out / "cells")
-    write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
-    summary = _summary(cells, greedy)
-    next_commands = _next_commands(agents, out)
-    seconds = time.perf_counter() - started
-    report = Report(
-        title="rlstitch demo: two agents, trained apart, as interchangeable parts",
-        summary=summary,
-        cells=cells,
-        panels=videos,
-        facts=_facts(seed, agents, seconds, remarks),
-        next_commands=next_commands,
-    )
-    page = out / "report.html"
-    write_report(report, page)
+    configure(look=LOOKS[0], attempt=0)  # a mistake in the settings is said before anything is written
+    with exclusive_lock(out / _LOCK, f"the demo in {out}"):
+        agents, remarks = _train_two(configure, out, workers or min(2, os.cpu_count() or 1), gate, progress)
+        with torch_threads():
+            (cells, greedy), videos = _measure_all(agents, seed, out, progress)
+        write_table([cell.to_row() for cell in cells], out / "cells")
+        write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
+        summary = _summary(cells, greedy)
+        next_commands = _next_commands(agents, out)
+        seconds = time.perf_counter() - started
+        report = Report(
+            title="rlstitch demo: two agents, trained apart, as interchangeable parts",
+            summary=summary,
+            cells=cells,
+            panels=videos,
+            facts=_facts(seed, agents, seconds, remarks),
+            next_commands=next_commands,
+        )
+        page = out / "report.html"
+        write_report(report, page)
     return DemoOutcome(cells, greedy, summary, remarks, page, seconds, next_commands)
 
 
@@ -178,7 +182,7 @@ def _check_folder(out: Path) -> None:
     if out.is_file():
         raise InvalidInputError(f"out: expected a folder, found the file {out}")
     recover(out)  # what a demo that was killed left half-written
-    known = {"agents", "videos", "training", "report.html"}
+    known = {"agents", "videos", "training", "report.html", _LOCK}
     known |= {f"cells{kind}.{ending}" for kind in ("", "-greedy") for ending in ("csv", "json")}
     if out.is_dir() and (strange := sorted({path.name for path in out.iterdir()} - known)):
         raise InvalidInputError(f"out: {out} holds something other than a demo ({strange[0]}); name another folder")

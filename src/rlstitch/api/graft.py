@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlstitch.agents import Agent, save_agent
+from rlstitch.agents.modules import require_storable
 from rlstitch.api.environment import placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import World, family_of, is_image, named_family, with_sensor
@@ -138,6 +139,8 @@ def graft(
     how = Grafting(rounds=rounds, states=states, steps=steps, arch=arch, seed=seed)
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
     policy = placed(controller, env)
+    if save:
+        require_storable(policy.controller)
     target = graft_world(policy, sensor, look, world or {})
     title = name or "-".join([policy.card.name, "grafted", str(target.sensor), *([look] if look != "standard" else [])])
     progress = progress or ProgressReporter(style="none")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.agents import Agent, AnchorSet, load_anchor_set, save_agent
+from rlstitch.agents.modules import require_storable
 from rlstitch.api.environment import placed
 from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
@@ -103,6 +104,8 @@ def relativize(
     """
     options = CellOptions(episodes=episodes, seed=seed)
     source = placed(agent, env)
+    if save:
+        require_storable(source.encoder)
     title = name or f"{source.card.name}-relativized"
     progress = progress or ProgressReporter(style="none")
     with reserved_agent(title, force=force) if save else nullcontext() as folder:

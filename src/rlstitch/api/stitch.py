@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.agents import Agent, save_agent
+from rlstitch.agents.modules import require_storable
 from rlstitch.api.environment import placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
@@ -176,6 +177,8 @@ def stitch(
     if video:
         for agent in (source, target):
             require_recordable(agent.card.world, agent.card.observation_shape)
+    if save:
+        require_storable(source.encoder, target.controller)
     title = name or joined_name(source.card.name, target.card.name, method)
     with reserved_agent(title, force=force) if save else nullcontext() as folder:
         latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))

@@ -30,7 +30,7 @@ MAX_RUNS = 100_000
 _FOLDERS = ("grids", "sweeps")
 PRESET = "preset"
 # Part of every default name; the other axes are added to it.
-_IN_NAME = {PRESET, "world.look", "world.task", "seed", "representation"}
+_IN_NAME = {PRESET, "world.look", "world.keys", "world.task", "seed", "representation"}
 _SHOWN_PROBLEMS = 8
 
 

@@ -357,9 +357,10 @@ def parse_overrides(items: Iterable[str]) -> dict[str, object]:
 
 
 def default_name(stem: str, flat: Mapping[str, Any]) -> str:
-    """Return `<stem>[-relative]-<look>[-<task>]-s<seed>[-from-<agent>]`, in characters that a folder's name can hold.
+    """Return `<stem>[-relative]-<look>[-<keys>][-<task>]-s<seed>[-from-<agent>]`.
 
-    Where the sensor is stated and gives vectors, which have no look, it stands in the look's place.
+    Only characters that a folder's name can hold are left. Where the sensor is stated and gives vectors, which have no
+    look, it stands in the look's place.
 
     Args:
         stem: first part.
@@ -370,6 +371,8 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
         parts.append("relative")
     sensor = flat.get("world.sensor") or "pixels"
     parts.append(str(flat.get("world.look", "standard") if sensor == "pixels" else sensor))
+    if keys := flat.get("world.keys"):
+        parts += map(str, keys if isinstance(keys, list | tuple) else [keys])
     if flat.get("world.task", "standard") != "standard":
         parts.append(str(flat["world.task"]))
     parts.append(f"s{flat.get('seed', 0)}")

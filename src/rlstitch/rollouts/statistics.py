@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.storage.text import printable
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[..., Any]
@@ -245,7 +246,10 @@ def percentile_interval(estimate: float, distribution: Floats, confidence: float
 
 
 def _checked(name: str, values: npt.ArrayLike) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name}: expected numbers: {printable(error, limit=200)}") from None
     if array.ndim != 1 or array.size == 0:
         raise InvalidInputError(f"{name}: expected one dimension with at least one value, found shape {array.shape}")
     if not np.isfinite(array).all():

@@ -245,7 +245,7 @@ def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> 
                 continue
             if entry.card is None:
                 raise ArtefactError(f"agent {name!r} is broken: {entry.reason}")
-            if name != pattern and not derived and (entry.card.parents or entry.card.method):
+            if name != pattern and not derived and entry.card.derived:
                 left_out.add(name)
                 continue
             folders[name] = entry.path
