@@ -85,12 +85,17 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         return [{k: v for k, v in row.items() if k != "reason"} for row in csv.DictReader(file)]
 
 
+def columns_of(older: list[dict[str, Any]], table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A table without the columns that an older one does not have."""
+    return [{k: row[k] for k in older[0]} for row in table]
+
+
 def test_a_whole_matrix_has_nothing_left_to_measure(workplace: Path) -> None:
     folder = workplace / "runs" / "matrix"
     before, table = cells(folder), rows(folder)
     assert matrix(MEMBERS, out=folder, **MATRIX).complete
     assert cells(folder) == before
-    assert rows(folder) == table
+    assert columns_of(table, rows(folder)) == table
 
 
 def test_an_unfinished_matrix_goes_on_with_no_cell_measured_again(workplace: Path) -> None:
@@ -103,7 +108,7 @@ def test_an_unfinished_matrix_goes_on_with_no_cell_measured_again(workplace: Pat
     assert {name: after[name] for name in before} == before
     # The default ridge of affine maps is another by now.
     table, whole_table = ([row for row in rows(each) if row["method"] != "affine"] for each in (folder, whole))
-    assert table == whole_table
+    assert columns_of(whole_table, table) == whole_table
 
 
 def test_a_sweep_finds_its_trainings(workplace: Path) -> None:

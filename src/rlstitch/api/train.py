@@ -148,6 +148,8 @@ def train_locked(
         recover(run_folder)
         return Trained(load_agent(folder), folder, run_folder, "finished")
     new_agent_folder(config.name, agents=agents, force=force)
+    if run_folder.exists() and not run_folder.is_dir():
+        raise InvalidInputError(f"cannot write the folder {run_folder}: a file is in the way")
     if run_folder.exists() and not resume:
         if not force and (run_folder / "checkpoints").is_dir():
             raise InvalidInputError(

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -52,9 +52,20 @@ def reserved_agent(name: str, *, agents: Path = AGENTS, force: bool = False) -> 
         InvalidInputError: the name cannot be a folder's, or (without `force`) the folder exists.
         BusyError: another process makes an agent of that name.
     """
-    new_agent_folder(name, agents=agents, force=force)  # what is refused leaves no lock behind
-    with exclusive_lock(agent_lock(name, agents.parent / RUNS), f"agent {name!r}"):
-        yield new_agent_folder(name, agents=agents, force=force)
+    new_agent_folder(name, agents=agents, force=force)
+    lock = agent_lock(name, agents.parent / RUNS)
+    made = [folder for folder in lock.parents if not folder.exists()]
+    try:
+        with exclusive_lock(lock, f"agent {name!r}"):
+            try:
+                yield new_agent_folder(name, agents=agents, force=force)
+            finally:
+                with suppress(OSError):
+                    lock.unlink()  # while it is held: filelock takes none that is unlinked
+    finally:  # what is refused leaves nothing behind
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def new_agent_folder(name: str, *, agents: Path = AGENTS, force: bool = False) -> Path:
