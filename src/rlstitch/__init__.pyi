@@ -7,6 +7,8 @@ from .api.diagnose import diagnose as diagnose
 from .api.evaluate import evaluate as evaluate
 from .api.export_agent import export_agent as export_agent
 from .api.graft import graft as graft
+from .api.hub.pull import pull as pull
+from .api.hub.push import push as push
 from .api.import_agent import import_agent as import_agent
 from .api.matrix import matrix as matrix
 from .api.relativize import relativize as relativize

@@ -62,6 +62,8 @@ COMMANDS = {
         "export:Export",
         "Write an agent as one file: a program for PyTorch or onnxruntime, or its weights.",
     ),
+    "push": ("push:Push", "Publish an agent on the Hugging Face Hub, with a model card."),
+    "pull": ("pull:Pull", "Fetch an agent from the Hugging Face Hub and check it, without running code from it."),
     "latent": ("latent:Latent", "Latent spaces beyond reinforcement learning: studies, and stored spaces."),
     "list": ("list:List", "List agents and presets."),
     "show": ("show:Show", "Show an agent (its world, parts, origin and results), or a preset with its defaults."),

@@ -59,7 +59,8 @@ LINE_BYTES = MIB
 LINES = 1_000_000  # that are always allowed; beyond, one a byte of the file
 IMAGE_VALUES = 1 << 28  # pixels × channels of one image
 
-# Media in reports.
+# Media in reports, and what is fetched beside an agent.
+README_BYTES = MIB
 MEDIA_BYTES = 64 * MIB
 VIDEO_BYTES = 32 * MIB  # a video in the page of a matrix
 VIDEOS_BYTES = 128 * MIB  # all of them
