@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 _LISTED = 20
 """Names that a message lists where none is near."""
@@ -69,3 +70,17 @@ class MissingExtraError(RlstitchError, ImportError):
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional package: pip install 'rlstitch[{extra}]'")
         self.feature, self.extra = feature, extra
+
+
+@contextlib.contextmanager
+def needs_extra(feature: str, extra: str) -> Iterator[None]:
+    """Turn an import that fails within the block into a `MissingExtraError`.
+
+    Args:
+        feature: that needs the import, for the message.
+        extra: of rlstitch that installs it.
+    """
+    try:
+        yield
+    except ImportError:
+        raise MissingExtraError(feature, extra) from None

@@ -193,6 +193,6 @@ def test_a_hub_that_does_not_answer_is_one_line(hub: Hub, workplace: Path, monke
 
 
 def test_without_the_extra_the_message_names_it(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'rlstitch\[hub\]'"):
         pull("me/red2")

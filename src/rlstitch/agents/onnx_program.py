@@ -6,7 +6,6 @@ The optional packages are imported where they are used.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -15,18 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlstitch.errors import InvalidInputError, MissingExtraError
+from rlstitch.errors import InvalidInputError, needs_extra
 
 INPUTS, OUTPUTS = ["observations"], ["action_parameters", "values"]
 
 
 def require_onnx() -> None:
     """Raise `MissingExtraError` where a package of the extra `onnx` is not installed."""
-    try:
-        for name in ("onnx", "onnxscript", "onnxruntime"):
-            importlib.import_module(name)
-    except ImportError:
-        raise MissingExtraError("the export format onnx", "onnx") from None
+    with needs_extra("the export format onnx", "onnx"):
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401  (torch's export takes all three)
 
 
 def to_onnx(program: torch.export.ExportedProgram, batch: torch.export.Dim) -> bytes:
@@ -64,7 +62,8 @@ class OnnxPolicy(nn.Module):
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
-        onnxruntime = importlib.import_module("onnxruntime")
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from rlstitch.agents import Agent, AgentCard, TrainingCard, save_agent
 from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
-from rlstitch.agents.sb3.archive import read_model
+from rlstitch.agents.sb3.archive import ModelFile, read_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
 from rlstitch.agents.sb3.settings import Activation
 from rlstitch.agents.sb3.spaces import sees_bytes, stacked_frames
@@ -111,20 +111,16 @@ def import_agent(
         statistics = None if normalization in (None, "none") else read_statistics(normalization)
         with _saved(model) as path:
             if path.suffix == SUFFIX:
-                if given := [name for name, value in (("activation", activation), ("extractor", extractor)) if value]:
-                    raise InvalidInputError(f"{given[0]}: expected none beside a {SUFFIX}, whose network is known")
+                for option, value in (("activation", activation), ("extractor", extractor)):
+                    if value:
+                        raise InvalidInputError(f"{option}: expected none beside a {SUFFIX}, whose network is known")
                 _check_stated(path, world, shape, normalization)
                 imported = import_cleanrl(
                     path, observation_shape=shape, actions=actions, split=split, statistics=statistics
                 )
             else:
                 file = read_model(path)
-                frames = stacked_frames(file, shape) if world.frame_stack == 1 else world.frame_stack
-                if frames != world.frame_stack:
-                    world = replace(world, frame_stack=frames)
-                    shape = (*shape[:-1], shape[-1] * frames)
-                if frames > 1 and world.padding is None:  # the file does not tell
-                    world = replace(world, padding="zeros")
+                world, shape = _as_seen(file, world, shape)
                 if with_sensor(world).sensor == "ram" and sees_bytes(file):
                     statistics = of_ram(statistics, shape[0])
                 imported = import_model(
@@ -139,12 +135,10 @@ def import_agent(
                     temperature=temperature,
                 )
         agent = Agent(imported.encoder, imported.controller, _card(name, with_sensor(world), imported))
-        outcome = (
-            evaluate(agent, episodes=episodes, seed=seed, on_progress=progress.stage("playing", "episodes"))
-            if episodes
-            else None
-        )
-        if outcome is not None:
+        outcome = None
+        if episodes:
+            playing = progress.stage("playing", "episodes")
+            outcome = evaluate(agent, episodes=episodes, seed=seed, on_progress=playing)
             agent.card = _with_returns(agent.card, outcome)
         save_agent(agent, folder, force=force)
     return ImportOutcome(agent, outcome, folder)
@@ -160,6 +154,15 @@ def _saved(model: str | Path | BaseAlgorithm) -> Iterator[Path]:
         path = Path(folder, f"{type(model).__name__}.zip")
         model.save(path)
         yield path
+
+
+def _as_seen(file: ModelFile, world: World, shape: Shape) -> tuple[World, Shape]:
+    """Return the world with the stack that a file states, and the shape of its observations."""
+    if world.frame_stack == 1 and (frames := stacked_frames(file, shape)) > 1:
+        world, shape = replace(world, frame_stack=frames), (*shape[:-1], shape[-1] * frames)
+    if world.frame_stack > 1 and world.padding is None:  # the file does not tell
+        world = replace(world, padding="zeros")
+    return world, shape
 
 
 def _check_stated(path: Path, world: World, shape: Shape, normalization: object) -> None:

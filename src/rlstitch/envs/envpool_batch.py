@@ -14,24 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.errors import InvalidInputError, MissingExtraError
+from rlstitch.errors import InvalidInputError, needs_extra
 
 Rows = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 Step = tuple[npt.NDArray[Any], npt.NDArray[np.float64], Flags, Flags]
-
-
-def import_envpool() -> Any:
-    """Return the package.
-
-    Raises:
-        MissingExtraError: where it is not installed.
-    """
-    try:
-        import envpool
-    except ImportError:
-        raise MissingExtraError("backend 'envpool'", "fast") from None
-    return envpool
 
 
 class EnvpoolBatch:
@@ -53,7 +40,9 @@ class EnvpoolBatch:
         observe: Callable[[Any], npt.NDArray[Any]] = np.asarray,
         max_episode_steps: int | None = None,
     ) -> None:
-        self._envpool = import_envpool()
+        with needs_extra("backend 'envpool'", "fast"):
+            import envpool
+        self._envpool = envpool
         if environment not in self._envpool.list_all_envs():
             raise InvalidInputError(f"backend: envpool has no {environment}; it needs the backend gymnasium")
         self._environment, self._observe = environment, observe

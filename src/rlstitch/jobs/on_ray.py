@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlstitch.errors import ArtefactError, BusyError, InvalidInputError, MissingExtraError, RlstitchError
+from rlstitch.errors import ArtefactError, BusyError, InvalidInputError, RlstitchError, needs_extra
 from rlstitch.jobs.node import Meter, Order, run_on_node
 from rlstitch.jobs.tasks import Answer, Outcome, Status, Task, TaskQueue, plain
 from rlstitch.jobs.transfer import pack, unpack
@@ -226,12 +226,10 @@ def _append(log: Path | None, text: str) -> None:
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
+    with needs_extra("running tasks on Ray", "ray"):
         import ray
         import ray.exceptions
         import ray.util.scheduling_strategies
-    except ImportError:
-        raise MissingExtraError("running tasks on Ray", "ray") from None
     ours = not ray.is_initialized()
     if ours:
         try:

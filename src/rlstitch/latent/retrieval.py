@@ -19,7 +19,7 @@ from typing import Generic, Literal, cast
 import numpy as np
 import torch
 
-from rlstitch.errors import InvalidInputError, MissingExtraError, require_known
+from rlstitch.errors import InvalidInputError, needs_extra, require_known
 from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
 from rlstitch.latent.normalization import unit_rows
 
@@ -118,10 +118,8 @@ def nearest_approximate(
     """
     q, c = _query_pair(queries, keys, metric)
     require_count(k, len(c), "k", "the number of keys")
-    try:
+    with needs_extra("approximate nearest neighbours", "faiss"):
         import faiss
-    except ImportError as error:
-        raise MissingExtraError("approximate nearest neighbours", "faiss") from error
     cells = max(1, math.isqrt(len(c))) if cells is None else cells
     require_count(cells, len(c), "cells", "the number of keys")
     probes = max(1, cells // 8) if probes is None else probes

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, require_known
+from rlstitch.errors import ArtefactError, InvalidInputError, needs_extra, require_known
 from rlstitch.storage.files import read_bytes
 from rlstitch.storage.limits import DATASET_BYTES
 
@@ -113,14 +113,11 @@ def import_geometric() -> Any:
     Raises:
         MissingExtraError: where it is not installed.
     """
-    try:
-        with warnings.catch_warnings():
-            # It still scripts two of its classes, which torch warns of.
-            warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", category=DeprecationWarning)
-            import torch_geometric.io
-            import torch_geometric.nn
-    except ImportError:
-        raise MissingExtraError("A study of graphs", "graph") from None
+    with needs_extra("A study of graphs", "graph"), warnings.catch_warnings():
+        # It still scripts two of its classes, which torch warns of.
+        warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", category=DeprecationWarning)
+        import torch_geometric.io
+        import torch_geometric.nn
     return torch_geometric
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
+from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, needs_extra
 from rlstitch.latent import LatentSpace
 from rlstitch.modalities.audio import FSDD_FILE, LabelledSounds, read_fsdd, synthetic_sounds
 from rlstitch.modalities.graph import PLANETOID, LabelledGraph, block_model, import_geometric, read_planetoid
@@ -100,10 +100,8 @@ def fetch(name: str, source: Source) -> Path:
 
 
 def _datasets() -> Any:
-    try:
+    with needs_extra("fetching by datasets", "datasets"):
         import datasets
-    except ImportError:
-        raise MissingExtraError("fetching by datasets", "datasets") from None
     return datasets
 
 

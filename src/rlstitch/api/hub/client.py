@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rlstitch.agents.manifest import MANIFEST, WEIGHTS
-from rlstitch.errors import InvalidInputError, MissingExtraError
+from rlstitch.errors import InvalidInputError, needs_extra
 from rlstitch.modalities.libraries import one_line, quiet
 from rlstitch.storage import is_name, limits
 from rlstitch.version import __version__
@@ -48,9 +47,8 @@ def hub_client(feature: str, repo: str, *, token: bool | None = None) -> Iterato
     Raises:
         MissingExtraError: `huggingface_hub` is not installed.
     """
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise MissingExtraError(feature, "hub")
-    from huggingface_hub import HfApi
+    with needs_extra(feature, "hub"):
+        from huggingface_hub import HfApi
 
     with one_line(f"cannot {feature} {repo}", "huggingface_hub", "httpx", "httpx2"), quiet("huggingface_hub"):
         yield HfApi(token=token, library_name="rlstitch", library_version=__version__)

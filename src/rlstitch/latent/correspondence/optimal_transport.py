@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlstitch.errors import IncompatibleError, InvalidInputError, MissingExtraError
+from rlstitch.errors import IncompatibleError, InvalidInputError, needs_extra
 from rlstitch.latent._arrays import (
     A,
     Array,
@@ -52,10 +52,8 @@ class Matches:
 
 def load_pot(feature: str) -> ModuleType:
     """POT, or MissingExtraError that names the feature."""
-    try:
+    with needs_extra(feature, "ot"):
         import ot
-    except ImportError as error:
-        raise MissingExtraError(feature, "ot") from error
     module: ModuleType = ot
     return module
 

@@ -135,6 +135,13 @@ def build_translation(spec: dict[str, Any]) -> Translation:
     return KINDS[kind].from_spec(spec)
 
 
+def _fitted(source: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Translation, torch.Tensor]:
+    """Return pairs without gradients, the affine map of them, and what it leaves."""
+    source, target = source.detach(), target.detach()
+    affine = fit_affine(source, target)
+    return source, target, affine, target - affine(source)
+
+
 def fit_local(x: Array, y: Array, *, clusters: int = 8) -> LocalTranslation:
     """`fit_affine`, then once more on what it leaves in each cluster of x (k-means). At least 3 pairs.
 
@@ -152,10 +159,7 @@ def fit_local(x: Array, y: Array, *, clusters: int = 8) -> LocalTranslation:
     from sklearn.cluster import KMeans
 
     require_count(clusters, LARGEST, "clusters", "a number of clusters")
-    source, target = to_pairs(x, y, minimum=3, method="fit_local")
-    source, target = source.detach(), target.detach()
-    affine = fit_affine(source, target)
-    left = target - affine(source)
+    source, target, affine, left = _fitted(*to_pairs(x, y, minimum=3, method="fit_local"))
     size = max(1, min(clusters, len(source) // _FEWEST))
     model = KMeans(size, random_state=0, n_init=1).fit(source.double().cpu().numpy())
     translation = LocalTranslation(affine, size)
@@ -187,10 +191,7 @@ def fit_residual(x: Array, y: Array, *, hidden: int = 128) -> ResidualTranslatio
         InvalidInputError: for a number of units outside its range, fewer than 10 pairs, NaN or infinity.
     """
     require_count(hidden, LARGEST, "hidden", "a number of units")
-    source, target = to_pairs(x, y, minimum=10, method="fit_residual")
-    source, target = source.detach(), target.detach()
-    affine = fit_affine(source, target)
-    left = target - affine(source)
+    source, target, affine, left = _fitted(*to_pairs(x, y, minimum=10, method="fit_residual"))
     generator = torch.Generator().manual_seed(0)
     aside = (torch.randperm(len(source), generator=generator) % _JUDGED == 0).to(source.device)
     mean, deviation, scale = source.mean(0), source.std(0).clamp_min(1e-6), left.std().clamp_min(1e-12)

@@ -171,7 +171,7 @@ class Graft:
         states = pair_states(self.policy, self.world, episodes, seen, by=by, first=first, on_progress=on_progress)
         if self._states is None:
             self._fit.scale(states)
-        self._states = states if self._states is None else self._states.joined(states)
+        self._states = states if self._states is None else States.joined([self._states, states])
         self._episodes.append(episodes)
         return self._states
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -106,12 +107,15 @@ class States:
         inputs = stacked.flatten(1, 2)
         return inputs.float().div_(255.0) if inputs.dtype == torch.uint8 else inputs
 
-    def joined(self, other: States) -> States:
-        """Return the states of both, in this order."""
-        values = {item.name: (getattr(self, item.name), getattr(other, item.name)) for item in fields(self)}
-        mine, theirs = values["stacks"]
-        values["stacks"] = mine, torch.where(theirs < 0, -1, theirs + len(self.shown))
-        return States(**{name: torch.cat(pair) for name, pair in values.items()})
+    @classmethod
+    def joined(cls, parts: Sequence[States]) -> States:
+        """Return the states of one or more parts, in this order."""
+        values = {item.name: [getattr(part, item.name) for part in parts] for item in fields(cls)}
+        starts = [0, *itertools.accumulate(len(part.shown) for part in parts)]
+        values["stacks"] = [
+            torch.where(stacks < 0, -1, stacks + start) for stacks, start in zip(values["stacks"], starts, strict=False)
+        ]
+        return cls(**{name: torch.cat(tensors) for name, tensors in values.items()})
 
 
 def pair_states(
@@ -136,20 +140,19 @@ def pair_states(
         on_progress: called with the episodes done and those in all.
 
     Raises:
-        InvalidInputError: where the environment is not deterministic.
+        InvalidInputError: where the environment is not deterministic, or there is no episode.
     """
+    if not episodes:
+        raise InvalidInputError("episodes: expected one or more, found none")
     recording, own_world = Recording(by, tuple(episodes)), policy.card.world
     sides = {
         place: (seen if seen and place == by else replay_episodes(recording, place)) for place in (world, own_world)
     }
-    joined: States | None = None
+    parts = []
     for number, (shown, own) in enumerate(zip(sides[world], sides[own_world], strict=True)):
-        states = _states_of(policy, world, shown, own, held=(first + number) % _HELD_OUT == 1)
-        joined = states if joined is None else joined.joined(states)
+        parts.append(_states_of(policy, world, shown, own, held=(first + number) % _HELD_OUT == 1))
         on_progress(number + 1, len(episodes))
-    if joined is None:
-        raise InvalidInputError("episodes: expected one or more, found none")
-    return joined
+    return States.joined(parts)
 
 
 def _states_of(policy: Agent, world: World, shown: Observations, own: Observations, *, held: bool) -> States:

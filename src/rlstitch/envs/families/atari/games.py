@@ -21,7 +21,7 @@ from rlstitch.envs.single import ActionSpace
 from rlstitch.envs.tasks.task import Task
 from rlstitch.envs.vector import Flags, Rewards, Rows, Shown
 from rlstitch.envs.world import World
-from rlstitch.errors import InvalidInputError, MissingExtraError, require_known
+from rlstitch.errors import InvalidInputError, needs_extra, require_known
 from rlstitch.jobs.resources import threads_for
 from rlstitch.storage import first_problem
 
@@ -56,19 +56,6 @@ class Facts(NamedTuple):
     all_actions: int
 
 
-def import_ale() -> Any:
-    """Return the package.
-
-    Raises:
-        MissingExtraError: where it is not installed.
-    """
-    try:
-        import ale_py
-    except ImportError:
-        raise MissingExtraError("Atari", "atari") from None
-    return ale_py
-
-
 @functools.lru_cache(maxsize=128)
 def facts(environment: str) -> Facts:
     """Return the facts of a game by the id of its environment.
@@ -77,8 +64,9 @@ def facts(environment: str) -> Facts:
         MissingExtraError: without ale-py.
         UnknownNameError: for a game that ale-py does not have.
     """
-    ale_py = import_ale()
-    from ale_py import registration, roms
+    with needs_extra("Atari", "atari"):
+        import ale_py
+        from ale_py import registration, roms
 
     shared = {"combat", "joust", "maze_craze", "warlords"}  # for several players only: ale-py registers none of them
     games = {f"ALE/{registration.rom_id_to_name(rom)}-v5": rom for rom in roms.get_all_rom_ids() if rom not in shared}
@@ -200,7 +188,8 @@ class RamBatch(_Games):
 
     def __init__(self, world: World, num_envs: int, task: Task, action_space: ActionSpace) -> None:
         super().__init__(world, num_envs, task, action_space)
-        ale_py = import_ale()
+        with needs_extra("Atari", "atari"):
+            import ale_py
         self._rom = ale_py.roms.get_rom_path(self._game.rom)
         self._games = [ale_py.ALEInterface() for _ in range(num_envs)]
         self._random = [np.random.RandomState(0) for _ in range(num_envs)]
