@@ -1,9 +1,9 @@
 """Is the default number of threads near the best, on idle processors and beside a process at full load?
 
-    python benchmarks/threads.py [--rounds 3] [--steps 8192] [--presets PRESET ...] [--out docs/results/threads]
+    python benchmarks/threads.py [--rounds 3] [--rollouts 4] [--presets PRESET ...] [--out docs/results/threads]
 
-Each preset is trained for some steps by 1, 2, ... threads and by the default, in turn, in a process each, first alone,
-then beside a process that computes without a pause. Seconds are of the training loop, the median of the rounds.
+Each preset is trained for some rollouts by 1, 2, ... threads and by the default, in turn, in a process each, first
+alone, then beside a process that computes without a pause. Seconds are of the training loop, the median of the rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ PRESETS = tuple(sorted(path.stem for path in Path("configs").glob("*.yaml")))
 TRAIN = """
 import sys, time
 import rlstitch
-preset, steps, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+preset, rollouts, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+preset_config = rlstitch.load_config(preset)
+steps = rollouts * preset_config.num_envs * preset_config.ppo.n_steps
 settings = {"total_steps": steps, "name": "agent", "stop_at_success": None, "device": "cpu"}
 settings |= {"evaluation.every_steps": 10**9, "evaluation.episodes": 1, "checkpoint.every_steps": 10**9}
 settings |= {} if threads == "default" else {"threads": int(threads)}
@@ -32,12 +34,12 @@ print("seconds", times[-1] - times[0])
 LOAD = "while True: pass"
 
 
-def seconds(preset: str, steps: int, threads: str) -> float:
+def seconds(preset: str, rollouts: int, threads: str) -> float:
     """Train in a fresh process and folder; return the time from the first rollout to the last one."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", TRAIN, preset, str(steps), threads],
+            [sys.executable, "-c", TRAIN, preset, str(rollouts), threads],
             cwd=folder, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
     if done.returncode:
@@ -49,7 +51,7 @@ def main() -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8192)
+    parser.add_argument("--rollouts", type=int, default=4)
     parser.add_argument("--presets", nargs="+", default=PRESETS)
     parser.add_argument("--threads", nargs="+", default=[str(n + 1) for n in range(os.cpu_count() or 1)] + ["default"])
     parser.add_argument("--out", type=Path, help="where to write the table, without suffix")
@@ -65,7 +67,7 @@ def main() -> None:
         for kind in ("idle", "loaded"):
             load = subprocess.Popen([sys.executable, "-c", LOAD]) if kind == "loaded" else None
             try:
-                taken = [[seconds(preset, options.steps, n) for n in options.threads] for _ in range(options.rounds)]
+                taken = [[seconds(preset, options.rollouts, n) for n in options.threads] for _ in range(options.rounds)]
             finally:
                 if load is not None:
                     load.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from threadpoolctl import threadpool_info
@@ -15,7 +17,7 @@ from rlstitch.training.ppo import build_ppo, gigaflops_of_minibatch
 def test_threads_follow_the_work_unless_they_are_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads_for() == threads_for(49) == 1, "small networks never take all processors"
-    assert threads_for(1e6) == available_cores()
+    assert threads_for(1e6) == threads_for(math.inf) == available_cores()
     assert threads_for(60) == min(2, available_cores())
     for stated, threads in (("3", 3), ("", 1), ("0", 1), ("4,2", 1), ("9" * 5000, 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", stated)

@@ -46,12 +46,13 @@ def threads_for(gigaflops: float = 0.0) -> int:
     networks many times slower: the threads of each operation wait for one another (docs/results/threads.md).
 
     Args:
-        gigaflops: floating-point operations of one batch, forwards and backwards where it is trained, in billions.
+        gigaflops: floating-point operations of one batch, forwards and backwards where it is trained, in billions;
+            `math.inf` for threads that do not wait for one another, such as those of an emulator.
     """
     stated = os.environ.get("OMP_NUM_THREADS", "")
     if stated.isdecimal() and 0 < (threads := int(stated[:5])) <= THREADS:
         return threads
-    return min(available_cores(), 1 + int(gigaflops / GIGAFLOPS_PER_THREAD))
+    return int(min(available_cores(), 1 + gigaflops / GIGAFLOPS_PER_THREAD))
 
 
 @contextmanager
