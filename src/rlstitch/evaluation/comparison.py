@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.statistics import BATCH, RESAMPLES, Interval, check_bootstrap, iqm, percentile_interval
@@ -178,6 +177,8 @@ def paired_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
     if changed.size == 0:
         return PairedTest(x.size, median, 0.0, 1.0)
     tied = np.unique(np.abs(changed)).size < changed.size
+    from scipy import stats  # half a second, which the workers of a matrix need not spend
+
     result = stats.wilcoxon(changed, method="approx" if tied or changed.size > 50 else "exact")
     return PairedTest(x.size, median, float(result.statistic), float(result.pvalue))
 
