@@ -1,12 +1,15 @@
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
 import rlstitch.latent
 from rlstitch.errors import InvalidInputError
+from rlstitch.latent import LatentSpace, Translation
 from rlstitch.latent._arrays import like, require_finite, to_pairs, to_tensor, to_weights
 
 
@@ -45,6 +48,17 @@ def test_read_only_reversed_and_foreign_byte_order_arrays_pass() -> None:
     np.testing.assert_array_equal(to_tensor(x[::-1], "x").numpy(), x[::-1])
 
 
+@pytest.mark.parametrize(
+    "x", [[[1, 2], [3, 4]], ((1.0, 2.0), (3.0, 4.0)), pandas.DataFrame({"a": [1, 3], "b": [2, 4]})]
+)
+def test_lists_and_data_frames_are_read_as_arrays(x: Any) -> None:
+    np.testing.assert_array_equal(to_tensor(x, "x").numpy(), [[1, 2], [3, 4]])
+    shifted = Translation(torch.eye(2), torch.ones(2))(x)
+    assert isinstance(shifted, np.ndarray)
+    np.testing.assert_array_equal(shifted, [[2, 3], [4, 5]])
+    np.testing.assert_array_equal(LatentSpace(x).subset([1]).vectors, [[3, 4]])
+
+
 def test_like_follows_the_model() -> None:
     assert isinstance(like(torch.ones(1, requires_grad=True), np.zeros(1)), np.ndarray)
     assert isinstance(like(torch.ones(1), torch.zeros(1)), torch.Tensor)
@@ -53,7 +67,10 @@ def test_like_follows_the_model() -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ([[1.0]], "must be a torch tensor or a NumPy array, found list"),
+        ("1.0", "must be a torch tensor, a NumPy array, a list or a data frame, found str"),
+        ([[1.0], [1.0, 2.0]], "x must hold rows of one length"),
+        ([["a"]], "must hold numbers, found dtype <U1"),
+        (pandas.DataFrame({"word": ["a"], "size": [1.0]}), "must hold numbers, found dtype object"),
         (np.array([["a"]]), "must hold numbers, found dtype <U1"),
         (torch.ones(1, 1, dtype=torch.complex64), "must hold real numbers"),
         (torch.ones(3), r"must have 2 dimension\(s\), found shape \(3,\)"),

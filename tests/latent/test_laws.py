@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given, settings
@@ -101,6 +102,18 @@ def test_the_kind_that_came_in_goes_out_with_the_same_values(name: str) -> None:
             assert isinstance(tensor, torch.Tensor)
             assert as_numpy(tensor).dtype == array.dtype
             np.testing.assert_allclose(as_numpy(tensor), array, atol=1e-9)
+
+
+# These calls need an array themselves, or take seconds.
+ARRAYS_ONLY = {"project_into", "choose_ranked", "fit: affine_gradient"}
+
+
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if not case.tensors and n not in ARRAYS_ONLY])
+def test_a_data_frame_is_read_as_an_array(name: str) -> None:
+    s = spaces()
+    for one, array in zip(numbers(call(name, s.map(pandas.DataFrame))), numbers(call(name, s)), strict=True):
+        assert type(one) is type(array)
+        np.testing.assert_array_equal(one, array)
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -1,8 +1,8 @@
 """Torch tensors and NumPy arrays in, the same kind out.
 
 Everything in `rlstitch.latent` computes with torch. A NumPy array becomes a tensor that shares its memory where it
-can, and the result goes back to NumPy. Floating types keep their width (float32, float64); anything else that holds
-numbers becomes float32.
+can, and the result goes back to NumPy. Lists and data frames (whatever has `to_numpy`) are read as NumPy arrays.
+Floating types keep their width (float32, float64); anything else that holds numbers becomes float32.
 """
 
 from __future__ import annotations
@@ -43,7 +43,25 @@ def to_tensor(
     return tensor
 
 
+def as_array(x: Any, name: str) -> Array:
+    """A tensor or an array as it is; lists and whatever has `to_numpy` (data frames of pandas or Polars) as an array.
+
+    Raises InvalidInputError for anything else, and for lists whose rows differ in length.
+    """
+    if isinstance(x, torch.Tensor | np.ndarray):
+        return x
+    if not isinstance(x, list | tuple) and not hasattr(x, "to_numpy"):
+        raise InvalidInputError(
+            f"{name} must be a torch tensor, a NumPy array, a list or a data frame, found {type(x).__name__}"
+        )
+    try:
+        return np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else x)
+    except ValueError:
+        raise InvalidInputError(f"{name} must hold rows of one length") from None
+
+
 def _wrap(x: Array, name: str) -> torch.Tensor:
+    x = as_array(x, name)
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in "fiub":
             raise InvalidInputError(f"{name} must hold numbers, found dtype {x.dtype}")
@@ -53,8 +71,6 @@ def _wrap(x: Array, name: str) -> torch.Tensor:
         if not x.flags.writeable or any(stride < 0 for stride in x.strides):
             x = x.copy()
         return torch.from_numpy(x)
-    if not isinstance(x, torch.Tensor):
-        raise InvalidInputError(f"{name} must be a torch tensor or a NumPy array, found {type(x).__name__}")
     if x.is_complex():
         raise InvalidInputError(f"{name} must hold real numbers, found dtype {x.dtype}")
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
@@ -91,10 +107,8 @@ def negligible(dtype: torch.dtype) -> float:
 
 
 def like(result: torch.Tensor, model: A) -> A:
-    """`result` as the kind of `model`: a tensor, or a NumPy array."""
-    if isinstance(model, np.ndarray):
-        return result.detach().cpu().numpy()
-    return result
+    """`result` as the kind of `model`: a tensor, or for anything else a NumPy array."""
+    return result if isinstance(model, torch.Tensor) else result.detach().cpu().numpy()
 
 
 def follow(result: NDArray[Any], model: A) -> A:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.latent._arrays import require_count, to_tensor
+from rlstitch.latent._arrays import as_array, require_count, to_tensor
 from rlstitch.latent.anchors import choose_anchors
 
 V = TypeVar("V", bound=torch.Tensor | NDArray[Any])
@@ -24,7 +24,8 @@ W = TypeVar("W", bound=torch.Tensor | NDArray[Any])
 
 @dataclass(frozen=True, eq=False)
 class LatentSpace(Generic[V]):
-    """Vectors (n, d), finite, of torch or NumPy, and n different keys; equal keys in two spaces mean the same sample.
+    """Vectors (n, d), finite, of torch or NumPy (lists and data frames become arrays), and n different keys; equal keys
+    in two spaces mean the same sample.
 
     Without keys the rows are called "0", "1", .... Raises InvalidInputError where keys repeat or their number is not n.
 
@@ -41,6 +42,7 @@ class LatentSpace(Generic[V]):
     name: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", as_array(self.vectors, "vectors"))
         n = len(to_tensor(self.vectors, "vectors"))
         keys = tuple(self.keys) or tuple(str(row) for row in range(n))
         if len(keys) != n:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -218,15 +219,16 @@ def test_any_shape_gives_a_finite_map(n: int, d_x: int, d_y: int, seed: int, met
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_spec_and_state_rebuild_it(method: str) -> None:
+def test_spec_and_state_or_a_file_rebuild_it(method: str, tmp_path: Path) -> None:
     x, y = gaussian(30, 4, seed=0, dtype=torch.float32), gaussian(30, 6, seed=1, dtype=torch.float32)
     translation = fit(method, x, y)
     copy = Translation.from_spec(json.loads(json.dumps(translation.spec(), allow_nan=False)))
     copy.load_state_dict(translation.state_dict())
-    assert torch.equal(copy(x), translation(x))
-    assert copy.report == translation.report
-    assert copy.method == translation.method
-    assert copy.spec() == translation.spec()
+    for again in (copy, Translation.load(translation.save(tmp_path / "map.safetensors"))):
+        assert torch.equal(again(x), translation(x))
+        assert again.report == translation.report
+        assert again.method == translation.method
+        assert again.spec() == translation.spec()
 
 
 def test_a_spec_of_another_format_is_refused() -> None:

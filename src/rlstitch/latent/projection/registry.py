@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
+from rlstitch.latent._arrays import A, Array, as_array, like, require_count, same_width, to_tensor
 from rlstitch.latent._registry import look_up
 from rlstitch.latent.normalization import Normalization, fit_normalization
 from rlstitch.latent.projection.similarities import METHODS, Relation
@@ -193,7 +193,8 @@ def project_stream(
 
 
 def _batches(x: Any, batch_size: int) -> Iterator[Any]:
-    if isinstance(x, torch.Tensor | np.ndarray):
+    if isinstance(x, torch.Tensor | np.ndarray) or hasattr(x, "to_numpy"):
+        x = as_array(x, "x")
         for start in range(0, len(x), batch_size):
             yield x[start : start + batch_size]
     else:

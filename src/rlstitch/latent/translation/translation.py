@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -140,6 +142,17 @@ class Translation(nn.Module):
         method = f"{'inverse' if exact else 'pseudo-inverse'} of {self.method}"
         return Translation(back.to(self.matrix), -(self.bias.double() @ back).to(self.matrix), method)
 
+    def save(self, path: Path | str) -> Path:
+        """Write the map as `.safetensors`, with its method and the report of its fit: what `rlstitch latent translate`
+        writes. Raises InvalidInputError for another suffix or numbers that are not finite.
+        """
+        return cast("Path", _files().save_translation(self, path))
+
+    @staticmethod
+    def load(path: Path | str) -> Translation:
+        """Read a map of any kind that was saved. Raises ArtefactError where the file holds none."""
+        return cast("Translation", _files().load_translation(path))
+
     @classmethod
     def identity(cls, width: int) -> Translation:
         """The map that changes nothing, in float32."""
@@ -185,6 +198,11 @@ class Translation(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print."""
         return f"{self.method}, {self.width_in} -> {self.width_out}"
+
+
+def _files() -> Any:
+    # Files are read and written above the latent core, which imports nothing of it.
+    return importlib.import_module("rlstitch.storage")
 
 
 def _resolution(matrix: torch.Tensor) -> float:
