@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 import gymnasium
 import pytest
 
-from rlstitch.agents import load_agent
+from rlstitch.agents import load_agent, save_agent
 from rlstitch.cli.main import main
 from rlstitch.config.training import TrainConfig, new_config
 from rlstitch.envs import World, make_vec, named_modules, packages, single
@@ -90,8 +90,14 @@ def test_commands_take_an_environment_and_its_arguments(own, capsys):
     evaluate = ["evaluate", "four", "--episodes", "2"]
     assert main([*evaluate, *place, "--make-kwargs", "channels=4"]) == 0
     assert main([*evaluate, "--make-kwargs", "channels=4"]) == 0
+    assert main(["export", "four", "--make-kwargs", "channels=4", "--format", "safetensors"]) == 0
+    matrix = ["matrix", "four", "again", "--same-seed", "--methods", "naive", "--episodes", "2", "--pairs", "10"]
+    save_agent(load_agent("four"), "agents/again")
+    assert main([*matrix, *place, "--make-kwargs", "channels=4", "--out", "cells"]) == 0
+    assert json.loads((own / "cells/matrix.json").read_text())["agents"][0]["world"]["modules"] == ["own_rooms"]
     capsys.readouterr()
     for line, message in (
+        ([*matrix, "--env", "own_rooms:Typo-v0"], "unknown environment 'Typo-v0'"),
         ([*evaluate, *place], "(40, 40, 4), found (40, 40, 3)"),
         (["stitch", "four", "four", "--make-kwargs", "colour=4"], "make_kwargs: OwnRoom-v0 does not take them"),
         (["pairs", "four", "four", "--out", "p.npz", "--env", "own_rooms:Typo-v0"], "unknown environment 'Typo-v0'"),

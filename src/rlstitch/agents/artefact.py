@@ -49,9 +49,11 @@ def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path
 
     Raises:
         InvalidInputError: where the name is not usable, the folder exists, a weight is NaN or infinite, or a part is a
-            module of a user's own.
+            module of a user's own, or it is no Agent.
         ArtefactError: where the operating system refuses.
     """
+    if not isinstance(agent, Agent):
+        raise InvalidInputError(f"agent: expected an Agent, found {type(agent).__name__} (import_agent takes a model)")
     require_storable(agent.encoder, agent.controller)
     path = Path(folder).absolute()
     card = _final_card(agent, path.name)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from rlstitch.agents.card import SCHEMA_VERSION, AgentCard
-from rlstitch.errors import ArtefactError, RlstitchError, UnknownNameError
+from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, UnknownNameError
 from rlstitch.storage import (
     NAME_PATTERN,
     canonical_json,
@@ -75,7 +75,13 @@ def find_agent(name_or_folder: Path | str, *, roots: Iterable[Path] | None = Non
     Raises:
         UnknownNameError: where no agent has this name.
         ArtefactError: where a folder is given that does not exist.
+        InvalidInputError: for a value that is neither.
     """
+    if not isinstance(name_or_folder, str | Path):
+        raise InvalidInputError(
+            f"agent: expected a name or a folder, found {type(name_or_folder).__name__} (save_agent writes an Agent, "
+            "import_agent a model)"
+        )
     places = _roots(roots)
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and re.fullmatch(NAME_PATTERN, text):

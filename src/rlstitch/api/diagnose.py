@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.agents.agent import Agent
-from rlstitch.api.environment import placed
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.stitch import coverage_lines, load_pairs
 from rlstitch.envs import cell_world, made_otherwise
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -87,8 +87,8 @@ class Diagnosis:
 
 @torch_threads()
 def diagnose(
-    encoder: str | Path | Agent,
-    policy: str | Path | Agent,
+    encoder: AgentLike,
+    policy: AgentLike,
     *,
     env: Any = None,
     method: str = "affine",

@@ -5,26 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlstitch.agents import Agent, as_agent
 from rlstitch.envs import as_world
 
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+AgentLike: TypeAlias = "str | Path | Agent | BaseAlgorithm"
+"""Name or folder of an agent, its value, or a live model of Stable-Baselines3 with its environment."""
 OF_ENVIRONMENT = ("environment", "make_kwargs", "modules", "family")
 """Fields of a world that say which environment it is; look, task and observations are the agent's own."""
 
 
-def placed(agent: str | Path | Agent, env: Any = None) -> Agent:
-    """Return an agent by value, name or folder, in another environment where one is given.
+def placed(agent: AgentLike, env: Any = None) -> Agent:
+    """Return an agent by value, name or folder, or of a live model, in another environment where one is given.
 
     Args:
-        agent: see above.
+        agent: see above; a model of Stable-Baselines3 is read as `rlstitch.api.models.agent_of_live` does.
         env: what `rlstitch.envs.as_world` takes, or fields of the agent's own world by name; None: that world.
 
     Raises:
         UnknownNameError: for an unknown agent.
-        InvalidInputError: for an environment that cannot be used.
+        InvalidInputError: for an environment that cannot be used, and for anything else than an agent.
     """
+    if not isinstance(agent, str | Path | Agent):
+        from rlstitch.api.models import agent_of_live
+
+        return agent_of_live(agent, env)
     agent = as_agent(agent)
     if env is None:
         return agent

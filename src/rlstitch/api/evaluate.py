@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.agents import Agent
-from rlstitch.api.environment import placed
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import Backend, get_variation
@@ -50,7 +50,7 @@ class EvaluationOutcome:
 
 @torch_threads()
 def evaluate(
-    agent: str | Path | Agent,
+    agent: AgentLike,
     *,
     env: Any = None,
     look: str | None = None,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.agents import Agent, as_agent
+from rlstitch.agents import Agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.envs import is_image, make_vec
 from rlstitch.errors import require_known
 from rlstitch.jobs.progress import ProgressReporter
@@ -36,8 +37,9 @@ class ExportOutcome:
 
 
 def export_agent(
-    agent: str | Path | Agent,
+    agent: AgentLike,
     *,
+    env: Any = None,
     form: Format = "torch-export",
     output: Path | None = None,
     observations: Input = "uint8",
@@ -48,6 +50,8 @@ def export_agent(
 
     Args:
         agent: name, folder or value of an agent of any kind.
+        env: another environment than the agent's own, whose observations the exported agent is compared on: its id
+            (`module:Id` imports the module), or an object, see `rlstitch.envs.as_world`.
         form: `torch-export`, `onnx` or `safetensors`; see `rlstitch.agents.export.write_exported`.
         output: the file; the agent's name in the working folder where it is not given.
         observations: what the exported program takes: uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1].
@@ -61,7 +65,7 @@ def export_agent(
         ArtefactError: where the operating system refuses, or the exported agent acts otherwise.
     """
     require_known("export format", form, SUFFIXES)
-    source = as_agent(agent)
+    source = placed(agent, env)
     path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
     progress = progress or ProgressReporter(style="none")
     progress.stage("collecting observations")

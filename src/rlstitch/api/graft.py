@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rlstitch.agents import Agent, save_agent
 from rlstitch.agents.modules import require_storable
-from rlstitch.api.environment import placed
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import World, family_of, is_image, named_family, with_sensor
 from rlstitch.errors import InvalidInputError, require_known
@@ -86,7 +86,7 @@ def rounds_lines(rounds: Sequence[GraftRound]) -> list[str]:
 
 @torch_threads()
 def graft(
-    controller: str | Path | Agent,
+    controller: AgentLike,
     *,
     env: Any = None,
     sensor: Literal["pixels", "state", "ram", "symbolic"] | None = None,

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from rlstitch.agents import Agent, AgentCard, TrainingCard, save_agent
-from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
-from rlstitch.agents.sb3.archive import ModelFile, read_model
-from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
+from rlstitch.agents import Agent, AgentCard, save_agent
+from rlstitch.agents.sb3.importing import DQN_TEMPERATURE
 from rlstitch.agents.sb3.settings import Activation
-from rlstitch.agents.sb3.spaces import sees_bytes, stacked_frames
-from rlstitch.agents.sb3.statistics import of_ram, read_statistics
-from rlstitch.agents.spaces import spaces_of
-from rlstitch.envs import Shape, World, import_modules, with_sensor
+from rlstitch.api.models import agent_of_model
+from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
-from rlstitch.storage.workspace import AGENTS, command_line, reserved_agent
+from rlstitch.storage.workspace import AGENTS, reserved_agent
 
 
 @dataclass(frozen=True)
@@ -102,39 +96,19 @@ def import_agent(
     with reserved_agent(name, agents=agents, force=force) as folder:
         if episodes < 0:
             raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
-        import_modules(world.modules)
         progress = progress or ProgressReporter(style="none")
         progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
-        shape, actions = spaces_of(world)
-        if normalization is None and isinstance(model, BaseAlgorithm):
-            normalization = model.get_vec_normalize_env()
-        statistics = None if normalization in (None, "none") else read_statistics(normalization)
-        with _saved(model) as path:
-            if path.suffix == SUFFIX:
-                for option, value in (("activation", activation), ("extractor", extractor)):
-                    if value:
-                        raise InvalidInputError(f"{option}: expected none beside a {SUFFIX}, whose network is known")
-                _check_stated(path, world, shape, normalization)
-                imported = import_cleanrl(
-                    path, observation_shape=shape, actions=actions, split=split, statistics=statistics
-                )
-            else:
-                file = read_model(path)
-                world, shape = _as_seen(file, world, shape)
-                if with_sensor(world).sensor == "ram" and sees_bytes(file):
-                    statistics = of_ram(statistics, shape[0])
-                imported = import_model(
-                    file,
-                    observation_shape=shape,
-                    actions=actions,
-                    activation=activation,
-                    extractor=extractor,
-                    extractor_arguments=extractor_arguments,
-                    split=split,
-                    statistics=statistics,
-                    temperature=temperature,
-                )
-        agent = Agent(imported.encoder, imported.controller, _card(name, with_sensor(world), imported))
+        agent = agent_of_model(
+            model,
+            name=name,
+            world=world,
+            activation=activation,
+            extractor=extractor,
+            extractor_arguments=extractor_arguments,
+            split=split,
+            normalization=normalization,
+            temperature=temperature,
+        )
         outcome = None
         if episodes:
             playing = progress.stage("playing", "episodes")
@@ -142,45 +116,6 @@ def import_agent(
             agent.card = _with_returns(agent.card, outcome)
         save_agent(agent, folder, force=force)
     return ImportOutcome(agent, outcome, folder)
-
-
-@contextmanager
-def _saved(model: str | Path | BaseAlgorithm) -> Iterator[Path]:
-    """The file of a model; a live one is saved first, so that the same checks read it."""
-    if not isinstance(model, BaseAlgorithm):
-        yield Path(model)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"{type(model).__name__}.zip")
-        model.save(path)
-        yield path
-
-
-def _as_seen(file: ModelFile, world: World, shape: Shape) -> tuple[World, Shape]:
-    """Return the world with the stack that a file states, and the shape of its observations."""
-    if world.frame_stack == 1 and (frames := stacked_frames(file, shape)) > 1:
-        world, shape = replace(world, frame_stack=frames), (*shape[:-1], shape[-1] * frames)
-    if world.frame_stack > 1 and world.padding is None:  # the file does not tell
-        world = replace(world, padding="zeros")
-    return world, shape
-
-
-def _check_stated(path: Path, world: World, shape: Shape, normalization: object) -> None:
-    """Check that the preprocessing of a state dict, which does not hold it, is stated.
-
-    Raises:
-        InvalidInputError: where it is not.
-    """
-    missing = ""
-    if world.frame_stack > 1 and world.padding is None:
-        missing = (
-            "padding: {} what stands before the first observation of an episode (--world padding=first for gym's "
-            "FrameStack, padding=zeros)"
-        )
-    elif len(shape) == 1 and normalization is None:
-        missing = "normalization: {} the statistics of NormalizeObservation (--normalization FILE.npz), or none"
-    if missing:
-        raise InvalidInputError(f"{path}: " + missing.format(f"a {SUFFIX} does not hold its preprocessing: state"))
 
 
 def world_of(environment: str, variation: str, task: str, others: Mapping[str, object]) -> World:
@@ -194,24 +129,6 @@ def world_of(environment: str, variation: str, task: str, others: Mapping[str, o
     if twice := sorted(named.keys() & others.keys()):
         raise InvalidInputError(f"world: {twice[0]} is given by an argument of its own")
     return World.from_dict({**named, **others})
-
-
-def _card(name: str, world: World, imported: ImportedModel) -> AgentCard:
-    return AgentCard(
-        name=name,
-        world=world,
-        seed=imported.seed,
-        observation_shape=imported.encoder.observation_shape,
-        encoder=imported.encoder.spec(),
-        controller=imported.controller.spec(),
-        training=TrainingCard(
-            algorithm=f"{imported.algorithm} ({imported.library}, imported)",
-            steps=imported.steps,
-            seconds=0.0,
-            hyperparameters=dict(imported.hyperparameters),
-        ),
-        command=command_line(),
-    )
 
 
 def _with_returns(card: AgentCard, outcome: Evaluation) -> AgentCard:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rlstitch.agents import Agent, save_agent
+from rlstitch.api.environment import AgentLike, placed
+from rlstitch.api.run_folder import open_run
+from rlstitch.envs import make_vec
 from rlstitch.evaluation.matrix.plan import CELL, plan_matrix
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
 from rlstitch.evaluation.options import CellOptions
@@ -22,8 +27,9 @@ DEFAULT_METHODS = ("naive", "affine", "auto")
 
 @torch_threads()
 def matrix(
-    agents: Sequence[str],
+    agents: Sequence[AgentLike],
     *,
+    env: Any = None,
     methods: Sequence[str] = DEFAULT_METHODS,
     episodes: int = 100,
     pairs: int = 1024,
@@ -43,7 +49,10 @@ def matrix(
     """Measure every encoder with every other agent's controller; results on the disk are not measured again.
 
     Args:
-        agents: names of agents with `*`, `?` and `[...]`, or folders of agents.
+        agents: names of agents with `*`, `?` and `[...]`, folders, or values of agents. Values, and all agents where
+            `env` is given, are written to `runs/agent-<name>-<hash8>`, from where the results are measured.
+        env: another environment than the agents' own: its id (`module:Id` imports the module), or an object, see
+            `rlstitch.envs.as_world`, which other processes (`workers`, `ray`) do not have.
         methods: names of stitching methods.
         episodes: of each evaluation.
         pairs: paired observations that a translation is fitted on, at most.
@@ -74,7 +83,35 @@ def matrix(
     """
     options = CellOptions(episodes, pairs, seed, deterministic)
     names = with_controls(methods) if controls else methods
-    plan = plan_matrix(agents, names, options, without=without, derived=derived, worlds=worlds)
+    patterns = list(_names(agents))
+    place = None if env is None else functools.partial(_placed, env=env)
+    plan = plan_matrix(patterns, names, options, without=without, derived=derived, worlds=worlds, place=place)
     folder = RUNS / f"matrix-{plan.hash8}" if out is None else Path(out)
     execution = Execution(workers, ray) if resources is None else Execution(workers, ray, resources)
     return measure_matrix(plan, folder, execution=execution, same_seed=same_seed, on_progress=on_progress)
+
+
+def _names(agents: Iterable[AgentLike]) -> Iterator[str]:
+    """Names and folders as they are, and folders of values; of two agents of one name the second gets a number."""
+    taken: set[str] = set()
+    for place, agent in enumerate(agents, start=1):
+        if isinstance(agent, str | Path):
+            yield str(agent)
+            continue
+        value = placed(agent)
+        name = value.card.name if value.card.name not in taken else f"{value.card.name}-{place}"
+        taken.add(name)
+        yield str(_written(value, name))
+
+
+def _placed(folder: Path, env: Any) -> Path:
+    """Write an agent in another environment, which is made once before anything is measured."""
+    agent = placed(folder, env)
+    make_vec(agent.card.world, 1, seed=0).close()
+    return _written(agent)
+
+
+def _written(agent: Agent, name: str = "") -> Path:
+    """Write an agent beside the runs, for tasks to read."""
+    name = name or agent.card.name
+    return save_agent(agent, open_run(f"agent-{name}", {"agent": agent}, {}) / name, force=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlstitch.agents import Agent
-from rlstitch.api.environment import placed
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
@@ -31,8 +30,8 @@ class PairsOutcome:
 
 @torch_threads()
 def collect_pairs(
-    encoder: str | Path | Agent,
-    policy: str | Path | Agent,
+    encoder: AgentLike,
+    policy: AgentLike,
     out: str | Path,
     *,
     env: Any = None,

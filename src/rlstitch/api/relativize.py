@@ -10,7 +10,7 @@ from typing import Any
 
 from rlstitch.agents import Agent, AnchorSet, load_anchor_set, save_agent
 from rlstitch.agents.modules import require_storable
-from rlstitch.api.environment import placed
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
@@ -60,11 +60,11 @@ class RelativizeOutcome:
 
 @torch_threads()
 def relativize(
-    agent: str | Path | Agent,
+    agent: AgentLike,
     *,
     env: Any = None,
     anchors: str | int = ANCHOR_COUNT,
-    drivers: Sequence[str | Path | Agent] = (),
+    drivers: Sequence[AgentLike] = (),
     similarity: str | None = None,
     episodes: int = 100,
     seed: int = 0,

@@ -12,7 +12,7 @@ from typing import Any
 
 from rlstitch.agents import Agent, save_agent
 from rlstitch.agents.modules import require_storable
-from rlstitch.api.environment import placed
+from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import cell_world, made_otherwise
@@ -119,8 +119,8 @@ def gain_lines(cells: Sequence[Row]) -> list[str]:
 
 @torch_threads()
 def stitch(
-    encoder: str | Path | Agent,
-    policy: str | Path | Agent,
+    encoder: AgentLike,
+    policy: AgentLike,
     *,
     env: Any = None,
     method: str = "affine",

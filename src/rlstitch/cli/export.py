@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say
-from rlstitch.cli.options import GymPackages
+from rlstitch.cli.options import EnvironmentOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(EnvironmentOptions):
     """Write an agent as one file: a program for PyTorch or onnxruntime, or its weights."""
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
@@ -30,8 +30,6 @@ class Export:
     """Input of the program: uint8 (N, H, W, C), or float32 (N, C, H, W) in [0, 1]."""
     force: bool = False
     """Overwrite an existing file."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
 
     def run(self) -> int:
         """Export, and print the file and its difference from the agent."""
@@ -41,6 +39,7 @@ class Export:
         with ProgressReporter() as progress:
             outcome = export_agent(
                 self.agent,
+                env=self.environment(),
                 form=self.format,
                 output=self.output,
                 observations=self.input,

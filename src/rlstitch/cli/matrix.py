@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import complain, say, split_names
-from rlstitch.cli.options import GymPackages, Threads
+from rlstitch.cli.options import EnvironmentOptions, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matrix:
+class Matrix(EnvironmentOptions):
     """Join every encoder to every controller of the matching agents, under several methods, and measure all cells."""
 
     SEVERAL: ClassVar[str] = "agents"
@@ -51,8 +51,6 @@ class Matrix:
     """Where every cell is played: cell (the encoder's look, the controller's task), LOOK or LOOK/TASK, ...."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/matrix-HASH)")] = None
     """Folder of cells and tables."""
-    gym_packages: GymPackages = ()
-    """Modules of your own to import, which register environments."""
     threads: Threads = None
 
     def run(self) -> int:
@@ -66,6 +64,7 @@ class Matrix:
         with ProgressReporter("results") as reporter:
             result = matrix(
                 self.agents,
+                env=self.environment(),
                 methods=split_names(self.methods),
                 episodes=self.episodes,
                 pairs=self.pairs,

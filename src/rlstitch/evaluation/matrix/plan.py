@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import permutations
@@ -191,6 +191,7 @@ def plan_matrix(
     without: Sequence[str] = (),
     derived: bool = False,
     worlds: Sequence[str] = (CELL,),
+    place: Callable[[Path], Path] | None = None,
 ) -> Plan:
     """Find the agents and pair them; reads manifests only.
 
@@ -205,6 +206,7 @@ def plan_matrix(
         without: patterns of names to leave out; an agent that is named in full stays.
         derived: let patterns match stitched and relativized agents, too.
         worlds: where every cell is played, see `read_places`.
+        place: gives the folder of an agent that is taken instead of the one in a folder.
 
     Raises:
         UnknownNameError: for a method, look or task that is unknown, or a pattern that matches no agent.
@@ -218,7 +220,7 @@ def plan_matrix(
         get_method(split_control(method)[0])
     places = read_places(worlds)
     folders, left_out = _folders(patterns, without, derived)
-    members = tuple(read_member(folder) for folder in folders)
+    members = tuple(read_member(place(folder) if place else folder) for folder in folders)
     if len(members) < 2:
         matched = members[0].name if members else "none"
         hint = f" ({left_out_text(left_out)})" if left_out else ""
