@@ -72,7 +72,7 @@ def test_a_film_is_made_in_the_world_that_was_played(two, workplace: Path, short
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variation": "grean"}, "unknown variation 'grean'; did you mean green"),
+        ({"variation": "grean"}, "unknown look 'grean'; did you mean green"),
         ({"task": "scrambeld"}, "unknown MiniGrid task 'scrambeld'; did you mean scrambled"),
     ],
 )

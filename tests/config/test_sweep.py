@@ -113,7 +113,7 @@ def test_what_is_wrong_is_told(grid, text: str, problem: str) -> None:
 def test_many_problems_are_told_at_once_but_not_all(grid) -> None:
     with pytest.raises(InvalidInputError, match=r"and 12 more") as error:
         grid(f"axes: {{preset: minigrid-doorkey, variation: {[f'no{n}' for n in range(20)]}}}")
-    assert str(error.value).count("unknown variation") == 8
+    assert str(error.value).count("unknown look") == 8
 
 
 def test_grids_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,8 @@ def _describe(problem: Mapping[str, Any], known: list[str], inline: str) -> str:
     if kind == "missing":
         return f"{where}: expected a value, found none"
     if kind == "value_error":
-        return f"{where}: {context['error']}" if where else str(context["error"])
+        text = str(context["error"])
+        return text if not where or text.startswith(f"{where}: ") else f"{where}: {text}"
     if kind == "string_type" and isinstance(problem["input"], bool):
         return f"{where}: expected text, found {show(problem['input'])}; write yes, no, on and off in quotes, as 'no'"
     expected = _EXPECTED.get(kind)

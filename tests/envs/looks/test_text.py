@@ -77,10 +77,10 @@ def test_texts_and_their_canonical_form(text, canonical):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("", UnknownNameError, "unknown variation ''; known: black, blue, blur"),
-        ("red+", UnknownNameError, "unknown variation ''"),
-        ("grean", UnknownNameError, "unknown variation 'grean'; did you mean green"),
-        ("nosie:0.1", UnknownNameError, "unknown variation 'nosie'; did you mean noise"),
+        ("", UnknownNameError, "unknown look ''; known: black, blue, blur"),
+        ("red+", UnknownNameError, "unknown look ''"),
+        ("grean", UnknownNameError, "unknown look 'grean'; did you mean green"),
+        ("nosie:0.1", UnknownNameError, "unknown look 'nosie'; did you mean noise"),
         ("noise", InvalidInputError, "noise: sigma is missing; expected noise:SIGMA,seed=0, found 'noise'"),
         ("noise:seed=1", InvalidInputError, "noise: sigma is missing; .* found 'noise:seed=1'"),
         ("noise:", InvalidInputError, "expected noise:SIGMA,seed=0, found 'noise:'"),

@@ -43,7 +43,7 @@ def _own_tint(red: int, green: int, blue: int) -> dict[str, Any]:
 def _recolour(**colours: Colour | None) -> dict[str, Any]:
     palette = tuple(sorted((name, colour) for name, colour in colours.items() if colour is not None))
     if not palette:
-        raise InvalidInputError(f"variation: recolour: expected one or more of {', '.join(PALETTE_NAMES)}, found none")
+        raise InvalidInputError(f"look: recolour: expected one or more of {', '.join(PALETTE_NAMES)}, found none")
     return {"palette": palette}
 
 

@@ -92,7 +92,7 @@ class Look:
         if self.floor is not None or self.palette:
             does = "tints the floor" if self.floor is not None else "changes the colours"
             raise InvalidInputError(
-                f"variation: {self.name!r} {does} of MiniGrid tiles; finished images take one of "
+                f"look: {self.name!r} {does} of MiniGrid tiles; finished images take one of "
                 f"{', '.join(kind.usage for kind in LOOKS.values() if kind.layer in ('none', 'pixels'))}"
             )
 
@@ -104,7 +104,7 @@ class Look:
         """
         if self.camera is not None:
             does = "moves the camera" if "far" in self.camera.split("+") else "changes the ground with the episode"
-            raise InvalidInputError(f"variation: {self.name!r} {does}, which this environment or its backend cannot do")
+            raise InvalidInputError(f"look: {self.name!r} {does}, which this environment or its backend cannot do")
 
     def then(self, other: Look) -> Look:
         """Return this look and then the other: a later floor replaces an earlier one, pixel functions are chained."""
@@ -164,7 +164,7 @@ def get_look(name: str) -> Look:
     parts = [_make(*part) for layer in _LAYERS for part in layers.get(layer, [])]
     look = functools.reduce(Look.then, parts, VARIATIONS[_STANDARD])
     if len(look.name) > MAX_LENGTH:
-        raise InvalidInputError(f"variation: expected at most {MAX_LENGTH} characters, found {len(look.name)}")
+        raise InvalidInputError(f"look: expected at most {MAX_LENGTH} characters, found {len(look.name)}")
     return look
 
 

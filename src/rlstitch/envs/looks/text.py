@@ -62,7 +62,7 @@ class Parameter:
         return value % self.period if self.period else value
 
     def _error(self, look: str, expected: str, text: str) -> InvalidInputError:
-        return InvalidInputError(f"variation: {look}: {self.name}: expected {expected}, found {text!r}")
+        return InvalidInputError(f"look: {look}: {self.name}: expected {expected}, found {text!r}")
 
     @property
     def usage(self) -> str:
@@ -106,14 +106,14 @@ class LookKind:
             key, equals, value = (piece.strip() for piece in argument.partition("="))
             parameter = self._by_name(key) if equals else next(places, None)
             if parameter is None:
-                raise InvalidInputError(f"variation: expected {self.usage}, found {self.name}:{text}")
+                raise InvalidInputError(f"look: expected {self.usage}, found {self.name}:{text}")
             if parameter.name in given:
-                raise InvalidInputError(f"variation: {self.name}: {parameter.name} is given twice in {text!r}")
+                raise InvalidInputError(f"look: {self.name}: {parameter.name} is given twice in {text!r}")
             given[parameter.name] = parameter.read(value if equals else key, self.name)
         missing = [p.name for p in self.parameters if p.name not in given and not p.optional]
         if missing:
             raise InvalidInputError(
-                f"variation: {self.name}: {missing[0]} is missing; expected {self.usage}, found "
+                f"look: {self.name}: {missing[0]} is missing; expected {self.usage}, found "
                 f"{self.name + ':' * bool(text) + text!r}"
             )
         return {p.name: given.get(p.name, p.default) for p in self.parameters}
@@ -156,9 +156,9 @@ def parse_looks(text: str, kinds: Mapping[str, LookKind]) -> list[tuple[LookKind
     looks = []
     for part in text.split("+"):
         name, colon, arguments = part.strip().partition(":")
-        require_known("variation", name, kinds)
+        require_known("look", name, kinds)
         if colon and not arguments:
-            raise InvalidInputError(f"variation: expected {kinds[name].usage}, found {part!r}")
+            raise InvalidInputError(f"look: expected {kinds[name].usage}, found {part!r}")
         looks.append((kinds[name], kinds[name].read(arguments)))
     return looks
 

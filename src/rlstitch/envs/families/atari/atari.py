@@ -69,7 +69,7 @@ class Atari(Family):
 
         look = world.parsed_look
         if look.camera is not None or look.palette:
-            raise InvalidInputError(f"variation: {world.environment} has no {look.name!r}: its images are finished")
+            raise InvalidInputError(f"look: {world.environment} has no {look.name!r}: its images are finished")
         rest, floor = pixel_part(look), look.floor
         return rest.apply if floor is None else lambda images: rest.apply(behind_glass(images, floor))
 

@@ -73,10 +73,10 @@ def split_look(name: str) -> CarLook:
     """
     look = get_look(name)
     if look.palette:
-        raise InvalidInputError(f"variation: {look.name!r} changes the colours of MiniGrid's objects")
+        raise InvalidInputError(f"look: {look.name!r} changes the colours of MiniGrid's objects")
     if look.tint is not None and look.tint not in PALETTES:
         known = ", ".join(PALETTES)
-        raise InvalidInputError(f"variation: CarRacing has the grounds {known}, found {look.tint!r} in {look.name!r}")
+        raise InvalidInputError(f"look: CarRacing has the grounds {known}, found {look.tint!r} in {look.name!r}")
     camera = (look.camera or "").split("+")
     ground = "multicolour" if "multicolour" in camera else look.tint or "green"
     return CarLook(ground, "far" in camera, pixel_part(look))

@@ -63,10 +63,10 @@ def split_sky(name: str) -> tuple[str, Look]:
     look = get_look(name)
     look.check_camera()
     if look.palette:
-        raise InvalidInputError(f"variation: {look.name!r} changes the colours of MiniGrid's objects")
+        raise InvalidInputError(f"look: {look.name!r} changes the colours of MiniGrid's objects")
     if look.tint is not None and look.tint not in SKIES:
         raise InvalidInputError(
-            f"variation: LunarLander has the skies {', '.join(SKIES)}, found {look.tint!r} in {look.name!r}"
+            f"look: LunarLander has the skies {', '.join(SKIES)}, found {look.tint!r} in {look.name!r}"
         )
     return look.tint or "black", pixel_part(look)
 
