@@ -61,43 +61,27 @@ def apply_discrete(actions: npt.ArrayLike, mapping: ActionMap, num_envs: int) ->
     return np.asarray(mapping[chosen])
 
 
-def apply_continuous(actions: npt.ArrayLike, space: spaces.Box, num_envs: int) -> npt.NDArray[np.float32]:
-    """Return the environment's actions, float32 `(num_envs, A)`, for those of the controller.
+def apply_rows(
+    actions: npt.ArrayLike, space: spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary, num_envs: int
+) -> npt.NDArray[Any]:
+    """Return the environment's actions `(num_envs, A)` for those of the controller, where each is a row of numbers.
 
     Raises:
         InvalidInputError: for another shape or type, and for numbers out of bounds (NaN too).
     """
-    chosen = np.asarray(actions)
-    if chosen.shape != (num_envs, *space.shape) or not np.issubdtype(chosen.dtype, np.floating):
+    chosen, is_box = np.asarray(actions), isinstance(space, spaces.Box)
+    kind, words = (np.floating, "floating-point numbers") if is_box else (np.integer, "whole numbers")
+    if chosen.shape != (num_envs, *space.shape) or not np.issubdtype(chosen.dtype, kind):
         raise InvalidInputError(
-            f"actions: expected floating-point numbers ({num_envs}, {space.shape[0]}), "
-            f"found {chosen.dtype} {chosen.shape}"
+            f"actions: expected {words} ({num_envs}, {space.shape[0]}), found {chosen.dtype} {chosen.shape}"
         )
-    chosen = chosen.astype(np.float32)
-    within = (chosen >= space.low) & (chosen <= space.high)
+    low: Any = np.int64(0)
+    high: Any = space.nvec - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(space.shape, np.int64)
+    if isinstance(space, spaces.Box):
+        chosen, low, high = chosen.astype(np.float32), space.low, space.high
+    within = ((chosen >= low) & (chosen <= high)).all(axis=1)
     if not within.all():
         raise InvalidInputError(
-            f"actions: expected {space.low.tolist()} to {space.high.tolist()}, "
-            f"found {chosen[~within.all(axis=1)][0].tolist()}"
+            f"actions: expected {low.tolist()} to {high.tolist()}, found {chosen[~within][0].tolist()}"
         )
-    return chosen
-
-
-def apply_several(
-    actions: npt.ArrayLike, space: spaces.MultiDiscrete | spaces.MultiBinary, num_envs: int
-) -> npt.NDArray[np.integer[Any]]:
-    """Return the environment's actions, whole numbers `(num_envs, k)`, for those of the controller.
-
-    Raises:
-        InvalidInputError: for another shape or type, and for numbers that the space has not.
-    """
-    chosen = np.asarray(actions)
-    if chosen.shape != (num_envs, *space.shape) or not np.issubdtype(chosen.dtype, np.integer):
-        raise InvalidInputError(
-            f"actions: expected whole numbers ({num_envs}, {space.shape[0]}), found {chosen.dtype} {chosen.shape}"
-        )
-    highest = space.nvec - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(space.shape, np.int64)
-    within = ((chosen >= 0) & (chosen <= highest)).all(axis=1)
-    if not within.all():
-        raise InvalidInputError(f"actions: expected 0 to {highest.tolist()}, found {chosen[~within][0].tolist()}")
     return chosen.astype(space.dtype)

@@ -21,27 +21,25 @@ Observe: TypeAlias = Callable[[gymnasium.Env[Any, Any]], gymnasium.Env[Any, Any]
 
 
 class PlayedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """What the filters of a task let through of an action of any kind, taken `times` times or until the episode ends.
+    """What the filter of a task lets through of an action of any kind, taken `times` times or until the episode ends.
 
     Rewards are summed, the last state is observed.
     """
 
-    def __init__(self, environment: gymnasium.Env[Any, Any], filters: Sequence[ActionFilter], times: int) -> None:
+    def __init__(self, environment: gymnasium.Env[Any, Any], action_filter: ActionFilter, times: int) -> None:
         super().__init__(environment)
-        self._filters, self._times = filters, times
+        self._filter, self._times = action_filter, times
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
-        for action_filter in self._filters:
-            action_filter.start(seed)
+        self._filter.start(seed)
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one action; the last filter is asked first."""
+        """Take one action."""
         total = 0.0
         for _ in range(self._times):
-            chosen = functools.reduce(lambda chosen, one: one.carried_out(chosen), reversed(self._filters), action)
-            image, reward, terminated, truncated, info = self.env.step(chosen)
+            image, reward, terminated, truncated, info = self.env.step(self._filter.carried_out(action))
             total += float(reward)
             if terminated or truncated:
                 break
@@ -60,14 +58,8 @@ def with_task(environment: gymnasium.Env[Any, Any], task: Task, times: int = 1) 
     if task.max_steps is not None:
         environment = TimeLimit(environment, task.max_steps)
     if task.step_cost:
-        environment = TransformReward(environment, functools.partial(_less, cost=task.step_cost))
-    if not task.filters and times == 1:
-        return environment
-    return PlayedAction(environment, [maker() for maker in task.filters.values()], times)
-
-
-def _less(reward: Any, cost: float) -> float:
-    return float(reward) - cost
+        environment = TransformReward(environment, lambda reward: float(reward) - task.step_cost)
+    return PlayedAction(environment, task.make_filter(), times) if task.filters or times > 1 else environment
 
 
 class GymnasiumBatch:

@@ -34,9 +34,7 @@ def is_image(shape: Shape) -> bool:
 
 def box_of(shape: Shape) -> spaces.Box:
     """Return the space of observations of a shape."""
-    if is_image(shape):
-        return spaces.Box(0, 255, shape, np.uint8)
-    return spaces.Box(-np.inf, np.inf, shape, np.float32)
+    return spaces.Box(0, 255, shape, np.uint8) if is_image(shape) else spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 
 def describe_shape(shape: Shape) -> str:

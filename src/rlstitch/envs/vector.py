@@ -14,7 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlstitch.envs.actions import apply_continuous, apply_discrete, apply_several, map_of
+from rlstitch.envs.actions import apply_discrete, apply_rows, map_of
 from rlstitch.envs.looks.pixels import Images
 from rlstitch.envs.observation import Observations, Shape, box_of, is_image
 from rlstitch.envs.single import ActionSpace
@@ -154,10 +154,8 @@ class WorldVectorEnv(VectorEnv[Observations, npt.NDArray[Any], npt.NDArray[Any]]
         space, chosen = self._simulator.action_space, actions
         if self._actions is not None:
             chosen = apply_discrete(actions, self._actions, self.num_envs)
-        elif isinstance(space, spaces.Box):
-            chosen = apply_continuous(actions, space, self.num_envs)
         elif not isinstance(space, spaces.Discrete):
-            chosen = apply_several(actions, space, self.num_envs)
+            chosen = apply_rows(actions, space, self.num_envs)
         self.underlying, rewards, terminations, truncations, infos = self._simulator.step(chosen)
         self._observer.step(self.underlying)
         done = terminations | truncations

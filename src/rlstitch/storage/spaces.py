@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError, RlstitchError
+from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError, needs_extra
 from rlstitch.latent import LatentSpace, Translation
 from rlstitch.latent.translation.corrected import build_translation
 from rlstitch.storage import limits
@@ -123,10 +123,8 @@ def space_to_dataset(space: LatentSpace[Any], *, vectors: str = "latent", keys: 
     Raises:
         MissingExtraError: the package `datasets` is not installed.
     """
-    try:
+    with needs_extra("a Hugging Face dataset", "datasets"):
         from datasets import Dataset
-    except ImportError:
-        raise MissingExtraError("a Hugging Face dataset", "datasets") from None
     return Dataset.from_dict({keys: list(space.keys), vectors: _to_numpy(space.vectors)})
 
 

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ from rlstitch.latent import (
     relative_projection,
 )
 from rlstitch.studies.study import DatasetConfig, Findings, Study, StudyConfig
-from rlstitch.studies.tables import SHARE, Row, interval_table
+from rlstitch.studies.tables import SHARE, Row, grouped, interval_table
 from rlstitch.studies.training.trainers import Trained, accuracy
 
 TRANSLATIONS = (
@@ -171,11 +172,8 @@ def accuracy_fact(table: Sequence[Row], tested: str, cells: Sequence[Row]) -> st
     by = {row["method"]: row["accuracy"] for row in table}
     best = max(translators(table), key=by.__getitem__)
     relative = max(RELATIVE, key=by.__getitem__)
-    own: dict[str, list[float]] = {}
-    for row in cells:
-        if row["method"] == "no-stitch":
-            own.setdefault(row["head"], []).append(row["accuracy"])
-    natives = ", ".join(f"{arch} {np.mean(scores):.3f}" for arch, scores in own.items())
+    own = grouped([row for row in cells if row["method"] == "no-stitch"], itemgetter("head"))
+    natives = ", ".join(f"{arch} {np.mean([row['accuracy'] for row in rows]):.3f}" for arch, rows in own.items())
     return (
         f"Accuracy on {tested}. No-stitch {by['no-stitch']:.3f} ({natives}), joined as is {by['absolute']:.3f}, "
         f"best translation ({best}) {by[best]:.3f} = {100 * by[best] / by['no-stitch']:.1f} % of no-stitch, "

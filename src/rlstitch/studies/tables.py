@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import special
@@ -13,6 +13,7 @@ from scipy import special
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage.text import fitted
 
+K = TypeVar("K")
 Row = dict[str, Any]
 """One measurement, or one line of a table: column -> number, text or None."""
 
@@ -45,6 +46,14 @@ def mean_interval(
     return mean, max(mean - half, within[0]), min(mean + half, within[1])
 
 
+def grouped(rows: Iterable[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
+    """Return rows by their key, in order of appearance."""
+    groups: dict[K, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
 def interval_table(
     cells: Sequence[Row],
     key: Callable[[Row], Row],
@@ -71,15 +80,11 @@ def interval_table(
     Returns:
         A line for each group, in order of appearance: the key, `value`, `low`, `high`, `means` and `counts`.
     """
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(key(cell).values()), []).append(cell)
     table: list[Row] = []
-    for group in groups.values():
-        units: dict[object, list[float]] = {}
-        for cell in group:
-            units.setdefault(unit(cell), []).append(cell[value])
-        mean, low, high = mean_interval([float(np.mean(values)) for values in units.values()], within)
+    for group in grouped(cells, lambda cell: tuple(key(cell).values())).values():
+        units = grouped(group, unit)
+        means_of_units = [float(np.mean([cell[value] for cell in cells])) for cells in units.values()]
+        mean, low, high = mean_interval(means_of_units, within)
         line: Row = key(group[0]) | {value: mean, "low": low, "high": high}
         for name, of in (means or {}).items():
             present = [number for number in map(of, group) if number is not None]

@@ -16,6 +16,7 @@ first (the last floor named is drawn), pixel functions follow from left to right
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -105,6 +106,24 @@ class Look:
         if self.camera is not None:
             does = "moves the camera" if "far" in self.camera.split("+") else "changes the ground with the episode"
             raise InvalidInputError(f"look: {self.name!r} {does}, which this environment or its backend cannot do")
+
+    def check_tint(self, family: str, kind: str, known: Collection[str]) -> None:
+        """Check that a family that draws floors of its own has the look's, and that no objects change their colours.
+
+        Args:
+            family: its name.
+            kind: what it calls its floors, in the plural.
+            known: names of those that it has.
+
+        Raises:
+            InvalidInputError: where it has not.
+        """
+        if self.palette:
+            raise InvalidInputError(f"look: {self.name!r} changes the colours of MiniGrid's objects")
+        if self.tint is not None and self.tint not in known:
+            raise InvalidInputError(
+                f"look: {family} has the {kind} {', '.join(known)}, found {self.tint!r} in {self.name!r}"
+            )
 
     def then(self, other: Look) -> Look:
         """Return this look and then the other: a later floor replaces an earlier one, pixel functions are chained."""

@@ -6,6 +6,7 @@ right; a `Word` turns its part of the text into a `Task`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,22 @@ class ActionFilter(Protocol):
 
 
 @dataclass(frozen=True)
+class Filters:
+    """Several action filters as one; as with wrappers, the last is asked first."""
+
+    parts: tuple[ActionFilter, ...]
+
+    def start(self, seed: int | None) -> None:
+        """Begin an episode."""
+        for part in self.parts:
+            part.start(seed)
+
+    def carried_out(self, action: Any) -> Any:
+        """Return the action that all of them let through."""
+        return functools.reduce(lambda chosen, part: part.carried_out(chosen), reversed(self.parts), action)
+
+
+@dataclass(frozen=True)
 class Task:
     """One task; the defaults change nothing. Fields are applied in the order given here."""
 
@@ -53,6 +70,10 @@ class Task:
     def changes_steps(self) -> bool:
         """Whether more than the meaning of actions changes."""
         return bool(self.alterations or self.max_steps is not None or self.step_cost or self.filters)
+
+    def make_filter(self) -> ActionFilter:
+        """Return all filters of one environment as one."""
+        return Filters(tuple(make() for make in self.filters.values()))
 
     def then(self, other: Task) -> Task:
         """Return this task followed by the other; a later number replaces an earlier one."""
@@ -121,16 +142,22 @@ def number_word(
 ) -> Word:
     """Return a word whose argument is a number above 0 and below `high`; `expected` says so in words."""
 
-    def made(argument: str | None) -> Task:
-        try:
-            value = float(argument or "")
-        except ValueError:
-            value = math.nan
-        if not 0 < value < high:  # NaN too
-            raise InvalidInputError(f"task: expected {usage} with {expected}, found {argument!r}")
-        return make(value)
+    return Word(usage, description, lambda argument: make(read_number(argument, usage, expected, high=high)))
 
-    return Word(usage, description, made)
+
+def read_number(argument: str | None, usage: str, expected: str, *, low: float = 0.0, high: float) -> float:
+    """Return a number above `low` and below `high`.
+
+    Raises:
+        InvalidInputError: for anything else.
+    """
+    try:
+        value = float(argument or "")
+    except ValueError:
+        value = math.nan
+    if not low < value < high:  # NaN too
+        raise InvalidInputError(f"task: expected {usage} with {expected}, found {argument!r}")
+    return value
 
 
 def read_whole(argument: str | None, usage: str, expected: str, *, low: int = 0, high: int) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from rlstitch.latent import Chart, fit_affine, linear_cka, merge_charts, relative_projection
 from rlstitch.reporting.plots import curves_plot
 from rlstitch.studies.study import Findings, ImagesConfig, Study
-from rlstitch.studies.tables import Row, interval_table, mean_interval
+from rlstitch.studies.tables import Row, grouped, interval_table, mean_interval
 from rlstitch.studies.training.networks import image_encoder
 from rlstitch.studies.training.trainers import (
     Samples,
@@ -134,10 +135,7 @@ class Charts(Study[Config]):
 
     def _plot(self, table: Sequence[Row]) -> bytes:
         """Accuracy over the share of classes that all models learn, for the most models."""
-        by: dict[str, list[Row]] = {}
-        for row in table:
-            if row["models"] == max(self.config.models):
-                by.setdefault(row["method"], []).append(row)
+        by = grouped([row for row in table if row["models"] == max(self.config.models)], itemgetter("method"))
         curves = {
             method: [
                 (shared, row["accuracy"], row["low"], row["high"])
@@ -268,8 +266,10 @@ def advantage(cells: Sequence[Row], shared: float, prefix: str = "") -> tuple[fl
     The value of a seed is the mean over numbers of models; `prefix` begins the names of both methods.
     """
     scores = {(row["seed"], row["models"], row["method"]): row["accuracy"] for row in cells if row["shared"] == shared}
-    by_seed: dict[int, list[float]] = {}
-    for (seed, models, method), value in scores.items():
-        if method == f"{prefix}merged":
-            by_seed.setdefault(seed, []).append(value - scores[seed, models, f"{prefix}concatenated"])
-    return mean_interval([float(np.mean(values)) for values in by_seed.values()])
+    merged = [row for row in cells if row["shared"] == shared and row["method"] == f"{prefix}merged"]
+    return mean_interval(
+        [
+            float(np.mean([row["accuracy"] - scores[seed, row["models"], f"{prefix}concatenated"] for row in rows]))
+            for seed, rows in grouped(merged, itemgetter("seed")).items()
+        ]
+    )

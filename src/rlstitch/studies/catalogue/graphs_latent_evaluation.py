@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from rlstitch.studies.graph_evaluation import (
     training_settings,
 )
 from rlstitch.studies.study import Findings, Study, StudyConfig
-from rlstitch.studies.tables import Row, mean_interval
+from rlstitch.studies.tables import Row, grouped, mean_interval
 
 _CHOICES: dict[str, Sequence[Any]] = {
     "arch": ("gcn", "sage", "gat", "gin"),
@@ -192,9 +193,7 @@ _GROUPS: dict[str, Callable[[Sequence[Row]], list[Row]]] = {
 
 def _line_along(followed: Sequence[Row], similarity: str) -> Row:
     """Both correlations along the training of one model: means over models, with intervals of Student's t."""
-    models: dict[tuple[str, int], list[Row]] = {}
-    for row in followed:
-        models.setdefault((row["arch"], row["seed"]), []).append(row)
+    models = grouped(followed, itemgetter("arch", "seed"))
     line: Row = {"models": "along one training", "likeness": similarity, "number": len(models)}
     for name, correlate in (("pearson", scipy.stats.pearsonr), ("spearman", scipy.stats.spearmanr)):
         values = [
@@ -208,10 +207,11 @@ def _line_along(followed: Sequence[Row], similarity: str) -> Row:
 
 def _plot(rows: Sequence[Row], similarity: str) -> bytes:
     """Similarity against accuracy: a dot for each model, or each stop of a training."""
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        groups.setdefault(row["arch"], []).append((row[f"likeness, {similarity}"], row["accuracy"]))
-    return scatter_plot(groups, f"likeness to the reference, {similarity}", "accuracy").png()
+    points = {
+        arch: [(row[f"likeness, {similarity}"], row["accuracy"]) for row in group]
+        for arch, group in grouped(rows, itemgetter("arch")).items()
+    }
+    return scatter_plot(points, f"likeness to the reference, {similarity}", "accuracy").png()
 
 
 def _facts(table: Sequence[Row], own: float, graph: LabelledGraph, models: int) -> list[str]:

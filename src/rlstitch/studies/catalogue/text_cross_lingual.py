@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import permutations
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ from rlstitch.modalities.synthetic_text import synthetic_captions
 from rlstitch.modalities.text import train_sentence_encoder
 from rlstitch.studies.joining import INVERSE, TRANSLATIONS
 from rlstitch.studies.study import DatasetConfig, Findings, Study
-from rlstitch.studies.tables import Row, interval_table, mean_interval
+from rlstitch.studies.tables import Row, grouped, interval_table, mean_interval
 
 BASELINES = ("tf-idf relative", "tf-idf relative, centred")
 FEWER = (*BASELINES, "relative", "relative whitened", "orthogonal", "affine")
@@ -173,13 +174,15 @@ class TextCrossLingual(Study[Config]):
         chosen = [row for row in cells if (row["anchors"], row["encoders"]) == (ANY, kind)]
         facts = []
         for measure in ("recall@10", "csls recall@10", "recall@1", "csls recall@1"):
-            means: dict[str, Any] = {}
-            for method in dict.fromkeys(row["method"] for row in chosen):
-                by_seed = interval_table(
-                    [row for row in chosen if row["method"] == method], lambda row: {"seed": row["seed"]}, measure,
-                    unit=lambda row: row["seed"],
-                )  # fmt: skip
-                means[method] = np.array([row[measure] for row in by_seed])
+            means: dict[str, Any] = {
+                method: np.array(
+                    [
+                        np.mean([row[measure] for row in of_seed])
+                        for of_seed in grouped(rows, itemgetter("seed")).values()
+                    ]
+                )
+                for method, rows in grouped(chosen, itemgetter("method")).items()
+            }
             best = max(means.keys() - set(BASELINES), key=lambda method: means[method].mean())
             base = max(BASELINES, key=lambda method: means[method].mean())
             gain, low, high = mean_interval((means[best] - means[base]).tolist())

@@ -117,18 +117,15 @@ class _Games:
         if task.max_steps is not None:
             self._settings["max_num_frames_per_episode"] = task.max_steps * self._settings["frameskip"]
         self.action_space, self._cost = action_space, task.step_cost
-        self._filters = [[make() for make in task.filters.values()] for _ in range(num_envs)]
+        self._filters = [task.make_filter() for _ in range(num_envs)]
 
     def _start_filters(self, rows: Rows, seeds: Sequence[int | None]) -> None:
         for row, seed in zip(rows.tolist(), seeds, strict=True):
-            for one in self._filters[row]:
-                one.start(seed)
+            self._filters[row].start(seed)
 
     def _carried_out(self, actions: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        chosen = actions.astype(np.int64)
-        for row, filters in enumerate(self._filters):
-            chosen[row] = functools.reduce(lambda action, one: one.carried_out(action), reversed(filters), chosen[row])
-        return chosen
+        pairs = zip(self._filters, actions.tolist(), strict=True)
+        return np.array([each.carried_out(action) for each, action in pairs], dtype=np.int64)
 
 
 class AtariBatch(_Games):

@@ -22,7 +22,7 @@ from rlstitch.envs.looks.look import Look, get_look, pixel_part
 from rlstitch.envs.looks.pixels import Images, PixelFunction
 from rlstitch.envs.single import ActionSpace
 from rlstitch.envs.vector import Flags, Rewards, Rows, Shown
-from rlstitch.errors import InvalidInputError, MissingExtraError
+from rlstitch.errors import MissingExtraError
 
 ENVIRONMENT = "CarRacing-v3"
 SIDE, GROUND_ROWS = 96, 84
@@ -72,11 +72,7 @@ def split_look(name: str) -> CarLook:
         InvalidInputError: for a floor colour that CarRacing has not.
     """
     look = get_look(name)
-    if look.palette:
-        raise InvalidInputError(f"look: {look.name!r} changes the colours of MiniGrid's objects")
-    if look.tint is not None and look.tint not in PALETTES:
-        known = ", ".join(PALETTES)
-        raise InvalidInputError(f"look: CarRacing has the grounds {known}, found {look.tint!r} in {look.name!r}")
+    look.check_tint("CarRacing", "grounds", PALETTES)
     camera = (look.camera or "").split("+")
     ground = "multicolour" if "multicolour" in camera else look.tint or "green"
     return CarLook(ground, "far" in camera, pixel_part(look))

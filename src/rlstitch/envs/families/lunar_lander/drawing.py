@@ -22,7 +22,6 @@ from rlstitch.envs.looks.look import Look, get_look, pixel_part
 from rlstitch.envs.looks.pixels import Images
 from rlstitch.envs.observation import Shape
 from rlstitch.envs.world import World
-from rlstitch.errors import InvalidInputError
 
 Colour: TypeAlias = tuple[int, int, int]
 WIDTH, HEIGHT, SCALE = 600, 400, 30
@@ -62,12 +61,7 @@ def split_sky(name: str) -> tuple[str, Look]:
     """
     look = get_look(name)
     look.check_camera()
-    if look.palette:
-        raise InvalidInputError(f"look: {look.name!r} changes the colours of MiniGrid's objects")
-    if look.tint is not None and look.tint not in SKIES:
-        raise InvalidInputError(
-            f"look: LunarLander has the skies {', '.join(SKIES)}, found {look.tint!r} in {look.name!r}"
-        )
+    look.check_tint("LunarLander", "skies", SKIES)
     return look.tint or "black", pixel_part(look)
 
 

@@ -6,12 +6,11 @@ Skies and gravity are those of SAPS (arXiv:2503.01881).
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlstitch.envs.family import Family, Maker
-from rlstitch.envs.tasks.task import Task, Word
+from rlstitch.envs.tasks.task import Task, Word, read_number
 from rlstitch.envs.tasks.words import TaskWords
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -32,25 +31,14 @@ def _set(environment: Any, **values: float) -> Any:
     return environment
 
 
-def _number(argument: str, usage: str, expected: str, low: float, high: float) -> float:
-    try:
-        value = float(argument)
-    except ValueError:
-        value = math.nan
-    if not low < value < high:  # NaN too
-        raise InvalidInputError(f"task: expected {usage} with {expected}, found {argument!r}")
-    return value
-
-
 def _gravity(argument: str | None) -> Task:
-    value = _number(argument or "", "gravity:NUMBER", "a number above -12 and below 0", -12, 0)
+    value = read_number(argument or "", "gravity:NUMBER", "a number above -12 and below 0", low=-12, high=0)
     return Task(alterations=(functools.partial(_set, gravity=value),))
 
 
 def _wind(argument: str | None) -> Task:
-    power = 15.0
-    if argument is not None:
-        power = _number(argument, "wind or wind:POWER", "a number above 0 and below 20", 0, 20)
+    given = "15" if argument is None else argument
+    power = read_number(given, "wind or wind:POWER", "a number above 0 and below 20", high=20)
     return Task(alterations=(functools.partial(_set, enable_wind=True, wind_power=power),))
 
 

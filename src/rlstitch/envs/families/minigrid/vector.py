@@ -64,7 +64,7 @@ class Grids:
         for alteration in task.alterations:
             for inner in self._environments:
                 alteration(inner)
-        self._filters = [[maker() for maker in task.filters.values()] for _ in made if task.filters]
+        self._filters = [task.make_filter() for _ in made]
         self.action_space = action_space(self._environments[0], world.environment)
         self._grids = SymbolicGrids(self._environments)
         agent = world.view == "agent"
@@ -88,17 +88,14 @@ class Grids:
             self._environments[row].reset(seed=seed)
             if self._task.max_steps is not None:  # some MiniGrids set their own at every reset
                 self._environments[row].max_steps = self._task.max_steps
-            for action_filter in self._filters[row] if self._filters else ():
-                action_filter.start(seed)
+            self._filters[row].start(seed)
         self._lengths[rows] = 0
         return self._read(rows)
 
     def step(self, actions: ActionMap) -> tuple[Index, Rewards, Flags, Flags, dict[str, Any]]:
         """Take one step everywhere; tile indices `(N, h, w)`."""
-        chosen = actions.tolist()
-        for row, filters in enumerate(self._filters):
-            for action_filter in reversed(filters):  # as wrappers: the last is asked first
-                chosen[row] = action_filter.carried_out(chosen[row])
+        pairs = zip(self._filters, actions.tolist(), strict=True)
+        chosen = [each.carried_out(action) for each, action in pairs] if self._task.filters else actions.tolist()
         results = [env.step(action) for env, action in zip(self._environments, chosen, strict=True)]
         rewards = np.array([result[1] for result in results], dtype=np.float64)
         terminations = np.array([result[2] for result in results], dtype=np.bool_)
