@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from rlstitch.agents.encoder import Encoder
 from rlstitch.agents.modules import controller_of_module, encoder_of
 from rlstitch.agents.spaces import spaces_of
 from rlstitch.agents.specs import BoxActions
-from rlstitch.envs import World, with_sensor
+from rlstitch.envs import World, read_keys, with_sensor
 from rlstitch.envs.observation import is_image
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.storage.text import printable
@@ -194,27 +195,30 @@ class Agent:
 
     def predict(
         self,
-        observation: ArrayLike | dict[str, NDArray[np.uint8]],
+        observation: ArrayLike | Mapping[str, Any],
         state: tuple[NDArray[Any], ...] | None = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
         """Choose actions for one observation or a batch, as Stable-Baselines3's `PolicyPredictor`.
 
+        A dictionary, of a world whose environment observes several keys, is taken as the environment gives it: crop,
+        look and size of the world are applied to its images (`rlstitch.envs.read_keys`).
+
         Actions are those of the environment that the agent was trained in: counted from its number, in its axes. They
         are sampled with torch's global generator unless `deterministic`. `state` and `episode_start` belong to the
         protocol; agents have no memory.
 
         Raises:
-            InvalidInputError: for observations of another shape or type.
+            InvalidInputError: for observations of another shape or type, or of other keys.
         """
-        if isinstance(observation, dict):
-            kind = "image" if is_image(self.encoder.observation_shape) else "vector"
-            raise InvalidInputError(f"observation: expected one {kind}, found a dictionary of {sorted(observation)}")
-        shape = self.encoder.observation_shape
-        array = _as_array(observation, whole=is_image(shape))
-        single = array.ndim == len(shape)
-        batch = np.atleast_1d(array[None] if single else array)
+        if isinstance(observation, Mapping):
+            batch, single = read_keys(self.card.world, observation)
+        else:
+            shape = self.encoder.observation_shape
+            array = _as_array(observation, whole=is_image(shape))
+            single = array.ndim == len(shape)
+            batch = np.atleast_1d(array[None] if single else array)
         noise = None if deterministic else self._global_noise(len(batch))
         actions = in_environment(self.controller.actions, self.act(batch, noise=noise))
         return (actions[0] if single else actions), state

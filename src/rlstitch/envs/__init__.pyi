@@ -8,6 +8,7 @@ from .family import Family as Family
 from .family import family_of as family_of
 from .family import with_sensor as with_sensor
 from .frames import Observer as Observer
+from .keys import read_keys as read_keys
 from .live import as_world as as_world
 from .looks.look import LOOKS as LOOKS
 from .looks.look import VARIATIONS as VARIATIONS

@@ -76,6 +76,10 @@ class Family(NamedFamily):
         """Return the actions as the environment itself counts and shapes them, see `rlstitch.envs.single`."""
         return self.action_space(world)
 
+    def own_observations(self, world: World) -> gymnasium.Space[Any] | None:
+        """Return the space of the environment's own observations; None where the family reads or draws others."""
+        return None
+
     def layout(self, world: World) -> Layout:
         """Return what a world's observations hold, where they can be of several keys; empty: one image or vector.
 

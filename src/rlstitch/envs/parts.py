@@ -50,7 +50,7 @@ def read_parts(space: spaces.Space[Any], name: str, keys: Sequence[str] = ()) ->
         InvalidInputError: where the space is not supported, or is too large.
         UnknownNameError: for a key that it has not.
     """
-    leaves = {".".join(path): (path, inner) for path, inner in _leaves(space)}
+    leaves = {".".join(path): (path, inner) for path, inner in leaves_of(space)}
     if keys and "" in leaves:
         raise InvalidInputError(f"keys: expected none for {name}, which observes {space}; found {', '.join(keys)}")
     for key in keys:
@@ -69,12 +69,13 @@ def read_parts(space: spaces.Space[Any], name: str, keys: Sequence[str] = ()) ->
     return tuple(layout), readings
 
 
-def _leaves(space: spaces.Space[Any], path: Path = ()) -> Iterator[tuple[Path, spaces.Space[Any]]]:
-    if isinstance(space, spaces.Dict):
-        for key, inner in space.items():
-            yield from _leaves(inner, (*path, key))
+def leaves_of(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield what a Dict space, or a dictionary as it contains, holds under each path; of anything else itself."""
+    if isinstance(tree, Mapping):  # a Dict space is one
+        for key, inner in tree.items():
+            yield from leaves_of(inner, (*path, str(key)))
     else:
-        yield path, space
+        yield path, tree
 
 
 def read_observation(readings: Sequence[Reading], observation: Any) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rlstitch.envs.family import Family, Maker, with_sensor
 from rlstitch.envs.tasks.words import COMMON_WORDS, TaskWords
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rlstitch.envs.registry import Sensor
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
+
+    Facts: TypeAlias = tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any], gymnasium.Space[Any]]
 
 
 class GymnasiumFamily(Family):
@@ -90,8 +92,13 @@ class GymnasiumFamily(Family):
     def _shown(self, world: World) -> Layout:
         return _shown(*self._key(world), str(world.sensor))
 
-    def _facts(self, world: World) -> tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any]]:
+    def _facts(self, world: World) -> Facts:
         return _facts(*self._key(world))
+
+    def own_observations(self, world: World) -> gymnasium.Space[Any] | None:
+        """Return the space of the environment's own observations, where these are what the world's sensor reads."""
+        _, own, _, _, _, space = self._facts(world)
+        return space if with_sensor(world).sensor == own else None
 
     def own_actions(self, world: World) -> gymnasium.Space[Any]:
         """Return the actions as the environment itself counts and shapes them."""
@@ -128,11 +135,9 @@ def _kwargs(make_kwargs: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]
 
 
 @functools.lru_cache(maxsize=256)
-def _facts(
-    environment: str, modules: tuple[str, ...], make_kwargs: str, keys: tuple[str, ...]
-) -> tuple[str, Sensor, bool, ActionSpace, gymnasium.Space[Any]]:
-    """The environment's class, the sensor of its own observation, whether it renders, its actions, and its own form
-    of these."""
+def _facts(environment: str, modules: tuple[str, ...], make_kwargs: str, keys: tuple[str, ...]) -> Facts:
+    """The environment's class, the sensor of its own observation, whether it renders, its actions, its own form of
+    these, and the space of its own observations."""
     from gymnasium.wrappers import TransformAction
 
     from rlstitch.envs.observation import own_sensor
@@ -144,7 +149,7 @@ def _facts(
         renders = "rgb_array" in made.metadata.get("render_modes", ())
         actions = action_space(made, environment)
         own = made.env.action_space if isinstance(made, TransformAction) else actions
-        return type(made.unwrapped).__name__, sensor, renders, actions, own
+        return type(made.unwrapped).__name__, sensor, renders, actions, own, made.observation_space
     finally:
         made.close()
 
