@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import gymnasium
 import pytest
 import yaml
 from hub_server import TOKEN, Hub, hub_server
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from rlstitch.agents.artefact import load_agent
+from rlstitch.agents.artefact import load_agent, weights_sha256
 from rlstitch.api.hub.pull import pull
 from rlstitch.api.hub.push import push
+from rlstitch.api.import_agent import import_agent
 from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
+from rlstitch.envs import World
 from rlstitch.errors import ArtefactError, MissingExtraError
 
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -173,6 +180,74 @@ def test_mistakes_are_one_line_and_leave_nothing(line: str, part: str, hub: Hub,
     assert part in captured.err
     assert set(hub.repos) == {"me/other"}
     assert {path.name for path in (workplace / "agents").iterdir()} == {"red", "green"}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a model as RL-Zoo3 publishes them."""
+    folder = tmp_path_factory.mktemp("zoo")
+    environments = VecNormalize(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]))
+    model = PPO("MlpPolicy", environments, n_steps=64, seed=0, device="cpu").learn(64)
+    model.save(folder / "ppo.zip")
+    environments.save(folder / "vec_normalize.pkl")
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {**files, "README.md": b"", "config.yml": b"!!python/object/apply:os.abort []", "replay.mp4": b""}
+
+
+def test_a_model_of_rl_zoo_is_imported_from_the_hub(hub: Hub, zoo, workplace: Path, capsys) -> None:
+    commit = hub.commit("sb3/ppo-CartPole-v1", zoo)
+    line = ["import", "hub:sb3/ppo-CartPole-v1", "--env", "CartPole-v1", "--episodes", "0", "--name"]
+    assert main([*line, "cart"]) == 0
+    assert set(hub.downloaded) == {"ppo.zip", "vec_normalize.pkl"}
+    assert f"ppo.zip at commit {commit} of sb3/ppo-CartPole-v1" in capsys.readouterr().out
+    agent = load_agent("cart")
+    digest = hashlib.sha256(zoo["ppo.zip"]).hexdigest()
+    assert agent.card.training.hyperparameters["origin"] == {
+        "repository": "sb3/ppo-CartPole-v1", "file": "ppo.zip", "commit": commit, "sha256": digest
+    }  # fmt: skip
+    for name in ("ppo.zip", "vec_normalize.pkl"):
+        (workplace / name).write_bytes(zoo[name])
+    options = ["--normalization", "vec_normalize.pkl", "--env", "CartPole-v1", "--episodes", "0"]
+    assert main(["import", "ppo.zip", "--name", "local", *options]) == 0
+    assert weights_sha256(agent.encoder) == weights_sha256(load_agent("local").encoder)
+    hub.commit("sb3/ppo-CartPole-v1", {"other.zip": b"", **zoo})
+    for options in (["--revision", commit], ["--file", "ppo.zip"]):
+        assert main([*line, "again", "--force", *options]) == 0
+        assert weights_sha256(load_agent("again").controller) == weights_sha256(agent.controller)
+
+
+@pytest.mark.parametrize(
+    ("files", "line", "part"),
+    [
+        ({"other.zip": b""}, "hub:me/zoo", "file: expected a file of me/zoo; its zips: other.zip, ppo.zip; found none"),
+        ({}, "hub:me/zoo --file ppo2.zip", "its zips: ppo.zip; found 'ppo2.zip'"),
+        ({"ppo.zip": b"no zip"}, "hub:me/zoo", "error: me/zoo/ppo.zip: not a usable Stable-Baselines3 zip"),
+        (
+            {"vec_normalize.pkl": pickle.dumps(print)},
+            "hub:me/zoo",
+            "error: me/zoo/vec_normalize.pkl asks for 'builtins print'; refused",
+        ),
+        ({"vec_normalize.pkl": b" " * 2**21}, "hub:me/zoo", "expected a file of at most 1,048,576 bytes"),
+        ({}, "hub:me/none", "cannot import me/none: RepositoryNotFoundError"),
+        ({}, "hub:me/zoo --revision v9", "RevisionNotFoundError"),
+        ({}, "hub:zoo", "expected OWNER/NAME on the Hugging Face Hub, found 'zoo'"),
+        ({}, "red --revision v9", "cannot read red"),
+    ],
+)
+def test_what_is_no_model_on_the_hub_is_one_line(files, line, part, hub: Hub, zoo, workplace: Path, capsys) -> None:
+    hub.commit("me/zoo", {**zoo, **files})
+    assert main(["import", *line.split(), "--name", "x", "--env", "CartPole-v1"]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert part in captured.err
+    assert not (workplace / "agents").exists()
+
+
+def test_a_model_that_was_altered_on_its_way_is_refused(hub: Hub, zoo, workplace: Path) -> None:
+    hub.commit("me/zoo", zoo)
+    hub.altered["ppo.zip"] = zoo["ppo.zip"][:-1] + b"x"
+    with pytest.raises(ArtefactError, match=r"me/zoo/ppo.zip: expected the sha256 \w{64}, found"):
+        import_agent("hub:me/zoo", name="x", world=World("CartPole-v1"))
 
 
 @pytest.mark.parametrize("token", ["", "hf_wrong"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from rlstitch.agents import Agent, AgentCard, save_agent
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE
 from rlstitch.agents.sb3.settings import Activation
+from rlstitch.api.hub.model import PREFIX, Origin, hub_model
 from rlstitch.api.models import agent_of_model
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
@@ -29,10 +31,13 @@ class ImportOutcome:
     agent: Agent
     evaluation: Evaluation | None
     folder: Path
+    origin: Origin | None = None
+    """Where on the Hugging Face Hub the model was found."""
 
     def __str__(self) -> str:
         card = self.agent.card
-        lines = [f"model    {card.training.algorithm if card.training else ''}", f"world    {_words(card.world)}"]
+        lines = [f"origin   {self.origin}"] if self.origin else []
+        lines += [f"model    {card.training.algorithm if card.training else ''}", f"world    {_words(card.world)}"]
         if card.world.frame_stack > 1:
             before = "zeros" if card.world.padding == "zeros" else "copies of it"
             lines.append(
@@ -52,6 +57,8 @@ def import_agent(
     *,
     name: str,
     world: World,
+    file: str | None = None,
+    revision: str | None = None,
     activation: Activation | None = None,
     extractor: str | None = None,
     extractor_arguments: Mapping[str, Any] | None = None,
@@ -67,12 +74,16 @@ def import_agent(
     """Make an agent of a model of Stable-Baselines3, sb3-contrib or CleanRL, without running code out of its file.
 
     Args:
-        model: the zip that `model.save` of Stable-Baselines3 wrote, its live model, or a `.cleanrl_model`.
+        model: the zip that `model.save` of Stable-Baselines3 wrote, its live model, or a `.cleanrl_model`; or
+            `hub:OWNER/NAME`, a repository of the Hugging Face Hub that holds one, as RL-Zoo3 writes them: the file is
+            compared with the sha256 that the Hub states, and `vec_normalize.pkl` beside it is taken as `normalization`.
         name: of the agent.
         world: what the model was trained in; observations and actions are compared with the model's. Where it has one
             observation and a zip says that the model saw several, these are stacked; where it does not say what fills
             the stack at the start of an episode, zeros do, as in VecFrameStack. CleanRL's files say neither: both are
             stated here.
+        file: of the repository; None: its only zip.
+        revision: branch, tag or commit of the repository; None: the newest commit. The card states the commit.
         activation: of the hidden layers, where the file names no class of torch's.
         extractor: name of an extractor of the user's own (entry point `rlstitch.extractors`) instead of NatureCNN.
         extractor_arguments: its keyword arguments, beside those that the file prints in plain values.
@@ -88,15 +99,24 @@ def import_agent(
         progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
-        ArtefactError: where the file is missing, damaged, or asks for code to be run.
+        MissingExtraError: for a repository, without the extra `hub`.
+        ArtefactError: where the file is missing, damaged, or asks for code to be run, or the Hub refuses.
         IncompatibleError: where the model's observations or actions are not the world's.
         InvalidInputError: for a structure that is not known, or where an agent of that name is there already.
         UnknownNameError: for an unknown environment, variation, task or extractor.
     """
-    with reserved_agent(name, agents=agents, force=force) as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(reserved_agent(name, agents=agents, force=force))
         if episodes < 0:
             raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
         progress = progress or ProgressReporter(style="none")
+        origin = None
+        if isinstance(model, str) and model.startswith(PREFIX):
+            progress.stage(f"fetching {model}")
+            fetched = stack.enter_context(hub_model(model.removeprefix(PREFIX), file, revision))
+            model, origin, normalization = fetched.path, fetched.origin, normalization or fetched.statistics
+        elif file or revision:
+            raise InvalidInputError(f"file, revision: expected none where the model is no {PREFIX}OWNER/NAME")
         progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
         agent = agent_of_model(
             model,
@@ -109,13 +129,17 @@ def import_agent(
             normalization=normalization,
             temperature=temperature,
         )
+        if origin is not None and agent.card.training is not None:
+            settings = {**agent.card.training.hyperparameters, "origin": asdict(origin)}
+            training = agent.card.training.model_copy(update={"hyperparameters": settings})
+            agent.card = agent.card.model_copy(update={"training": training})
         outcome = None
         if episodes:
             playing = progress.stage("playing", "episodes")
             outcome = evaluate(agent, episodes=episodes, seed=seed, on_progress=playing)
             agent.card = _with_returns(agent.card, outcome)
         save_agent(agent, folder, force=force)
-    return ImportOutcome(agent, outcome, folder)
+    return ImportOutcome(agent, outcome, folder, origin)
 
 
 def world_of(environment: str, variation: str, task: str, others: Mapping[str, object]) -> World:

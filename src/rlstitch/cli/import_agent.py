@@ -17,8 +17,8 @@ from rlstitch.errors import InvalidInputError
 class Import:
     """Import a model of Stable-Baselines3, sb3-contrib or CleanRL, without running code from it."""
 
-    model: Annotated[Positional[Path], arg(metavar="MODEL")]
-    """Zip file written by model.save, or a .cleanrl_model."""
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Zip file written by model.save, or a .cleanrl_model; or hub:OWNER/NAME on the Hugging Face Hub (RL-Zoo3)."""
     name: Annotated[str, arg(metavar="NAME")]
     """Name of the agent."""
     env: Annotated[str, arg(metavar="[MODULE:]ID")]
@@ -31,6 +31,10 @@ class Import:
     """Keyword arguments of gymnasium.make."""
     world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Other fields of the world, such as view=full, tile_size=12 or frame_stack=4 (padding=zeros unless given)."""
+    file: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the only zip)")] = None
+    """Of hub:OWNER/NAME: which file."""
+    revision: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the newest commit)")] = None
+    """Of hub:OWNER/NAME: branch, tag or commit."""
     activation: Annotated[
         Literal["relu", "tanh"] | None, arg(metavar="relu|tanh", help_behavior_hint="(default: as the file states)")
     ] = None
@@ -57,12 +61,14 @@ class Import:
 
     def run(self) -> int:
         """Import, and print the evaluation and the agent's folder."""
+        from rlstitch.api.hub.model import PREFIX
         from rlstitch.api.import_agent import import_agent, world_of
         from rlstitch.jobs.progress import ProgressReporter
         from rlstitch.storage.files import open_file
 
-        with open_file(self.model):  # a missing file comes before a wrong world
-            pass
+        if not self.model.startswith(PREFIX):
+            with open_file(Path(self.model)):  # a missing file comes before a wrong world
+                pass
         others = pairs_of(self.world)
         if self.make_kwargs:
             if "make_kwargs" in others:
@@ -73,6 +79,8 @@ class Import:
                 self.model,
                 name=self.name,
                 world=world_of(self.env, self.variation, self.task, others),
+                file=self.file,
+                revision=self.revision,
                 activation=self.activation,
                 extractor=self.extractor,
                 extractor_arguments=pairs_of(self.extractor_args),
