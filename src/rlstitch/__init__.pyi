@@ -3,6 +3,7 @@ from .agents.agent import Agent as Agent
 from .agents.artefact import load_agent as load_agent
 from .agents.artefact import save_agent as save_agent
 from .agents.manifest import list_agents as list_agents
+from .api.benchmark import benchmark as benchmark
 from .api.diagnose import diagnose as diagnose
 from .api.evaluate import evaluate as evaluate
 from .api.export_agent import export_agent as export_agent

@@ -120,7 +120,7 @@ def diagnose(
         ArtefactError: where an agent or a file of pairs cannot be read.
         InvalidInputError: where there are too few pairs, or for fewer than 2 episodes.
     """
-    get_method(method)
+    method = get_method(method).name
     progress = progress or ProgressReporter(style="none")
     if episodes < 2:
         raise InvalidInputError(f"episodes: expected 2 or more, found {episodes}")

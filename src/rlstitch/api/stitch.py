@@ -169,7 +169,7 @@ def stitch(
         InvalidInputError: where an agent of that name exists, there are too few pairs, or a video is asked for of
             images that cannot be shown.
     """
-    get_method(method)
+    method = get_method(method).name
     progress = progress or ProgressReporter(style="none")
     options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
     source = placed(encoder, env)

@@ -41,6 +41,10 @@ COMMANDS = {
         "report:Report",
         "Write the report of a matrix: a page for the browser, tables, plots, and TensorBoard events.",
     ),
+    "benchmark": (
+        "benchmark:Benchmark",
+        "Measure the committed suite of cells and methods on this machine, and write a leaderboard.",
+    ),
     "pairs": (
         "pairs:Pairs",
         "Write the observations of two agents for the same states to a file for rlstitch stitch --pairs.",

@@ -7,17 +7,23 @@ A package adds a method by the entry point group `rlstitch.methods`, whose value
 
     MINE = Method("mine", "least squares", lambda pairs, controller: fit_affine(pairs.x, pairs.y))
 
+Without a package, `my_module:MINE` names a `Method`, or a function that fits one, wherever a method is named.
+
 This module is read by the command line: it imports torch only where something is fitted.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rlstitch.errors import InvalidInputError, require_known
+from rlstitch.storage.workspace import is_name
 
 if TYPE_CHECKING:
     from rlstitch.agents.controller import Controller
@@ -42,10 +48,15 @@ class Method:
     another method. The held-out pairs are for the report: a fit leaves them alone."""
     requires: Literal["common world", "equal widths", "one anchor set", "frames encoded alone"] = "common world"
     """What two agents must have in common."""
+    version: str = ""
+    """Results are stored under name and version. A method named by its module has a digest of its file."""
+
+
+_LOADED: dict[str, Method] = {}
 
 
 def get_method(name: str) -> Method:
-    """Return a method by its name.
+    """Return a method by its name, or by `module:name`; after that its name alone will do.
 
     Raises:
         UnknownNameError: for an unknown name, with the nearest.
@@ -53,9 +64,44 @@ def get_method(name: str) -> Method:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    methods = all_methods()
+    if ":" in name:
+        return _LOADED.get(name) or _load(name)
+    methods = _known()
     require_known("stitching method", name, methods)
     return methods[name]
+
+
+def load_methods(references: Iterable[str]) -> None:
+    """Load methods by `module:name`, so that their names are known; raises as `get_method`."""
+    for reference in references:
+        get_method(reference)
+
+
+def loaded_methods() -> tuple[str, ...]:
+    """Return the methods that were loaded by `module:name` in this process, for other processes to load."""
+    return tuple(_LOADED)
+
+
+def _load(reference: str) -> Method:
+    """Load a method, or a function that fits one, which has the method's name then."""
+    from rlstitch.envs import import_modules
+
+    module, _, name = reference.partition(":")
+    import_modules([module])
+    method = getattr(sys.modules[module], name, None)
+    if callable(method):
+        method = Method(name, f"of {module}", method)
+    if not isinstance(method, Method):
+        raise InvalidInputError(f"{reference}: expected a Method or a function that fits one, found {method!r:.80}")
+    if not is_name(method.name) or method.name in _known():
+        raise InvalidInputError(f"{reference}: expected a method of a new name, found {method.name!r:.80}")
+    file = getattr(sys.modules[module], "__file__", None)
+    version = method.version or (hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else "")
+    return _LOADED.setdefault(reference, replace(method, version=version))
+
+
+def _known() -> dict[str, Method]:
+    return {**all_methods(), **{method.name: method for method in _LOADED.values()}}
 
 
 @functools.cache

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 
-from rlstitch.agents import Agent, Encoder, RelativeEncoder, TranslatedEncoder, parent_card
+from rlstitch.agents import Agent, Controller, Encoder, RelativeEncoder, TranslatedEncoder, parent_card
 from rlstitch.envs import cell_world
-from rlstitch.errors import IncompatibleError
+from rlstitch.errors import IncompatibleError, InvalidInputError, RlstitchError
 from rlstitch.latent import Translation
 from rlstitch.stitching.choice import Choice
-from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.methods import BUILT_IN, Method, get_method
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.report import StitchReport, report_stitch
 
@@ -29,6 +30,8 @@ class Stitch:
     report: StitchReport
     translation: Translation | None = None
     """What was put between encoder and controller; None: nothing."""
+    fit_seconds: float = field(default=0.0, compare=False)
+    """What it took to fit."""
 
 
 def stitch_agents(
@@ -42,14 +45,14 @@ def stitch_agents(
         encoder: the agent whose encoder is used.
         policy: the agent whose controller is used.
         pairs: latents of the same views under both.
-        method: name of a stitching method, see `rlstitch.stitching.methods`.
+        method: name of a stitching method, or `module:name` of one, see `rlstitch.stitching.methods`.
         name: of the stitched agent; None: made of its parents' names.
 
     Raises:
         UnknownNameError: for an unknown method.
         IncompatibleError: where the two have no common world, lack what the method requires, or where the pairs are not
             of their widths.
-        InvalidInputError: where the pairs are too few for the method.
+        InvalidInputError: where the pairs are too few for the method, or the method fits no Translation.
     """
     chosen = get_method(method)
     world = cell_world(encoder.card.world, policy.card.world)
@@ -57,17 +60,21 @@ def stitch_agents(
     if check := _REQUIREMENTS.get(chosen.requires):
         check(encoder, policy)
     pairs = replace(pairs, frames=encoder.encoder.frames)
-    fitted = chosen.fit(pairs, policy.controller)
+    began = time.perf_counter()
+    fitted = _fitted(chosen, pairs, policy.controller)
+    seconds = time.perf_counter() - began
     choice = fitted if isinstance(fitted, Choice) else None
     translation = fitted.translation if isinstance(fitted, Choice) else fitted
-    used = method if choice is None else choice.translation.method
+    if not isinstance(translation, Translation | None):
+        raise InvalidInputError(f"method {chosen.name!r}: expected a Translation or None, found {translation!r:.80}")
+    used = chosen.name if choice is None else choice.translation.method
     why = "" if choice is None else choice.reason
     report = report_stitch(used, policy.controller, translation, pairs, choice=why)
     base = copy.deepcopy(encoder.encoder)
     joined: Encoder = base if translation is None else TranslatedEncoder(base, translation)
     card = policy.card.model_copy(
         update={
-            "name": name or joined_name(encoder.card.name, policy.card.name, method),
+            "name": name or joined_name(encoder.card.name, policy.card.name, chosen.name),
             "world": world,
             "observation_shape": encoder.card.observation_shape,
             "encoder": joined.spec(),
@@ -78,7 +85,17 @@ def stitch_agents(
             "parents": (parent_card(encoder, "encoder"), parent_card(policy, "controller")),
         }
     )
-    return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report, translation)
+    return Stitch(Agent(joined, copy.deepcopy(policy.controller), card), report, translation, seconds)
+
+
+def _fitted(method: Method, pairs: LatentPairs, controller: Controller) -> Translation | Choice | None:
+    """Fit by a method; what one of a user's own raises is an error of the input."""
+    try:
+        return method.fit(pairs, controller)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if method.name in BUILT_IN or isinstance(error, RlstitchError):
+            raise
+        raise InvalidInputError(f"method {method.name!r}: {type(error).__name__}: {error}") from error
 
 
 def joined_name(encoder: str, policy: str, method: str) -> str:

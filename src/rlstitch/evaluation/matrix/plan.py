@@ -136,7 +136,9 @@ class Pairing:
         world = self.world if self.elsewhere else None
         if self.native:
             return native_identity(self.controller, options, world)
-        return cell_identity(self.encoder.identity, self.controller.identity, method, options, world)
+        version = get_method(split_control(method)[0]).version
+        named = f"{method}@{version}" if version else method
+        return cell_identity(self.encoder.identity, self.controller.identity, named, options, world)
 
 
 @dataclass(frozen=True)
@@ -200,8 +202,8 @@ def plan_matrix(
 
     Args:
         patterns: names of agents with `*`, `?` and `[...]`, or folders of agents.
-        methods: stitching methods and their controls (see `rlstitch.stitching.controls`); one that is named twice
-            counts once.
+        methods: stitching methods, by name or `module:name`, and their controls (see `rlstitch.stitching.controls`);
+            one that is named twice counts once.
         options: how each cell is measured.
         without: patterns of names to leave out; an agent that is named in full stays.
         derived: let patterns match stitched and relativized agents, too.
@@ -213,11 +215,10 @@ def plan_matrix(
         ArtefactError: where the manifest of an agent cannot be read.
         InvalidInputError: for no method, fewer than two agents, or a world that none of their environments has.
     """
-    methods = tuple(dict.fromkeys(methods))
     if not methods:
         raise InvalidInputError("methods: expected one or more, found none")
-    for method in methods:
-        get_method(split_control(method)[0])
+    parts = [split_control(method) for method in methods]
+    methods = tuple(dict.fromkeys("-".join(filter(None, (get_method(name).name, control))) for name, control in parts))
     places = read_places(worlds)
     folders, left_out = _folders(patterns, without, derived)
     members = tuple(read_member(place(folder) if place else folder) for folder in folders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +52,8 @@ class MatrixCell:
     counted: bool = False
     """Whether the cell counts in the summary of its method."""
     row: Row | None = None
+    fit_seconds: float | None = field(default=None, compare=False)
+    """What it took to fit the map; None where nothing was fitted, and in results of older versions."""
 
     @property
     def recovery(self) -> float | None:
@@ -78,6 +80,7 @@ class MatrixCell:
             **{name: getattr(self.row, name, None) for name in _ROW_COLUMNS},
             **{name: diagnostics.get(name) for name in _DIAGNOSTIC_COLUMNS},
             "place": self.place,
+            "fit_seconds": self.fit_seconds,
         }
 
 
@@ -231,7 +234,8 @@ def _cell(
     )
     reason = "its baselines are missing" if returns is None else row.recovery_reason
     counted = not reason and (same_seed or not pairing.same_seed)
-    return MatrixCell(**planned, state="done", reason=reason, counted=counted, row=row)
+    seconds = content.get("fit_seconds")
+    return MatrixCell(**planned, state="done", reason=reason, counted=counted, row=row, fit_seconds=seconds)
 
 
 def _summary(

@@ -33,7 +33,8 @@ from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
 from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
 from rlstitch.stitching.controls import split_control, stitch_control
-from rlstitch.stitching.pairs import cell_drivers, gather_pairs
+from rlstitch.stitching.methods import load_methods
+from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
 from rlstitch.stitching.stitch import Stitch
 from rlstitch.storage import read_json, write_json
 
@@ -61,6 +62,7 @@ class _Played(BaseModel):
     successes: list[bool] | None
     seconds: NonNegativeFloat
     diagnostics: dict[str, float | int | str | bool | None] = {}
+    fit_seconds: NonNegativeFloat | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -143,6 +145,7 @@ def play_cells(
     options: Mapping[str, Any],
     on_progress: OnProgress,
     modules: Sequence[str] = (),
+    methods: Sequence[str] = (),
 ) -> None:
     """Measure cells of one encoder, with several controllers under several methods in one world or several.
 
@@ -157,11 +160,13 @@ def play_cells(
         options: fields of `CellOptions`.
         on_progress: called with the number of cells done and of all cells.
         modules: that the user named, to import first.
+        methods: that the user named by `module:name`, to load first.
 
     Raises:
         ArtefactError: where an agent cannot be read, or a result cannot be written.
     """
     import_modules(modules)
+    load_methods(methods)
     total = sum(len(entry["cells"]) for entry in controllers)
     group = _Group(Path(folder), _agent(encoder), CellOptions(**options), lambda done: on_progress(done, total))
     unreadable = []
@@ -217,9 +222,14 @@ class _Group:
             self._refuse(cells, error)
             return
         drivers = cell_drivers(self.encoder, policy, cell_world(self.encoder.card.world, policy.card.world))
-        pairs_with = functools.partial(
-            gather_pairs, policy=policy, pairs=self.options.pairs, seed=self.options.seed, drivers=drivers
-        )
+        untrained: list[LatentPairs] = []  # of every method: its weights are the same each time
+
+        def pairs_with(agent: Agent) -> LatentPairs:
+            if not untrained:
+                options = self.options
+                untrained.append(gather_pairs(agent, policy, pairs=options.pairs, seed=options.seed, drivers=drivers))
+            return untrained[0]
+
         for method in dict.fromkeys(cell["method"] for cell in cells):
             of_method, control = [cell for cell in cells if cell["method"] == method], split_control(method)[1]
             try:
@@ -320,7 +330,7 @@ def _result(result: Evaluation, stitch: Stitch | None = None) -> Content:
         return content
     diagnostics = stitch.report.to_dict().items()
     finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in diagnostics}
-    return {**content, "diagnostics": finite}
+    return {**content, "diagnostics": finite, "fit_seconds": round(stitch.fit_seconds, 4)}
 
 
 def _write(folder: Path, identity: str, content: Content) -> None:

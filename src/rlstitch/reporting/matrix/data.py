@@ -23,7 +23,8 @@ SCHEMA_VERSION = 1
 _ATTEMPTS = 20
 STATES = ("done", "refused", "missing")
 _TEXTS = ("encoder", "controller", "method", "state")
-PARTS = ("return_low", "return_high", "recovery_low", "recovery_high", "random_return", "native_return", "episodes")
+PARTS = ("return_low", "return_high", "recovery_low", "recovery_high", "random_return", "native_return", "episodes",
+         "fit_seconds")  # fmt: skip
 """Numeric columns of `cells.json` that are shown beside a metric."""
 _SEEDS = ("encoder_seed", "controller_seed")
 
