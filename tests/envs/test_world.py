@@ -177,6 +177,8 @@ def test_arguments_that_the_encoder_does_without_are_named():
         made_otherwise(night, day)
     )
     other = replace(night, make_kwargs={"palette": "day", "n": 3})
+    assert "if these change only what is seen, --look-kwargs palette lets" in made_otherwise(night, other)
+    assert made_otherwise(replace(night, look_kwargs=("palette",)), other) == ""
     assert "made with palette='day', as for the controller; the encoder was trained with palette='night'" in (
         made_otherwise(night, other)
     )

@@ -176,8 +176,10 @@ class AnchorSet:
 
             return family_of(self.environment).render_views(self.views, world)
         from rlstitch.agents.anchor_replay import replay_frames
+        from rlstitch.envs import World
 
         how = {name: self.played.get(name, default) for name, default in PLAYED.items()}
+        how |= world.kwargs_in(World(self.environment, make_kwargs=how["make_kwargs"]))
         own = replace(world, environment=self.environment, task="standard", view=self.view, **how)
         return replay_frames(replace(own, look="standard"), own.variation, *self.arrays().values())
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 AgentLike: TypeAlias = "str | Path | Agent | BaseAlgorithm"
 """Name or folder of an agent, its value, or a live model of Stable-Baselines3 with its environment."""
-OF_ENVIRONMENT = ("environment", "make_kwargs", "modules", "family")
+OF_ENVIRONMENT = ("environment", "make_kwargs", "look_kwargs", "modules", "family")
 """Fields of a world that say which environment it is; look, task and observations are the agent's own."""
 
 

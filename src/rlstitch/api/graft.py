@@ -210,7 +210,8 @@ def graft_world(policy: Agent, sensor: str | None, look: str, fields: Mapping[st
     defaults = dict(named_family(own.environment).defaults_for(sensor))
     if sensor == "pixels" and own.frame_stack == 1:
         defaults.setdefault("frame_stack", STACK)
-    shaped = {"environment": own.environment, "sensor": sensor, "look": look, **defaults, **fields}
+    made = {"make_kwargs": own.make_kwargs, "look_kwargs": own.look_kwargs}
+    shaped = {"environment": own.environment, "sensor": sensor, "look": look, **made, **defaults, **fields}
     world = played_as(World(**shaped), own)
     shape = family_of(world).observation_kind(world)[1]
     if is_image(shape) and world.size is None and max(shape[:2]) > LARGEST:

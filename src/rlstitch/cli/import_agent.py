@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from rlstitch.cli.console import say
-from rlstitch.cli.options import GymPackages, MakeKwargs, Threads, pairs_of
+from rlstitch.cli.console import say, split_names
+from rlstitch.cli.options import GymPackages, LookKwargs, MakeKwargs, Threads, pairs_of
 from rlstitch.errors import InvalidInputError
 
 
@@ -29,6 +29,8 @@ class Import:
     """Task that the model was trained on."""
     make_kwargs: MakeKwargs = ()
     """Keyword arguments of gymnasium.make."""
+    look_kwargs: LookKwargs = ""
+    """Those of them that change only what is seen, as a look does."""
     world: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """Other fields of the world, such as view=full, tile_size=12 or frame_stack=4 (padding=zeros unless given)."""
     file: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the only zip)")] = None
@@ -74,6 +76,8 @@ class Import:
             if "make_kwargs" in others:
                 raise InvalidInputError("make_kwargs: expected one value, found one from --world too")
             others["make_kwargs"] = pairs_of(self.make_kwargs)
+        if self.look_kwargs:
+            others["look_kwargs"] = split_names(self.look_kwargs)
         with ProgressReporter() as progress:
             result = import_agent(
                 self.model,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from rlstitch.cli.console import fill
+from rlstitch.cli.console import fill, split_names
 
 if TYPE_CHECKING:
     from rlstitch.envs import World
@@ -31,6 +31,9 @@ MakeKwargs = Annotated[
 ]
 
 
+LookKwargs = Annotated[str, arg(metavar="KEY,...", help_behavior_hint="(default: none)")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentOptions:
     """An environment beside the agents' own, and what it needs."""
@@ -39,12 +42,16 @@ class EnvironmentOptions:
     """Another environment, by its Gymnasium id, after the module that registers it where that is one of your own."""
     make_kwargs: MakeKwargs = ()
     """Keyword arguments of gymnasium.make."""
+    look_kwargs: LookKwargs = ""
+    """Those of them, or of the agents' own, that change only what is seen: each agent keeps its own."""
     gym_packages: GymPackages = ()
     """Modules of your own to import, which register environments."""
 
     def environment(self) -> World | dict[str, object] | None:
         """Return what the functions of `rlstitch.api` take as `env`: a world, or other arguments of the agent's own."""
         fields: dict[str, object] = {"make_kwargs": pairs_of(self.make_kwargs)} if self.make_kwargs else {}
+        if self.look_kwargs:
+            fields["look_kwargs"] = split_names(self.look_kwargs)
         if self.env is None:
             return fields or None
         from rlstitch.envs import as_world

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from rlstitch.cli.console import complain, say
-from rlstitch.cli.options import GymPackages, MakeKwargs, Threads, pairs_of
+from rlstitch.cli.console import complain, say, split_names
+from rlstitch.cli.options import GymPackages, LookKwargs, MakeKwargs, Threads, pairs_of
 from rlstitch.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _SHORTCUTS = {
     **{part: f"start.{part}" for part in ("encoder", "controller", "freeze")},
     "env": "environment",
     "make_kwargs": "make_kwargs",
+    "look_kwargs": "look_kwargs",
 }
 
 # The networks of R3L (arXiv:2404.12917), set by --encoder-arch r3l.
@@ -37,6 +38,8 @@ class Train:
     """Gymnasium id of the environment, after the module that registers it where that is one of your own."""
     make_kwargs: MakeKwargs = ()
     """Keyword arguments of gymnasium.make."""
+    look_kwargs: LookKwargs = ""
+    """Those of them that change only what is seen, as a look does."""
     look: Annotated[
         str | None, arg(metavar="NAME", aliases=("--variation",), help_behavior_hint="(default: as CONFIG says)")
     ] = None
@@ -94,9 +97,11 @@ class Train:
         from rlstitch.config.keys import full_key
         from rlstitch.config.training import parse_overrides
 
-        given = {option: value for option in _SHORTCUTS if (value := getattr(self, option)) not in (None, ())}
+        given = {option: value for option in _SHORTCUTS if (value := getattr(self, option)) not in (None, (), "")}
         if self.make_kwargs:
             given["make_kwargs"] = pairs_of(self.make_kwargs)
+        if self.look_kwargs:
+            given["look_kwargs"] = split_names(self.look_kwargs)
         values = {_SHORTCUTS[option]: value for option, value in given.items()}
         settings = parse_overrides(item for group in self.set for item in group)
         keys = {full_key(key) for key in settings}

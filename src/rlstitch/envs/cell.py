@@ -18,9 +18,9 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
     """Return the world where one agent's encoder drives another's controller: the observations of one, the
     environment of the other.
 
-    The sensor, the look and all that shapes an observation are the encoder's; the environment, the task and its
-    actions, and how often an action is repeated are the controller's. Where the backends differ it is Gymnasium, which
-    has every look and task.
+    The sensor, the look (with the arguments `look_kwargs`) and all that shapes an observation are the encoder's; the
+    environment, the task and its actions, and how often an action is repeated are the controller's. Where the backends
+    differ it is Gymnasium, which has every look and task.
 
     Raises:
         IncompatibleError: where the two environments have no observations in common: their images differ in shape or in
@@ -35,9 +35,9 @@ def cell_world(encoder_world: World, controller_world: World) -> World:
         backend=controller_world.backend if same_backend else "gymnasium",
         actions=controller_world.actions,
         action_repeat=controller_world.action_repeat,
-        make_kwargs=controller_world.make_kwargs,
         modules=tuple(dict.fromkeys(controller_world.modules + encoder_world.modules)),
         family=controller_world.family,
+        **encoder_world.kwargs_in(controller_world),
     )
     if all(getattr(encoder_world, name) == getattr(cell, name) for name in ("environment", "make_kwargs")):
         return cell
@@ -66,14 +66,14 @@ def made_otherwise(encoder_world: World, controller_world: World) -> str:
     A cell is made with those of the controller's world. Where such an argument changes what is seen, the encoder sees
     something that it was not trained on.
     """
-    own, made = encoder_world.make_kwargs, controller_world.make_kwargs
+    own, made = encoder_world.make_kwargs, encoder_world.kwargs_in(controller_world)["make_kwargs"]
     if own == made:
         return ""
     names = sorted(name for name in own.keys() | made.keys() if own.get(name) != made.get(name))
     stated = [", ".join(f"{name}={each[name]!r}" for name in names if name in each) or "none" for each in (made, own)]
     return (
-        f"environment made with {stated[0]}, as for the controller; the encoder was trained with {stated[1]}, which "
-        "matters where it changes what is seen"
+        f"environment made with {stated[0]}, as for the controller; the encoder was trained with {stated[1]}; if "
+        f"these change only what is seen, --look-kwargs {','.join(names)} lets each agent see its own"
     )
 
 

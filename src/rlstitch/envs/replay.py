@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
@@ -75,7 +75,8 @@ class Player:
     def __init__(self, world: World) -> None:
         self.world = world
         self.environment = make_vec(world, 1, seed=None, autoreset="disabled")
-        self._drawn = (str(with_sensor(world).sensor), *world.keys, *family_of(world).drawn_as(world))
+        made = [f"{name}={world.make_kwargs.get(name)}" for name in world.look_kwargs]
+        self._drawn = (str(with_sensor(world).sensor), *world.keys, *made, *family_of(world).drawn_as(world))
         self._type = self.environment.single_action_space.dtype
 
     @property
@@ -145,8 +146,9 @@ def replay_episodes(recording: Recording, world: World | None = None) -> Iterato
             not repeat the recording: the environment is then not deterministic, and its frames are no pairs.
     """
     world = recording.world if world is None else world
+    rules = replace(world, **recording.world.kwargs_in(world))  # seen as it was recorded
     for name in ("environment", "task", "backend", "actions", "action_repeat", "make_kwargs"):
-        if getattr(world, name) != getattr(recording.world, name):
+        if getattr(rules, name) != getattr(recording.world, name):
             raise InvalidInputError(
                 f"world: expected {_played(recording.world, name)}, as recorded; found {_played(world, name)}"
             )
@@ -185,7 +187,8 @@ def _check_same(recorded: Episode, repeated: Episode, world: World) -> None:
     elif recorded.drawn == repeated.drawn and recorded.states != repeated.states:
         difference = "it showed other states"
     if difference is not None:
+        cause = f", or {', '.join(world.look_kwargs)} change more than what is seen" if world.look_kwargs else ""
         raise InvalidInputError(
-            f"{world.environment} is not deterministic: the episode of seed {recorded.seed} was played again with the "
-            f"recorded actions, and {difference}. Its frames under two looks would not be pairs."
+            f"{world.environment} is not deterministic{cause}: the episode of seed {recorded.seed} was played "
+            f"again with the recorded actions, and {difference}. Its frames under two looks would not be pairs."
         )

@@ -103,6 +103,9 @@ class World:
     VecFrameStack. None: the first image, where a model is imported zeros."""
     make_kwargs: dict[str, JsonValue] = dataclasses.field(default_factory=dict, hash=False)
     """Keyword arguments of `gymnasium.make`."""
+    look_kwargs: tuple[Text, ...] = ()
+    """Names of those arguments that change only what is seen: where two agents meet, each sees its own, as with looks;
+    all others are the controller's."""
     modules: tuple[Module, ...] = ()
     """Modules to import before the environment is made. A card names them; only a config or a caller imports them."""
     family: Annotated[str, Field(max_length=200, validate_default=True)] = ""
@@ -163,6 +166,13 @@ class World:
         if task != _STANDARD:
             check_task(task, environment, provider)
         return provider
+
+    def kwargs_in(self, other: World) -> dict[str, Any]:
+        """Return the fields `make_kwargs` and `look_kwargs` of another world's environment, seen as in this world."""
+        seen = tuple(dict.fromkeys(other.look_kwargs + self.look_kwargs))
+        rules = {name: value for name, value in other.make_kwargs.items() if name not in seen}
+        own = {name: value for name, value in self.make_kwargs.items() if name in seen}
+        return {"make_kwargs": {**rules, **own}, "look_kwargs": seen}
 
     @property
     def parsed_look(self) -> Variation:

@@ -104,8 +104,8 @@ def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[
 
 def played_as(world: World, other: World) -> World:
     """Return a world with its own look and observations, and the environment, backend, task and actions of another."""
-    names = ("environment", "backend", "task", "actions", "action_repeat", "make_kwargs", "modules")
-    return replace(world, **{name: getattr(other, name) for name in names})
+    names = ("environment", "backend", "task", "actions", "action_repeat", "modules")
+    return replace(world, **{name: getattr(other, name) for name in names}, **world.kwargs_in(other))
 
 
 def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple[Images, Images]:
