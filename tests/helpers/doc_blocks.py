@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from rlstitch.cli.main import parse
+from rlstitch.config.suite import load_suite
 from rlstitch.config.sweep import load_sweep
 from rlstitch.config.training import load_config, new_config
 
@@ -82,12 +83,13 @@ class Page:
             assert block.kind == "text", f"a block of {block.kind!r}: expected python, yaml, toml, text or a shell's"
 
     def config(self, text: str) -> None:
-        """A config of a training or a sweep; `# NAME.yaml` in its first line names the file for later commands."""
+        """A training, a sweep or a suite; `# NAME.yaml` in its first line names its file for later commands."""
         named = re.match(r"# (\S+\.yaml)\b", text)
         path = self.folder / (named[1] if named else "config.yaml")
         path.write_text(text, encoding="utf-8")
         values = yaml.safe_load(text)
-        (load_sweep if values.keys() & {"axes", "include"} else load_config)(path)
+        readers = {"axes": load_sweep, "include": load_sweep, "groups": load_suite}
+        next((read for key, read in readers.items() if key in values), load_config)(path)
 
     def command(self, words: list[str]) -> None:
         if not words or words[0] in OTHERS:
