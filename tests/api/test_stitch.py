@@ -119,8 +119,15 @@ def test_controls_have_rows_above_that_of_the_method(two):
     assert outcome.cells[5].encoder == "other"
     *_, own, joined = outcome.cells
     assert own.return_mean == joined.return_mean == outcome.cells[1].return_mean
-    assert "its controls: " in "".join(control_lines([replace(joined, above_controls=True)]))
-    assert "affine is not above" in "".join(control_lines([joined, replace(joined, above_controls=False)]))
+    rows = {row.method: row for row in outcome.cells}
+    below = [replace(row, recovery_high=10.0) for row in (rows["affine-shuffled"], rows["affine-untrained"])]
+    counts = replace(joined, recovery_low=90.0, above_controls=True)
+    assert control_lines([*below, counts]) == [
+        "affine is above affine-shuffled and affine-untrained (intervals of recovery)"
+    ]
+    fails = replace(counts, above_controls=False)
+    lines = control_lines([below[0], replace(below[1], recovery_high=95.0), rows["affine-self"], fails])
+    assert lines == ["affine is not above affine-untrained (intervals of recovery)"]
     assert read_json(outcome.table.parent / "options.json", schema_version=1)["options"]["controls"] is True
 
 

@@ -25,7 +25,7 @@ from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.video import require_recordable
-from rlstitch.stitching.controls import stitch_control, with_controls
+from rlstitch.stitching.controls import chance_controls, stitch_control, with_controls
 from rlstitch.stitching.methods import get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
@@ -94,12 +94,15 @@ def coverage_lines(report: StitchReport) -> list[str]:
 
 
 def control_lines(cells: Sequence[Row]) -> list[str]:
-    """Return for each row with controls whether it counts, a line for each."""
-    return [
-        f"{cell.method} is {'' if cell.above_controls else 'not '}above its controls: shuffled pairs, untrained encoder"
-        for cell in cells
-        if cell.above_controls is not None
-    ]
+    """Return for each row with controls whether it counts, a line for each: it has to be above all of them."""
+    lines = []
+    for cell in cells:
+        if cell.above_controls is not None and cell.recovery_low is not None:
+            controls = [other for other in cells if other.method in chance_controls(cell.method)]
+            near = [row.method for row in controls if (row.recovery_high or 0) >= cell.recovery_low]
+            names = " and ".join(near or [row.method for row in controls])
+            lines.append(f"{cell.method} is {'not ' if near else ''}above {names} (intervals of recovery)")
+    return lines
 
 
 def gain_lines(cells: Sequence[Row]) -> list[str]:
@@ -186,7 +189,10 @@ def stitch(
         *before, joined = refine_stitch(
             source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
         )
-        joined_controls = _controls(source, target, latents, method, pairs, seed) if controls else {}
+        joined_controls = {}
+        if controls:
+            collecting = progress.stage("collecting pairs for controls", "steps")
+            joined_controls = _controls(source, target, latents, method, pairs, seed, collecting)
         baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine + len(joined_controls))
         cells = measure_with_baselines(
             source, target, joined, latents, options, baselines, before=before, controls=joined_controls
@@ -222,14 +228,20 @@ def _shown(
 
 
 def _controls(
-    encoder: Agent, policy: Agent, latents: LatentPairs, method: str, pairs: int | str | Path | None, seed: int
+    encoder: Agent,
+    policy: Agent,
+    latents: LatentPairs,
+    method: str,
+    pairs: int | str | Path | None,
+    seed: int,
+    on_progress: OnProgress,
 ) -> dict[str, Stitch]:
     """Return the controls of a method by name, on the states of `latents`."""
     drivers = cell_drivers(encoder, policy, cell_world(encoder.card.world, policy.card.world))
 
     def pairs_with(other: Agent) -> LatentPairs:
         if pairs is None or isinstance(pairs, int):
-            return gather_pairs(other, policy, pairs=pairs, seed=seed, drivers=drivers)
+            return gather_pairs(other, policy, pairs=pairs, seed=seed, drivers=drivers, on_progress=on_progress)
         x, y = read_pairs(pairs)
         if x.ndim == 2:
             raise InvalidInputError(f"controls: an untrained encoder needs pairs of images, found latents in {pairs}")

@@ -14,7 +14,7 @@ from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.statistics import recovery, why_no_recovery
-from rlstitch.stitching.controls import CHANCE, split_control
+from rlstitch.stitching.controls import chance_controls, split_control
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["recovered", "partly", "failed", "native", "random", "control", "unknown"]
@@ -115,8 +115,7 @@ _NO_COLUMNS = ("diagnostics", "random_return", "native_return", "returns", "reas
 
 def judged(row: Row, others: Sequence[Row]) -> Row:
     """Return a row that says whether it is above its controls, as far as they are among the others."""
-    method = row.method.partition(",")[0]
-    names = {f"{method}-{control}" for control in CHANCE}
+    names = chance_controls(row.method)
     highs = [other.recovery_high for other in others if other.method in names and other.recovery_high is not None]
     if not highs or row.recovery_low is None:
         return row

@@ -27,8 +27,6 @@ CONTROLS: MappingProxyType[str, str] = MappingProxyType(
         "self": "the controller's own encoder, through a map of its latents to themselves",
     }
 )
-CHANCE = ("shuffled", "untrained")
-"""The controls that a method has to be above."""
 _SEED = 0x6374726C
 
 
@@ -36,6 +34,11 @@ def split_control(name: str) -> tuple[str, str]:
     """Return a method and its control; of a name without one, the name and an empty text."""
     method, _, control = name.rpartition("-")
     return (method, control) if method and control in CONTROLS else (name, "")
+
+
+def chance_controls(method: str) -> list[str]:
+    """Return the names of the controls that a method has to be above."""
+    return [f"{method.partition(',')[0]}-{control}" for control in ("shuffled", "untrained")]
 
 
 def with_controls(methods: Sequence[str]) -> list[str]:
