@@ -17,6 +17,7 @@ from rlstitch.api.stitch import stitch
 from rlstitch.api.train import Trained, default_anchor_set, train
 from rlstitch.cli.main import main
 from rlstitch.config.training import load_config
+from rlstitch.envs import World
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.video import record
 from rlstitch.stitching.pairs import gather_pairs
@@ -116,6 +117,15 @@ def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
         other, images, states, anchor_set=anchors.identity, distillation=Distillation(steps=20)
     ).agent
     assert stitch(made, outcome.agent, method="relative", pairs=20, episodes=4).report.method == "relative"
+
+
+@pytest.mark.parametrize("world", [World(DISCRETE), World("MiniGrid-FourRooms-v0", view="full")])
+@pytest.mark.parametrize(("covered", "number"), [(1.0, 8), (0.0, 20)])
+def test_more_anchors_are_chosen_where_few_leave_views_unseen(world, covered, number, monkeypatch):
+    monkeypatch.setattr("rlstitch.api.train.COVERED", covered)
+    monkeypatch.setattr("rlstitch.api.train.FEW_ANCHORS", 8)
+    monkeypatch.setattr("rlstitch.api.train.MANY_ANCHORS", 20)
+    assert default_anchor_set(world, None) == default_anchor_set(world, number)
 
 
 def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained):

@@ -23,9 +23,6 @@ from rlstitch.stitching.relativize import relativize_agent as distil
 from rlstitch.storage import limits
 from rlstitch.storage.workspace import ANCHORS, command_line, reserved_agent
 
-ANCHOR_COUNT = 512
-"""Of worlds that show fewer distinct views, all of them."""
-
 
 @dataclass(frozen=True)
 class RelativizeOutcome:
@@ -63,7 +60,7 @@ def relativize(
     agent: AgentLike,
     *,
     env: Any = None,
-    anchors: str | int = ANCHOR_COUNT,
+    anchors: str | int | None = None,
     drivers: Sequence[AgentLike] = (),
     similarity: str | None = None,
     episodes: int = 100,
@@ -83,7 +80,8 @@ def relativize(
         env: another environment than the agent's own: its id (`module:Id` imports the module), or an object, see
             `rlstitch.envs.as_world`.
         anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
-            identity, its beginning, or the folder of a stored anchor set.
+            identity, its beginning, or the folder of a stored anchor set. None: 512, or 4,096 where more than 5 % of
+            what is met by random play and the drivers shows other views (Good and Turing's estimate).
         drivers: agents that play, beside random actions, to collect the anchors: they reach what random play does not.
             The same drivers in the same order give the same set, for every agent.
         similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`; None: `gaussian` on 256 anchors
@@ -136,8 +134,10 @@ def relativize(
     return RelativizeOutcome(relativized, anchor_set, before, after, folder)
 
 
-def _anchor_set(agent: Agent, anchors: str | int, drivers: Sequence[Agent]) -> AnchorSet:
+def _anchor_set(agent: Agent, anchors: str | int | None, drivers: Sequence[Agent]) -> AnchorSet:
     world = agent.card.world
+    if anchors is None:
+        return default_anchor_set(world, None, drivers=drivers)
     if isinstance(anchors, int) or (anchors.isdigit() and len(anchors) < 6):
         if not 2 <= int(anchors) <= limits.ANCHORS:
             raise InvalidInputError(f"anchors: expected 2 to {limits.ANCHORS:,}, found {int(anchors):,}")

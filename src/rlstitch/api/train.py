@@ -36,7 +36,8 @@ from rlstitch.envs import Layout, Shape, World, describe_shape, family_of, impor
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
-from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set
+from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set, frames_coverage
+from rlstitch.rollouts.coverage import COVERED
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.recording import collect_frames, played_as
 from rlstitch.rollouts.video import require_recordable
@@ -63,6 +64,8 @@ from rlstitch.training.ppo import TrainingResult, build_ppo, gigaflops_of_miniba
 
 # Agents of any look or seed share one anchor set.
 ANCHOR_SEED = 0
+FEW_ANCHORS, MANY_ANCHORS = 512, 4096
+"""Anchors where their number is chosen by coverage."""
 FINAL_EPISODES = 100
 _FINAL_SEED = 2_000_003
 _PART_WIDTH = 64
@@ -388,7 +391,7 @@ def _fresh_encoder(
 
 
 def default_anchor_set(
-    world: World, count: int, selection: str = "farthest", drivers: Sequence[Agent] = ()
+    world: World, count: int | None, selection: str = "farthest", drivers: Sequence[Agent] = ()
 ) -> AnchorSet:
     """Return the anchor set of an environment, the same for every look, seed and agent.
 
@@ -397,7 +400,8 @@ def default_anchor_set(
 
     Args:
         world: environment and, where the family has symbolic views, view and tile size.
-        count: number of anchors; fewer where fewer distinct states are reached.
+        count: number of anchors, fewer where fewer distinct states are reached; None: `FEW_ANCHORS`, or `MANY_ANCHORS`
+            where more than the share `COVERED` of observations shows views that were not met when these were collected.
         selection: method of choosing them.
         drivers: agents that play too, each in its own look; the set depends on them and their order.
 
@@ -405,17 +409,22 @@ def default_anchor_set(
         InvalidInputError: where there are no symbolic views and the environment is not deterministic.
         IncompatibleError: where a driver has another view, or no action in common with the environment.
     """
+    number, by_coverage = (FEW_ANCHORS, True) if count is None else (count, False)
     if not family_of(world).has_views(world):
         # View and tile size have no effect here: the set must not depend on them.
         plain = played_as(
             World(world.environment, sensor=world.sensor, keys=world.keys), replace(world, task="standard")
         )
-        recording = collect_frames(plain, max(1024, 4 * count), seed=ANCHOR_SEED, agents=drivers)
-        return choose_replay_anchor_set(recording, count, method=selection, seed=ANCHOR_SEED, fewer=True)
+        recording = collect_frames(plain, max(1024, 4 * number), seed=ANCHOR_SEED, agents=drivers)
+        if by_coverage and frames_coverage(recording).unseen > COVERED:
+            return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
+        return choose_replay_anchor_set(recording, number, method=selection, seed=ANCHOR_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
-    steps = max(20_000, 20 * count)
-    collection = collect_views(plain, count=max(512, 4 * count), max_steps=steps, seed=ANCHOR_SEED, agents=drivers)
-    return choose_anchor_set(collection, min(count, len(collection)), method=selection, seed=ANCHOR_SEED)
+    steps = max(20_000, 20 * number)
+    collection = collect_views(plain, count=max(512, 4 * number), max_steps=steps, seed=ANCHOR_SEED, agents=drivers)
+    if by_coverage and collection.coverage.unseen > COVERED:
+        return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
+    return choose_anchor_set(collection, min(number, len(collection)), method=selection, seed=ANCHOR_SEED)
 
 
 def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig, style: Style) -> AgentCard:

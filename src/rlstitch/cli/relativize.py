@@ -17,7 +17,10 @@ class Relativize(EnvironmentOptions):
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
-    anchors: Annotated[str, arg(metavar="SET|NUMBER")] = "512"
+    anchors: Annotated[
+        str | None,
+        arg(metavar="SET|NUMBER", help_behavior_hint="(default: 512, or 4096 where they leave views unseen)"),
+    ] = None
     """An anchor set (identity or folder), or how many anchors to choose."""
     drivers: Annotated[str, arg(metavar="AGENT,...", help_behavior_hint="(default: none)")] = ""
     """Agents that play, beside random actions, to collect the anchors; the same ones for both agents of a stitch."""

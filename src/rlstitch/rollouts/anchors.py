@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,7 @@ from rlstitch.envs.observation import is_image
 from rlstitch.envs.replay import Recording, replay_episodes
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import choose_anchors
+from rlstitch.rollouts.coverage import Coverage
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.views import ViewCollection
 
@@ -57,12 +60,10 @@ def choose_replay_anchor_set(
     check_counts(k=k)
     world, places = recording.world, dict[bytes, tuple[int, int]]()
     points = []
-    for number, frames in enumerate(replay_episodes(recording, replace(world, look="standard"))):
-        for step, frame in enumerate(frames):
-            digest = hashlib.sha256(frame.tobytes()).digest()
-            if digest not in places:
-                places[digest] = (number, step)
-                points.append(_coarse(frame))
+    for place, digest, frame in _frames(recording):
+        if digest not in places:
+            places[digest] = place
+            points.append(_coarse(frame))
     if k > len(places) and not fewer:
         raise InvalidInputError(f"k: expected at most {len(places)}, the distinct frames of the recording, found {k}")
     chosen = np.asarray(choose_anchors(method, np.stack(points), min(k, len(places)), seed))
@@ -72,6 +73,23 @@ def choose_replay_anchor_set(
     return AnchorSet.replay(
         world.environment, seeds, _action_table(recording), frames_chosen, view=world.view, played=played
     )
+
+
+def frames_coverage(recording: Recording) -> Coverage:
+    """Return how much of what the world shows the frames of a recording have met, under the standard look.
+
+    Raises:
+        InvalidInputError: where the replay is not deterministic.
+    """
+    met = Counter(digest for _, digest, _ in _frames(recording))
+    return Coverage(len(met), met.total(), sum(count == 1 for count in met.values()), len(recording.episodes))
+
+
+def _frames(recording: Recording) -> Iterator[tuple[tuple[int, int], bytes, npt.NDArray[Any]]]:
+    """Yield episode and step, digest, and image of each frame of a recording, under the standard look."""
+    for number, frames in enumerate(replay_episodes(recording, replace(recording.world, look="standard"))):
+        for step, frame in enumerate(frames):
+            yield (number, step), hashlib.sha256(frame.tobytes()).digest(), frame
 
 
 def _action_table(recording: Recording) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COVERED = 0.05
+"""Share of unseen observations up to which a collection need not grow."""
+
 
 @dataclass(frozen=True)
 class Coverage:

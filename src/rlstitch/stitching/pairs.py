@@ -15,7 +15,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.envs import World, cell_world, family_of, translate_actions
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, silent
-from rlstitch.rollouts.coverage import Coverage
+from rlstitch.rollouts.coverage import COVERED, Coverage
 from rlstitch.rollouts.evaluation import check_counts
 from rlstitch.rollouts.image_pairs import collect_image_pairs
 from rlstitch.rollouts.recording import Images, collect_recording, paired_images
@@ -25,7 +25,6 @@ Rows = npt.NDArray[np.int64]
 FEW_PAIRS, MANY_PAIRS = 1024, 4096
 """Pairs to fit on where their number is chosen by coverage: the first, unless more than the share `COVERED` of
 observations shows views that were not met."""
-COVERED = 0.05
 FURTHER_STEPS = 5_000
 """Steps, at most, in which further views to hold out are looked for."""
 FEWEST_HELD = 16
