@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c const
 export OMP_NUM_THREADS ?= 1
 export SDL_VIDEODRIVER ?= dummy
 
-EXTRAS := dev,docs,ot,faiss,box2d,fast,atari,onnx,ray,datasets,graph,hub,pretrained
+EXTRAS := dev,docs,ot,faiss,box2d,fast,atari,onnx,ray,datasets,graph,hub,pretrained,watch
 
 # Timings, in minutes; trainings and tables have commands of their own, named in docs/results.
 TIMINGS := startup renderer looks evaluation training_rate training_profile latent_core latent_coupling

@@ -18,6 +18,7 @@ from .api.spaces.encode import encode as encode
 from .api.stitch import stitch as stitch
 from .api.sweep import sweep as sweep
 from .api.train import train as train
+from .api.watch.watch import watch as watch
 from .config.sweep import load_sweep as load_sweep
 from .config.training import TrainConfig as TrainConfig
 from .config.training import load_config as load_config

@@ -50,6 +50,10 @@ COMMANDS = {
         "Write the observations of two agents for the same states to a file for rlstitch stitch --pairs.",
     ),
     "evaluate": ("evaluate:Evaluate", "Play episodes with an agent and summarise them."),
+    "watch": (
+        "watch:Watch",
+        "Watch an agent play in a page of the browser, and change its look, encoder and method meanwhile.",
+    ),
     "relativize": (
         "relativize:Relativize",
         "Make a trained agent relative: keep its encoder, distil its controller on to similarities to anchors.",

@@ -25,16 +25,18 @@ def render(template: str, **values: Any) -> str:
     """Return the page that a template makes of `values`; every text among them is made printable and escaped.
 
     The Content-Security-Policy allows the style sheet and the script by their hashes and embedded images and videos,
-    and nothing else: the page reaches no other, and no text in it can run.
+    and nothing else: the page reaches no other but `connect`, and no text in it can run.
 
     Args:
         template: file name in `templates`; it extends `base.html`.
-        values: for the template; `scripts` names the script files that the page runs, in order.
+        values: for the template; `scripts` names the script files that the page runs, in order, `styles` the style
+            sheets beside that of all pages, and `connect` the address that the page may connect to.
     """
     scripts = [_asset(name) for name in values.pop("scripts", ())]
     script = '(() => {\n"use strict";\n' + "\n".join(scripts) + "})();" if scripts else ""
-    style = _asset("page.css")
+    style = "".join(_asset(name) for name in ("page.css", *values.pop("styles", ())))
     own = [f"{kind}-src {_hash(text)}" for kind, text in (("script", script), ("style", style)) if text]
+    own += [f"connect-src {address}"] if (address := values.pop("connect", "")) else []
     policy = "; ".join(["default-src 'none'", *own, "img-src data:", "media-src data:", "base-uri 'none'"])
     return (
         _environment()

@@ -11,9 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from rlstitch.errors import InvalidInputError
-
-Frame = npt.NDArray[np.uint8]
-"""`(H, W, 3)`"""
+from rlstitch.rollouts.display import Frame
 
 PANEL = 256
 """Pixels of the shorter side below which frames are enlarged."""

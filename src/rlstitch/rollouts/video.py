@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,18 +15,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from rlstitch.agents.agent import Agent
-from rlstitch.envs import World, family_of, is_image, make_vec, with_sensor
+from rlstitch.envs import World, family_of, is_image, make_vec
 from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.actors import Actor
+from rlstitch.rollouts.display import Frame, coloured, plain_world, world_from_above
 from rlstitch.rollouts.episodes import MAX_EPISODE_STEPS, Outcomes, Step, check_seed, episode_seed, play
 from rlstitch.rollouts.evaluation import check_counts, world_of
-from rlstitch.rollouts.panels import Frame, check_frames, enlarge, inset, pad_even, side_by_side
+from rlstitch.rollouts.panels import check_frames, enlarge, inset, pad_even, side_by_side
 from rlstitch.storage.files import staged_file
 from rlstitch.storage.folders import staged_files
 
-_TILE = 32
-"""Pixels of a tile of MiniGrid seen from above, as in its own window."""
 _FPS = 6
 _FRAMES = 180  # half a minute: an agent that never arrives would be shown for ever
 
@@ -87,7 +86,6 @@ def record(
 
     with closing(make_vec(world, 1, seed=seed, autoreset="disabled")) as env:
         require_recordable(world, env.single_observation_space.shape or (0,))
-        from_above = hasattr(env, "symbolic") and world.view == "agent" and world.backend == "gymnasium"
         outcomes = play(
             agent,
             env,
@@ -100,7 +98,7 @@ def record(
         )
     taken = _Taken(seed, outcomes.lengths.tolist(), actions, observed, hold)
     length = int(outcomes.lengths.sum()) + hold * episodes
-    return Video(_frames(world, taken, scale, from_above=from_above), outcomes, length)
+    return Video(_frames(world, taken, scale), outcomes, length)
 
 
 def require_recordable(world: World, shape: Sequence[int]) -> None:
@@ -156,26 +154,12 @@ class _Taken:
                     yield observation[0].copy()
 
 
-def _frames(world: World, taken: _Taken, scale: int, *, from_above: bool) -> Iterator[Frame]:
-    sees_vectors = with_sensor(world).sensor != "pixels"
-    # For people: one image at a time, as large as it is drawn, whatever the agent sees of it.
-    plain = replace(world, frame_stack=1, size=None, crop=None, sensor="pixels" if sees_vectors else world.sensor)
-    replays = [taken.replay(world, check=True)]
-    keys = [part.key for part in family_of(plain).layout(plain) if part.kind == "image" and part.key]
-    plain = replace(plain, keys=tuple(keys[:1]) or plain.keys)
-    if plain != world:
-        replays.append(taken.replay(plain))
-    if from_above:
-        tile_size = max(_TILE, world.tile_size)
-        replays.append(taken.replay(replace(plain, view="full", tile_size=tile_size)))
-    for images in zip(*replays, strict=True):
-        frame, *before = [_coloured(image) for image in reversed(images[-2 if from_above else -1 :])]
-        yield inset(enlarge(frame, scale), before[0]) if from_above else enlarge(frame, scale)
-
-
-def _coloured(image: npt.NDArray[np.uint8]) -> Frame:
-    """Turn a grey image into one of equal colours."""
-    return image.repeat(3, axis=2) if image.shape[2] == 1 else image
+def _frames(world: World, taken: _Taken, scale: int) -> Iterator[Frame]:
+    plain, above = plain_world(world), world_from_above(world)
+    shown = [one for one in (plain, above) if one is not None and one != world]
+    for images in zip(taken.replay(world, check=True), *map(taken.replay, shown), strict=True):
+        frame, *before = [coloured(image) for image in reversed(images[-2 if above else -1 :])]
+        yield inset(enlarge(frame, scale), before[0]) if above else enlarge(frame, scale)
 
 
 def _digest(observation: npt.NDArray[Any]) -> bytes:

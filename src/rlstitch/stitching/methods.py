@@ -66,7 +66,7 @@ def get_method(name: str) -> Method:
         return BUILT_IN[name]
     if ":" in name:
         return _LOADED.get(name) or _load(name)
-    methods = _known()
+    methods = known_methods()
     require_known("stitching method", name, methods)
     return methods[name]
 
@@ -93,14 +93,15 @@ def _load(reference: str) -> Method:
         method = Method(name, f"of {module}", method)
     if not isinstance(method, Method):
         raise InvalidInputError(f"{reference}: expected a Method or a function that fits one, found {method!r:.80}")
-    if not is_name(method.name) or method.name in _known():
+    if not is_name(method.name) or method.name in known_methods():
         raise InvalidInputError(f"{reference}: expected a method of a new name, found {method.name!r:.80}")
     file = getattr(sys.modules[module], "__file__", None)
     version = method.version or (hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else "")
     return _LOADED.setdefault(reference, replace(method, version=version))
 
 
-def _known() -> dict[str, Method]:
+def known_methods() -> dict[str, Method]:
+    """Return all methods that have a name in this process: built in, of packages, and loaded by `module:name`."""
     return {**all_methods(), **{method.name: method for method in _LOADED.values()}}
 
 

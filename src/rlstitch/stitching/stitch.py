@@ -54,11 +54,9 @@ def stitch_agents(
             of their widths.
         InvalidInputError: where the pairs are too few for the method, or the method fits no Translation.
     """
-    chosen = get_method(method)
+    chosen = check_method(encoder, policy, method)
     world = cell_world(encoder.card.world, policy.card.world)
     _check_pairs(encoder, policy, pairs)
-    if check := _REQUIREMENTS.get(chosen.requires):
-        check(encoder, policy)
     pairs = replace(pairs, frames=encoder.encoder.frames)
     began = time.perf_counter()
     fitted = _fitted(chosen, pairs, policy.controller)
@@ -96,6 +94,20 @@ def _fitted(method: Method, pairs: LatentPairs, controller: Controller) -> Trans
         if method.name in BUILT_IN or isinstance(error, RlstitchError):
             raise
         raise InvalidInputError(f"method {method.name!r}: {type(error).__name__}: {error}") from error
+
+
+def check_method(encoder: Agent, policy: Agent, method: str) -> Method:
+    """Return a method by its name, once it is known that it can join two agents.
+
+    Raises:
+        UnknownNameError: for an unknown method.
+        IncompatibleError: where the two have no common world, or lack what the method requires.
+    """
+    chosen = get_method(method)
+    cell_world(encoder.card.world, policy.card.world)
+    if check := _REQUIREMENTS.get(chosen.requires):
+        check(encoder, policy)
+    return chosen
 
 
 def joined_name(encoder: str, policy: str, method: str) -> str:

@@ -66,4 +66,6 @@ VIDEO_BYTES = 32 * MIB  # a video in the page of a matrix
 VIDEOS_BYTES = 128 * MIB  # all of them
 
 THREADS = 1024  # of torch
+VIEWERS = 16  # of `rlstitch watch`, each with environments of its own
+MESSAGE_BYTES = 65_536  # what the page of `rlstitch watch` sends at a time
 COUNT = 10**7  # episodes, steps, pairs that a user asks for

@@ -20,8 +20,8 @@ from torch.utils.tensorboard import SummaryWriter
 from rlstitch.agents import Agent, AgentCard, RelativeEncoder, build_controller, build_encoder
 from rlstitch.envs import is_image
 from rlstitch.jobs.progress import ProgressReporter, Style
+from rlstitch.rollouts.display import Frame
 from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.panels import Frame
 from rlstitch.rollouts.video import encode_gif, record
 from rlstitch.training.checkpoint import TrainingState, reseed, save_checkpoint
 

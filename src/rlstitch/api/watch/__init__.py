@@ -1,0 +1,1 @@
+"""Agents played live in a page of a browser."""
