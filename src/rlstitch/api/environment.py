@@ -23,7 +23,7 @@ def placed(agent: AgentLike, env: Any = None) -> Agent:
     """Return an agent by value, name or folder, or of a live model, in another environment where one is given.
 
     Args:
-        agent: see above; a model of Stable-Baselines3 is read as `rlstitch.api.models.agent_of_live` does.
+        agent: see above; a model of Stable-Baselines3 is read as `rlstitch.agents.models.agent_of_live` does.
         env: what `rlstitch.envs.as_world` takes, or fields of the agent's own world by name; None: that world.
 
     Raises:
@@ -31,7 +31,7 @@ def placed(agent: AgentLike, env: Any = None) -> Agent:
         InvalidInputError: for an environment that cannot be used, and for anything else than an agent.
     """
     if not isinstance(agent, str | Path | Agent):
-        from rlstitch.api.models import agent_of_live
+        from rlstitch.agents.models import agent_of_live
 
         return agent_of_live(agent, env)
     agent = as_agent(agent)

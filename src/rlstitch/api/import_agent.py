@@ -12,10 +12,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rlstitch.agents import Agent, AgentCard, save_agent
+from rlstitch.agents.models import agent_of_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE
 from rlstitch.agents.sb3.settings import Activation
 from rlstitch.api.hub.model import PREFIX, Origin, hub_model
-from rlstitch.api.models import agent_of_model
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter

@@ -12,7 +12,8 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from rlstitch.agents import Agent, AgentCard, TrainingCard
+from rlstitch.agents.agent import Agent
+from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
 from rlstitch.agents.sb3.archive import ModelFile, read_model
 from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
