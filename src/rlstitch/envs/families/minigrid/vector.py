@@ -127,8 +127,8 @@ def _make_inner(environment: str) -> tuple[MiniGridEnv, int | None]:
     layer: Any = made
     while layer is not made.unwrapped:
         if not isinstance(layer, _STANDARD_WRAPPERS):
-            raise InvalidInputError(f"environment: {environment} is registered with {type(layer).__name__}; expected "
-                                    "a bare MiniGrid, which is drawn from its tiles")  # fmt: skip
+            raise InvalidInputError(f"environment: {environment} is wrapped in {type(layer).__name__}; expected a bare "
+                                    "MiniGrid, which is drawn from its tiles; its id names one (env=)")  # fmt: skip
         layer = layer.env
     inner: Any = made.unwrapped
     for name in _DRAWING:
