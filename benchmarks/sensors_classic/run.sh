@@ -4,7 +4,10 @@
 #   bash benchmarks/sensors_classic/run.sh [cartpole] [acrobot]
 set -e
 export OMP_NUM_THREADS=1
-declare -A SHAPE=([cartpole]="--set size=48 --set frame_stack=4" [acrobot]="--set size=48 --set frame_stack=3")
+declare -A SHAPE=(
+  [cartpole]="--set size=48 --set frame_stack=4 --rounds 3 --states 8000 --steps 3000"
+  [acrobot]="--set size=32 --set frame_stack=3 --rounds 3 --states 6000 --steps 2400"
+)
 for name in "${@:-cartpole acrobot}"; do
   for environment in $name; do
     for seed in 1 2; do
@@ -15,4 +18,4 @@ for name in "${@:-cartpole acrobot}"; do
     done
   done
 done
-python benchmarks/cross.py benchmarks/sensors_classic/cross.yaml
+python benchmarks/cross.py benchmarks/crosses/sensors-classic.yaml
