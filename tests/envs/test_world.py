@@ -50,7 +50,7 @@ def test_what_is_written_is_what_older_versions_read_unless_something_new_is_use
 def test_a_stored_world_may_hold_names_of_a_package_that_is_missing():
     stored = World.from_dict({"environment": "X", "variation": "plaid", "task": "upside-down"}, check_names=False)
     assert (stored.look, stored.task) == ("plaid", "upside-down")
-    with pytest.raises(UnknownNameError, match="variation 'plaid'"):
+    with pytest.raises(UnknownNameError, match="look 'plaid'"):
         stored.parsed_look  # noqa: B018
     with pytest.raises(UnknownNameError, match="task 'upside-down'"):
         replace(stored, look="red")
@@ -106,9 +106,9 @@ def test_invalid_worlds_are_refused(values, message):
 
 
 def test_unknown_looks_and_tasks_are_refused_with_a_hint():
-    with pytest.raises(UnknownNameError, match="variation 'gren'; did you mean green"):
+    with pytest.raises(UnknownNameError, match="look 'gren'; did you mean green"):
         World(DOOR, variation="gren")
-    with pytest.raises(UnknownNameError, match="variation 'blu'"):
+    with pytest.raises(UnknownNameError, match="look 'blu'"):
         World(DOOR, variation="red+blu")
     with pytest.raises(UnknownNameError, match="task 'scrambel'; did you mean scrambled"):
         World(DOOR, task="scrambel")

@@ -42,8 +42,7 @@ def noise_kind(actions: AnyActions) -> str:
 
 def draw_noise(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Noise:
     """Draw standard noise of a kind, as `noise_kind` names it."""
-    noise: Noise = getattr(rng, kind)(size=shape)
-    return noise
+    return getattr(rng, kind)(size=shape)
 
 
 def best_actions(actions: AnyActions, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -57,8 +56,7 @@ def best_actions(actions: AnyActions, scores: npt.NDArray[Any]) -> npt.NDArray[A
     if isinstance(actions, MultiDiscreteActions):
         parts = np.split(scores, np.cumsum(actions.nvec)[:-1], axis=1)
         return np.stack([part.argmax(axis=1) for part in parts], axis=1)
-    chosen: npt.NDArray[Any] = scores.argmax(axis=1)
-    return chosen
+    return scores.argmax(axis=1)
 
 
 def in_environment(actions: AnyActions, chosen: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -149,8 +149,7 @@ class CNNEncoder(Encoder):
         """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
         single = images.unflatten(1, (self._spec.frames, -1)).flatten(0, 1)
         latents: Tensor = self.linear(self.convolutions(single).flatten(1))
-        joined: Tensor = latents.unflatten(0, (-1, self._spec.frames)).flatten(1)
-        return joined
+        return latents.unflatten(0, (-1, self._spec.frames)).flatten(1)
 
 
 def _frame_channels(spec: CNNSpec) -> int:
@@ -204,8 +203,7 @@ class MLPEncoder(Encoder):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Encode float vectors `(N, D)` as latents `(N, latent_dim)`."""
-        latents: Tensor = self.layers(vectors if self.normalization is None else self.normalization(vectors))
-        return latents
+        return self.layers(vectors if self.normalization is None else self.normalization(vectors))
 
 
 class PartsEncoder(Encoder):
@@ -262,8 +260,7 @@ class ExtractorEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
-        latents: Tensor = self.module(images)
-        return latents
+        return self.module(images)
 
 
 class RelativeEncoder(Encoder):
@@ -368,8 +365,7 @@ class TranslatedEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] and translate their latents."""
-        latents: Tensor = self.translation(self.base(images))
-        return latents
+        return self.translation(self.base(images))
 
 
 def encoder_input(observations: Tensor) -> Tensor:

@@ -222,9 +222,8 @@ def _saved(program: torch.export.ExportedProgram) -> bytes:
 
 def _batch(images: NDArray[Any], observations: Input) -> Tensor:
     tensor = torch.from_numpy(images)
-    if observations == "uint8" or not is_image(images.shape[1:]):
-        return tensor
-    return encoder_input(tensor).contiguous()
+    plain = observations == "uint8" or not is_image(images.shape[1:])
+    return tensor if plain else encoder_input(tensor).contiguous()
 
 
 @torch.no_grad()

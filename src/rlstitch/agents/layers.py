@@ -25,8 +25,7 @@ class OwnModule(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run the module."""
-        outputs: Tensor = self.module(inputs)
-        return outputs
+        return self.module(inputs)
 
 
 def linear_layers(widths: Sequence[int], activation: str) -> nn.Sequential:

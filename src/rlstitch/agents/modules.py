@@ -50,8 +50,7 @@ class OwnEncoder(Encoder):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1], or vectors `(N, D)`, as latents `(N, latent_dim)`."""
-        latents: Tensor = self.module(inputs)
-        return latents
+        return self.module(inputs)
 
 
 def encoder_of(module: nn.Module, observation_shape: Shape) -> Encoder:

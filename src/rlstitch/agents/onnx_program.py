@@ -53,8 +53,7 @@ def to_onnx(program: torch.export.ExportedProgram, batch: torch.export.Dim) -> b
     model = converted.model_proto
     for node in [*model.graph.node, *(node for function in model.functions for node in function.node)]:
         del node.metadata_props[:]  # hold paths of this machine
-    content: bytes = model.SerializeToString()
-    return content
+    return model.SerializeToString()
 
 
 class OnnxPolicy(nn.Module):

@@ -37,8 +37,7 @@ def shrink(images: Images, side: int) -> Images:
     columns = np.moveaxis(rows.reshape(count, side, width, channels), 2, 0).reshape(width, -1)
     sums = _covered(width, side) @ columns.astype(np.float64)
     means = np.rint(sums / (height * width)).reshape(side, count, side, channels)
-    shrunk: Images = np.moveaxis(means, 0, 2).astype(np.uint8, order="C")
-    return shrunk
+    return np.moveaxis(means, 0, 2).astype(np.uint8, order="C")
 
 
 @functools.lru_cache(maxsize=64)

@@ -73,5 +73,4 @@ def symbolic_views(environment: VectorEnv[Any, Any, Any]) -> npt.NDArray[np.uint
     """
     if not hasattr(environment, "symbolic"):
         raise InvalidInputError(f"environment: expected one with symbolic views, found {type(environment).__name__}")
-    views: npt.NDArray[np.uint8] = environment.symbolic()
-    return views
+    return environment.symbolic()

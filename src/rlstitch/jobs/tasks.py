@@ -135,7 +135,7 @@ def find_callable(path: str) -> Callable[..., Any]:
         raise InvalidInputError(f"call: cannot import {path!r}: {error}") from None
     if not callable(function):
         raise InvalidInputError(f"call: expected package.module:function, found {path!r}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def execute(call: str, arguments: Mapping[str, Any], on_progress: OnProgress) -> Answer:

@@ -104,8 +104,7 @@ def distances(
 
 def _square_norm(x: torch.Tensor) -> torch.Tensor:
     """(n,), for (n, d), without an array of squares; its gradient is right at 0, too."""
-    squared: torch.Tensor = torch.linalg.vector_norm(x, dim=1).square()
-    return squared
+    return torch.linalg.vector_norm(x, dim=1).square()
 
 
 def _plain_distances(
@@ -180,5 +179,4 @@ def least_squares(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch
     u, s, vh = singular(x)
     kept = s > s[0] * tolerance
     inverse = torch.where(kept, 1 / torch.where(kept, s, torch.ones_like(s)), torch.zeros_like(s))
-    solution: torch.Tensor = vh.T @ (inverse[:, None] * (u.T @ y))
-    return solution
+    return vh.T @ (inverse[:, None] * (u.T @ y))

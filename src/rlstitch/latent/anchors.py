@@ -218,8 +218,7 @@ def choose_anchors(method: str, points: A, k: int, seed: int = 0) -> A:
         torch.Size([4])
     """
     require_known("anchor method", method, ANCHOR_METHODS)
-    chosen: A = _METHODS[method](points, k, seed=seed)
-    return chosen
+    return _METHODS[method](points, k, seed=seed)
 
 
 def _checked(points: Array, k: int) -> torch.Tensor:

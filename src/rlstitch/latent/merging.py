@@ -249,8 +249,7 @@ def _prepare(spaces: Sequence[Array], scale: bool) -> tuple[list[torch.Tensor], 
 def _rotation(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """The orthogonal R that brings source @ R nearest to target."""
     left, _, right = torch.linalg.svd(source.T @ target)
-    rotation: torch.Tensor = left @ right
-    return rotation
+    return left @ right
 
 
 def _loss(aligned: torch.Tensor) -> float:

@@ -141,9 +141,7 @@ def folder_items(folder: Path, suffixes: frozenset[str], read_one: Callable[[Pat
 
 def renamed(items: Items, keys: Path | str | None) -> Items:
     """The items with the keys in a file, one a line; as they are where there is none."""
-    if keys is None:
-        return items
-    return replace(items, keys=tuple(_keys_of(Path(keys), len(items.keys))))
+    return items if keys is None else replace(items, keys=tuple(_keys_of(Path(keys), len(items.keys))))
 
 
 def _digest(text: str) -> str:

@@ -359,8 +359,7 @@ def _timm(folder: Path, device: str) -> Encode:
     @torch.inference_mode()
     def encode(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         pixels = torch.stack([transform(Image.fromarray(image)) for image in images])
-        features: NDArray[np.float32] = model(pixels.to(device)).float().cpu().numpy()
-        return features
+        return model(pixels.to(device)).float().cpu().numpy()
 
     return encode
 
@@ -427,8 +426,7 @@ def resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[
     if rate == new_rate:
         return samples
     common = math.gcd(rate, new_rate)
-    resampled: NDArray[np.float32] = resample_poly(samples, new_rate // common, rate // common).astype(np.float32)
-    return resampled
+    return resample_poly(samples, new_rate // common, rate // common).astype(np.float32)
 
 
 LOADERS: dict[str, Callable[..., ItemEncoder]] = {

@@ -146,8 +146,7 @@ class Policy:
         return in_environment(self._actions, chosen)
 
     def _scores(self, observations: Observations) -> Scores:
-        scores: Scores = self._parameters(observations).cpu().numpy()  # type: ignore[misc]
-        return scores
+        return self._parameters(observations).cpu().numpy()  # type: ignore[misc]
 
 
 def _check_actions(own: AnyActions, taken: AnyActions, space: gymnasium.Space[Any]) -> None:

@@ -105,12 +105,10 @@ def _action_table(recording: Recording) -> npt.NDArray[np.int64] | npt.NDArray[n
 def _coarse(frame: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Means of square blocks of a frame `(H, W, C)`, flat, in [0, 1]; vectors as they are."""
     if not is_image(frame.shape):
-        vector: npt.NDArray[np.float32] = frame
-        return vector
+        return frame
     block = max(1, max(frame.shape[:2]) // _COARSE)
     padding = [(0, -size % block) for size in frame.shape[:2]]
     padded = np.pad(frame, [*padding, (0, 0)], mode="edge").astype(np.float32)
     height, width, channels = padded.shape
     blocks = padded.reshape(height // block, block, width // block, block, channels)
-    means: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3)).reshape(-1) / np.float32(255.0)
-    return means
+    return blocks.mean(axis=(1, 3)).reshape(-1) / np.float32(255.0)

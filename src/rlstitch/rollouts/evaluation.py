@@ -210,8 +210,7 @@ def evaluate_together(
 
         def choose(step: Step) -> npt.NDArray[Any]:
             scores = table(step.observations, step.views, step.episodes // episodes)  # type: ignore[arg-type]
-            actions: npt.NDArray[Any] = (scores if step.noise is None else scores + step.noise).argmax(axis=1)
-            return actions
+            return (scores if step.noise is None else scores + step.noise).argmax(axis=1)
 
         run = EpisodeRun(env, [*range(episodes)] * len(heads), seed, None if deterministic else "gumbel")
         for _ in run.steps(choose, max_episode_steps):
@@ -256,8 +255,7 @@ def world_of(agent: Actor, world: World | None) -> World:
     if card is None:
         kind = "a random agent" if isinstance(agent, RandomAgent) else f"a {type(agent).__name__}"
         raise InvalidInputError(f"world: expected one ({kind} carries none), found None")
-    own: World = card.world
-    return own
+    return card.world
 
 
 def check_counts(**counts: int) -> None:

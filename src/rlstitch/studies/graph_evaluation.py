@@ -96,8 +96,7 @@ def correlation_line(models: str, similarity: str, rows: Sequence[Row]) -> Row:
 def pearson(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     """Row by row, (b, n), (b, n) -> (b,)."""
     x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
-    correlation: NDArray[Any] = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
-    return correlation
+    return (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,7 @@ Metric = Callable[[nn.Module, torch.Tensor], float]
 def _product(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     """Cannistraci et al. 2023 (2310.01211): several similarities, summed after a layer norm of each."""
     normalize = fit_normalization("center", anchors)
-    features: torch.Tensor = aggregate_sum(
-        project_product(normalize(x), normalize(anchors), ["cosine", "euclidean", "l1", "linf"])
-    )
-    return features
+    return aggregate_sum(project_product(normalize(x), normalize(anchors), ["cosine", "euclidean", "l1", "linf"]))
 
 
 RELATIVE: dict[str, Relation] = {

@@ -235,8 +235,7 @@ def _parts(agent: Agent) -> nn.ModuleDict:
 def _writer(callback: BaseCallback) -> SummaryWriter | None:
     for output in callback.logger.output_formats:
         if isinstance(output, TensorBoardOutputFormat):
-            writer: SummaryWriter = output.writer
-            return writer
+            return output.writer
     return None
 
 

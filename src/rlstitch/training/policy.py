@@ -35,8 +35,7 @@ class EncoderExtractor(BaseFeaturesExtractor):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images as latents `(N, latent_dim)`."""
-        latents: Tensor = self.encoder(images)
-        return latents
+        return self.encoder(images)
 
 
 class _Trunks(nn.Module):
@@ -56,8 +55,7 @@ class _Trunks(nn.Module):
         return features, features if self.value_trunk is None else self.value_trunk(latents)
 
     def forward_actor(self, latents: Tensor) -> Tensor:
-        features: Tensor = self.trunk(latents)
-        return features
+        return self.trunk(latents)
 
     def forward_critic(self, latents: Tensor) -> Tensor:
         return self.forward_actor(latents) if self.value_trunk is None else self.value_trunk(latents)
@@ -120,8 +118,7 @@ class EncoderControllerPolicy(ActorCriticPolicy):
     @property
     def encoder(self) -> Encoder:
         """The encoder that is being trained."""
-        encoder: Encoder = self.features_extractor.encoder
-        return encoder
+        return self.features_extractor.encoder
 
     def extract_features(self, obs: Tensor | DistinctObservations, features_extractor: Any = None) -> Tensor:
         """Encode observations, each distinct one once where the buffer has found equal ones."""
@@ -134,8 +131,7 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         if is_image(self.observation_space.shape or ()):
             images.div_(255.0)  # in place, unlike the stock preprocessing: one pass less a batch
         if not self._autocast:
-            latents: Tensor = self.features_extractor(images)
-            return latents
+            return self.features_extractor(images)
         with torch.autocast(images.device.type, torch.bfloat16):
             latents = self.features_extractor(images)
         return latents.float()

@@ -48,19 +48,8 @@ def apply_torch(look: Look | str, images: Tensor) -> Tensor:
     return images
 
 
+@functools.singledispatch
 def _apply(step: Step, images: Tensor) -> Tensor:
-    if isinstance(step, Table):
-        return _tensor(np.frombuffer(step.levels, dtype=np.uint8), images)[images.int()]
-    if isinstance(step, Order):
-        return _order(step, images)
-    if isinstance(step, Mix):
-        return _mix_channels(step, images)
-    if isinstance(step, Geometry):
-        return _geometry(step, images)
-    if isinstance(step, Noise):
-        return _noise(step, images)
-    if isinstance(step, Texture):
-        return _texture(step, images)
     raise _no_torch(type(step).__name__)
 
 
@@ -68,13 +57,19 @@ def _no_torch(name: str) -> InvalidInputError:
     return InvalidInputError(f"look: expected one that is made of named looks, found {name!r}, a function of arrays")
 
 
+@_apply.register
+def _table(step: Table, images: Tensor) -> Tensor:
+    return _tensor(np.frombuffer(step.levels, dtype=np.uint8), images)[images.int()]
+
+
+@_apply.register
 def _order(step: Order, images: Tensor) -> Tensor:
     if images.shape[-1] % 3:
         return images.clone()
-    planes = _split_rgb(images)[..., list(step.channels)]
-    return planes.reshape(images.shape)
+    return _split_rgb(images)[..., list(step.channels)].reshape(images.shape)
 
 
+@_apply.register
 def _mix_channels(step: Mix, images: Tensor) -> Tensor:
     if images.shape[-1] % 3:
         return images.clone()
@@ -83,6 +78,7 @@ def _mix_channels(step: Mix, images: Tensor) -> Tensor:
     return torch.stack(made, dim=-1).clamp_(0, 255).byte().reshape(images.shape)
 
 
+@_apply.register
 def _geometry(step: Geometry, images: Tensor) -> Tensor:
     height, width, channels = images.shape[-3:]
     rows, columns = step.sides(height, width)
@@ -108,6 +104,7 @@ def _round(sums: Tensor, bits: int) -> Tensor:
     return sums.add_(1 << bits - 1).mul_(0.5**bits).floor_()
 
 
+@_apply.register
 def _noise(step: Noise, images: Tensor) -> Tensor:
     height, width, channels = images.shape[-3:]
     depth = 3 if channels % 3 == 0 else 1
@@ -137,6 +134,7 @@ def _scramble(words: Tensor) -> Tensor:
     return out
 
 
+@_apply.register
 def _texture(step: Texture, images: Tensor) -> Tensor:
     check_rgb(tuple(images.shape))
     height, width = images.shape[-3:-1]

@@ -226,5 +226,4 @@ def _functions(values: Array, name: str, samples: int) -> NDArray[np.float64]:
 
 def _unit_columns(functions: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(functions, axis=0)
-    scaled: NDArray[np.float64] = functions / np.where(lengths > 0, lengths, 1.0)
-    return scaled
+    return functions / np.where(lengths > 0, lengths, 1.0)

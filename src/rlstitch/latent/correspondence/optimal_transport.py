@@ -54,8 +54,7 @@ def load_pot(feature: str) -> ModuleType:
     """POT, or MissingExtraError that names the feature."""
     with needs_extra(feature, "ot"):
         import ot
-    module: ModuleType = ot
-    return module
+    return ot
 
 
 def sinkhorn(cost: NDArray[np.float64], epsilon: float, feature: str) -> NDArray[np.float64]:
@@ -183,8 +182,7 @@ def _unit_space(space: Array, name: str, center: bool) -> NDArray[np.float64]:
     points = points - points.mean(0) if center else points
     if float(points.norm()) <= 1e-12 * float(to_tensor(space, name).norm()):
         raise InvalidInputError(f"{name} must vary between samples, found {len(points)} equal rows")
-    unit: NDArray[np.float64] = unit_rows(points).numpy()
-    return unit
+    return unit_rows(points).numpy()
 
 
 def _checked_seeds(seeds: Array, n: int, m: int) -> NDArray[np.int64]:
@@ -203,8 +201,7 @@ def _relative_distance(source: Any, target: Any, pairs: NDArray[np.int64]) -> ND
     relative = [
         unit_rows(torch.from_numpy(s @ s[column].T)) for s, column in ((source, pairs[:, 0]), (target, pairs[:, 1]))
     ]
-    distance: NDArray[np.float64] = (1.0 - relative[0] @ relative[1].T).clamp_min(0).numpy()
-    return distance
+    return (1.0 - relative[0] @ relative[1].T).clamp_min(0).numpy()
 
 
 def _extend(known: NDArray[np.int64], mutual: NDArray[np.int64], size: int) -> NDArray[np.int64]:
@@ -390,14 +387,12 @@ def structure_agreement(first: Array, second: Array, pairs: Array) -> float:
 def _points(space: Array, name: str) -> NDArray[np.float64]:
     points = to_tensor(space, name, min_rows=3).detach().double().cpu()
     centred(points, name)  # refuses equal rows
-    array: NDArray[np.float64] = points.numpy()
-    return array
+    return points.numpy()
 
 
 def _cosines(points: NDArray[np.float64], center: bool) -> NDArray[np.float64]:
     unit = unit_rows(torch.from_numpy(points - points.mean(0) if center else points)).numpy()
-    cosines: NDArray[np.float64] = unit @ unit.T
-    return cosines
+    return unit @ unit.T
 
 
 def _surrogate(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

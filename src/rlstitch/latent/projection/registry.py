@@ -146,8 +146,7 @@ def bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any])
     """
     if not isinstance(similarity, str):
         return lambda x: similarity(x, anchors, **options)
-    relation: Relation = look_up("similarity", similarity, METHODS, options)(anchors, **options)
-    return relation
+    return look_up("similarity", similarity, METHODS, options)(anchors, **options)
 
 
 def project_stream(

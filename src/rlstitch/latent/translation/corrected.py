@@ -111,8 +111,7 @@ class ResidualTranslation(CorrectedTranslation):
 
     def correction(self, x: torch.Tensor) -> torch.Tensor:
         """See `CorrectedTranslation`."""
-        added: torch.Tensor = self.out(torch.relu(self.hidden(x)))
-        return added
+        return self.out(torch.relu(self.hidden(x)))
 
 
 KINDS: dict[str, type[Translation]] = {

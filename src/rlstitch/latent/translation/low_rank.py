@@ -111,8 +111,7 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array
 def _leading(cross: torch.Tensor) -> torch.Tensor:
     """The first left singular vector of (d_x, d_y), by the eigenvectors of the smaller Gram matrix."""
     if cross.shape[0] <= cross.shape[1]:
-        first: torch.Tensor = torch.linalg.eigh(cross @ cross.T).eigenvectors[:, -1]
-        return first
+        return torch.linalg.eigh(cross @ cross.T).eigenvectors[:, -1]
     direction: torch.Tensor = cross @ torch.linalg.eigh(cross.T @ cross).eigenvectors[:, -1]
     norm = torch.linalg.vector_norm(direction)
     return direction / torch.where(norm > 0, norm, torch.ones_like(norm))

@@ -39,8 +39,7 @@ def fit(method: str, x: Array, y: Array, **options: Any) -> Translation:
         >>> bool(torch.allclose(fit("affine", x, 2 * x + 1, ridge=0)(x), 2 * x + 1, atol=1e-4))
         True
     """
-    translation: Translation = look_up("translation method", method, METHODS, options)(x, y, **options)
-    return translation
+    return look_up("translation method", method, METHODS, options)(x, y, **options)
 
 
 def translation_methods() -> list[str]:

@@ -138,8 +138,7 @@ class Asif(Study[Config]):
     def _facts(self, table: Sequence[Row], test: Samples) -> list[str]:
         def score(setting: str, method: str, **others: Any) -> float:
             key = {"setting": setting, "method": method} | others
-            best: float = max(row["score"] for row in table if key.items() <= row.items())
-            return best
+            return max(row["score"] for row in table if key.items() <= row.items())
 
         most = self.config.pairs[-1]
         paper = {"pairs": most, "k": min(KEPT, most), "power": POWER}

@@ -278,8 +278,7 @@ def modality_table(cells: Sequence[Row]) -> list[Row]:
 
 def _other(row: Row) -> str:
     """The modality that is not images."""
-    name: str = row["to"] if row["from"] == "images" else row["from"]
-    return name
+    return row["to"] if row["from"] == "images" else row["from"]
 
 
 def _worse_way(row: Row) -> float:

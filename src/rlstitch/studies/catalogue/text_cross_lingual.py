@@ -249,8 +249,7 @@ def _cosines(samples: Any, anchors: Any, center: bool) -> Array:
     mean = np.asarray(anchors.mean(0)).ravel()
     square, along = float(mean @ mean), anchors @ mean
     lengths = np.sqrt(np.maximum(np.asarray(anchors.multiply(anchors).sum(1)).ravel() - 2 * along + square, 1e-12))
-    cosines: Array = (products - (samples @ mean)[:, None] - along + square) / lengths
-    return cosines
+    return (products - (samples @ mean)[:, None] - along + square) / lengths
 
 
 def _product(x: Array, anchors: Array, shrinkage: float) -> Array:
@@ -261,8 +260,7 @@ def _product(x: Array, anchors: Array, shrinkage: float) -> Array:
         unit_norm(normalize(anchors)),
         ["cosine", lambda a, b: -torch.cdist(a, b), lambda a, b: -torch.cdist(a, b, p=1)],
     )
-    features: Array = aggregate_sum(blocks)
-    return features
+    return aggregate_sum(blocks)
 
 
 _RELATIVE: dict[str, Callable[[Array, Array, float], Array]] = {

@@ -48,8 +48,7 @@ class PatchTransformer(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 1, h, w) -> (n, latent_dim)."""
         tokens = self.embed(images).flatten(2).transpose(1, 2) + self.positions
-        latent: torch.Tensor = self.out(self.layers(tokens))
-        return latent
+        return self.out(self.layers(tokens))
 
 
 def image_encoder(arch: str, images: torch.Tensor, latent_dim: int = 64) -> nn.Module:
@@ -104,8 +103,7 @@ class Recurrent(nn.Module):
         """(n, bands, frames) -> (n, latent_dim)."""
         frames = spectra.shape[2] // 2 * 2
         states, _ = self.unit(spectra[..., :frames].transpose(1, 2).reshape(len(spectra), frames // 2, -1))
-        latents: torch.Tensor = self.out(states.mean(1))
-        return latents
+        return self.out(states.mean(1))
 
 
 class RandomShift(nn.Module):
@@ -207,8 +205,7 @@ class MeanOfWords(nn.Module):
         """(n, length) -> (n, latent_dim)."""
         tokens = _drop_words(tokens, self.training)
         count = (tokens != _PADDING).sum(1, keepdim=True).clamp(min=1)
-        latents: torch.Tensor = self.out(self.vectors(tokens).sum(1) / count.sqrt())
-        return latents
+        return self.out(self.vectors(tokens).sum(1) / count.sqrt())
 
 
 class TextTransformer(nn.Module):
@@ -229,8 +226,7 @@ class TextTransformer(nn.Module):
         tokens = _drop_words(tokens, self.training)
         empty = tokens == _PADDING
         states = self.layers(self.vectors(tokens) + self.positions[: tokens.shape[1]], src_key_padding_mask=empty)
-        latents: torch.Tensor = self.out(states.masked_fill(empty[..., None], -1e4).amax(1))
-        return latents
+        return self.out(states.masked_fill(empty[..., None], -1e4).amax(1))
 
 
 def text_samples(arch: str, texts: LabelledTexts, known: LabelledTexts, *, width: int = 200) -> Samples:

@@ -264,8 +264,7 @@ def nearest_class_mean(known: torch.Tensor, labels: NDArray[np.int64], queries: 
     center = known.mean(0)
     present = np.unique(labels)
     means = torch.stack([known[torch.from_numpy(labels == label)].mean(0) for label in present])
-    predicted: NDArray[np.int64] = present[nearest(queries - center, means - center, 1).indices[:, 0].numpy()]
-    return predicted
+    return present[nearest(queries - center, means - center, 1).indices[:, 0].numpy()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,8 +331,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 1, h, w) -> (n, latent_dim)."""
-        latents: torch.Tensor = self.mean(self.body(images))
-        return latents
+        return self.mean(self.body(images))
 
 
 def image_decoder(width: int, shape: tuple[int, int], *, hidden: int = 256) -> nn.Sequential:
@@ -393,8 +391,7 @@ def train_autoencoder(
             log_variance = encoder.log_variance(features)
             sample = mean + torch.randn_like(mean) * (log_variance / 2).exp()
             divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
-            loss: torch.Tensor = _squared_error(decoder(sample), batch) + beta * divergence
-            return loss
+            return _squared_error(decoder(sample), batch) + beta * divergence
 
         minimize(model, loss_of, pixels, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     return Network(encoder.cpu(), decoder.cpu(), f"{kind}-s{seed}")
@@ -434,5 +431,4 @@ def reconstruction_error(decoder: nn.Module, features: torch.Tensor, images: tor
 
 
 def _squared_error(output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    error: torch.Tensor = (output - images).square().flatten(1).sum(1).mean()
-    return error
+    return (output - images).square().flatten(1).sum(1).mean()

@@ -81,7 +81,7 @@ def test_looks_are_taken_apart():
     ground, far, rest = split_look("red+far+inverted+blue")
     assert (ground, far) == ("blue", True)
     np.testing.assert_array_equal(rest.apply(np.full((1, 1, 1, 3), 7, np.uint8)), 248)
-    with pytest.raises(UnknownNameError, match="variation 'farr'; did you mean far"):
+    with pytest.raises(UnknownNameError, match="look 'farr'; did you mean far"):
         World(CAR, "farr")
 
 

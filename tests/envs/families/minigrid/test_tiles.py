@@ -174,7 +174,7 @@ def test_views_that_cannot_be_drawn_are_refused(views, message):
 def test_sizes_and_looks_that_cannot_be_drawn_are_refused():
     with pytest.raises(InvalidInputError, match="tile_size: expected at least 1, found 0"):
         render_views(view_of(None), tile_size=0)
-    with pytest.raises(UnknownNameError, match="variation 'pink'"):
+    with pytest.raises(UnknownNameError, match="look 'pink'"):
         render_views(view_of(None), variation="pink")
 
 

@@ -103,9 +103,7 @@ class Atari(Family):
     def _shown_shape(self, world: World) -> Shape:
         from rlstitch.envs.families.atari.games import RAM, drawn_size, facts
 
-        if world.sensor == "ram":
-            return (RAM,)
-        return (*(drawn_size(world) or facts(world.environment).screen), 3)
+        return (RAM,) if world.sensor == "ram" else (*(drawn_size(world) or facts(world.environment).screen), 3)
 
 
 ATARI = Atari()

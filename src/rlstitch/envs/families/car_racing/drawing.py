@@ -92,8 +92,7 @@ class CarDrawing:
         car._render_indicators(WIDTH, HEIGHT)
         text = _text(f"{self._return:04.0f}")
         car.surf.blit(text, text.get_rect(center=(60, HEIGHT - HEIGHT * 2.5 / 40.0)))
-        image: Images = car._create_image_array(car.surf, (gym_car.STATE_W, gym_car.STATE_H))
-        return image
+        return car._create_image_array(car.surf, (gym_car.STATE_W, gym_car.STATE_H))
 
     def _polygon(self, points: list[Any], colour: Any) -> None:
         gfxdraw.aapolygon(self._surface, points, colour)

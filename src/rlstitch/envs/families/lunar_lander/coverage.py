@@ -41,5 +41,4 @@ def cover(corners: Floats, rows: int, columns: int) -> Floats:
     down = np.maximum(below[..., None, :] - depth, 0)
     # The mean of max(y - depth, 0) on the way from `above` to `below`, times the width of that way.
     areas = np.einsum("nvc,nvrc->nrc", weights, (down - up) * (down + up))
-    covered: Floats = np.abs(np.diff(areas, axis=1))
-    return covered
+    return np.abs(np.diff(areas, axis=1))

@@ -128,8 +128,7 @@ class Drawing:
 
     def _place(self, pixels: Floats) -> Floats:
         """Points `(..., 2)` in pixels, y upwards, in cells of the canvas, y down."""
-        cells: Floats = (pixels * (1, -1) + (0, HEIGHT)).astype(np.float32) * self._cells + self._margin
-        return cells
+        return (pixels * (1, -1) + (0, HEIGHT)).astype(np.float32) * self._cells + self._margin
 
     def _background(self, ground: Floats) -> Images:
         """Sky and ground, with a margin all around, which nobody sees."""
