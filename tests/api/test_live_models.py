@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 from rooms import DISCRETE, registered
 from sb3_samples import TinyExtractor
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
@@ -60,6 +61,17 @@ def test_stack_and_normalization_are_the_models_own():
     model = PPO("MlpPolicy", VecFrameStack(DummyVecEnv([cart]), 2), n_steps=64, device="cpu")
     world = rlstitch.evaluate(model, episodes=1).evaluation.world
     assert (world.frame_stack, world.padding) == (2, "zeros")
+
+
+def test_a_model_of_a_wrapped_minigrid_plays_in_the_minigrid():
+    grid = ImgObsWrapper(RGBImgPartialObsWrapper(gymnasium.make("MiniGrid-LavaGapS5-v0")))
+    model = PPO("CnnPolicy", grid, n_steps=64, seed=0, device="cpu")
+    one, other = (rlstitch.evaluate(model, env=env, episodes=3).evaluation for env in (None, "MiniGrid-LavaGapS5-v0"))
+    np.testing.assert_array_equal(one.returns, other.returns)
+    np.testing.assert_array_equal(one.lengths, other.lengths)
+    small = ImgObsWrapper(RGBImgPartialObsWrapper(gymnasium.make("MiniGrid-LavaGapS5-v0"), tile_size=6))
+    with pytest.raises(RlstitchError, match="56"):
+        rlstitch.evaluate(PPO("CnnPolicy", small, n_steps=64, device="cpu"), episodes=1)
 
 
 def test_two_models_are_joined_by_every_function(ppo, quick):

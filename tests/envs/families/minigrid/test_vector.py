@@ -280,7 +280,7 @@ def test_environments_that_cannot_be_drawn_from_tiles_are_refused():
         make_vec(World("MiniGrid-DoorKey-5x5-v1"), 1, seed=0)
     with pytest.raises(InvalidInputError, match=r"overrides get_frame; expected MiniGrid"):
         make_vec(World("Selfish-v0"), 1, seed=0)
-    with pytest.raises(InvalidInputError, match="registered with ImgObsWrapper; expected a bare MiniGrid"):
+    with pytest.raises(InvalidInputError, match="wrapped in ImgObsWrapper; expected a bare MiniGrid"):
         make_vec(World("Jumble-wrapped-v0"), 1, seed=0)
     with pytest.raises(InvalidInputError, match="expected a MiniGrid, found Corridor-v0"):
         MiniGridVectorEnv(World("Corridor-v0"), 1)

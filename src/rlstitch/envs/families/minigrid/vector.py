@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from minigrid.minigrid_env import MiniGridEnv
+from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
 
 from rlstitch.envs.envpool_batch import EnvpoolBatch
 from rlstitch.envs.families.minigrid.grids import SymbolicGrids
@@ -42,7 +43,13 @@ from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 
 _DRAWING = ("gen_obs_grid", "get_frame", "get_pov_render", "get_full_render", "get_view_exts")
-_STANDARD_WRAPPERS = (gymnasium.wrappers.OrderEnforcing, gymnasium.wrappers.TimeLimit)
+_STANDARD_WRAPPERS = (
+    gymnasium.wrappers.OrderEnforcing,
+    gymnasium.wrappers.PassiveEnvChecker,
+    gymnasium.wrappers.TimeLimit,
+)
+_PIXELS_OF_THE_VIEW = (ImgObsWrapper, RGBImgPartialObsWrapper)
+"""What a program wraps a MiniGrid in to train on the very images that are drawn here."""
 
 
 class Grids:
@@ -125,8 +132,9 @@ def _make_inner(environment: str) -> tuple[MiniGridEnv, int | None]:
     if not isinstance(made.unwrapped, MiniGridEnv):
         raise InvalidInputError(f"environment: expected a MiniGrid, found {environment}")
     layer: Any = made
+    taken = _STANDARD_WRAPPERS + _PIXELS_OF_THE_VIEW * _shows_pixels(made)
     while layer is not made.unwrapped:
-        if not isinstance(layer, _STANDARD_WRAPPERS):
+        if not isinstance(layer, taken):
             raise InvalidInputError(f"environment: {environment} is wrapped in {type(layer).__name__}; expected a bare "
                                     "MiniGrid, which is drawn from its tiles; its id names one (env=)")  # fmt: skip
         layer = layer.env
@@ -136,6 +144,12 @@ def _make_inner(environment: str) -> tuple[MiniGridEnv, int | None]:
             raise InvalidInputError(f"environment: {environment} overrides {name}; expected MiniGrid's own drawing")
     inner.gen_obs = _no_observation
     return inner, getattr(made.spec, "max_episode_steps", None)
+
+
+def _shows_pixels(made: gymnasium.Env[Any, Any]) -> bool:
+    while isinstance(made, gymnasium.Wrapper) and not isinstance(made, RGBImgPartialObsWrapper):
+        made = made.env
+    return isinstance(made, RGBImgPartialObsWrapper)
 
 
 _SIDE, _UP, _NUM_ACTIONS = 7, 3, 7
