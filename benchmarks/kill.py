@@ -217,7 +217,7 @@ def commands(place: Path) -> list[Command]:
     from rlstitch.api.spaces.encode import encode
     from rlstitch.api.spaces.translate_spaces import translate_spaces
     from rlstitch.api.stitch import stitch
-    from rlstitch.api.sweep import train_one
+    from rlstitch.api.sweeps.sweep import train_one
     from rlstitch.api.train import draft_card, train
     from rlstitch.config.training import load_config
     from rlstitch.latent import LatentSpace

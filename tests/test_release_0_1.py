@@ -18,7 +18,7 @@ import torch
 import rlstitch
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.api.matrix import matrix
-from rlstitch.api.sweep import sweep, sweep_states
+from rlstitch.api.sweeps.sweep import sweep, sweep_states
 from rlstitch.config.sweep import load_sweep
 from rlstitch.config.training import load_config
 from rlstitch.latent import fit_affine

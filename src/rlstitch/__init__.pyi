@@ -16,7 +16,7 @@ from .api.relativize import relativize as relativize
 from .api.report import report as report
 from .api.spaces.encode import encode as encode
 from .api.stitch import stitch as stitch
-from .api.sweep import sweep as sweep
+from .api.sweeps.sweep import sweep as sweep
 from .api.train import train as train
 from .api.watch.watch import watch as watch
 from .config.sweep import load_sweep as load_sweep

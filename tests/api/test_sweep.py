@@ -21,8 +21,8 @@ import torch
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.manifest import list_agents
-from rlstitch.api.plan_sweep import plan_sweep
-from rlstitch.api.sweep import RunState, SweepProgress, SweepResult, sweep, sweep_states
+from rlstitch.api.sweeps.plan_sweep import plan_sweep
+from rlstitch.api.sweeps.sweep import RunState, SweepProgress, SweepResult, sweep, sweep_states
 from rlstitch.api.train import train
 from rlstitch.cli.main import main
 from rlstitch.config.sweep import load_sweep

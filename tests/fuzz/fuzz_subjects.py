@@ -44,9 +44,9 @@ from rlstitch.agents.sb3.importing import import_model
 from rlstitch.agents.sb3.statistics import read_statistics
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.api.listing import list_everything, show_agent
-from rlstitch.api.plan_sweep import plan_sweep
 from rlstitch.api.report import report
-from rlstitch.api.sweep import sweep_states
+from rlstitch.api.sweeps.plan_sweep import plan_sweep
+from rlstitch.api.sweeps.sweep import sweep_states
 from rlstitch.config.sweep import load_sweep
 from rlstitch.config.training import load_config
 from rlstitch.envs import World

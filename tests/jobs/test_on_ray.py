@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
-from rlstitch.api.sweep import sweep
+from rlstitch.api.sweeps.sweep import sweep
 from rlstitch.api.train import train
 from rlstitch.config.sweep import load_sweep
 from rlstitch.errors import ArtefactError, InvalidInputError, MissingExtraError

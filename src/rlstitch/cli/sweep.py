@@ -40,8 +40,8 @@ class Sweep:
         from rlstitch.config.sweep import load_sweep
 
         definition = load_sweep(self.config)
-        from rlstitch.api.plan_sweep import plan_sweep
-        from rlstitch.api.sweep import SweepProgress, sweep, sweep_states
+        from rlstitch.api.sweeps.plan_sweep import plan_sweep
+        from rlstitch.api.sweeps.sweep import SweepProgress, sweep, sweep_states
         from rlstitch.jobs.resources import available_cores
 
         workers = self.workers

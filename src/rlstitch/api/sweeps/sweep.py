@@ -159,7 +159,7 @@ def sweep(
 def _task(run: Run, agents: Path, runs: Path) -> Task:
     return Task(
         run.key,
-        "rlstitch.api.sweep:train_one",
+        "rlstitch.api.sweeps.sweep:train_one",
         {"config": run.config.resolved(), "agents": agents, "runs": runs, "modules": list(named_modules())},
         log=_log(run, runs),
         lock=agent_lock(run.config.name, runs),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlstitch.api.sweep import RunState, State
+from rlstitch.api.sweeps.sweep import RunState, State
 from rlstitch.config.training import TrainConfig
 from rlstitch.envs import family_of, import_modules, make_vec
 from rlstitch.errors import RlstitchError

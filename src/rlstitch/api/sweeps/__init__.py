@@ -1,0 +1,1 @@
+"""Many trainings: their plan, their states and their run."""
