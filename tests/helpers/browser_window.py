@@ -20,6 +20,10 @@ class Browser:
 
     def open(self, page: Path, *, address: str = "", size: tuple[int, int] = WIDE) -> None:
         """Open a file at a size; what was logged before is forgotten."""
+        self.visit(page.as_uri() + address, size=size)
+
+    def visit(self, address: str, *, size: tuple[int, int] = WIDE) -> None:
+        """Open an address, as `open` does a file."""
         self.driver.get("about:blank")
         self.logged()
         self.driver.get_log("performance")
@@ -27,7 +31,7 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE},
         )
-        self.driver.get(page.as_uri() + address)
+        self.driver.get(address)
         self.drawn()
 
     def drawn(self) -> None:

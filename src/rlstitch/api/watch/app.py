@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import socket
 from collections.abc import Collection
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
@@ -26,6 +29,34 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+_PATIENCE = 1
+"""Seconds that connections have to close once the server is to end."""
+
+
+class _Server(uvicorn.Server):
+    """Ends in silence, though a viewer may still have messages to get."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
+
+
+def make_server(studio: Studio, listening: socket.socket) -> tuple[uvicorn.Server, str]:
+    """Return the server of a socket on this machine, and the address of its page, with a new token."""
+    name, port = listening.getsockname()
+    token = secrets.token_urlsafe(16)
+    config = uvicorn.Config(
+        make_app(studio, {f"{name}:{port}", f"localhost:{port}"}, token),
+        log_config=None,
+        log_level="warning",
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=limits.MESSAGE_BYTES,
+        timeout_graceful_shutdown=_PATIENCE,
+    )
+    return _Server(config), f"http://{name}:{port}/?token={token}"
 
 
 def make_app(studio: Studio, hosts: Collection[str], token: str) -> ASGIApp:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.watch.joiner import Joiner
@@ -16,16 +15,8 @@ from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.episodes import check_seed
 from rlstitch.stitching.methods import get_method
-from rlstitch.storage import limits
-
-if TYPE_CHECKING:
-    import uvicorn
-
-    from rlstitch.api.watch.viewer import Studio
 
 _HOST = "127.0.0.1"
-_PATIENCE = 3
-"""Seconds that viewers have to close their environments once the server is to end."""
 
 
 @torch_threads()
@@ -70,6 +61,7 @@ def watch(
         import uvicorn  # noqa: F401
         import websockets  # noqa: F401
 
+    from rlstitch.api.watch.app import make_server
     from rlstitch.api.watch.viewer import Choice, Studio
 
     check_seed(seed)
@@ -88,25 +80,6 @@ def watch(
         on_ready(address)
         with studio.fitting, suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
-
-
-def make_server(studio: Studio, listening: socket.socket) -> tuple[uvicorn.Server, str]:
-    """Return the server of a socket on this machine, and the address of its page, with a new token."""
-    import uvicorn
-
-    from rlstitch.api.watch.app import make_app
-
-    host, token = f"{_HOST}:{listening.getsockname()[1]}", secrets.token_urlsafe(16)
-    config = uvicorn.Config(
-        make_app(studio, {host, host.replace(_HOST, "localhost")}, token),
-        log_config=None,
-        log_level="warning",
-        lifespan="off",
-        ws="websockets-sansio",
-        ws_max_size=limits.MESSAGE_BYTES,
-        timeout_graceful_shutdown=_PATIENCE,
-    )
-    return uvicorn.Server(config), f"http://{host}/?token={token}"
 
 
 def _listen(port: int) -> socket.socket:
