@@ -6,6 +6,7 @@ import pytest
 import torch
 from rooms import DotRoom
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.card import AgentCard
@@ -42,6 +43,12 @@ def test_tensorboard_has_curves_observations_and_a_video(tiny, tmp_path, monkeyp
     video = written.Images("evaluation/video")[-1].encoded_image_string
     assert video.startswith(b"GIF89a")
     assert video.count(b"\x21\xf9\x04") > 1, "one frame is no video"
+    text = written.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert f"    total_steps: {config.total_steps}\n" in text
+    content = written.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    hyperparameters = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert hyperparameters["ppo.learning_rate"].number_value == 1e-3
+    assert hyperparameters["world.environment"].string_value == config.world.environment
     sample = written.Images("observations/sample")[0]
     assert sample.width * sample.height == 4 * 56 * 56
 

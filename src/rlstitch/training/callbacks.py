@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import TensorBoardOutputFormat
+from stable_baselines3.common.logger import HParam, TensorBoardOutputFormat
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rlstitch.agents import Agent, AgentCard, RelativeEncoder, build_controller, build_encoder
+from rlstitch.config.keys import flatten
 from rlstitch.envs import is_image
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.rollouts.display import Frame
@@ -25,6 +28,9 @@ from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.video import encode_gif, record
 from rlstitch.training.checkpoint import TrainingState, reseed, save_checkpoint
 
+_PLAIN = (bool, int, float, str)
+_METRICS = ("evaluation/return", "evaluation/success", "rollout/ep_rew_mean")
+"""Curves that the tab HPARAMS of TensorBoard compares trainings by."""
 _EVALUATION_SEED = 1_000_003  # never a training seed's own stream
 
 
@@ -76,6 +82,25 @@ class EvaluationCallback(Callback):
         score = (success or 0.0, mean_return)
         if state.best_score is None or score >= state.best_score:
             state.best_score, state.best_steps, state.best = score, steps, _parts(agent).state_dict()
+
+
+class SettingsCallback(Callback):
+    """Write the config of a training to TensorBoard at its start: as text, and as hyperparameters (tab HPARAMS)."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def _on_training_start(self) -> None:
+        writer = _writer(self)
+        if writer is None or self.num_timesteps > 0:
+            return
+        text = yaml.safe_dump(dict(self.settings), sort_keys=False)
+        writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()))
+        flat = flatten(self.settings, [])
+        plain = {key: value if isinstance(value, _PLAIN) else json.dumps(value) for key, value in flat.items()}
+        self.logger.record("hparams", HParam(plain, dict.fromkeys(_METRICS, 0.0)))
+        self.logger.dump()
 
 
 class ImageCallback(Callback):

@@ -29,6 +29,7 @@ from rlstitch.training.callbacks import (
     EvaluationCallback,
     ImageCallback,
     ProgressCallback,
+    SettingsCallback,
     StopCallback,
     best_agent,
     current_agent,
@@ -179,6 +180,7 @@ def train_ppo(
     callbacks += [
         EvaluationCallback(card, state, every=every, episodes=episodes, ended=stop.reached),
         stop,
+        SettingsCallback(config.resolved()),
         ImageCallback(card, state, video=config.evaluation.video),
         CheckpointCallback(folder / "checkpoints", state, seed=card.seed, every=config.checkpoint.every_steps),
     ]
