@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
-from rooms import DISCRETE, DotRoom, registered, untrained
+from rooms import DISCRETE, BlindRoom, DotRoom, registered, untrained
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from stitch_samples import untrained_cart
+from torch import nn
 
 from rlstitch.agents import Agent
 from rlstitch.api.watch.app import make_app
@@ -29,7 +31,7 @@ from rlstitch.storage import limits
 
 HOST, TOKEN = "127.0.0.1:8000", "a-token"
 LIVE = f"ws://{HOST}/live?token={TOKEN}"
-COUNTED = "DotRoomCounted-v0"
+COUNTED, FADING = "DotRoomCounted-v0", "DotRoomFading-v0"
 
 
 class CountedRoom(DotRoom):
@@ -45,10 +47,21 @@ class CountedRoom(DotRoom):
         CountedRoom.open -= 1
 
 
+class FadingRoom(BlindRoom):
+    """Shows numbers once, and then none."""
+
+    def _draw(self) -> np.ndarray:
+        return np.concatenate([self.dot, self.target]).astype(np.float32)
+
+    def step(self, action: Any) -> tuple[Any, ...]:
+        return self._draw() * np.float32("nan"), *super().step(action)[1:]
+
+
 @pytest.fixture(autouse=True)
 def rooms(workplace: Path) -> Iterator[None]:
     with registered():
         gymnasium.register(COUNTED, CountedRoom, max_episode_steps=25)
+        gymnasium.register(FADING, FadingRoom, max_episode_steps=25)
         yield
 
 
@@ -189,6 +202,15 @@ def test_what_cannot_be_done_is_said_in_one_line(text: str, message: str) -> Non
         assert "\n" not in problem
         assert page.next("settings")["look"] == "standard"
         assert page.asked(do="step")[1]["steps"] == 1
+
+
+def test_what_fails_while_it_plays_is_said_once_and_pauses() -> None:
+    agent = Agent.from_modules(nn.Sequential(nn.Linear(4, 3)), nn.Sequential(nn.Linear(3, 4)), World(FADING))
+    with opened(client_of(studio_of(agent))) as page:
+        page.ask(do="play")
+        assert page.next("error")["text"] == "observations: expected finite values, found NaN or infinity"
+        assert page.next("settings")["playing"] is False
+        assert page.asked(do="restart")[1]["steps"] == 0
 
 
 def test_encoder_method_and_look_are_switched_while_the_episode_goes_on(stored) -> None:

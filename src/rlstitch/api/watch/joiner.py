@@ -46,7 +46,7 @@ class Joiner:
         """Return the names of agents that have a world in common with the controller's, that one first."""
         own = self.policy.card.name
         worlds = {entry.name: entry.card.world for entry in list_agents() if entry.card is not None}
-        worlds |= {name: agent.card.world for name, agent in self._encoders.items()}
+        worlds |= {name: agent.card.world for name, agent in dict(self._encoders).items()}
         return [own, *sorted(name for name, world in worlds.items() if name != own and self._suits(world))]
 
     def _suits(self, world: World) -> bool:

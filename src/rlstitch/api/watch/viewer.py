@@ -134,8 +134,10 @@ class Viewer:
                 try:
                     await event()
                 except RlstitchError as error:
+                    if event == self._advance:
+                        self._choice = replace(self._choice, playing=False)
                     await self._send({"kind": "error", "text": printable(error)})
-                    await self._show()
+                    await self._show_settings()
         except WebSocketDisconnect:
             pass
         finally:
@@ -158,11 +160,14 @@ class Viewer:
 
     async def _show(self) -> None:
         """Send the settings and the state."""
+        moment = await self._on_thread(self._session.moment)
+        await self._show_settings()
+        await self._send({"kind": "moment", **moment})
+
+    async def _show_settings(self) -> None:
         session = self._session
         settings = {**asdict(self._choice), "look": session.world.look, "seed": session.seed}
-        moment = await self._on_thread(session.moment)
         await self._send({"kind": "settings", **settings})
-        await self._send({"kind": "moment", **moment})
 
     async def _read(self) -> None:
         try:
