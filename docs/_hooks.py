@@ -65,7 +65,11 @@ def to_markdown(notebook: dict[str, Any], name: str) -> str:
     parts = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
-        parts.append(source if cell["cell_type"] == "markdown" else _fence(source, "python"))
+        if source.startswith("!"):  # lines of a shell
+            source = _fence(re.sub("^!", "", source, flags=re.MULTILINE), "")
+        elif cell["cell_type"] == "code":
+            source = _fence(source, "python")
+        parts.append(source)
         for output in cell.get("outputs", []):
             if output["output_type"] not in ("stream", "execute_result"):
                 raise PluginError(f"{name}: outputs must be text, found {output['output_type']!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGED_AGENTS = ("doorkey-red-s1", "doorkey-green-s2", "lavagap-red-s1", "lavagap-green-s2")
+PACKAGED_AGENTS = ("doorkey-red-s1", "doorkey-green-s2", "doorkey-symbolic-s5", "lavagap-red-s1", "lavagap-green-s2")
 """A few megabytes; a clone has more of them."""
 
 
@@ -53,6 +53,7 @@ def test_the_wheel_holds_code_presets_types_and_licence_and_nothing_else(wheel: 
     assert {name.removeprefix(folder) for name in names if name.startswith(folder)} == presets
     assert {Path(name).parent.name for name in names if name.endswith("agent.json")} == set(PACKAGED_AGENTS)
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "runs")) or "__pycache__" in name]
+    assert wheel.stat().st_size <= 8_000_000
 
 
 def test_presets_and_agents_are_listed_from_an_unrelated_folder(installed: Path, tmp_path: Path) -> None:
@@ -78,6 +79,17 @@ def test_every_agent_that_came_with_the_package_loads(installed: Path, tmp_path:
     agents = sorted(PACKAGED_AGENTS)
     code = f"from rlstitch import load_agent\nfor name in {agents!r}: print(load_agent(name).card.name)"
     assert run(installed, tmp_path, code).split() == agents
+
+
+def test_a_stitch_and_the_help_of_the_demo_from_an_unrelated_folder(installed: Path, tmp_path: Path) -> None:
+    stitch = ["stitch", "doorkey-symbolic-s5", "doorkey-green-s2", "--episodes", "2", "--pairs", "64", "--no-save"]
+    code = (
+        "from rlstitch.cli.main import main\nfor line in "
+        f"(['demo', '--help'], {stitch}):\n    if status := main(line): raise SystemExit(status)"
+    )
+    text = run(installed, tmp_path, code)
+    assert "usage: rlstitch demo" in text
+    assert "doorkey-symbolic-s5  doorkey-green-s2  affine" in text
 
 
 def test_a_stitched_agent_does_not_show_in_the_clone_it_is_made_in() -> None:

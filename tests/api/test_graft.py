@@ -80,6 +80,7 @@ def test_worlds_take_the_defaults_of_their_family(cart):
     world = graft_world(cart, "pixels", "inverted", {})
     assert world == World("CartPole-v1", sensor="pixels", look="inverted", size=64, frame_stack=3)
     assert graft_world(cart, None, "standard", {"frame_stack": 2}).sensor == "state"
+    assert graft_world(load_agent("doorkey-symbolic-s5"), "pixels", "green", {}).frame_stack == 1
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,13 @@ def test_the_site_builds_and_is_self_contained(tmp_path: Path) -> None:
     # Tables of results are written by long runs and may not be there yet.
     assert [line for line in warnings if "Doc file 'results/" not in line] == []
     pages = {page.relative_to(tmp_path / "site").as_posix(): page for page in (tmp_path / "site").rglob("*.html")}
-    assert {"index.html", "latent/translation.html", "api/measures.html", "tutorial/word_vectors.html"} <= pages.keys()
+    assert {
+        "index.html",
+        "latent/translation.html",
+        "api/measures.html",
+        "tutorial/word_vectors.html",
+        "guides/get_started.html",
+    } <= pages.keys()
     texts = {name: page.read_text(encoding="utf-8") for name, page in pages.items()}
     assert {name: found for name, text in texts.items() if (found := FETCHED.findall(text))} == {}
     # Every command and the functions behind them have an entry.

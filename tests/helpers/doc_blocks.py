@@ -27,7 +27,7 @@ BLOCK = re.compile(
 )
 SCRIPTS = {"python", "sh", "bash", ".ci/run"}
 """Programs whose first argument is a file of the repository."""
-OTHERS = {"git", "cd", ".", "source", "python3", "tensorboard", "jupyter", "hf"}
+OTHERS = {"git", "cd", ".", "source", "python3", "tensorboard", "jupyter", "hf", "mkdir"}
 """Programs whose arguments are not looked at."""
 
 
@@ -73,7 +73,7 @@ class Page:
         """Raise where a block of another language than Python is wrong."""
         if block.kind in ("", "bash", "sh"):
             for line in block.text.replace("\\\n", " ").splitlines():
-                for command in re.split(r"&&|\|", line):
+                for command in re.split(r"&&|\|", re.sub(r"> \S+", "", line)):
                     self.command(shlex.split(command, comments=True))
         elif block.kind == "yaml":
             self.config(block.text)
@@ -96,7 +96,7 @@ class Page:
             return
         program, *arguments = words
         if program == "rlstitch":
-            if "--help" not in arguments:
+            if not {"--help", "--tyro-print-completion"} & set(arguments):
                 self.rlstitch(arguments)
         elif program == "make":
             assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), arguments

@@ -208,7 +208,7 @@ def graft_world(policy: Agent, sensor: str | None, look: str, fields: Mapping[st
     if sensor in (None, own.sensor):
         return replace(own, look=look, **fields)
     defaults = dict(named_family(own.environment).defaults_for(sensor))
-    if sensor == "pixels" and own.frame_stack == 1:
+    if sensor == "pixels" and own.frame_stack == 1 and own.sensor != "symbolic":  # vectors hold velocities
         defaults.setdefault("frame_stack", STACK)
     made = {"make_kwargs": own.make_kwargs, "look_kwargs": own.look_kwargs}
     shaped = {"environment": own.environment, "sensor": sensor, "look": look, **made, **defaults, **fields}
