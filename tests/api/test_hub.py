@@ -205,6 +205,8 @@ def test_a_model_of_rl_zoo_is_imported_from_the_hub(hub: Hub, zoo, workplace: Pa
     assert agent.card.training.hyperparameters["origin"] == {
         "repository": "sb3/ppo-CartPole-v1", "file": "ppo.zip", "commit": commit, "sha256": digest
     }  # fmt: skip
+    assert main(["show", "cart"]) == 0
+    assert f"repository sb3/ppo-CartPole-v1, file ppo.zip, commit {commit}, sha256 {digest}" in capsys.readouterr().out
     for name in ("ppo.zip", "vec_normalize.pkl"):
         (workplace / name).write_bytes(zoo[name])
     options = ["--normalization", "vec_normalize.pkl", "--env", "CartPole-v1", "--episodes", "0"]

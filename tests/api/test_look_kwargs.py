@@ -11,6 +11,7 @@ from rooms import DotRoom, untrained
 
 import rlstitch
 from rlstitch.agents import save_agent
+from rlstitch.api.listing import show_agent
 from rlstitch.api.pairs import collect_pairs
 from rlstitch.api.train import default_anchor_set
 from rlstitch.cli.main import main
@@ -63,6 +64,8 @@ def test_each_agent_sees_its_own_look_in_the_controllers_environment():
         np.testing.assert_array_equal(x, 255 - y)
     assert World.from_dict(light.card.world.to_dict()) == light.card.world
     assert "look_kwargs" not in dark.card.world.to_dict()
+    assert "standard+theme=light" in str(show_agent("light"))
+    assert "theme" not in str(show_agent("dark"))
 
 
 def test_an_agent_without_the_argument_sees_the_environments_own_look():

@@ -53,7 +53,7 @@ class AgentDetails:
             ("agent", card.name),
             ("folder", str(self.path)),
             ("environment", world.environment),
-            ("look", world.look),
+            ("look", world.look_in_words),
             ("task", world.task),
             ("observation", describe_shape(card.observation_shape) + _observation_details(world)),
             *_key_lines(card),
@@ -183,7 +183,7 @@ def _row(card: AgentCard) -> tuple[str, ...]:
     training = card.training
     mean = "-" if training is None or training.return_mean is None else f"{training.return_mean:.3f}"
     success = "-" if training is None or training.success_rate is None else f"{training.success_rate:.0%}"
-    return (card.name, card.world.environment, card.world.look, card.world.task, _kind(card), mean, success)
+    return (card.name, card.world.environment, card.world.look_in_words, card.world.task, _kind(card), mean, success)
 
 
 def _kind(card: AgentCard) -> str:
@@ -212,6 +212,8 @@ def _training_lines(training: TrainingCard | None) -> list[tuple[str, str]]:
     if training is None:
         return []
     lines = [("trained", f"{training.algorithm}, {steps_taken(training)}")]
+    if isinstance(origin := training.hyperparameters.get("origin"), dict):
+        lines.append(("origin", ", ".join(f"{name} {value}" for name, value in origin.items())))
     if training.return_mean is not None:
         low_high = training.return_interval
         interval = f" (95 % interval {low_high[0]:.3f} to {low_high[1]:.3f})" if low_high else ""

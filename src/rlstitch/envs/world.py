@@ -167,6 +167,12 @@ class World:
             check_task(task, environment, provider)
         return provider
 
+    @property
+    def look_in_words(self) -> str:
+        """The look, with the arguments that are part of it: `standard+theme=dark`."""
+        own = self.make_kwargs
+        return "+".join([self.look, *(f"{name}={own[name]}" for name in self.look_kwargs if name in own)])
+
     def kwargs_in(self, other: World) -> dict[str, Any]:
         """Return the fields `make_kwargs` and `look_kwargs` of another world's environment, seen as in this world."""
         seen = tuple(dict.fromkeys(other.look_kwargs + self.look_kwargs))

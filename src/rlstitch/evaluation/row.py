@@ -179,8 +179,7 @@ def make_row(
 
 def describe(world: World) -> str:
     """Return a world as text: environment, look, and the task where it is not the standard one."""
-    seen = [f"{name}={world.make_kwargs[name]}" for name in world.look_kwargs if name in world.make_kwargs]
-    parts = [world.environment, "+".join([world.look, *seen])]
+    parts = [world.environment, world.look_in_words]
     if world.task != "standard":
         parts.append(f"task {world.task}")
     return ", ".join(parts)

@@ -60,7 +60,7 @@ def model_card(card: AgentCard, repo: str, *, base_models: Sequence[str] = (), m
         + _table(
             ("environment", _code(world.environment)),
             ("sensor", _code(world.sensor or "pixels")),
-            ("look", _code(world.look)),
+            ("look", _code(world.look_in_words)),
             ("task", _code(world.task)),
             ("observation", describe_shape(card.observation_shape)),
             ("seed", str(card.seed)),
@@ -87,7 +87,7 @@ def _metadata(card: AgentCard, base_models: Sequence[str], measured: Measured | 
                 task_type=_TASK,
                 task_name=_TASK,
                 dataset_type=world.environment,
-                dataset_name=f"{world.environment}, look {world.look}, task {world.task}",
+                dataset_name=f"{world.environment}, look {world.look_in_words}, task {world.task}",
                 metric_type=metric,
                 metric_name=metric,
                 metric_value=value,

@@ -27,7 +27,7 @@ class PullOutcome:
     def __str__(self) -> str:
         world = self.agent.card.world
         return (
-            f"world    {world.environment}, {world.look}, {world.task}\n"
+            f"world    {world.environment}, {world.look_in_words}, {world.task}\n"
             f"commit   {self.commit} of {self.repo}\n"
             f"agent    {self.folder}"
         )
