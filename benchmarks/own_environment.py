@@ -52,7 +52,7 @@ def write(page: Path, rows: Mapping[tuple[str, str], Mapping[str, Row]], seconds
         "64×64 RGB images of an environment that no family knows (`benchmarks/courier`: fetch a parcel and bring it",
         "to a door, 8×8 places), two looks, four seeds. Recovery in percent (0: random actions, 100: the native",
         "controller in its own world) with 95 % intervals; 100 episodes a row, sampled actions. `stitch`",
-        "(column `affine`) and `relativize` are called without an option.", "",
+        "(column `task_matched`) and `relativize` are called without an option.", "",
         "```", "python benchmarks/own_environment.py", "```", "",
         "| agent | return | success | random |", "|---|---|---|---|",
         *(f"| {name} | {cells['native'].return_mean:.3f} | {cells['native'].success or 0:.0%} | "

@@ -18,6 +18,7 @@ from rlstitch.api.stitch import stitch
 from rlstitch.envs import World
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.methods import DEFAULT
 
 CARTPOLE = World("CartPole-v1")
 NATURE = nn.Sequential(
@@ -94,7 +95,7 @@ def test_modules_of_ones_own_are_stitched_and_exported_but_not_stored(workplace:
         Agent.from_modules(Own(), MODULES["own"][2], World(DISCRETE), name=name) for name in ("one", "two")
     )
     outcome = stitch(first, second, pairs=24, episodes=2, save=False)
-    assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
+    assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", DEFAULT]
     write_exported(first, workplace / "one.pt2", form="torch-export", images=observations(first))
     for write in (
         lambda: save_agent(first, workplace / "one"),

@@ -25,6 +25,7 @@ from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.actors import Policy
 from rlstitch.stitching.actions import action_divergence, compare_actions
+from rlstitch.stitching.methods import DEFAULT
 from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 
 SETTINGS = {
@@ -86,7 +87,7 @@ def test_two_agents_are_evaluated_and_stitched(trained, name):
     inverted = replace(agent.card.world, look="inverted")
     other = type(agent)(agent.encoder, agent.controller, agent.card.model_copy(update={"world": inverted}))
     outcome = stitch(agent, other, pairs=40, episodes=3, save=False)
-    assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
+    assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", DEFAULT]
     assert 0 <= outcome.report.action_agreement <= 1
     assert np.isfinite(outcome.report.kl)
 

@@ -16,10 +16,11 @@ from rlstitch.api.stitch import control_lines, stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.methods import DEFAULT
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.storage import read_json
 
-FAST = {"pairs": 24, "episodes": 6}
+FAST = {"pairs": 24, "episodes": 6, "method": "affine"}
 
 
 def test_every_baseline_stands_in_the_table(two):
@@ -39,7 +40,7 @@ def test_every_baseline_stands_in_the_table(two):
 
 
 def test_naive_is_no_baseline_of_itself_and_has_no_figures_where_widths_differ(two, stored):
-    assert [cell.method for cell in stitch("red", "green", method="naive", **FAST).cells] == [
+    assert [cell.method for cell in stitch("red", "green", **{**FAST, "method": "naive"}).cells] == [
         "random",
         "native",
         "naive",
@@ -88,7 +89,7 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
     assert all(re.fullmatch(r"stitch-one-[0-9a-f]{8}", folder.name) for folder in folders)
     assert stitch("red", "green", save=False, name="one", **options).table == runs[0].table
     content = read_json(folders[3] / "options.json", schema_version=1)
-    assert content["options"] == {"method": "affine", "episodes": 2, "pairs": 24, "seed": 1, "greedy": False}
+    assert content["options"] == {"method": DEFAULT, "episodes": 2, "pairs": 24, "seed": 1, "greedy": False}
     assert content["names"] == {"encoder": "red", "controller": "green"}
     x, y = np.random.default_rng(0).normal(size=(2, 20, WIDTH)).astype(np.float32)
     tables = [
@@ -98,7 +99,7 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
 
 
 def test_each_round_of_refinement_has_a_row_and_says_what_it_gained(two):
-    outcome = stitch("red", "green", save=False, refine=2, pairs=8, episodes=3)
+    outcome = stitch("red", "green", save=False, refine=2, pairs=8, episodes=3, method="affine")
     methods = ["random", "native", "naive", "affine", "affine, round 1", "affine, round 2"]
     assert [cell.method for cell in outcome.cells] == methods
     rows = json.loads(outcome.table.with_suffix(".json").read_text(encoding="utf-8"))
@@ -112,7 +113,7 @@ def test_each_round_of_refinement_has_a_row_and_says_what_it_gained(two):
 def test_controls_have_rows_above_that_of_the_method(two):
     red, _ = two
     other = moved(red, mixing(WIDTH), name="other")
-    outcome = stitch(red, other, save=False, controls=True, pairs=40, episodes=6)
+    outcome = stitch(red, other, save=False, controls=True, pairs=40, episodes=6, method="affine")
     controls = ["affine-shuffled", "affine-untrained", "affine-self"]
     assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", *controls, "affine"]
     assert [cell.verdict for cell in outcome.cells[3:6]] == ["control"] * 3
@@ -186,7 +187,7 @@ def test_what_cannot_be_stitched_leaves_nothing(two, stored, workplace: Path):
     with pytest.raises(IncompatibleError):
         stitch("red", "full", **FAST)
     with pytest.raises(UnknownNameError):
-        stitch("red", "green", method="magic", **FAST)
+        stitch("red", "green", **{**FAST, "method": "magic"})
     assert sorted(path.name for path in (workplace / "agents").iterdir()) == ["full", "green", "red"]
 
 
@@ -210,11 +211,11 @@ def test_shipped_agents_are_stitched_with_little_loss(workplace: Path):
     rows = {cell.method: cell for cell in outcome.cells}
     assert rows["native"].return_mean > 0.9
     assert rows["random"].return_mean < 0.2
-    affine, naive = rows["affine"].recovery, rows["naive"].recovery
-    assert affine is not None
+    joined, naive = rows[DEFAULT].recovery, rows["naive"].recovery
+    assert joined is not None
     assert naive is not None
-    assert affine >= 80.0
-    assert naive <= affine - 20.0
+    assert joined >= 80.0
+    assert naive <= joined - 20.0
 
 
 def test_shipped_agents_stitch_back_and_forth(workplace: Path):

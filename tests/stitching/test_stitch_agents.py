@@ -16,6 +16,7 @@ from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import TranslatedEncoder, build_encoder
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.rollouts.evaluation import evaluate
+from rlstitch.stitching.choice import is_tie
 from rlstitch.stitching.methods import BUILT_IN, CANDIDATES
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.stitch import (
@@ -188,6 +189,16 @@ def test_auto_gives_ties_to_the_better_conditioned_map(red, pair):
     choice = stitch_agents(red, other, pair(red, other), method="auto").report.choice
     assert "chose orthogonal" in choice
     assert "condition number 1; ties with linear" in choice
+
+
+@pytest.mark.parametrize(
+    ("count", "mean", "noise", "expected"),
+    [(64, 0.02, 0.5, False), (64, 0.0005, 0.0, True), (4096, 0.005, 0.5, True), (4096, 0.05, 0.5, False)],
+)
+def test_few_pairs_make_no_tie(count, mean, noise, expected):
+    """64 pairs cannot tell 2 % from 0: their interval is no reason to prefer another map."""
+    drawn = np.random.default_rng(0).normal(size=count)
+    assert is_tie(mean + noise * (drawn - drawn.mean())) is expected
 
 
 def test_auto_does_not_look_at_the_held_out_pairs(red, pair):

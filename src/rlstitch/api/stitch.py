@@ -26,7 +26,7 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.video import require_recordable
 from rlstitch.stitching.controls import chance_controls, stitch_control, with_controls
-from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.methods import DEFAULT, get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
 from rlstitch.stitching.refine import refine_stitch
@@ -126,7 +126,7 @@ def stitch(
     policy: AgentLike,
     *,
     env: Any = None,
-    method: str = "affine",
+    method: str = DEFAULT,
     pairs: int | str | Path | None = None,
     episodes: int = 100,
     seed: int = 0,

@@ -10,14 +10,14 @@ from tyro.conf import arg
 
 from rlstitch.cli.console import say
 from rlstitch.cli.options import EncoderAndPolicy, EnvironmentOptions, Threads
-from rlstitch.stitching.methods import method_help
+from rlstitch.stitching.methods import DEFAULT, method_help
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stitch(EncoderAndPolicy, EnvironmentOptions):
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes."""
 
-    method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = "affine"
+    method: Annotated[str, arg(metavar="METHOD", help=f"What is put between the two: {method_help()}.")] = DEFAULT
     pairs: Annotated[
         int | Path | None, arg(metavar="NUMBER|FILE", help_behavior_hint="(default: 1,024, or 4,096 by coverage)")
     ] = None

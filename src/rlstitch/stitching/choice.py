@@ -15,6 +15,8 @@ from rlstitch.stitching.actions import compare_actions
 from rlstitch.stitching.pairs import LatentPairs
 
 FOLDS = 4
+SUFFICIENT, ALIKE = 1024, 1e-3
+"""Pairs from which on intervals decide what is a tie; with fewer, differences below `ALIKE`."""
 
 Fit = Callable[[LatentPairs, Controller], Translation]
 
@@ -32,8 +34,9 @@ def choose_map(fits: Mapping[str, Fit], pairs: LatentPairs, controller: Controll
     """Choose the map under which the fewest sampled actions change, judged on all pairs by cross-validation.
 
     Each pair is judged by a map that was fitted on the other folds. A candidate ties with the best where the 95 %
-    interval of their difference, over the same pairs, contains 0; of those that tie, the one with the smallest
-    condition number is taken: it amplifies least what the pairs did not show. The held-out pairs are not looked at.
+    interval of their difference, over `SUFFICIENT` pairs or more, contains 0 (over fewer: where they differ by less
+    than `ALIKE`); of those that tie, the one with the smallest condition number is taken: it amplifies least what the
+    pairs did not show. The held-out pairs are not looked at.
 
     Args:
         fits: the candidates by name.
@@ -45,7 +48,7 @@ def choose_map(fits: Mapping[str, Fit], pairs: LatentPairs, controller: Controll
     """
     changed = {name: _changed(fit, pairs, controller) for name, fit in fits.items()}
     best = min(changed, key=lambda name: float(changed[name].mean()))
-    tied = [name for name in fits if bootstrap_interval(changed[name] - changed[best]).low <= 0]
+    tied = [name for name in fits if is_tie(changed[name] - changed[best])]
     maps = {name: fits[name](pairs, controller) for name in tied}
     conditions = {name: report.condition_number for name, map_ in maps.items() if (report := map_.report) is not None}
     chosen = min(tied, key=lambda name: (conditions[name], float(changed[name].mean())))
@@ -74,6 +77,13 @@ def _changed(fit: Fit, pairs: LatentPairs, controller: Controller) -> Floats:
         mapped[aside] = translation(pairs.x[aside])
     overlap = compare_actions(controller, controller.action_parameters(mapped), true).overlap
     return 1.0 - overlap.double().cpu().numpy()
+
+
+def is_tie(differences: Floats) -> bool:
+    """Return whether a candidate ties with the best, by how many more actions it changes at each pair, `(n,)`."""
+    if len(differences) < SUFFICIENT:
+        return float(differences.mean()) < ALIKE
+    return bootstrap_interval(differences).low <= 0
 
 
 def _share(changed: Floats) -> str:

@@ -12,6 +12,9 @@ from rlstitch.latent import Translation, fit_affine
 from rlstitch.stitching.actions import action_divergence
 
 _ITERATIONS = 200
+_WORK, _MEMORY = 2**38, 2**25
+"""Multiplications of all iterations, and numbers that the search remembers: where latents are wide, there are fewer
+iterations and a shorter memory, 10 of each at least."""
 _PENALTY = 100.0
 
 
@@ -58,7 +61,9 @@ def match_task(start: Translation, controller: Controller, x: Tensor, y: Tensor)
         true = frozen.action_parameters(y)
     origin = matrix.detach().clone()
     penalty = _PENALTY / len(x) / float(origin.square().sum().clamp_min(1e-12))
-    search = torch.optim.LBFGS([matrix, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+    iterations = max(10, min(_ITERATIONS, _WORK // (len(x) * matrix.numel())))
+    memory = max(10, min(100, _MEMORY // matrix.numel()))
+    search = torch.optim.LBFGS([matrix, bias], max_iter=iterations, history_size=memory, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         search.zero_grad()

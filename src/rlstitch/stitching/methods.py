@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 GROUP = "rlstitch.methods"
 CANDIDATES = ("orthogonal", "linear", "affine", "balanced")
 """The methods that `auto` chooses from."""
+DEFAULT = "task_matched"
+"""The method of `stitch` where none is named."""
 
 
 @dataclass(frozen=True)
