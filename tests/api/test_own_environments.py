@@ -177,6 +177,7 @@ def test_a_dry_run_says_that_an_environment_cannot_be_made(own, capsys):
     ("environment", "message"),
     [
         ("MiniHack-Room-5x5-v0", 'needs the package minihack: pip install "minihack"'),
+        ("live/make_env-7", "it is an object of another process: name an environment that can be made here by --env"),
         ("dm_control/walker-walk-v0", 'needs the package shimmy: pip install "shimmy'),
         (
             "nowhere/Pong-v5",

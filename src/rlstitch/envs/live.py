@@ -21,7 +21,8 @@ from gymnasium.vector import (
     VectorWrapper,
 )
 
-from rlstitch.envs.single import LIVE, LIVE_PREFIX, Factory, import_modules
+from rlstitch.envs.packages import LIVE_PREFIX
+from rlstitch.envs.single import LIVE, Factory, import_modules
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
 from rlstitch.storage.text import printable

@@ -37,6 +37,10 @@ _KNOWN = {
 """Beginnings of ids: the module that registers or needs them, and what pip installs."""
 
 
+LIVE_PREFIX = "live/"
+"""How ids of environments begin that are objects of one process, see `rlstitch.envs.live`."""
+
+
 @functools.cache
 def load_plugins() -> None:
     """Let installed packages register their environments by the entry point group `gymnasium.envs`, once.
@@ -74,7 +78,11 @@ def unknown_environment(environment: str, registered: Collection[str]) -> Unknow
     name_space, slash, _ = environment.rpartition("/")
     siblings = [name for name in registered if name.startswith(f"{name_space}/")] if slash else []
     hint = "" if siblings else package_of(environment).removeprefix("; ")
-    if slash and not siblings and not hint:
+    if environment.startswith(LIVE_PREFIX):
+        hint = (
+            "it is an object of another process: name an environment that can be made here by --env (in Python: env=)"
+        )
+    elif slash and not siblings and not hint:
         hint = (
             f"no imported package registers environments of {name_space!r}: install it, and name its module "
             f"(--gym-packages, or MODULE:{environment})"

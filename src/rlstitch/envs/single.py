@@ -28,7 +28,6 @@ _IMPORT_ERRORS = (ArithmeticError, AttributeError, ImportError, LookupError, OSE
 _NAMED: dict[str, None] = {}
 
 Factory = Callable[..., gymnasium.Env[Any, Any]]
-LIVE_PREFIX = "live/"
 LIVE: dict[str, Factory] = {}
 """Environments that a program has at hand, by ids that `rlstitch.envs.live` gave them in this process."""
 
