@@ -89,6 +89,6 @@ def test_a_vector_is_plotted_and_a_wrong_token_is_refused(address: str, browser:
     wait(browser, "range", "4 numbers")
     assert browser.script("return document.querySelector('#vector .values').getBBox().width") > 3
     assert browser.script("return getComputedStyle(document.getElementById('seen')).display") == "none"
-    assert not browser.driver.find_elements(By.ID, "look")
+    assert not browser.driver.find_element(By.ID, "look").is_enabled()
     browser.visit(address.replace("token=", "token=x"))
     assert "the address must hold the token" in browser.driver.find_element(By.TAG_NAME, "body").text

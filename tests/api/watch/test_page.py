@@ -265,6 +265,7 @@ def test_no_more_viewers_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None
         assert other.receive_json() == {"kind": "error", "text": "at most 1 viewers at once; close a tab"}
 
 
-def test_a_page_of_vectors_offers_no_look() -> None:
-    text = client_of(studio_of(untrained_cart())).get("/", params={"token": TOKEN}).text
-    assert 'id="look"' not in text
+def test_the_sensor_is_stated_on_which_it_depends_whether_there_are_looks() -> None:
+    for agent, sensor in ((untrained_cart(), "state"), (untrained(World(DISCRETE)), "pixels")):
+        with opened(client_of(studio_of(agent))) as page:
+            assert page.asked(do="pause")[0]["sensor"] == sensor

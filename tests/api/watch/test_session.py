@@ -54,7 +54,9 @@ def test_the_episodes_are_those_of_an_evaluation(agent: str, greedy: bool) -> No
         session.step()  # nothing more happens
         moment = session.moment()
         assert (moment["steps"], moment["episode"]) == (evaluation.lengths[episode], episode)
-        assert float(moment["return"]) == pytest.approx(evaluation.returns[episode], abs=1e-3)
+        assert float(moment["return"].replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+            evaluation.returns[episode], abs=1e-3
+        )
         success = None if evaluation.successes is None else evaluation.successes[episode]
         assert moment["outcome"] == {None: "over", True: "success", False: "no success"}[success]
         assert not any(bar["chosen"] for bar in moment["bars"])

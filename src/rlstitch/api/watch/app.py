@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from rlstitch.api.watch.viewer import SPEEDS, Studio, Viewer
-from rlstitch.envs import LOOKS, with_sensor
+from rlstitch.envs import LOOKS
 from rlstitch.reporting.html import render
 from rlstitch.stitching.methods import known_methods
 from rlstitch.storage import limits
@@ -123,7 +123,7 @@ def _page(studio: Studio, host: str) -> str:
         world=f"{world.environment}, task {world.task}",
         encoders=studio.joiner.encoders(),
         methods=known_methods().values(),
-        looks=_looks(studio) if with_sensor(world).sensor == "pixels" else [],
+        looks=[name for name, kind in LOOKS.items() if not kind.parameters],
         speeds=SPEEDS,
         facts={},
         command="",
@@ -131,8 +131,3 @@ def _page(studio: Studio, host: str) -> str:
         scripts=["watch.js"],
         styles=["watch.css"],
     )
-
-
-def _looks(studio: Studio) -> list[str]:
-    """Return the looks without arguments that the environment can have."""
-    return [name for name, kind in LOOKS.items() if not kind.parameters]

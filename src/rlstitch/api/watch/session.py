@@ -134,7 +134,7 @@ class Session:
             "seen": _png(_side_by_side(run.observation, run.world.frame_stack)) if image else None,
             "vector": None if image else [round(float(number), 4) for number in run.observation[:_NUMBERS]],
             "bars": [asdict(bar) for bar in action_bars(self._agent.controller, parameters, self._action, self._names)],
-            "return": f"{run.total:.3f}".rstrip("0").rstrip("."),
+            "return": f"{run.total:.3f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}"),
             "steps": len(run.actions),
             "episode": run.episode,
             "outcome": _outcome(run),

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from rlstitch.agents import Agent
 from rlstitch.api.watch.joiner import Joiner
 from rlstitch.api.watch.session import Session
+from rlstitch.envs import with_sensor
 from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.display import playing_speed
@@ -166,7 +167,8 @@ class Viewer:
 
     async def _show_settings(self) -> None:
         session = self._session
-        settings = {**asdict(self._choice), "look": session.world.look, "seed": session.seed}
+        sensor = with_sensor(session.world).sensor
+        settings = {**asdict(self._choice), "look": session.world.look, "sensor": sensor, "seed": session.seed}
         await self._send({"kind": "settings", **settings})
 
     async def _read(self) -> None:

@@ -3,16 +3,16 @@ const socket = new WebSocket(`ws://${location.host}/live${location.search}`);
 const ask = (command) => socket.send(JSON.stringify(command));
 const state = { playing: true };
 
-const settings = ({ playing, encoder, method, look, seed, greedy, speed }) => {
+const settings = ({ playing, encoder, method, look, sensor, seed, greedy, speed }) => {
   state.playing = playing;
   at("pause").textContent = playing ? "Pause" : "Play";
   at("pause").dataset.do = playing ? "pause" : "play";
   for (const [id, value] of Object.entries({ encoder, method, look, seed, greedy, speed })) {
-    const field = at(id);
-    if (field && field !== state.typing) field.value = String(value);
+    if (at(id) !== state.typing) at(id).value = String(value);
   }
   const own = encoder === at("encoder").options[0].value;
   at("method").disabled = own;
+  at("look").disabled = sensor !== "pixels";
   at("parts").textContent = own ? "Its own encoder plays." : `The encoder of ${encoder} plays, joined by ${method}.`;
 };
 
@@ -87,9 +87,9 @@ for (const button of document.querySelectorAll("[data-do]")) {
 }
 const values = { seed: Number, speed: Number, greedy: (text) => text === "true" };
 for (const id of ["encoder", "method", "look", "seed", "speed", "greedy"]) {
-  at(id)?.addEventListener("focus", () => (state.typing = id === "look" || id === "seed" ? at(id) : null));
-  at(id)?.addEventListener("blur", () => (state.typing = null));
-  at(id)?.addEventListener("change", ({ target }) => {
+  at(id).addEventListener("focus", () => (state.typing = id === "look" || id === "seed" ? at(id) : null));
+  at(id).addEventListener("blur", () => (state.typing = null));
+  at(id).addEventListener("change", ({ target }) => {
     state.typing = null;
     if (!target.reportValidity()) return;
     fail("");
