@@ -89,7 +89,7 @@ def test_a_stitch_and_the_help_of_the_demo_from_an_unrelated_folder(installed: P
     )
     text = run(installed, tmp_path, code)
     assert "usage: rlstitch demo" in text
-    assert "doorkey-symbolic-s5  doorkey-green-s2  affine" in text
+    assert "doorkey-symbolic-s5  doorkey-green-s2  task_matched" in text
 
 
 def test_a_stitched_agent_does_not_show_in_the_clone_it_is_made_in() -> None:
