@@ -15,7 +15,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
 from rlstitch.api import relativize as pipeline
 from rlstitch.jobs import progress
-from rlstitch.rollouts import video
+from rlstitch.rollouts import display, video
 
 SMALL = "MiniGrid-LavaCrossingS9N1-v0"
 """Hundreds of views, quickly found, and episodes that soon end in the lava."""
@@ -79,7 +79,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_films(monkeypatch: pytest.MonkeyPatch) -> None:
     """Films of a few small frames."""
     monkeypatch.setattr(video, "_FRAMES", 6)
-    monkeypatch.setattr(video, "_TILE", 8)
+    monkeypatch.setattr(display, "_TILE", 8)
 
 
 @pytest.fixture
