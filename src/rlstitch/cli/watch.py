@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from rlstitch.cli.console import say
 from rlstitch.cli.options import EnvironmentOptions, Threads
-from rlstitch.stitching.methods import method_help
+from rlstitch.stitching.methods import DEFAULT, method_help
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Watch(EnvironmentOptions):
     encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(default: the agent's own)")] = None
     """Another agent, whose encoder is used."""
     method: Annotated[str, arg(metavar="NAME", help=f"Joins that encoder to the controller: {method_help()}.")] = (
-        "affine"
+        DEFAULT
     )
     look: Annotated[
         str | None, arg(metavar="NAME", aliases=("--variation",), help_behavior_hint="(default: the encoder's own)")

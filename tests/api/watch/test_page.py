@@ -26,6 +26,7 @@ from rlstitch.api.watch.joiner import Joiner
 from rlstitch.api.watch.viewer import VIEWER, Choice, Studio
 from rlstitch.envs import World
 from rlstitch.errors import RlstitchError
+from rlstitch.stitching import methods
 from rlstitch.stitching.stitch import check_method
 from rlstitch.storage import limits
 
@@ -213,7 +214,13 @@ def test_what_fails_while_it_plays_is_said_once_and_pauses() -> None:
         assert page.asked(do="restart")[1]["steps"] == 0
 
 
-def test_encoder_method_and_look_are_switched_while_the_episode_goes_on(stored) -> None:
+def endless(pairs: Any, controller: Any) -> None:
+    while True:
+        sum([1])
+
+
+def test_encoder_method_and_look_are_switched_while_the_episode_goes_on(stored, monkeypatch) -> None:
+    monkeypatch.setitem(methods._LOADED, "mine:endless", methods.Method("endless", "never done", endless))
     small = {"environment": "MiniGrid-Empty-5x5-v0"}
     studio = studio_of(stored("red", **small))
     stored("green", seed=2, variation="green", **small)
@@ -221,7 +228,7 @@ def test_encoder_method_and_look_are_switched_while_the_episode_goes_on(stored) 
     assert {"red", "green", "wide"} <= set(studio.joiner.encoders())
     with opened(client_of(studio)) as page:
         page.asked(do="step")
-        page.ask(do="set", encoder="green")
+        page.ask(do="set", encoder="green", method="affine")
         assert page.next("progress")["text"] == "collecting pairs"
         settings = page.until("settings", encoder="green")
         assert (settings["method"], settings["look"]) == ("affine", "green")
@@ -237,7 +244,8 @@ def test_encoder_method_and_look_are_switched_while_the_episode_goes_on(stored) 
         page.ask(do="set", method="antigravity:fly")
         assert page.next("error")["text"].startswith("unknown stitching method 'antigravity:fly'")
         assert "antigravity" not in sys.modules
-        page.ask(do="set", method="naive")
+        page.ask(do="set", encoder="green", method="endless")
+        assert page.next("progress")["text"] == "fitting endless"
         page.ask(do="set", encoder="red")  # before the other is done
         assert page.until("settings", encoder="red")["look"] == "red"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from rlstitch.envs import with_sensor
 from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.display import playing_speed
+from rlstitch.stitching.methods import DEFAULT
 from rlstitch.storage.text import printable
 from rlstitch.storage.validation import as_rlstitch_error
 
@@ -58,7 +60,7 @@ class Choice:
 
     encoder: str
     """Name of the agent whose encoder is used."""
-    method: str = "affine"
+    method: str = DEFAULT
     """It joins that encoder to the controller, where these are of two agents."""
     look: str | None = None
     """Another look than that of the encoder's world."""
@@ -84,24 +86,39 @@ class _StoppedError(Exception):
     """Nobody waits for the work any more."""
 
 
-class _PageProgress:
-    """Shows the stages of some work in the page, from the thread of the work, and ends it where nobody waits for it."""
+def _until(stopped: threading.Event, work: Callable[[], T]) -> T:
+    """Do some work in a thread of its own, and raise _StoppedError at the next call of a function once it is to stop.
 
-    def __init__(self, show: Callable[[dict[str, Any]], None], stopped: threading.Event) -> None:
-        self._show, self._stopped, self._shown = show, stopped, -math.inf
+    A fit reports no progress and cannot be asked to end; a profiler sees every call in the thread.
+    """
+
+    def check(*_: object) -> None:
+        if stopped.is_set():
+            raise _StoppedError  # which removes the profiler, too
+
+    sys.setprofile(check)
+    try:
+        return work()
+    finally:
+        sys.setprofile(None)
+
+
+class _PageProgress:
+    """Shows the stages of some work in the page, from the thread of the work."""
+
+    def __init__(self, show: Callable[[dict[str, Any]], None]) -> None:
+        self._show, self._shown = show, -math.inf
 
     def stage(self, name: str, unit: str = "") -> OnProgress:
         self._report(name, 0, 0)
 
         def report(done: int, total: int) -> None:
-            if time.monotonic() - self._shown >= _REPORT or self._stopped.is_set():
+            if time.monotonic() - self._shown >= _REPORT:
                 self._report(name, done, total)
 
         return report
 
     def _report(self, name: str, done: int, total: int) -> None:
-        if self._stopped.is_set():
-            raise _StoppedError
         self._shown = time.monotonic()
         self._show({"kind": "progress", "text": name, "done": done, "total": total})
 
@@ -258,9 +275,9 @@ class Viewer:
             if not joining.cancelled() and not isinstance(joining.exception(), _StoppedError):
                 self._events.put_nowait(functools.partial(self._play, joining, stopped, choice))
 
-        progress = _PageProgress(lambda message: post(functools.partial(self._send, message)), stopped)
+        progress = _PageProgress(lambda message: post(functools.partial(self._send, message)))
         join = functools.partial(self._studio.joiner.join, choice.encoder, choice.method, progress)
-        loop.run_in_executor(self._studio.fitting, join).add_done_callback(finished)
+        loop.run_in_executor(self._studio.fitting, _until, stopped, join).add_done_callback(finished)
 
     async def _play(self, joining: asyncio.Future[Agent], stopped: threading.Event, choice: Choice) -> None:
         if stopped.is_set():

@@ -14,7 +14,7 @@ from rlstitch.errors import InvalidInputError, needs_extra
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.episodes import check_seed
-from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.methods import DEFAULT, get_method
 
 _HOST = "127.0.0.1"
 
@@ -25,7 +25,7 @@ def watch(
     *,
     encoder: AgentLike | None = None,
     env: Any = None,
-    method: str = "affine",
+    method: str = DEFAULT,
     look: str | None = None,
     seed: int = 0,
     deterministic: bool = False,
