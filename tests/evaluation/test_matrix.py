@@ -16,6 +16,7 @@ from rlstitch.agents.artefact import load_agent, parent_card, save_agent
 from rlstitch.agents.card import TrainingCard
 from rlstitch.api import matrix as api_matrix
 from rlstitch.api.matrix import matrix
+from rlstitch.api.report import report
 from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
 from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
@@ -24,9 +25,11 @@ from rlstitch.evaluation.matrix.plan import cell_identity, native_identity, plan
 from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
 from rlstitch.evaluation.matrix.text import terminal_text
+from rlstitch.evaluation.matrix.videos import worst_cells
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.page import render_matrix
+from rlstitch.reporting.matrix.tables import worst_row
 from rlstitch.rollouts.evaluation import evaluate_together
 from rlstitch.rollouts.statistics import iqm
 from rlstitch.storage import read_json, write_json
@@ -405,6 +408,24 @@ def test_a_native_no_better_than_random_leaves_no_recovery(made_up):
     assert results.comparisons == ()
     assert results.undefined == list(results.cells)
     assert f"{len(results.cells)} cells without recovery" in terminal_text(plan, results, folder)
+
+
+def test_the_worst_cells_of_the_best_method_are_recorded_once(made_up, short_films):
+    plan, folder, _ = made_up
+    (worst,) = worst_cells(assemble(plan, folder), 1)
+    assert worst.method == "affine"
+    assert worst.recovery == min(cell.recovery for cell in assemble(plan, folder).cells if cell.method == "affine")
+    result = matrix(["red", "green"], out=HERE, video=1, **FAST)
+    (video,) = result.videos
+    assert video.stem == f"{worst.encoder}--{worst.controller}--affine"
+    assert str(video) in str(result)
+    found = report(HERE, latents=0, tensorboard=False)
+    assert [(each.path, each.row) for each in found.videos] == [(video, worst_row(found.data))]
+    written = video.stat().st_mtime_ns
+    assert matrix(["red", "green"], out=HERE, video=1, **FAST).videos == (video,)
+    assert video.stat().st_mtime_ns == written
+    with pytest.raises(InvalidInputError, match="video: expected 0 or more cells, found -1"):
+        matrix(["red", "green"], out=HERE, video=-1, **FAST)
 
 
 def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):

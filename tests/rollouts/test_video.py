@@ -160,13 +160,39 @@ def test_captions_are_drawn_and_cut():
     assert (cut[0, :bar, :2] == cut[0, 0, 0]).all()  # the text stays inside
 
 
+def test_four_panels_stand_in_two_rows_with_a_note_for_each_frame_below():
+    panels = [solid(3, 60, 80, (50 * i, 0, 0)) for i in range(4)]
+    plain = stacked(side_by_side(panels, scale=60))
+    assert plain.shape == (3, 60 + 8 + 60, 80 + 8 + 80, 3)
+    assert [tuple(plain[0, y, x]) for y in (0, 68) for x in (0, 88)] == [(50 * i, 0, 0) for i in range(4)]
+    noted = stacked(side_by_side(panels, list("abcd"), notes=[["step 0", "step 1", "return 1"]] * 4, scale=60))
+    bar = (noted.shape[1] - plain.shape[1]) // 4
+    assert bar >= 20
+    below = noted[:, bar + 60 : 2 * bar + 60, :80]
+    assert not np.array_equal(below[0], below[2])
+    assert below.max() > 200
+    with pytest.raises(InvalidInputError, match="notes: expected texts for each of the 4 panels, found 1"):
+        side_by_side(panels, notes=[["step"]])
+
+
+def test_text_is_as_large_where_a_wide_video_is_shrunk_to_a_page():
+    bars = []
+    for width in (800, 3200):
+        plain, named = (stacked(side_by_side([solid(1, 100, width)], text, scale=10)) for text in (None, ["naive"]))
+        bars.append((named.shape[1] - plain.shape[1]) * min(1.0, 830 / width))
+    assert bars[1] == pytest.approx(bars[0], abs=1)
+    assert min(bars) >= 1.5 * 12
+
+
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_video_is_of_the_episodes_that_evaluation_counts(agent, deterministic):
     shown = record(agent, episodes=3, seed=2, deterministic=deterministic, hold=2)
     counted = evaluate(agent, episodes=3, seed=2, deterministic=deterministic)
     np.testing.assert_array_equal(shown.outcomes.returns, counted.returns)
-    frames = stacked(shown.frames)
-    assert len(frames) == counted.lengths.sum() + 3 * 2
+    frames, notes = stacked(shown.frames), list(shown.notes())
+    assert len(frames) == len(notes) == counted.lengths.sum() + 3 * 2
+    assert notes[0] == "episode 1 of 3, step 0"
+    assert notes[-1].startswith(f"episode 3 of 3: return {counted.returns[2]:.2f} in {counted.lengths[2]} steps")
     assert min(frames.shape[1:3]) >= 256
 
 

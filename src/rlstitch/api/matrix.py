@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ from rlstitch.agents import Agent, save_agent
 from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import make_vec
+from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.evaluation.matrix.plan import CELL, plan_matrix
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
+from rlstitch.evaluation.matrix.videos import record_cells, worst_cells
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.resources import torch_threads
@@ -41,6 +44,7 @@ def matrix(
     without: Sequence[str] = (),
     derived: bool = False,
     worlds: Sequence[str] = (CELL,),
+    video: int = 0,
     out: Path | None = None,
     ray: str | None = None,
     resources: Resources | None = None,
@@ -66,6 +70,7 @@ def matrix(
         derived: let patterns match stitched and relativized agents, too.
         worlds: where every cell is played: `cell` (the encoder's look with the controller's task), `LOOK` or
             `LOOK/TASK`. In each world but `cell`, agents are also played with their own parts.
+        video: record so many cells of the method with the highest mean recovery, the worst first, into `videos`.
         out: folder of the matrix; None: `runs/matrix-<hash8>`.
         ray: address of a Ray cluster (`auto`, `local`, ...), used instead of `workers`.
         resources: what a task occupies there; None: one processor, and no folder that all nodes see.
@@ -81,6 +86,8 @@ def matrix(
         InvalidInputError: for fewer than two agents, no method, or an option out of range.
         BusyError: another process is working on the same folder.
     """
+    if video < 0:
+        raise InvalidInputError(f"video: expected 0 or more cells, found {video}")
     options = CellOptions(episodes, pairs, seed, deterministic)
     names = with_controls(methods) if controls else methods
     patterns = list(_names(agents))
@@ -88,7 +95,13 @@ def matrix(
     plan = plan_matrix(patterns, names, options, without=without, derived=derived, worlds=worlds, place=place)
     folder = RUNS / f"matrix-{plan.hash8}" if out is None else Path(out)
     execution = Execution(workers, ray) if resources is None else Execution(workers, ray, resources)
-    return measure_matrix(plan, folder, execution=execution, same_seed=same_seed, on_progress=on_progress)
+    outcome = measure_matrix(plan, folder, execution=execution, same_seed=same_seed, on_progress=on_progress)
+    if not video or outcome.interrupted:
+        return outcome
+    try:
+        return replace(outcome, videos=tuple(record_cells(outcome, worst_cells(outcome.results, video))))
+    except RlstitchError as error:
+        return replace(outcome, video_problem=str(error))
 
 
 def _names(agents: Iterable[AgentLike]) -> Iterator[str]:

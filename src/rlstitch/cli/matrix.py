@@ -49,6 +49,8 @@ class Matrix(EnvironmentOptions):
     """Let names with * match stitched and relativized agents, too."""
     worlds: Annotated[str, arg(metavar="WORLD,...")] = "cell"
     """Where every cell is played: cell (the encoder's look, the controller's task), LOOK or LOOK/TASK, ...."""
+    video: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Record so many cells of the best method, the worst first; rlstitch report shows them."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/matrix-HASH)")] = None
     """Folder of cells and tables."""
     threads: Threads = None
@@ -76,6 +78,7 @@ class Matrix(EnvironmentOptions):
                 without=split_names(self.without),
                 derived=self.derived,
                 worlds=split_names(self.worlds),
+                video=self.video,
                 out=self.out,
                 ray=self.ray,
                 resources=resources,
@@ -87,4 +90,4 @@ class Matrix(EnvironmentOptions):
         if result.interrupted:
             complain("interrupted; the same command goes on")
             return 130
-        return 1 if result.failed else 0
+        return 1 if result.failed or result.video_problem else 0

@@ -39,6 +39,17 @@ class Video:
     outcomes: Outcomes
     length: int
     """Number of frames."""
+    hold: int
+    """How often the last frame of an episode is repeated."""
+
+    def notes(self) -> Iterator[str]:
+        """Yield for each frame which episode and step it shows, and in the end the return and the outcome."""
+        lengths, returns, successes = self.outcomes.lengths, self.outcomes.returns, self.outcomes.successes
+        for episode, (length, value) in enumerate(zip(lengths, returns, strict=True)):
+            name = f"episode {episode + 1} of {len(lengths)}"
+            yield from (f"{name}, step {step}" for step in range(length))
+            outcome = "" if successes is None else ", success" if successes[episode] else ", failure"
+            yield from [f"{name}: return {value:.2f} in {length} steps{outcome}"] * self.hold
 
 
 def record(
@@ -98,7 +109,7 @@ def record(
         )
     taken = _Taken(seed, outcomes.lengths.tolist(), actions, observed, hold)
     length = int(outcomes.lengths.sum()) + hold * episodes
-    return Video(_frames(world, taken, scale), outcomes, length)
+    return Video(_frames(world, taken, scale), outcomes, length, hold)
 
 
 def require_recordable(world: World, shape: Sequence[int]) -> None:
@@ -175,7 +186,7 @@ def video_side_by_side(
     deterministic: bool = False,
     on_progress: OnProgress = silent,
 ) -> list[Path]:
-    """Show agents on the same episodes, one panel each, and write `<path>.mp4` and `<path>.gif`.
+    """Show agents on the same episodes, a panel each with steps and results; write `<path>.mp4` and `<path>.gif`.
 
     Args:
         shown: captions and agents; each plays in its own world.
@@ -192,7 +203,7 @@ def video_side_by_side(
     ]
     length = min(_FRAMES, max(video.length for video in videos))
     panels = [islice(video.frames, _FRAMES) for video in videos]
-    frames = side_by_side(panels, [caption for caption, _ in shown])
+    frames = side_by_side(panels, [caption for caption, _ in shown], notes=[video.notes() for video in videos])
     names = [path.name + suffix for suffix in (".mp4", ".gif")]
     with staged_files(path.parent) as stage, (stage / names[1]).open("wb") as stream:
         encoded = _encode_mp4(frames, stage / names[0], _FPS)

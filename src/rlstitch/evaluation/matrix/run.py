@@ -47,6 +47,10 @@ class MatrixOutcome:
     failed: tuple[Outcome, ...]
     """Tasks that ended in an error; their cells are missing."""
     interrupted: bool
+    videos: tuple[Path, ...] = ()
+    """Of the worst cells, where they were asked for."""
+    video_problem: str = ""
+    """Why there are none."""
 
     @property
     def complete(self) -> bool:
@@ -54,7 +58,8 @@ class MatrixOutcome:
         return all(cell.state != "missing" for cell in self.results.cells)
 
     def __str__(self) -> str:
-        return terminal_text(self.plan, self.results, self.folder)
+        lines = [terminal_text(self.plan, self.results, self.folder), *(f"video    {path}" for path in self.videos)]
+        return "\n".join(lines + [f"video    not made: {self.video_problem}"] * bool(self.video_problem))
 
 
 @dataclass(frozen=True)

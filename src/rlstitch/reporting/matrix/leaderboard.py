@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.reporting.matrix.data import CellRow, MatrixData
+from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
 from rlstitch.reporting.matrix.tables import compared_texts, headline
 from rlstitch.reporting.tables import MISSING, markdown_lines, number, plain_markdown
 from rlstitch.stitching.controls import CONTROLS, split_control
@@ -27,18 +27,17 @@ def leaderboard(data: MatrixData) -> list[Standing]:
 
     The native agents and random actions, the ends of the scale, stand first and last.
     """
-    rows = [row for row in data.rows if row.get("counted") and row["recovery"] is not None]
+    rows = [row for row in data.rows if row.get("counted") and place_of(row) == data.places[0]]
+    rows = [row for row in rows if row["recovery"] is not None]
     entries = {entry["method"]: entry for entry in data.summary if entry.get("place", CELL) == data.places[0]}
     methods = [name for name in entries if name != NATIVE and not split_control(name)[1]]
-    lines = [_standing(data, entries, name, [row for row in rows if row["method"] == name]) for name in methods]
+    lines = [_standing(entries, name, [row for row in rows if row["method"] == name]) for name in methods]
     lines.sort(key=lambda line: -np.inf if line["mean"] is None else line["mean"], reverse=True)
-    native, random = (_reference(data, name, rows, lines) for name in (NATIVE, RANDOM))
+    native, random = (_reference(name, rows, lines) for name in (NATIVE, RANDOM))
     return [native, *lines, random]
 
 
-def _standing(
-    data: MatrixData, entries: Mapping[str, Mapping[str, Any]], method: str, rows: Sequence[CellRow]
-) -> Standing:
+def _standing(entries: Mapping[str, Mapping[str, Any]], method: str, rows: Sequence[CellRow]) -> Standing:
     entry = entries[method]
     mean = entry["mean"] or dict.fromkeys(("estimate", "low", "high"))
     worst = min(rows, key=lambda row: row["recovery"], default=None)
@@ -50,27 +49,28 @@ def _standing(
         line[control] = of_control and of_control["estimate"]
     line["above_controls"] = entry.get("above_controls")
     line["fit_seconds"] = _median(row.get("fit_seconds") for row in rows)
-    return line | _by_environment(data, rows, "recovery", "return_mean")
+    return line | _by_environment(rows, "recovery", "return_mean")
 
 
-def _reference(data: MatrixData, name: str, rows: Sequence[CellRow], lines: Sequence[Standing]) -> Standing:
+def _reference(name: str, rows: Sequence[CellRow], lines: Sequence[Standing]) -> Standing:
     """Return the line of the native agents or of random actions, whose recovery is known by definition."""
     of_cells = {(row["encoder"], row["controller"]): row for row in rows}.values()
     line: Standing = dict.fromkeys(lines[0]) if lines else {}
     line |= {"method": name, "cells": len(of_cells), "mean": _REFERENCES[name]}
-    places = _by_environment(data, of_cells, "recovery", f"{name}_return")
+    places = _by_environment(of_cells, "recovery", f"{name}_return")
     return line | {key: _REFERENCES[name] if key.startswith("recovery") else value for key, value in places.items()}
 
 
-def _by_environment(data: MatrixData, rows: Iterable[CellRow], recovery: str, returns: str) -> Standing:
+def _by_environment(rows: Iterable[CellRow], recovery: str, returns: str) -> Standing:
     """Return the means of two columns over the cells of each environment."""
     groups: dict[str, list[CellRow]] = {}
     for row in rows:
-        groups.setdefault(str(data.members[row["controller"]]["world"]["environment"]), []).append(row)
+        groups.setdefault(str(row.get("world")).partition(",")[0], []).append(row)
     return {
-        f"{name} {environment}": float(np.mean([row[column] for row in groups[environment]]))
+        f"{name} {environment}": float(np.mean(values))
         for name, column in (("recovery", recovery), ("return", returns))
         for environment in sorted(groups)
+        if (values := [row[column] for row in groups[environment] if row.get(column) is not None])
     }
 
 

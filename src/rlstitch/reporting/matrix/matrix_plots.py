@@ -12,7 +12,17 @@ from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import CELL
 from rlstitch.reporting.matrix.data import MatrixData, Metric, in_place
 from rlstitch.reporting.matrix.latents import LatentScatter
-from rlstitch.reporting.plots import Plot, Point, curves_plot, heat_plot, matched_plot, scatter_plot
+from rlstitch.reporting.plots import (
+    Interval,
+    Plot,
+    Point,
+    curves_plot,
+    heat_plot,
+    interval_plot,
+    matched_plot,
+    scatter_plot,
+)
+from rlstitch.stitching.controls import split_control
 from rlstitch.storage import limits, read_bytes
 from rlstitch.storage.files import decode_text
 from rlstitch.storage.workspace import RUNS, is_name
@@ -80,6 +90,20 @@ def profile_plots(data: MatrixData) -> dict[str, Plot]:
         for caption, (curves, label) in plots.items()
         if curves
     }
+
+
+def method_plots(data: MatrixData) -> list[tuple[str, Plot]]:
+    """Return mean recovery by method with its interval, the best first, for wide and narrow screens, by CSS class."""
+    entries = [entry for entry in data.summary if entry.get("place", CELL) == data.places[0] and entry.get("mean")]
+    entries.sort(key=lambda entry: entry["mean"]["estimate"], reverse=True)
+    intervals = []
+    for entry in entries:
+        value, low, high = (entry["mean"][key] for key in ("estimate", "low", "high"))
+        kind = "control" if split_control(entry["method"])[1] else "native"
+        intervals.append(Interval(entry["method"], value, low, high, kind, f"{value:.1f} [{low:.1f}, {high:.1f}]"))
+    label = "mean recovery %, with 95 % interval"
+    plots = {"plot wide": interval_plot(intervals, label), "plot narrow": interval_plot(intervals, label, narrow=True)}
+    return [(classes, plot) for classes, plot in plots.items() if plot is not None]
 
 
 def share_reaching(values: Sequence[float], level: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +14,29 @@ from markupsafe import Markup
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.reporting.html import render
-from rlstitch.reporting.matrix.data import PARTS, MatrixData, Metric, place_of
+from rlstitch.reporting.matrix.data import PARTS, STATES, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter
+from rlstitch.reporting.matrix.leaderboard import leaderboard, leaderboard_rows
 from rlstitch.reporting.matrix.matrix_plots import (
     diagnostic_plots,
     latents_plot,
+    method_plots,
     profile_plots,
     training_curves,
     training_plot,
 )
 from rlstitch.reporting.matrix.tables import (
     all_methods,
+    best_method,
     compared_texts,
     correlations,
-    headline,
     method_table,
     undefined_texts,
+    verdict,
+    worst_row,
 )
 from rlstitch.reporting.plots import RAMP, Plot
+from rlstitch.stitching.controls import CONTROLS
 from rlstitch.storage import limits, read_bytes
 
 _SCRIPTS = ("core.js", "heat.js", "table.js", "cell.js")
@@ -59,19 +65,28 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         ArtefactError: if a video cannot be read.
     """
     header, *lines = method_table(data)
+    board_header, *board = leaderboard_rows(leaderboard(data))
     curves = training_curves(data)
     names = [f"latents-{index}" for index in range(len(latents))]
     content = payload(data) | {
         "videos": [{"row": video.row, "id": video.id, "caption": video.caption} for video in videos],
+        "worst": worst_row(data),
         "latents": [{"row": _row_of(data, each), "id": name} for each, name in zip(latents, names, strict=True)],
     }
     return render(
         "matrix.html",
         scripts=_SCRIPTS,
         title=f"Stitching matrix {data.folder.resolve().name}",
-        summary=headline(data),
+        summary=f"{verdict(data)}.",
+        cards=_cards(data),
+        intervals=[
+            Markup(plot.svg(f"methods-{i}", "Mean recovery by method, with intervals", classes=classes))
+            for i, (classes, plot) in enumerate(method_plots(data))
+        ],
+        board_header=_columns(board_header, 1),
+        board=board,
         complete=data.complete,
-        header=[(name, "" if index <= header.index("method") else "number") for index, name in enumerate(header)],
+        header=_columns(header, header.index("method") + 1),
         names=header.index("method") + 1,
         lines=lines,
         comparisons=[text.replace(" -", " −") for text in compared_texts(data)],
@@ -103,6 +118,33 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         ],
         data=content,
     )
+
+
+def _columns(header: Sequence[str], names: int) -> list[tuple[str, str]]:
+    """Return the headings of a table with their CSS classes; the first columns hold names."""
+    return [(name, "" if index < names else "number") for index, name in enumerate(header)]
+
+
+def _cards(data: MatrixData) -> list[tuple[str, str, str]]:
+    """Return the key figures: name, value, and a remark."""
+    best, worst = best_method(data), worst_row(data)
+    states = Counter(row["state"] for row in data.rows)
+    cards = []
+    if best is not None and worst is not None:
+        mean, row = best["mean"], data.rows[worst]
+        ends = f"{best['method']}, [{mean['low']:.1f}, {mean['high']:.1f}]".replace("-", "−")
+        cards.append(("best mean recovery", f"{mean['estimate']:.1f} %".replace("-", "−"), ends))
+        value = f"{row['recovery']:.1f} %".replace("-", "−")
+        cards.append(("its worst cell", value, f"{row['encoder']} → {row['controller']}"))
+        cards.append(
+            ("cells at 90 % or more", f"{best['recovered']:.0%}", f"of {best['cells']} under {best['method']}")
+        )
+        if (above := best.get("above_controls")) is not None:
+            cards.append(("above the controls", f"{above} of {best['cells']}", "shuffled pairs, untrained encoder"))
+    size = f"{len(data.encoders)} × {len(data.controllers)}"
+    cards.append(("encoders × controllers", size, f"under {len(data.methods)} methods"))
+    rest = ", ".join(f"{states[name]:,} {name}" for name in STATES[1:] if states[name])
+    return [*cards, ("cells measured", f"{states['done']:,}", rest or "all")]
 
 
 def _svg(plot: Plot, name: str, description: str) -> Markup:
@@ -164,6 +206,7 @@ def payload(data: MatrixData) -> dict[str, Any]:
         **names,
         "places": data.places,
         "native_method": NATIVE,
+        "controls": list(CONTROLS),
         "ramp": RAMP,
         "metrics": list(metrics.values()),
         "scatters": [{"fit": fit.key, "outcome": data.outcomes[0].key} for fit in data.fits],

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
 from rlstitch.evaluation.matrix.text import comparison_text, control_texts
-from rlstitch.reporting.matrix.data import CellRow, MatrixData, in_place
+from rlstitch.reporting.matrix.data import CellRow, MatrixData, in_place, place_of
 from rlstitch.reporting.tables import MISSING, markdown_lines, plain_markdown
 from rlstitch.stitching.controls import split_control
 from rlstitch.storage import write_bytes, write_json
@@ -53,22 +53,44 @@ def method_table(data: MatrixData) -> list[tuple[str, ...]]:
     return [(place, *row) for place, row in zip(places, rows, strict=True)]
 
 
-def headline(data: MatrixData) -> str:
-    """Return the result as a sentence: the method with the highest mean recovery, and how much was measured."""
-    done = sum(row["state"] == "done" for row in data.rows)
+def best_method(data: MatrixData) -> Mapping[str, Any] | None:
+    """Return the summary of the method with the highest mean recovery in the first world; None without a recovery."""
     first = [entry for entry in data.summary if entry.get("place", CELL) == data.places[0]]
     shown = [entry for entry in first if entry["method"] != NATIVE and not split_control(entry["method"])[1]]
     known = [entry for entry in shown if entry.get("mean") is not None]
+    return max(known, key=lambda entry: entry["mean"]["estimate"], default=None)
+
+
+def worst_row(data: MatrixData) -> int | None:
+    """Return the row of the lowest recovery under that method, which its mean hides; None without a recovery."""
+    best = best_method(data)
+    rows = [
+        index
+        for index, row in enumerate(data.rows)
+        if best and row["method"] == best["method"] and place_of(row) == data.places[0]
+        if row.get("counted") and row["recovery"] is not None
+    ]
+    return min(rows, key=lambda index: float(data.rows[index]["recovery"]), default=None)
+
+
+def headline(data: MatrixData) -> str:
+    """Return the result as a sentence: the method with the highest mean recovery, and how much was measured."""
+    done = sum(row["state"] == "done" for row in data.rows)
     size = (
         f"{len(data.encoders)} encoders with {len(data.controllers)} controllers under "
         f"{len(data.methods)} method{'s' if len(data.methods) > 1 else ''}, {done:,} cells done"
     )
     if data.places != (CELL,):
         size += f" in {len(data.places)} world{'s' if len(data.places) > 1 else ''}"
-    if not known:
-        return f"No cell has a recovery{'' if undefined_cells(data) else ' yet'}: {size}."
-    best = max(known, key=lambda entry: entry["mean"]["estimate"])
-    return f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}: {size}."
+    return f"{verdict(data)}: {size}."
+
+
+def verdict(data: MatrixData) -> str:
+    """Return the first half of the headline."""
+    best = best_method(data)
+    if best is None:
+        return f"No cell has a recovery{'' if undefined_cells(data) else ' yet'}"
+    return f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}"
 
 
 def compared_texts(data: MatrixData) -> list[str]:

@@ -8,6 +8,7 @@ function video(row) {
   const source = `data:video/mp4;base64,${byId(entry.id).textContent}`;
   const player = make("video", {controls: "", loop: "", playsinline: "", "aria-label": `Video: ${pairOf(row)}`, src: source});
   player.muted = true;
+  player.autoplay = !window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   return [make("figure", {}, player, make("figcaption", {}, entry.caption))];
 }
 // Cells that differ from a cell in their method alone, or in their world alone.
@@ -23,8 +24,26 @@ function links(rows, text, name) {
   });
   return buttons.length ? [make("p", {class: "alike"}, `${text}, ${heat.metric.label} `, ...buttons)] : [];
 }
+// A name that leads to the cells of its agent, in the table.
+function agentLink(side, row) {
+  const button = make("button", {type: "button"}, agentOf(side, row));
+  button.addEventListener("click", () => {
+    byId("search").value = agentOf(side, row);
+    select();
+    byId("cells-title").scrollIntoView();
+  });
+  return button;
+}
+function commands(row) {
+  const [encoder, controller] = ["encoder", "controller"].map((side) => agentOf(side, row));
+  const method = methodOf(row), control = data.controls.find((name) => method.endsWith(`-${name}`));
+  if (method === data.native_method) return [`rlstitch evaluate ${encoder}`];
+  const joined = `${encoder} ${controller} --method ${control ? method.slice(0, -control.length - 1) : method}`;
+  return [`rlstitch stitch ${joined}${control ? " --controls" : " --video"}`, ...(control ? [] : [`rlstitch diagnose ${joined}`])];
+}
 function showCell(row) {
   const list = make("dl");
+  for (const side of ["encoder", "controller"]) fact(list, side, agentLink(side, row));
   if (methodText(row) !== methodOf(row)) fact(list, "map", data.maps[cols.map[row]]);
   if (several) fact(list, "measured in", placeOf(row));
   if (data.worlds[cols.world[row]]) fact(list, "world", data.worlds[cols.world[row]]);
@@ -45,10 +64,10 @@ function showCell(row) {
   byId("cell").replaceChildren(
     list, ...video(row),
     ...latents.map((entry) => make("p", {}, make("a", {href: `#${entry.id}`}, "Its latents before and after"))),
+    ...commands(row).map((text) => make("pre", {}, make("code", {}, text))),
     ...links(alike(row, "method"), "Other methods", methodText), ...links(alike(row, "place"), "Other worlds", placeOf),
   );
   byId("cell-title").textContent = pairOf(row);
-  byId("cell-box").open = true;
 }
 
 // Points of the diagnostics: those of a method are in the order of its rows. Plots of many points are images without any.
@@ -79,3 +98,4 @@ points();
 document.documentElement.classList.add("ready");
 byId("cell-box").open = window.innerWidth >= 1100; // beside the tables; on narrower screens it covers their foot
 if (rowOfAddress() >= 0) choose(rowOfAddress());
+else if (data.worst !== null) show(data.worst);

@@ -52,8 +52,12 @@ function shade(value, metric) {
 // The chosen cell and its listeners. Its address is in the fragment of the page's, so that it can be passed on.
 const page = {chosen: -1, listeners: []};
 function choose(row) {
-  page.chosen = row;
   history.replaceState(null, "", `#cell=${addressOf(row)}`);
+  show(row);
+  byId("cell-box").open = true;
+}
+function show(row) {
+  page.chosen = row;
   for (const listener of page.listeners) listener(row);
 }
 function addressOf(row) {

@@ -51,7 +51,7 @@ function square(method, i, j) {
 }
 function draw(method) {
   const names = heat.columns.map((agent) => make("th", {scope: "col"}, make("span", {}, label(agent))));
-  const lines = heat.rows.map((agent, i) => make("tr", {}, make("th", {scope: "row"}, label(agent)), ...heat.columns.map((_, j) => square(method, i, j))));
+  const lines = heat.rows.map((agent, i) => make("tr", {}, make("th", {scope: "row"}, make("bdi", {}, label(agent))), ...heat.columns.map((_, j) => square(method, i, j))));
   const table = heat.tables.get(method);
   table.style.setProperty("--columns", heat.columns.length);
   table.replaceChildren(make("caption", {}, `${heat.metric.label}, ${data.methods[method]}: encoders down, controllers across`),

@@ -1,0 +1,77 @@
+"""Videos of the cells of a matrix that its means hide: the worst of the best method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlstitch.agents import load_agent
+from rlstitch.evaluation.matrix.plan import NATIVE
+from rlstitch.evaluation.matrix.run import MatrixOutcome
+from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults
+from rlstitch.evaluation.matrix.tasks import cell_path
+from rlstitch.jobs.progress import OnProgress, part, silent
+from rlstitch.rollouts.video import video_side_by_side
+from rlstitch.stitching.controls import split_control
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.stitch import joined_name, stitch_agents
+
+EPISODES = 3
+
+
+def worst_cells(results: MatrixResults, count: int) -> list[MatrixCell]:
+    """Return the cells of the lowest recovery under the method of the highest mean, the lowest first.
+
+    They are those of the first world; none where no cell has a recovery.
+    """
+    place = results.methods[0].place
+    shown = [entry for entry in results.methods if entry.place == place and entry.method != NATIVE and entry.mean]
+    shown = [entry for entry in shown if not split_control(entry.method)[1]]
+    best = max(shown, key=lambda entry: entry.mean["estimate"] if entry.mean else 0.0, default=None)
+    cells = [
+        (cell.recovery, number, cell)
+        for number, cell in enumerate(results.cells)
+        if best and cell.method == best.method and cell.place == place and cell.counted and cell.recovery is not None
+    ]
+    return [cell for _, _, cell in sorted(cells, key=lambda entry: entry[:2])[:count]]
+
+
+def record_cells(outcome: MatrixOutcome, cells: Sequence[MatrixCell], on_progress: OnProgress = silent) -> list[Path]:
+    """Write a video of each cell into `videos` in the folder of the matrix, beside the controller's own agent.
+
+    A video that is younger than its cell is kept.
+
+    Args:
+        outcome: of the matrix.
+        cells: that were measured in their own worlds.
+        on_progress: called with the episodes drawn, and those in all.
+
+    Returns:
+        The MP4 files, in the order of the cells.
+
+    Raises:
+        ArtefactError: where an agent cannot be read, or a video cannot be written.
+        InvalidInputError: where an episode does not come out as it did, so that it cannot be shown.
+    """
+    plan, paths = outcome.plan, []
+    folders = {member.name: member.folder for member in plan.members}
+    pairings = {(pairing.encoder.name, pairing.controller.name): pairing for pairing in reversed(plan.pairings)}
+    for number, cell in enumerate(cells):
+        path = outcome.folder / "videos" / joined_name(cell.encoder, cell.controller, cell.method)
+        paths.append(path.with_name(f"{path.name}.mp4"))
+        identity = pairings[cell.encoder, cell.controller].identity(cell.method, plan.options)
+        measured = cell_path(outcome.folder, identity).stat().st_mtime
+        if paths[-1].is_file() and paths[-1].stat().st_mtime >= measured:
+            continue
+        encoder, policy = (load_agent(folders[name]) for name in (cell.encoder, cell.controller))
+        pairs = gather_pairs(encoder, policy, pairs=plan.options.pairs, seed=plan.options.seed)
+        agent = stitch_agents(encoder, policy, pairs, method=cell.method).agent
+        video_side_by_side(
+            [("native controller", policy), (f"stitched ({cell.method})", agent)],
+            path,
+            episodes=min(EPISODES, plan.options.episodes),
+            seed=plan.options.seed,
+            deterministic=plan.options.greedy,
+            on_progress=part(on_progress, number, len(cells)),
+        )
+    return paths
