@@ -15,7 +15,7 @@ import() { # LAYOUT SEED SPLIT
     --env pendulum:TwoLayoutPendulum-v0 --world "keys=[$1]" --split "$3"
 }
 stitch() {
-  [ -d "agents/$1-to-$2" ] || rlstitch stitch "$1" "$2" --gym-packages pendulum --controls --name "$1-to-$2"
+  [ -d "agents/$1-to-$2" ] || rlstitch stitch "$1" "$2" --method affine --gym-packages pendulum --controls --name "$1-to-$2"
 }
 
 train left 1 &

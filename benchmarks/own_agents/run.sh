@@ -11,7 +11,7 @@ cd "${1:-runs/own-agents}"
 
 train() { [ -f "$1-s$2.zip" ] || python "$here/train.py" "$1" "$2" "$1-s$2.zip"; }
 import() { rlstitch import "$1.zip" --name "$1" --env harbour:Harbour-v0 --look "$2" --force; }
-stitch() { rlstitch stitch "$1" "$2" --gym-packages harbour --controls --name "$1-to-$2" --force; }
+stitch() { rlstitch stitch "$1" "$2" --method affine --gym-packages harbour --controls --name "$1-to-$2" --force; }
 
 train negative 1
 train swapped 2
