@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import gymnasium
@@ -111,22 +112,27 @@ def own_action(action: Any, space: ActionSpace) -> Any:
 
 
 def import_modules(modules: Iterable[str]) -> None:
-    """Import modules that register environments.
+    """Import modules that register environments; raises as `import_module`."""
+    for module in modules:
+        import_module(module)
+        _NAMED[module] = None
+
+
+def import_module(module: str) -> ModuleType:
+    """Import a module of the user's.
 
     Modules that are not installed are looked for in the working folder last, where a program that is installed does
     not look by itself.
 
     Raises:
-        InvalidInputError: where one cannot be imported.
+        InvalidInputError: where it cannot be imported.
     """
-    for module in modules:
-        if (folder := str(Path.cwd())) not in sys.path:
-            sys.path.append(folder)
-        try:
-            importlib.import_module(module)
-        except _IMPORT_ERRORS as error:
-            raise InvalidInputError(f"modules: {module!r} cannot be imported: {printable(error, limit=300)}") from error
-        _NAMED[module] = None
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)
+    try:
+        return importlib.import_module(module)
+    except _IMPORT_ERRORS as error:
+        raise InvalidInputError(f"modules: {module!r} cannot be imported: {printable(error, limit=300)}") from error
 
 
 def named_modules() -> tuple[str, ...]:

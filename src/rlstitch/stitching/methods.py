@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -79,25 +78,25 @@ def load_methods(references: Iterable[str]) -> None:
         get_method(reference)
 
 
-def loaded_methods() -> tuple[str, ...]:
-    """Return the methods that were loaded by `module:name` in this process, for other processes to load."""
-    return tuple(_LOADED)
+def loaded_methods(names: Collection[str]) -> tuple[str, ...]:
+    """Return those of some methods that were loaded by `module:name`, by this text, for other processes to load."""
+    return tuple(reference for reference, method in _LOADED.items() if method.name in names)
 
 
 def _load(reference: str) -> Method:
     """Load a method, or a function that fits one, which has the method's name then."""
-    from rlstitch.envs import import_modules
+    from rlstitch.envs.single import import_module
 
-    module, _, name = reference.partition(":")
-    import_modules([module])
-    method = getattr(sys.modules[module], name, None)
+    source, _, name = reference.partition(":")
+    module = import_module(source)
+    method = getattr(module, name, None)
     if callable(method):
-        method = Method(name, f"of {module}", method)
+        method = Method(name, f"of {source}", method)
     if not isinstance(method, Method):
         raise InvalidInputError(f"{reference}: expected a Method or a function that fits one, found {method!r:.80}")
     if not is_name(method.name) or method.name in known_methods():
         raise InvalidInputError(f"{reference}: expected a method of a new name, found {method.name!r:.80}")
-    file = getattr(sys.modules[module], "__file__", None)
+    file = getattr(module, "__file__", None)
     version = method.version or (hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else "")
     return _LOADED.setdefault(reference, replace(method, version=version))
 

@@ -19,6 +19,7 @@ from rlstitch.evaluation.matrix.text import markdown, terminal_text
 from rlstitch.jobs.local import run_tasks, run_tasks_here
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.tasks import Outcome, Status, Task
+from rlstitch.stitching.controls import split_control
 from rlstitch.stitching.methods import loaded_methods
 from rlstitch.storage import command_line, exclusive_lock, sha256_of, staged_files, write_bytes, write_json, write_table
 
@@ -131,7 +132,8 @@ def open_work(plan: Plan, folder: Path) -> list[Work]:
         if cells:
             count = sum(map(len, controllers.values()))
             key = f"cells-{encoder.name}-{len(work)}"
-            arguments = {"encoder": _named(encoder), "controllers": cells, "methods": loaded_methods()}
+            own = loaded_methods({split_control(method)[0] for method in plan.methods})
+            arguments = {"encoder": _named(encoder), "controllers": cells, "methods": own}
             work.append(_work(key, "play_cells", folder, plan, count, **arguments))
     return work
 
