@@ -23,7 +23,7 @@ from rlstitch.cli.train import Train
 from rlstitch.config.files import find_config
 from rlstitch.errors import BusyError, InvalidInputError, RlstitchError
 from rlstitch.jobs.progress import ProgressReporter
-from rlstitch.rollouts import video
+from rlstitch.rollouts import display, video
 
 # A world where episodes soon end in the lava, and a training of a few steps: what the agents can do is no matter here.
 TINY = {
@@ -48,7 +48,7 @@ def short() -> Iterator[None]:
         patch.setattr(module, "_EPISODES", 12)
         patch.setattr(training, "FINAL_EPISODES", 4)
         patch.setattr(video, "_FRAMES", 6)
-        patch.setattr(video, "_TILE", 8)
+        patch.setattr(display, "_TILE", 8)
         yield
 
 
