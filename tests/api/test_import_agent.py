@@ -222,7 +222,7 @@ def test_it_is_stitched_and_relativized(models: Path, workplace: Path, quick) ->
     for name, model in (("one", "ppo-mlp"), ("two", "dqn")):
         import_agent(models / f"{model}.zip", name=name, world=World(DISCRETE), episodes=2)
     for source, target in (("one", "two"), ("two", "one")):
-        outcome = stitch(source, target, pairs=24, episodes=2, save=False)
+        outcome = stitch(source, target, method="affine", pairs=24, episodes=2, save=False)
         assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
         assert outcome.agent.controller.spec() == load_agent(target).controller.spec()
     for name in ("one", "two"):
@@ -251,7 +251,7 @@ def test_models_of_two_keys_of_a_dict_are_stitched_on_the_same_states(workplace:
         PPO("MlpPolicy", shown, seed=seed, device="cpu").save("model.zip")
         line = f"import model.zip --name {key} --env TwoLayouts-v0 --world keys=[{key}] --split 1 --episodes 0"
         assert main(line.split()) == 0
-    outcome = stitch("left", "right", pairs=256, episodes=4, deterministic=True, save=False)
+    outcome = stitch("left", "right", method="affine", pairs=256, episodes=4, deterministic=True, save=False)
     # The encoders are linear maps of all of the state: an affine map joins them exactly.
     assert outcome.report.r2 > 0.999
     cells = {cell.method: cell for cell in outcome.cells}
