@@ -22,7 +22,7 @@ class UnknownNameError(RlstitchError, ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         if hint:
             pass
         elif near:
