@@ -70,7 +70,7 @@ def test_an_agent_is_watched_by_keyboard_alone_on_a_desk_and_on_a_phone(address:
     look = driver.find_element(By.ID, "look")
     look.send_keys(Keys.CONTROL, "a")
     look.send_keys("gren", Keys.ENTER)
-    wait(browser, "error", "unknown look 'gren'; did you mean green?")
+    wait(browser, "error", "unknown look 'gren'; did you mean green")
     before = browser.script("return document.getElementById('seen').src")
     look.send_keys(Keys.CONTROL, "a")
     look.send_keys("inverted", Keys.ENTER)
