@@ -29,7 +29,6 @@ from rlstitch.storage.space_stream import SpaceStream
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "encode.md"
 LINES = [f"line {row} of {row % 7} and {row % 11}" for row in range(100)]
 
 
@@ -144,11 +143,6 @@ def test_images_and_sounds(workplace: Path) -> None:
     space = load_space("s.safetensors")
     assert space.keys == ("one.wav",)
     np.testing.assert_allclose(space.vectors, mel_means([(samples.astype(np.float32) / 2**15, 8000)]), atol=1e-6)
-
-
-def test_the_example_of_the_page_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(example, str(PAGE), "exec"), {})
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +20,6 @@ from rlstitch.studies.joining import TRANSLATIONS
 from rlstitch.studies.runs import run_study, study_class, study_folder
 from rlstitch.studies.study import StudyConfig, StudyOptions
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies.md"
-
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
@@ -32,11 +29,6 @@ def _no_data(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
     monkeypatch.delenv("RLSTITCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-def test_the_example_of_the_page_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(example, str(PAGE), "exec"), {})
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from rlstitch.evaluation.matrix.plan import CELL, plan_matrix
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
 from rlstitch.evaluation.matrix.videos import record_cells, worst_cells
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.jobs.progress import OnProgress
+from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.stitching.controls import with_controls
 from rlstitch.storage.workspace import RUNS
@@ -74,7 +74,8 @@ def matrix(
         out: folder of the matrix; None: `runs/matrix-<hash8>`.
         ray: address of a Ray cluster (`auto`, `local`, ...), used instead of `workers`.
         resources: what a task occupies there; None: one processor, and no folder that all nodes see.
-        on_progress: called with the number of results measured and to be measured.
+        on_progress: called with the number of results measured and to be measured; a ProgressReporter shows the
+            recording of videos, too.
 
     Returns:
         The results of all cells on the disk; the folder has them as `matrix.json`, `cells.csv`, `cells.json` and
@@ -99,7 +100,9 @@ def matrix(
     if not video or outcome.interrupted:
         return outcome
     try:
-        return replace(outcome, videos=tuple(record_cells(outcome, worst_cells(outcome.results, video))))
+        cells = worst_cells(outcome.results, video)
+        drawing = on_progress.stage("recording", "episodes") if isinstance(on_progress, ProgressReporter) else silent
+        return replace(outcome, videos=tuple(record_cells(outcome, cells, drawing)))
     except RlstitchError as error:
         return replace(outcome, video_problem=str(error))
 

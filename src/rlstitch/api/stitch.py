@@ -97,11 +97,12 @@ def control_lines(cells: Sequence[Row]) -> list[str]:
     """Return for each row with controls whether it counts, a line for each: it has to be above all of them."""
     lines = []
     for cell in cells:
-        if cell.above_controls is not None and cell.recovery_low is not None:
-            controls = [other for other in cells if other.method in chance_controls(cell.method)]
-            near = [row.method for row in controls if (row.recovery_high or 0) >= cell.recovery_low]
-            names = " and ".join(near or [row.method for row in controls])
-            lines.append(f"{cell.method} is {'not ' if near else ''}above {names} (intervals of recovery)")
+        if cell.above_controls is None or cell.recovery_low is None:
+            continue
+        highs = {row.method: row.recovery_high for row in cells if row.method in chance_controls(cell.method)}
+        near = [name for name, high in highs.items() if high is not None and high >= cell.recovery_low]
+        names = " and ".join(near or highs)
+        lines.append(f"{cell.method} is {'not ' if near else ''}above {names} (intervals of recovery)")
     return lines
 
 

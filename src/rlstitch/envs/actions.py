@@ -69,16 +69,22 @@ def apply_rows(
     Raises:
         InvalidInputError: for another shape or type, and for numbers out of bounds (NaN too).
     """
-    chosen, is_box = np.asarray(actions), isinstance(space, spaces.Box)
-    kind, words = (np.floating, "floating-point numbers") if is_box else (np.integer, "whole numbers")
+    chosen = np.asarray(actions)
+    in_box = isinstance(space, spaces.Box)
+    kind, words = (np.floating, "floating-point numbers") if in_box else (np.integer, "whole numbers")
     if chosen.shape != (num_envs, *space.shape) or not np.issubdtype(chosen.dtype, kind):
         raise InvalidInputError(
             f"actions: expected {words} ({num_envs}, {space.shape[0]}), found {chosen.dtype} {chosen.shape}"
         )
-    low: Any = np.int64(0)
-    high: Any = space.nvec - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(space.shape, np.int64)
+    low: Any
+    high: Any
     if isinstance(space, spaces.Box):
         chosen, low, high = chosen.astype(np.float32), space.low, space.high
+    else:
+        low, high = (
+            np.int64(0),
+            space.nvec - 1 if isinstance(space, spaces.MultiDiscrete) else np.ones(space.shape, np.int64),
+        )
     within = ((chosen >= low) & (chosen <= high)).all(axis=1)
     if not within.all():
         raise InvalidInputError(

@@ -62,12 +62,12 @@ def hub_model(repo: str, file: str | None = None, revision: str | None = None) -
             info = api.model_info(repo, revision=revision, files_metadata=True)
             files = {entry.rfilename: entry for entry in info.siblings}
             name = _chosen(repo, files, file)
-            wanted = {name: limits.SB3_POLICY_BYTES, STATISTICS: limits.SB3_PICKLE_BYTES}
-            for one in wanted.keys() & files.keys():
-                _check(f"{repo}/{one}", files[one], wanted[one])
+            largest = {name: limits.SB3_POLICY_BYTES, STATISTICS: limits.SB3_PICKLE_BYTES}
+            for one in largest.keys() & files.keys():
+                _check(f"{repo}/{one}", files[one], largest[one])
             paths = {
                 one: Path(api.hf_hub_download(repo, one, revision=info.sha, local_dir=place))
-                for one in wanted
+                for one in largest
                 if one in files
             }
         for one, path in paths.items():
