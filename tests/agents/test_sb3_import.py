@@ -20,7 +20,7 @@ from sb3_samples import SHAPE, members, pictures, saved, torch_archive, trained,
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import AgentCard
-from rlstitch.agents.sb3.importing import ImportedModel, import_model
+from rlstitch.agents.sb3.importing import ImportedModel, ModelOptions, import_model
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, RlstitchError, UnknownNameError
 
@@ -64,7 +64,9 @@ def ppo(model) -> Path:
 
 
 def imported(path: Path, **changes: Any) -> ImportedModel:
-    return import_model(path, **{"observation_shape": SHAPE, "actions": FOUR, **changes})
+    place = {name: changes.pop(name) for name in ("observation_shape", "actions", "statistics") if name in changes}
+    place = {"observation_shape": SHAPE, "actions": FOUR, **place}
+    return import_model(path, **place, options=ModelOptions(**changes))
 
 
 def agent_of(found: ImportedModel) -> Agent:

@@ -21,7 +21,7 @@ from torch import nn
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.agents.card import AgentCard
-from rlstitch.agents.sb3.importing import ImportedModel, import_model
+from rlstitch.agents.sb3.importing import ImportedModel, ModelOptions, import_model
 from rlstitch.agents.sb3.statistics import Statistics, of_ram, read_statistics
 from rlstitch.agents.specs import BoxActions, DiscreteActions
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, RlstitchError
@@ -47,10 +47,11 @@ def made(name: str) -> tuple[Any, str]:
     return model, environment
 
 
-def imported(model: BaseAlgorithm, environment: str, folder: Path, **options: Any) -> ImportedModel:
+def imported(model: BaseAlgorithm, environment: str, folder: Path, **changes: Any) -> ImportedModel:
     model.save(folder / "model.zip")
-    place = {"observation_shape": (WIDTHS[environment],), "actions": ACTIONS[environment]}
-    return import_model(folder / "model.zip", **{**place, **options})
+    place = {name: changes.pop(name) for name in ("observation_shape", "actions", "statistics") if name in changes}
+    place = {"observation_shape": (WIDTHS[environment],), "actions": ACTIONS[environment], **place}
+    return import_model(folder / "model.zip", **place, options=ModelOptions(**changes))
 
 
 def outputs(model: Any, observations: torch.Tensor) -> torch.Tensor:

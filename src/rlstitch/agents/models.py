@@ -16,8 +16,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard, TrainingCard
 from rlstitch.agents.cleanrl import SUFFIX, import_cleanrl
 from rlstitch.agents.sb3.archive import ModelFile, read_model
-from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ImportedModel, import_model
-from rlstitch.agents.sb3.settings import Activation
+from rlstitch.agents.sb3.importing import ImportedModel, ModelOptions, import_model
 from rlstitch.agents.sb3.spaces import sees_bytes, stacked_frames
 from rlstitch.agents.sb3.statistics import of_ram, read_statistics
 from rlstitch.agents.spaces import spaces_of
@@ -31,14 +30,11 @@ def agent_of_model(
     *,
     name: str,
     world: World,
-    activation: Activation | None = None,
-    extractor: str | None = None,
-    extractor_arguments: Mapping[str, Any] | None = None,
-    split: int | None = None,
     normalization: str | Path | VecNormalize | None = None,
-    temperature: float = DQN_TEMPERATURE,
+    options: ModelOptions | None = None,
 ) -> Agent:
     """Make an agent of a model, without running code out of its file; arguments and errors are `import_agent`'s."""
+    options = options or ModelOptions()
     import_modules(world.modules)
     shape, actions = spaces_of(world)
     if normalization is None and isinstance(model, BaseAlgorithm):
@@ -46,12 +42,12 @@ def agent_of_model(
     statistics = None if normalization in (None, "none") else read_statistics(normalization)
     with _saved(model) as path:
         if path.suffix == SUFFIX:
-            for option, value in (("activation", activation), ("extractor", extractor)):
-                if value:
+            for option in ("activation", "extractor"):
+                if getattr(options, option):
                     raise InvalidInputError(f"{option}: expected none beside a {SUFFIX}, whose network is known")
             _check_stated(path, world, shape, normalization)
             imported = import_cleanrl(
-                path, observation_shape=shape, actions=actions, split=split, statistics=statistics
+                path, observation_shape=shape, actions=actions, split=options.split, statistics=statistics
             )
         else:
             file = read_model(path)
@@ -59,15 +55,7 @@ def agent_of_model(
             if with_sensor(world).sensor == "ram" and sees_bytes(file):
                 statistics = of_ram(statistics, shape[0])
             imported = import_model(
-                file,
-                observation_shape=shape,
-                actions=actions,
-                activation=activation,
-                extractor=extractor,
-                extractor_arguments=extractor_arguments,
-                split=split,
-                statistics=statistics,
-                temperature=temperature,
+                file, observation_shape=shape, actions=actions, statistics=statistics, options=options
             )
     return Agent(imported.encoder, imported.controller, _card(name, with_sensor(world), imported))
 

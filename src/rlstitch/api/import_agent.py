@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from rlstitch.agents import Agent, AgentCard, save_agent
 from rlstitch.agents.models import agent_of_model
-from rlstitch.agents.sb3.importing import DQN_TEMPERATURE
+from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ModelOptions
 from rlstitch.agents.sb3.settings import Activation
 from rlstitch.api.hub.model import PREFIX, Origin, hub_model
 from rlstitch.envs import World
@@ -118,17 +118,8 @@ def import_agent(
         elif file or revision:
             raise InvalidInputError(f"file, revision: expected none where the model is no {PREFIX}OWNER/NAME")
         progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
-        agent = agent_of_model(
-            model,
-            name=name,
-            world=world,
-            activation=activation,
-            extractor=extractor,
-            extractor_arguments=extractor_arguments,
-            split=split,
-            normalization=normalization,
-            temperature=temperature,
-        )
+        options = ModelOptions(activation, extractor, extractor_arguments, split, temperature)
+        agent = agent_of_model(model, name=name, world=world, normalization=normalization, options=options)
         if origin is not None and agent.card.training is not None:
             settings = {**agent.card.training.hyperparameters, "origin": asdict(origin)}
             training = agent.card.training.model_copy(update={"hyperparameters": settings})

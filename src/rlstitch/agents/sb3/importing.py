@@ -62,17 +62,29 @@ class ImportedModel:
     library: str = "Stable-Baselines3"
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a user states of a model, beside what its file states."""
+
+    activation: Activation | None = None
+    """Of the hidden layers, where the file names no class of torch's."""
+    extractor: str | None = None
+    """Name of an extractor of the user's own (an entry point, see `extractors`) in the place of NatureCNN."""
+    extractor_arguments: Mapping[str, Any] | None = None
+    """Its keyword arguments, beside those that the file prints in plain values."""
+    split: int | None = None
+    """Number of hidden layers that the encoder takes, of vectors; None: all."""
+    temperature: float = DQN_TEMPERATURE
+    """Of the softmax over DQN's action values, where actions are sampled."""
+
+
 def import_model(
     path: Path | str | ModelFile,
     *,
     observation_shape: Shape,
     actions: AnyActions,
-    activation: Activation | None = None,
-    extractor: str | None = None,
-    extractor_arguments: Mapping[str, Any] | None = None,
-    split: int | None = None,
     statistics: Statistics | None = None,
-    temperature: float = DQN_TEMPERATURE,
+    options: ModelOptions | None = None,
 ) -> ImportedModel:
     """Read a model's zip and split it into encoder and controller, without running code from it.
 
@@ -80,12 +92,8 @@ def import_model(
         path: what `model.save` wrote, or what `read_model` read of it.
         observation_shape: of the environment: height, width, channels of images, or the length of vectors.
         actions: the environment's actions.
-        activation: of the hidden layers, where the file names no class of torch's.
-        extractor: name of an extractor of the user's own (an entry point, see `extractors`) in the place of NatureCNN.
-        extractor_arguments: its keyword arguments, beside those that the file prints in plain values.
-        split: number of hidden layers that the encoder takes, of vectors; None: all.
         statistics: that the vectors were normalized by; None: they were not.
-        temperature: of the softmax over DQN's action values, where actions are sampled.
+        options: what the file does not state.
 
     Raises:
         ArtefactError: where the file is missing, damaged, or asks for code to be run.
@@ -98,14 +106,15 @@ def import_model(
     check_observations(model, observation_shape)
     check_actions(model, actions)
     images = is_image(observation_shape)
-    _check_options(settings, images, extractor, extractor_arguments, split, statistics)
+    options = options or ModelOptions()
+    _check_options(settings, images, options, statistics)
     parts = split_policy(model, settings.algorithm, flat=not images)
-    stated = settings.activation_of(activation) if parts.layers or parts.value_layers else "relu"
+    stated = settings.activation_of(options.activation) if parts.layers or parts.value_layers else "relu"
     if images:
-        encoder = _encoder(settings, parts, observation_shape, extractor, extractor_arguments or {})
-        norm: Norm = "none" if extractor else "relu"
+        encoder = _encoder(settings, parts, observation_shape, options.extractor, options.extractor_arguments or {})
+        norm: Norm = "none" if options.extractor else "relu"
     else:
-        layers, parts = split_layers(parts, split, model.path)
+        layers, parts = split_layers(parts, options.split, model.path)
         encoder = vector_encoder(layers, observation_shape[0], stated, statistics, model.path)
         norm = stated
     controller = controller_of(
@@ -114,7 +123,7 @@ def import_model(
         model.path,
         norm=norm,
         activation=stated,
-        temperature=temperature if settings.algorithm == "DQN" else 1.0,
+        temperature=options.temperature if settings.algorithm == "DQN" else 1.0,
     )
     return ImportedModel(
         encoder,
@@ -126,17 +135,10 @@ def import_model(
     )
 
 
-def _check_options(
-    settings: Settings,
-    images: bool,
-    extractor: str | None,
-    given: Mapping[str, Any] | None,
-    split: int | None,
-    statistics: Statistics | None,
-) -> None:
-    kind = "images" if images else "vectors"
-    options = {"extractor": extractor} if kind == "vectors" else {"split": split, "normalization": statistics}
-    if other := [name for name, value in options.items() if value is not None]:
+def _check_options(settings: Settings, images: bool, options: ModelOptions, statistics: Statistics | None) -> None:
+    kind, extractor, given = "images" if images else "vectors", options.extractor, options.extractor_arguments
+    unused = {"split": options.split, "normalization": statistics} if images else {"extractor": extractor}
+    if other := [name for name, value in unused.items() if value is not None]:
         raise InvalidInputError(f"{other[0]}: expected none where the environment's observations are {kind}")
     if given and extractor is None:
         raise InvalidInputError(f"extractor arguments: expected an extractor beside them, found {dict(given)}")
