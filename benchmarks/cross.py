@@ -34,12 +34,12 @@ from cross_page import page, plot
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import TranslatedEncoder
-from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import World, cell_world
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.latent import fit_affine
+from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.views import collect_views
 from rlstitch.stitching.controls import split_control, stitch_control

@@ -28,11 +28,11 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.anchor_set import AnchorSet
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.encoder import RelativeEncoder, TranslatedEncoder
-from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import World
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.latent import fit_affine
+from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.stitching.diagnosis.indicators import effective_rank
 from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 from rlstitch.storage import read_json, write_table

@@ -14,11 +14,12 @@ from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.api.evaluate import evaluate
 from rlstitch.api.relativize import relativize
 from rlstitch.api.stitch import stitch
-from rlstitch.api.train import Trained, default_anchor_set, train
+from rlstitch.api.train import Trained, train
 from rlstitch.cli.main import main
 from rlstitch.config.training import load_config
 from rlstitch.envs import World
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
+from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.video import record
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
@@ -122,9 +123,9 @@ def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
 @pytest.mark.parametrize("world", [World(DISCRETE), World("MiniGrid-FourRooms-v0", view="full")])
 @pytest.mark.parametrize(("covered", "number"), [(1.0, 8), (0.0, 20)])
 def test_more_anchors_are_chosen_where_few_leave_views_unseen(world, covered, number, monkeypatch):
-    monkeypatch.setattr("rlstitch.api.train.COVERED", covered)
-    monkeypatch.setattr("rlstitch.api.train.FEW_ANCHORS", 8)
-    monkeypatch.setattr("rlstitch.api.train.MANY_ANCHORS", 20)
+    monkeypatch.setattr("rlstitch.rollouts.anchors.COVERED", covered)
+    monkeypatch.setattr("rlstitch.rollouts.anchors.FEW_ANCHORS", 8)
+    monkeypatch.setattr("rlstitch.rollouts.anchors.MANY_ANCHORS", 20)
     assert default_anchor_set(world, None) == default_anchor_set(world, number)
 
 

@@ -13,10 +13,10 @@ import rlstitch
 from rlstitch.agents import save_agent
 from rlstitch.api.listing import show_agent
 from rlstitch.api.pairs import collect_pairs
-from rlstitch.api.train import default_anchor_set
 from rlstitch.cli.main import main
 from rlstitch.envs import World, cell_world
 from rlstitch.errors import InvalidInputError
+from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.stitching.pair_files import read_pairs
 from rlstitch.storage import read_json
 

@@ -11,12 +11,12 @@ from typing import Any
 from rlstitch.agents import Agent, AnchorSet, load_anchor_set, save_agent
 from rlstitch.agents.modules import require_storable
 from rlstitch.api.environment import AgentLike, placed
-from rlstitch.api.train import default_anchor_set
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import ProgressReporter, part
 from rlstitch.jobs.resources import torch_threads
+from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.stitching.relativize import Distillation, Relativized, visited_states
 from rlstitch.stitching.relativize import relativize_agent as distil

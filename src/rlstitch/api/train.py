@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -36,12 +36,9 @@ from rlstitch.envs import Layout, Shape, World, describe_shape, family_of, impor
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
-from rlstitch.rollouts.anchors import choose_anchor_set, choose_replay_anchor_set, frames_coverage
-from rlstitch.rollouts.coverage import COVERED
+from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.rollouts.recording import collect_frames, played_as
 from rlstitch.rollouts.video import require_recordable
-from rlstitch.rollouts.views import collect_views
 from rlstitch.storage import (
     AGENTS,
     ANCHORS,
@@ -62,10 +59,6 @@ from rlstitch.storage import (
 from rlstitch.training.parts import NO_PARTS, Parts, load_parts
 from rlstitch.training.ppo import TrainingResult, build_ppo, gigaflops_of_minibatch, train_ppo
 
-# Agents of any look or seed share one anchor set.
-ANCHOR_SEED = 0
-FEW_ANCHORS, MANY_ANCHORS = 512, 4096
-"""Anchors where their number is chosen by coverage."""
 FINAL_EPISODES = 100
 _FINAL_SEED = 2_000_003
 _PART_WIDTH = 64
@@ -388,43 +381,6 @@ def _fresh_encoder(
     fields = relative.model_dump(include={"similarity", "normalization", "shrinkage"})
     spec = RelativeSpec(base=base, anchors=len(anchor_set), anchor_set=anchor_set.identity, **fields)
     return spec, anchors, anchor_set
-
-
-def default_anchor_set(
-    world: World, count: int | None, selection: str = "farthest", drivers: Sequence[Agent] = ()
-) -> AnchorSet:
-    """Return the anchor set of an environment, the same for every look, seed and agent.
-
-    Anchors are symbolic views where the family has them, else frames of recorded episodes. The states are those of
-    random play and of the `drivers`.
-
-    Args:
-        world: environment and, where the family has symbolic views, view and tile size.
-        count: number of anchors, fewer where fewer distinct states are reached; None: `FEW_ANCHORS`, or `MANY_ANCHORS`
-            where more than the share `COVERED` of observations shows views that were not met when these were collected.
-        selection: method of choosing them.
-        drivers: agents that play too, each in its own look; the set depends on them and their order.
-
-    Raises:
-        InvalidInputError: where there are no symbolic views and the environment is not deterministic.
-        IncompatibleError: where a driver has another view, or no action in common with the environment.
-    """
-    number, by_coverage = (FEW_ANCHORS, True) if count is None else (count, False)
-    if not family_of(world).has_views(world):
-        # View and tile size have no effect here: the set must not depend on them.
-        plain = played_as(
-            World(world.environment, sensor=world.sensor, keys=world.keys), replace(world, task="standard")
-        )
-        recording = collect_frames(plain, max(1024, 4 * number), seed=ANCHOR_SEED, agents=drivers)
-        if by_coverage and frames_coverage(recording).unseen > COVERED:
-            return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
-        return choose_replay_anchor_set(recording, number, method=selection, seed=ANCHOR_SEED, fewer=True)
-    plain = World(world.environment, view=world.view, tile_size=world.tile_size)
-    steps = max(20_000, 20 * number)
-    collection = collect_views(plain, count=max(512, 4 * number), max_steps=steps, seed=ANCHOR_SEED, agents=drivers)
-    if by_coverage and collection.coverage.unseen > COVERED:
-        return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
-    return choose_anchor_set(collection, min(number, len(collection)), method=selection, seed=ANCHOR_SEED)
 
 
 def _finished_card(card: AgentCard, result: TrainingResult, config: TrainConfig, style: Style) -> AgentCard:

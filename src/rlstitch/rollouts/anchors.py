@@ -4,25 +4,69 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rlstitch.agents import Agent
 from rlstitch.agents.anchor_set import PLAYED, AnchorSet
+from rlstitch.envs import World, family_of
 from rlstitch.envs.observation import is_image
 from rlstitch.envs.replay import Recording, replay_episodes
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import choose_anchors
-from rlstitch.rollouts.coverage import Coverage
+from rlstitch.rollouts.coverage import COVERED, Coverage
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.views import ViewCollection
+from rlstitch.rollouts.recording import collect_frames, played_as
+from rlstitch.rollouts.views import ViewCollection, collect_views
 
 _CHOOSING_TILE = 4
 _COARSE = 32
 """Pixels a side, about, to which frames are reduced before they are compared."""
+_SEED = 0
+"""One, so that agents of any look or seed share one anchor set."""
+FEW_ANCHORS, MANY_ANCHORS = 512, 4096
+"""Anchors where their number is chosen by coverage."""
+
+
+def default_anchor_set(
+    world: World, count: int | None, selection: str = "farthest", drivers: Sequence[Agent] = ()
+) -> AnchorSet:
+    """Return the anchor set of an environment, the same for every look, seed and agent.
+
+    Anchors are symbolic views where the family has them, else frames of recorded episodes. The states are those of
+    random play and of the `drivers`.
+
+    Args:
+        world: environment and, where the family has symbolic views, view and tile size.
+        count: number of anchors, fewer where fewer distinct states are reached; None: `FEW_ANCHORS`, or `MANY_ANCHORS`
+            where more than the share `COVERED` of observations shows views that were not met when these were collected.
+        selection: method of choosing them.
+        drivers: agents that play too, each in its own look; the set depends on them and their order.
+
+    Raises:
+        InvalidInputError: where there are no symbolic views and the environment is not deterministic.
+        IncompatibleError: where a driver has another view, or no action in common with the environment.
+    """
+    number, by_coverage = (FEW_ANCHORS, True) if count is None else (count, False)
+    if not family_of(world).has_views(world):
+        # View and tile size have no effect here: the set must not depend on them.
+        plain = played_as(
+            World(world.environment, sensor=world.sensor, keys=world.keys), replace(world, task="standard")
+        )
+        recording = collect_frames(plain, max(1024, 4 * number), seed=_SEED, agents=drivers)
+        if by_coverage and frames_coverage(recording).unseen > COVERED:
+            return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
+        return choose_replay_anchor_set(recording, number, method=selection, seed=_SEED, fewer=True)
+    plain = World(world.environment, view=world.view, tile_size=world.tile_size)
+    steps = max(20_000, 20 * number)
+    collection = collect_views(plain, count=max(512, 4 * number), max_steps=steps, seed=_SEED, agents=drivers)
+    if by_coverage and collection.coverage.unseen > COVERED:
+        return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
+    return choose_anchor_set(collection, min(number, len(collection)), method=selection, seed=_SEED)
 
 
 def choose_anchor_set(collection: ViewCollection, k: int, *, method: str = "farthest", seed: int = 0) -> AnchorSet:
