@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -60,6 +61,19 @@ def test_help_of_every_command(command: str, capsys: pytest.CaptureFixture[str])
     assert "(default: )" not in text
     for option in text.split():
         assert option != "STR", "an option without a word for its value"
+
+
+def test_help_offers_every_choice_of_an_option() -> None:
+    offered = {}
+    for command in COMMANDS:
+        for name, hint in get_type_hints(_class(command), include_extras=True).items():
+            kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+            choices = [get_args(one) for one in (kind, *get_args(kind)) if get_origin(one) is Literal]
+            words = [note.metavar for note in notes if getattr(note, "metavar", None)]
+            if choices and words:
+                offered[command, name] = tuple(words[0].split("|")), *choices
+    assert ("train", "encoder_arch") in offered
+    assert {place: words for place, (words, choices) in offered.items() if words != choices} == {}
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,9 +60,10 @@ class Train:
     """Environment backend; envpool is faster where it has the environment (pip install "rlstitch[fast]")."""
     encoder_arch: Annotated[
         Literal["small", "nature", "r3l", "grid", "mlp"] | None,
-        arg(metavar="small|nature|r3l|mlp", help_behavior_hint="(default: as CONFIG says)"),
+        arg(metavar="small|nature|r3l|grid|mlp", help_behavior_hint="(default: as CONFIG says)"),
     ] = None
-    """Encoder architecture; r3l: the encoder and the controller of R3L; mlp: of vectors."""
+    """Encoder architecture; r3l: the encoder and the controller of R3L; grid: of images of a few pixels a side; mlp: of
+    vectors."""
     encoder: Annotated[str | None, arg(metavar="AGENT", help_behavior_hint="(default: fresh weights)")] = None
     """Agent whose encoder the training starts from."""
     controller: Annotated[
