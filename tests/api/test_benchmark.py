@@ -88,6 +88,9 @@ def test_page_and_markdown_show_the_same(measured):
     assert all(f"| {name} |" in text for name in ("native", "naive", "affine", "half_ridge", "random"))
     assert "MiniGrid-LavaGapS5-v0" in text
     assert "## Worst cells" in text
+    best = max(("affine", "half_ridge"), key=lambda name: float(lines(Path("out"))[name]["mean"]))
+    above = lines(Path("out"))[best]["above_controls"]
+    assert f"on average, above its controls in {above} of 2 cells" in text, "no recovery without its controls"
     assert "half_ridge" in measured.page.read_text(encoding="utf-8")
     printed = str(measured)
     assert "left out: elsewhere" in printed

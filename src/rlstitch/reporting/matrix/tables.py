@@ -86,11 +86,13 @@ def headline(data: MatrixData) -> str:
 
 
 def verdict(data: MatrixData) -> str:
-    """Return the first half of the headline."""
+    """Return the first half of the headline; a recovery without its controls would say more than was shown."""
     best = best_method(data)
     if best is None:
         return f"No cell has a recovery{'' if undefined_cells(data) else ' yet'}"
-    return f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}"
+    text = f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}"
+    above, cells = best.get("above_controls"), best["cells"]
+    return text if above is None else f"{text}, above its controls in {above} of {cells} cells"
 
 
 def compared_texts(data: MatrixData) -> list[str]:
