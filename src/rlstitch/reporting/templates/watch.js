@@ -13,7 +13,7 @@ const settings = ({ playing, encoder, method, look, sensor, seed, greedy, speed 
   const own = encoder === at("encoder").options[0].value;
   at("method").disabled = own;
   at("look").disabled = sensor !== "pixels";
-  at("parts").textContent = own ? "Its own encoder plays." : `The encoder of ${encoder} plays, joined by ${method}.`;
+  at("parts").textContent = own ? "Its own encoder." : `Encoder of ${encoder}, joined by ${method}.`;
 };
 
 const draw = (numbers) => {
