@@ -7,11 +7,14 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from rlstitch.agents import Agent, current_versions, load_agent, save_agent
 from rlstitch.api.listing import steps_taken
@@ -29,11 +32,11 @@ from rlstitch.reporting.cell_report import Report, write_report
 from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import Stitch, stitch_agents
+from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import command_line, exclusive_lock, recover, write_table
 
-PRESET = "minigrid-lavagap-s7"
-"""Trained in a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""
+PRESET = "minigrid-lavagap"
+"""Trained in half a minute, and one wrong step is the last: a controller that misreads what it sees does not get by."""
 LOOKS = ("red", "green")
 GATE = 0.95
 """Success rate under which an agent counts as failed and is trained again with another seed."""
@@ -41,6 +44,8 @@ ATTEMPTS = 3
 POST_HOC = "relative (post-hoc)"
 _EPISODES = 100
 _LOCK = "lock"
+_Each = Callable[..., list[Any]]
+"""Calls a function on each of some arguments, as `map` does, and returns the results."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def demo(
         seed: random seed; the two agents get `2 * seed + 1` and `2 * seed + 2`.
         out: folder to write; an older demo in it is replaced.
         preset: what to train on, a preset or a config file.
-        workers: processes to train in; None: as many as there are processors, at most two.
+        workers: processes that do the work; None: as many as there are processors, at most two.
         settings: dotted keys of the training config, laid over the preset; look, seed and name stay the demo's.
         gate: success rate under which an agent counts as failed and is trained again with another seed.
         progress: shows how far each stage of the work is; None: nothing is shown.
@@ -104,9 +109,9 @@ def demo(
     configure = functools.partial(_config, preset, settings=settings or {}, seed=seed)
     configure(look=LOOKS[0], attempt=0)  # a mistake in the settings is said before anything is written
     with exclusive_lock(out / _LOCK, f"the demo in {out}"):
-        agents, remarks = _train_two(configure, out, workers or min(2, os.cpu_count() or 1), gate, progress)
-        with torch_threads():
-            (cells, greedy), videos = _measure_all(agents, seed, out, progress)
+        with _processes(workers or min(2, os.cpu_count() or 1)) as each:
+            agents, remarks = _train_two(configure, out, each, gate, progress)
+            (cells, greedy), videos = _measure_all(agents, seed, out, each, progress)
         write_table([cell.to_row() for cell in cells], out / "cells")
         write_table([cell.to_row() for cell in greedy], out / "cells-greedy")
         summary = _summary(cells, greedy)
@@ -125,57 +130,92 @@ def demo(
     return DemoOutcome(cells, greedy, summary, remarks, page, seconds, next_commands)
 
 
+@contextmanager
+def _processes(workers: int) -> Iterator[_Each]:
+    """Yield what calls a function on each of some arguments, in several processes or in this one."""
+    if workers == 1:
+        yield lambda function, *arguments: list(map(function, *arguments))
+        return
+    # Spawned, not forked: torch's threads do not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield lambda function, *arguments: list(pool.map(function, *arguments))
+
+
 def _measure_all(
-    agents: list[Agent], seed: int, out: Path, progress: ProgressReporter
+    agents: list[Agent], seed: int, out: Path, each: _Each, progress: ProgressReporter
 ) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
     """Return the rows with sampled and with greedy actions, and the videos."""
-    # Random actions and two native agents; three ways to join, in two directions; each sampled and greedy.
-    baselines, world = Baselines(progress.stage("playing", "episodes"), 18), agents[0].card.world
-    kinds = [CellOptions(episodes=_EPISODES, seed=seed, greedy=greedy) for greedy in (False, True)]
-    tables = [
-        [baselines.random_row(world, kind), *(baselines.native_row(agent, kind) for agent in agents)] for kind in kinds
-    ]
+    folders = [out / "agents" / agent.card.name for agent in agents]
     progress.write("relativizing both agents on one anchor set")
-    relative = [
-        relativize(agent, seed=seed, episodes=_EPISODES, save=False, progress=progress).agent for agent in agents
-    ]
-    for agent in relative:
-        save_agent(agent, out / "agents" / agent.card.name, force=True)
-    videos = []
-    for i, j in ((0, 1), (1, 0)):
-        progress.stage(f"stitching {LOOKS[i]} (encoder) to {LOOKS[j]} (controller)")
-        stitched, video = _cross((agents[i], agents[j]), (relative[i], relative[j]), (LOOKS[i], LOOKS[j]), seed, out)
-        progress.stage("playing", "episodes")
-        for table, kind in zip(tables, kinds, strict=True):
-            table += [
-                measure_cell(agents[i], agents[j], method, kind, stitched=made, baselines=baselines)
-                for method, made in stitched.items()
-            ]
-        videos.append((f"Encoder trained on {LOOKS[i]}, controller trained on {LOOKS[j]}", video))
-    return tables, videos
+    relative = each(_relativize_one, folders, [seed] * 2, [out] * 2)
+    progress.write("stitching both ways, recording and playing")
+    parts = list(zip(LOOKS, folders, relative, strict=True))
+    crossed = each(_cross, parts, reversed(parts), [seed] * 2, [out] * 2)
+    baselines, world = Baselines(), agents[0].card.world
+    tables = []
+    with torch_threads():
+        for kind, *rows in zip(_kinds(seed), *(tables for tables, _ in crossed), strict=True):
+            natives = [baselines.native_row(agent, kind) for agent in agents]
+            tables.append([baselines.random_row(world, kind), *natives, *chain(*rows)])
+    looks = (LOOKS, LOOKS[::-1])
+    captions = [f"Encoder trained on {encoder}, controller trained on {controller}" for encoder, controller in looks]
+    return tables, [(caption, video) for caption, (_, video) in zip(captions, crossed, strict=True)]
 
 
+def _kinds(seed: int) -> list[CellOptions]:
+    """Return the options of the cells with sampled and with greedy actions."""
+    return [CellOptions(episodes=_EPISODES, seed=seed, greedy=greedy) for greedy in (False, True)]
+
+
+def _relativize_one(folder: Path, seed: int, out: Path) -> Path:
+    """Relativize an agent and return the relative agent's folder."""
+    with ProgressReporter(name=folder.name, style="lines") as progress:
+        agent = relativize(folder, seed=seed, episodes=_EPISODES, save=False, progress=progress).agent
+    return save_agent(agent, out / "agents" / agent.card.name, force=True)
+
+
+@torch_threads()
 def _cross(
-    absolute: tuple[Agent, Agent], relative: tuple[Agent, Agent], looks: tuple[str, str], seed: int, out: Path
-) -> tuple[dict[str, Stitch], Path]:
-    """Join the first agent's encoder to the second's controller by each method, and write a video of them."""
-    encoder, policy = absolute
+    encoders: tuple[str, Path, Path], controllers: tuple[str, Path, Path], seed: int, out: Path
+) -> tuple[list[list[Row]], Path]:
+    """Join the encoder of one agent to the controller of the other by each method, play, and write a video of all."""
+    looks = encoders[0], controllers[0]
+    (encoder, relative_encoder), (policy, relative_policy) = (
+        tuple(map(load_agent, folders)) for _, *folders in (encoders, controllers)
+    )
     name = f"demo-{looks[0]}-to-{looks[1]}"
+    progress = ProgressReporter(name=f"{looks[0]} encoder, {looks[1]} controller", style="lines")
+    progress.stage("stitching")
     pairs = gather_pairs(encoder, policy, seed=seed)
-    naive = stitch_agents(encoder, policy, pairs, method="naive")
-    affine = stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine")
-    crossed = stitch_agents(*relative, gather_pairs(*relative, seed=seed), method="relative", name=f"{name}-relative")
-    for stitched in (affine, crossed):
-        save_agent(stitched.agent, out / "agents" / stitched.agent.card.name, force=True)
+    crossed_pairs = gather_pairs(relative_encoder, relative_policy, seed=seed)
+    methods = {
+        "naive": stitch_agents(encoder, policy, pairs, method="naive"),
+        "affine": stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine"),
+        POST_HOC: stitch_agents(
+            relative_encoder, relative_policy, crossed_pairs, method="relative", name=f"{name}-relative"
+        ),
+    }
+    for method in ("affine", POST_HOC):
+        save_agent(methods[method].agent, out / "agents" / methods[method].agent.card.name, force=True)
     shown = [
         (f"native: {looks[1]} encoder, {looks[1]} controller", policy),
-        (f"naive: {looks[0]} encoder, {looks[1]} controller", naive.agent),
-        ("translated (affine)", affine.agent),
-        (POST_HOC, crossed.agent),
+        (f"naive: {looks[0]} encoder, {looks[1]} controller", methods["naive"].agent),
+        ("translated (affine)", methods["affine"].agent),
+        (POST_HOC, methods[POST_HOC].agent),
     ]
     path = out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller"
-    video, _ = video_side_by_side(shown, path, seed=seed)
-    return {"naive": naive, "affine": affine, POST_HOC: crossed}, video
+    video, _ = video_side_by_side(shown, path, seed=seed, on_progress=progress.stage("recording", "episodes"))
+    # Of each kind the three methods, random actions and the native agent, which the recoveries are made of.
+    baselines = Baselines(progress.stage("playing", "episodes"), 10)
+    tables = [
+        [
+            measure_cell(encoder, policy, method, kind, stitched=stitched, baselines=baselines)
+            for method, stitched in methods.items()
+        ]
+        for kind in _kinds(seed)
+    ]
+    progress.close()
+    return tables, video
 
 
 def _check_folder(out: Path) -> None:
@@ -189,7 +229,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _train_two(
-    configure: Callable[..., TrainConfig], out: Path, workers: int, gate: float, progress: ProgressReporter
+    configure: Callable[..., TrainConfig], out: Path, each: _Each, gate: float, progress: ProgressReporter
 ) -> tuple[list[Agent], list[str]]:
     """Train one agent a look, apart and at once; train those again that failed, and say so."""
     agents: dict[str, Agent] = {}
@@ -204,7 +244,7 @@ def _train_two(
         progress.write(
             f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)"
         )
-        for look, agent in zip(missing, _train_all(configs, out, workers), strict=True):
+        for look, agent in zip(missing, map(load_agent, each(_train_one, configs, [out] * len(configs))), strict=True):
             success = agent.card.training.success_rate if agent.card.training is not None else None
             if success is not None and success >= gate:
                 agents[look] = agent
@@ -224,16 +264,6 @@ def _config(preset: str, *, look: str, seed: int, attempt: int, settings: Mappin
     values = {"device": "cpu", "evaluation.video": True, **settings}
     own = {"variation": look, "seed": 2 * seed + 1 + LOOKS.index(look) + 100_000 * attempt, "name": f"demo-{look}"}
     return load_config(preset, {**values, **own})
-
-
-def _train_all(configs: list[TrainConfig], out: Path, workers: int) -> list[Agent]:
-    if workers == 1 or len(configs) == 1:
-        folders = [_train_one(config, out) for config in configs]
-    else:
-        # Spawned, not forked: torch's threads do not survive a fork.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            folders = list(pool.map(_train_one, configs, [out] * len(configs)))
-    return [load_agent(folder) for folder in folders]
 
 
 def _train_one(config: TrainConfig, out: Path) -> Path:

@@ -20,7 +20,7 @@ class Demo:
     """Random seed."""
     out: Annotated[Path, arg(metavar="FOLDER")] = Path("runs/demo")
     """Folder to write; an older demo there is replaced."""
-    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap-s7"
+    preset: Annotated[str, arg(metavar="CONFIG")] = "minigrid-lavagap"
     """What to train on: a preset or a config file."""
     threads: Threads = None
 

@@ -60,7 +60,7 @@ class ProgressReporter:
 
         Args:
             unit: what is counted, in the plural (`steps`).
-            name: of the work, shown first.
+            name: of the work, shown first, before the names of its stages.
             style: `bar`, `lines` or `none`; `auto` is a bar where `stream` is a terminal, else lines.
             interval: least seconds between two lines of calls; 0 writes a line for every call that reports progress.
             stream: where to write; None: standard error.
@@ -68,6 +68,7 @@ class ProgressReporter:
         self.stream: Any = _Unfailing(stream or sys.stderr)
         self.style = ("bar" if self.stream.isatty() else "lines") if style == "auto" else style
         self._unit, self._name, self._interval, self._note, self._stages = unit, name, interval, "", False
+        self._work = name
         self._meter: Any = None
         self._closed, self._lock = threading.Event(), threading.RLock()
 
@@ -82,7 +83,7 @@ class ProgressReporter:
             This reporter, to be called with `(done, total)`.
         """
         self.close()
-        self._name, self._unit, self._stages = name, unit, True
+        self._name, self._unit, self._stages = f"{self._work}, {name}" if self._work else name, unit, True
         self._meter = self._start(0, None)
         return self
 
