@@ -15,13 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlstitch.api.demo import demo
+from rlstitch.api.demo import PRESET, demo
 from rlstitch.reporting.tables import percent
 from rlstitch.storage import write_table
 
 RESULTS = Path("docs/results/demo")
-BY = "gaussian"
-"""The similarity of relative agents; rows that were measured before there was this column are by cosines."""
 METHODS = ("naive", "affine", "relative (post-hoc)")
 
 
@@ -39,8 +37,7 @@ def main() -> None:
             outcome = demo(seed=seed, out=Path(folder) / "demo")
         print(outcome.summary, *outcome.remarks, f"{outcome.seconds:.0f} s", flush=True)
         rows += [
-            {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks), "relative": BY}
-            | cell.to_row()
+            {"seed": seed, "seconds": round(outcome.seconds, 1), "retrained": len(outcome.remarks)} | cell.to_row()
             for cell in (*outcome.cells, *outcome.greedy)
         ]
         write_table(rows, RESULTS)
@@ -52,9 +49,9 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
     lines = [
         f"# Demos with {len({row['seed'] for row in rows})} seeds",
         "",
-        "`python benchmarks/demo_runs.py`. Recovery in percent, both directions (encoder red with controller green,",
-        "and the reverse), 100 episodes a cell; success of the two natives; whole time on two processors, of the newer",
-        "demos beside other work. `by`: what relative agents were made with, cosines in the older demos.",
+        f"`python benchmarks/demo_runs.py`: `rlstitch demo` with its preset, {PRESET}. Recovery in percent, both",
+        "directions (encoder red with controller green, and the reverse), 100 episodes a cell; success of the natives;",
+        "whole time on two processors.",
     ]
     for policy, remark in (
         ("sampled", "Actions drawn from the policy: an agent that misreads what it sees sometimes arrives by luck."),
@@ -78,15 +75,14 @@ def policy_table(rows: list[dict[str, Any]]) -> list[str]:
         f"{share('relative (post-hoc)', lambda r: r >= 90)}. Naive mixing keeps 20 % or less in "
         f"{share('naive', lambda r: r <= 20)}.",
         "",
-        "| seed | natives | naive | translation (affine) | relative (post-hoc) | by | trained again | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| seed | natives | naive | translation (affine) | relative (post-hoc) | trained again | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for seed in sorted({row["seed"] for row in rows}):
         mine = [row for row in rows if row["seed"] == seed]
         texts = [" / ".join(percent(row["recovery"]) for row in mine if row["method"] == method) for method in METHODS]
         natives = " / ".join(f"{row['success']:.0%}" for row in mine if row["method"] == "native")
-        by = mine[0].get("relative", "cosine")
-        ending = f"{by} | {mine[0]['retrained']} | {mine[0]['seconds']:.0f}"
+        ending = f"{mine[0]['retrained']} | {mine[0]['seconds']:.0f}"
         lines.append(f"| {seed} | {natives} | {' | '.join(texts)} | {ending} |")
     return lines
 
