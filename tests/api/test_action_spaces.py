@@ -35,7 +35,7 @@ SETTINGS = {
     "ppo": {"n_steps": 16, "n_minibatches": 2, "n_epochs": 1},
     "encoder": {"latent_dim": 8},
     "controller": {"hidden": [8], "norm": "none"},
-    "evaluation": {"every_steps": 32, "episodes": 2},
+    "evaluation": {"every_steps": 32, "episodes": 2, "video": False},
 }
 
 

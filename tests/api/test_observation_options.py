@@ -54,7 +54,7 @@ total_steps: 128
 ppo: {n_steps: 16, n_minibatches: 2, n_epochs: 1, learning_rate: 1e-3}
 encoder: {latent_dim: 16}
 controller: {hidden: [16]}
-evaluation: {every_steps: 64, episodes: 2}
+evaluation: {every_steps: 64, episodes: 2, video: false}
 checkpoint: {every_steps: 64}
 """
 

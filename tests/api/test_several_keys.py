@@ -30,7 +30,7 @@ total_steps: 128
 ppo: {{n_steps: 16, n_minibatches: 2, n_epochs: 1}}
 encoder: {{latent_dim: 16}}
 controller: {{hidden: [16]}}
-evaluation: {{every_steps: 64, episodes: 2}}
+evaluation: {{every_steps: 64, episodes: 2, video: false}}
 checkpoint: {{every_steps: 64}}
 """
 

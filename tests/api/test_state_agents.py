@@ -39,7 +39,7 @@ num_envs: 4
 total_steps: 256
 ppo: {n_steps: 32, n_minibatches: 2, n_epochs: 1}
 controller: {hidden: [16]}
-evaluation: {every_steps: 128, episodes: 2}
+evaluation: {every_steps: 128, episodes: 2, video: false}
 checkpoint: {every_steps: 128}
 """
 PIXELS = ("sensor=pixels", "size=48", "frame_stack=2", "seed=3")

@@ -39,7 +39,7 @@ set:
   encoder.latent_dim: 8
   controller.hidden: [8]
   relative.anchors: 12
-  evaluation: {every_steps: 256, episodes: 2}
+  evaluation: {every_steps: 256, episodes: 2, video: false}
   checkpoint.every_steps: 256
 """
 SHORT = SETTINGS.replace("total_steps: 1024", "total_steps: 128").replace("episodes: 2", "episodes: 1")

@@ -12,7 +12,14 @@ from rlstitch.cli.main import main
 TINY = [
     *("train", "minigrid-empty-random-6x6", "--variation", "red", "--seed", "1", "--device", "cpu", "--name", "tiny"),
     *("--set", "total_steps=256", "num_envs=4", "ppo.n_steps=32", "ppo.n_epochs=1", "encoder.latent_dim=8"),
-    *("--set", "threads=1", "evaluation.every_steps=1000", "evaluation.episodes=2", "checkpoint.every_steps=1000"),
+    *(
+        "--set",
+        "threads=1",
+        "evaluation.every_steps=1000",
+        "evaluation.episodes=2",
+        "evaluation.video=false",
+        "checkpoint.every_steps=1000",
+    ),
 ]
 
 

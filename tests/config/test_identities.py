@@ -32,3 +32,9 @@ def test_new_fields_change_the_hash() -> None:
     changes += [("ppo.reward_clip", 1.0), ("ppo.terminal_on_life_loss", True)]
     hashes = {plain.hash8, *(load_config("minigrid-doorkey", {key: value}).hash8 for key, value in changes)}
     assert len(hashes) == 7
+
+
+def test_videos_where_possible_are_the_run_without_videos() -> None:
+    plain, none, all_best = (load_config("minigrid-doorkey", {"evaluation.video": v}) for v in ("auto", False, True))
+    assert load_config("minigrid-doorkey") == plain
+    assert plain.hash8 == none.hash8 != all_best.hash8

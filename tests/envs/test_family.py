@@ -65,7 +65,7 @@ total_steps: 64
 num_envs: 2
 ppo: {n_steps: 32, n_epochs: 1, n_minibatches: 2}
 encoder: {latent_dim: 8}
-evaluation: {every_steps: 64, episodes: 2}
+evaluation: {every_steps: 64, episodes: 2, video: false}
 """
 COMMANDS = """
 import contextlib, io, json, sys

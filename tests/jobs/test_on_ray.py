@@ -34,7 +34,7 @@ set:
   ppo: {n_steps: 32, n_minibatches: 2, n_epochs: 2}
   encoder.latent_dim: 8
   controller.hidden: [8]
-  evaluation: {every_steps: 256, episodes: 2}
+  evaluation: {every_steps: 256, episodes: 2, video: false}
   checkpoint.every_steps: 256
 resources: {cpus: 1}
 """

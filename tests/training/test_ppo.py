@@ -25,7 +25,10 @@ def events(folder) -> EventAccumulator:
 def test_tensorboard_has_curves_observations_and_a_video(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = tiny(
-        representation="relative", total_steps=512, evaluation={"every_steps": 256, "episodes": 4, "video": True}
+        representation="relative",
+        task="length:12",
+        total_steps=512,
+        evaluation={"every_steps": 256, "episodes": 4, "video": True},
     )
     run = train(config, progress="none").run_folder
     written = events(run)
@@ -51,6 +54,31 @@ def test_tensorboard_has_curves_observations_and_a_video(tiny, tmp_path, monkeyp
     assert hyperparameters["world.environment"].string_value == config.world.environment
     sample = written.Images("observations/sample")[0]
     assert sample.width * sample.height == 4 * 56 * 56
+
+
+def test_videos_are_of_each_quarter_and_the_end_by_default(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"environment": "CartPole-v1", "sensor": "state", "encoder": {}, "evaluation": {"episodes": 1}}
+    run = train(tiny(**settings, total_steps=640), progress="none").run_folder
+    assert [image.step for image in events(run).Images("evaluation/video")] == [256, 384, 512, 640]
+
+
+class BrokenScreen(gymnasium.Wrapper):
+    """Says that it renders, and does not."""
+
+    def render(self):
+        raise OSError("no display")
+
+
+def test_a_training_goes_on_where_no_video_can_be_made(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make = gymnasium.envs.registration.EnvSpec(
+        "Dark-v0", lambda **kwargs: BrokenScreen(gymnasium.make("CartPole-v1", **kwargs))
+    )
+    monkeypatch.setitem(gymnasium.registry, "Dark-v0", make)
+    config = tiny(environment="Dark-v0", sensor="state", total_steps=256, encoder={}, evaluation={"episodes": 1})
+    assert train(config, progress="lines").ended == "finished"
+    assert capsys.readouterr().err.count("no videos in TensorBoard: Dark-v0 cannot render: no display") == 1
 
 
 class UnjudgedRoom(DotRoom):
@@ -177,7 +205,8 @@ def test_a_video_changes_nothing_in_the_training(tiny, tmp_path, monkeypatch):
         (tmp_path / str(video)).mkdir()
         monkeypatch.chdir(tmp_path / str(video))
         evaluation = {"every_steps": 256, "episodes": 4, "video": video}
-        train(tiny(evaluation=evaluation, checkpoint={"every_steps": 10**6}), progress="none")  # which would reseed
+        config = tiny(evaluation=evaluation, task="length:12", checkpoint={"every_steps": 10**6})  # which would reseed
+        train(config, progress="none")
         agent = load_agent("tiny")
         weights.append({**agent.encoder.state_dict(), **agent.controller.state_dict()})
     assert weights[0].keys() == weights[1].keys()

@@ -240,7 +240,7 @@ def _check_world(config: TrainConfig) -> str:
     parts.check(config, shape, actions)
     if parts.encoder is None:
         _encoder_spec(config, shape)
-    if config.evaluation.video:
+    if config.evaluation.video is True:
         require_recordable(config.world, shape)
     return resolve_device(config.device)
 

@@ -173,7 +173,9 @@ class EvaluationConfig(_Section):
 
     every_steps: Count = 50_000
     episodes: Annotated[Count, Field(le=10**6)] = 100
-    video: bool = False
+    video: Literal["auto", True, False] = "auto"
+    """Videos in TensorBoard: `auto`, of the agent after each quarter of the steps and at the end, where its environment
+    renders; true, of each best agent so far, and an environment that does not render is refused."""
 
 
 class CheckpointConfig(_Section):
@@ -265,6 +267,7 @@ class TrainConfig(_Section):
                 identity["ppo"].pop(name)
         if self.start == StartConfig():
             identity.pop("start")
+        identity["evaluation"]["video"] = self.evaluation.video is True  # `auto` is newer than stored hashes
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -7,6 +7,7 @@ The sensor `pixels` gives images, all others give vectors; observations of sever
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,9 @@ from gymnasium import spaces
 from gymnasium.wrappers import AddRenderObservation, TransformObservation
 
 from rlstitch.envs.parts import read_observation, read_parts, shape_of
+from rlstitch.envs.single import FOREIGN_ERRORS
+from rlstitch.errors import InvalidInputError
+from rlstitch.storage.text import printable
 
 if TYPE_CHECKING:
     from rlstitch.envs.registry import Sensor
@@ -67,12 +71,35 @@ def observing(
         keys: of its own observation, see `rlstitch.envs.parts.read_parts`.
 
     Raises:
-        InvalidInputError, UnknownNameError: as `rlstitch.envs.parts.read_parts`.
+        InvalidInputError, UnknownNameError: as `rlstitch.envs.parts.read_parts`, and where rendering fails.
     """
     if sensor == "pixels" and own_sensor(made.observation_space, name, keys) != "pixels":
-        return AddRenderObservation(made)
+        return AddRenderObservation(_Rendering(made, name))
     layout, readings = read_parts(made.observation_space, name, keys)
     space = box_of(shape_of(layout))
     if space == made.observation_space:
         return made
     return TransformObservation(made, functools.partial(read_observation, readings), space)
+
+
+class _Rendering(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose images are asked for: where it draws none, that is one error."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
+        super().__init__(env)
+        self.name = name
+
+    def render(self) -> Any:
+        try:
+            image = self.env.render()
+        except _render_errors() as error:
+            raise InvalidInputError(f"{self.name} cannot render: {printable(error, limit=300)}") from error
+        if not isinstance(image, np.ndarray):
+            raise InvalidInputError(f"{self.name} cannot render: expected an array, found {type(image).__name__}")
+        return image
+
+
+def _render_errors() -> tuple[type[Exception], ...]:
+    """Return what rendering may raise; MuJoCo's error where there is no display is of no general kind."""
+    mujoco = sys.modules.get("mujoco")
+    return FOREIGN_ERRORS if mujoco is None else (*FOREIGN_ERRORS, mujoco.FatalError)

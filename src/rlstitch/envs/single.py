@@ -23,9 +23,9 @@ ActionSpace = spaces.Discrete | spaces.Box | spaces.MultiDiscrete | spaces.Multi
 """Discrete and MultiDiscrete from 0, a bounded float32 Box; those of several numbers have one axis."""
 
 
-# What a module of the user's may raise when it is imported.
-_IMPORT_ERRORS = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SyntaxError,
+FOREIGN_ERRORS = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SyntaxError,
                   TypeError, ValueError, gymnasium.error.Error)  # fmt: skip
+"""What code of others may raise: a module that is imported, an environment that renders."""
 _NAMED: dict[str, None] = {}
 
 Factory = Callable[..., gymnasium.Env[Any, Any]]
@@ -131,7 +131,7 @@ def import_module(module: str) -> ModuleType:
         sys.path.append(folder)
     try:
         return importlib.import_module(module)
-    except _IMPORT_ERRORS as error:
+    except FOREIGN_ERRORS as error:
         raise InvalidInputError(f"modules: {module!r} cannot be imported: {printable(error, limit=300)}") from error
 
 

@@ -1,4 +1,4 @@
-"""Callbacks of a training: evaluation, images, early stop, checkpoints, anchors, progress."""
+"""Callbacks of a training: evaluation, images, videos, early stop, checkpoints, anchors, progress."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from rlstitch.agents import Agent, AgentCard, RelativeEncoder, build_controller, build_encoder
 from rlstitch.config.keys import flatten
-from rlstitch.envs import is_image
+from rlstitch.envs import Shape, is_image
+from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.rollouts.display import Frame
 from rlstitch.rollouts.evaluation import evaluate
@@ -32,6 +34,7 @@ _PLAIN = (bool, int, float, str)
 _METRICS = ("evaluation/return", "evaluation/success", "rollout/ep_rew_mean")
 """Curves that the tab HPARAMS of TensorBoard compares trainings by."""
 _EVALUATION_SEED = 1_000_003  # never a training seed's own stream
+_FRAMES = 100  # of a video: an agent that has learnt nothing need not be shown to the end
 
 
 class Callback(BaseCallback):
@@ -103,33 +106,69 @@ class SettingsCallback(Callback):
         self.logger.dump()
 
 
-class ImageCallback(Callback):
-    """Write observations to TensorBoard at the start of a training and, where `video`, a video of each best agent."""
+class ObservationCallback(Callback):
+    """Write images that the environments show at the start of a training to TensorBoard.
 
-    def __init__(self, card: AgentCard, state: TrainingState, *, video: bool) -> None:
+    Args:
+        shape: of observations.
+    """
+
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.card, self.state, self.video = card, state, video
-        self._shown = state.best_steps
+        self.shape = shape
 
     def _on_training_start(self) -> None:
         writer = _writer(self)
-        if writer is not None and self.num_timesteps == 0 and is_image(self.card.observation_shape):
+        if writer is not None and self.num_timesteps == 0 and is_image(self.shape):
             observations = np.asarray(self.model._last_obs)[:8]
             if observations.shape[1] not in (1, 3):  # of stacked images the newest
                 observations = observations[:, -3:] if observations.shape[1] % 3 == 0 else observations[:, -1:]
             writer.add_images("observations/sample", observations, 0, dataformats="NCHW")
 
+
+class VideoCallback(Callback):
+    """Write videos of the agent to TensorBoard, until one cannot be made.
+
+    Args:
+        card: the agent's card.
+        state: says which evaluation was the best.
+        every: environment steps between two videos, beside one at the end; None: one of each best agent.
+        style: how a video that cannot be made is reported.
+    """
+
+    def __init__(self, card: AgentCard, state: TrainingState, *, every: int | None, style: Style) -> None:
+        super().__init__()
+        self.card, self.state, self.every, self.style = card, state, every, style
+        self._last = self._due(state.steps)
+        self._failed = False
+
+    def _due(self, steps: int) -> int:
+        """Return a number that grows when a video is due."""
+        return self.state.best_steps if self.every is None else steps // self.every
+
     def _on_rollout_start(self) -> None:
-        writer = _writer(self)
-        if self.video and writer is not None and self.state.best_steps > self._shown:
-            self._shown = self.state.best_steps
-            with torch.random.fork_rng(devices=[]):  # the copy draws initial weights; a video must not change training
-                agent = current_agent(self.model, self.card)
-            frames = record(agent, episodes=1, seed=_EVALUATION_SEED).frames
-            add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
+        if (due := self._due(self.num_timesteps)) > self._last:
+            self._last = due
+            self._record()
 
     def _on_training_end(self) -> None:
-        self._on_rollout_start()
+        if self.every is None:
+            self._on_rollout_start()
+        else:
+            self._record()
+
+    def _record(self) -> None:
+        writer = _writer(self)
+        if writer is None or self._failed:
+            return
+        with torch.random.fork_rng(devices=[]):  # the copy draws initial weights; a video must not change training
+            agent = current_agent(self.model, self.card)
+        try:
+            frames = islice(record(agent, seed=_EVALUATION_SEED).frames, _FRAMES)
+            add_gif(writer, "evaluation/video", frames, step=int(self.num_timesteps))
+        except RlstitchError as error:
+            self._failed = True
+            ProgressReporter(style=self.style).write(f"{self.card.name}: no videos in TensorBoard: {error}")
 
 
 class StopCallback(BaseCallback):

@@ -27,10 +27,11 @@ from rlstitch.training.callbacks import (
     AnchorCallback,
     CheckpointCallback,
     EvaluationCallback,
-    ImageCallback,
+    ObservationCallback,
     ProgressCallback,
     SettingsCallback,
     StopCallback,
+    VideoCallback,
     best_agent,
     current_agent,
 )
@@ -172,6 +173,7 @@ def train_ppo(
     state = load_checkpoint(model, checkpoints[-1]) if checkpoints else TrainingState()
     stop = StopCallback(state, config.stop_at_success, config.stop_patience)
     every, episodes = config.evaluation.every_steps, config.evaluation.episodes
+    quarter = None if config.evaluation.video is True else max(1, config.total_steps // 4)
     callbacks: list[BaseCallback] = []
     fresh = not checkpoints and config.start.encoder is None
     moving = config.start.freeze != "encoder"
@@ -181,9 +183,11 @@ def train_ppo(
         EvaluationCallback(card, state, every=every, episodes=episodes, ended=stop.reached),
         stop,
         SettingsCallback(config.resolved()),
-        ImageCallback(card, state, video=config.evaluation.video),
+        ObservationCallback(card.observation_shape),
         CheckpointCallback(folder / "checkpoints", state, seed=card.seed, every=config.checkpoint.every_steps),
     ]
+    if config.evaluation.video:
+        callbacks.append(VideoCallback(card, state, every=quarter, style=progress))
     if moving and isinstance(model.policy.encoder, RelativeEncoder):
         images = _anchor_tensor(anchor_images, model.device)
         callbacks.append(AnchorCallback(images, config.relative.alpha, fresh=fresh))
