@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from rlstitch.errors import ArtefactError
-from rlstitch.reporting.plots import table_plot
+from rlstitch.reporting.plots import Curves, table_plot
 from rlstitch.reporting.tensorboard import write_events, write_study_events
 from rlstitch.studies.runs import run_study
 from rlstitch.studies.study import StudyOptions
@@ -49,6 +51,27 @@ def test_events_hold_scalars_images_facts_and_config(tmp_path: Path) -> None:
     facts, config = (events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in ("facts", "config"))
     assert facts == "It holds.\n\nSo does this."
     assert json.loads(config) == {"study": "x", "seeds": [0, 1]}
+
+
+def test_curves_of_a_study_are_scalars_and_charts(tmp_path: Path) -> None:
+    curves = Curves({"affine": [(5, 0.4, 0.3, 0.5), (50, 0.9, 0.8, 1.0)]}, "pairs", "accuracy", {"no-stitch": 0.95})
+    write_study_events(tmp_path, {}, [], [], {}, curves)
+    events, title = read(tmp_path), "accuracy_over_pairs"
+    series = {
+        tag: [(point.step, round(point.value, 6)) for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
+    assert series == {
+        f"{title}/affine": [(5, 0.4), (50, 0.9)],
+        f"{title}__low/affine": [(5, 0.3), (50, 0.8)],
+        f"{title}__high/affine": [(5, 0.5), (50, 1.0)],
+        f"{title}/no-stitch": [(5, 0.95), (50, 0.95)],
+    }
+    (category,) = Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]).category
+    together, affine = category.chart
+    drawn = {tag for tag in series if re.match(together.multiline.tag[0], tag)}
+    assert drawn == {f"{title}/affine", f"{title}/no-stitch"}
+    band = affine.margin.series[0]
+    assert [band.value, band.lower, band.upper] == [f"{title}{end}/affine" for end in ("", "__low", "__high")]
 
 
 def test_pixels_become_an_image_of_their_size(tmp_path: Path) -> None:

@@ -275,6 +275,21 @@ def curves_plot(
     return _finished(figure)
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Curves of one plot; see `curves_plot`."""
+
+    points: Mapping[str, Sequence[Point]]
+    x: str
+    y: str
+    levels: Mapping[str, float]
+    log: bool = False
+
+    def plot(self) -> Plot:
+        """Draw them."""
+        return curves_plot(self.points, self.x, self.y, levels=self.levels, log=self.log)
+
+
 @_style()
 def scatter_plot(
     groups: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str, *, name: str = "scatter"

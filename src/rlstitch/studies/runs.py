@@ -113,7 +113,7 @@ def run_study(name: str, options: StudyOptions | None = None) -> StudyOutcome:
 
 def _write(folder: Path, config: Row, findings: Findings, about: Mapping[str, Any]) -> None:
     page = [f"# {config['study']}", "", *(f"{fact}\n" for fact in findings.facts), markdown_table(findings.table), ""]
-    plot = table_plot(findings.table)
+    plot = findings.curves.plot() if findings.curves else table_plot(findings.table)
     files = {**({} if plot is None else {"table.png": plot.png()}), **findings.files}
     with staged_files(folder) as stage:
         write_table(list(findings.cells), stage / "cells")
@@ -121,4 +121,4 @@ def _write(folder: Path, config: Row, findings: Findings, about: Mapping[str, An
         for name, content in {"table.md": "\n".join(page).encode(), **files}.items():
             write_bytes(stage / name, content)
         write_json(stage / "config.json", {"config": config, "run": about}, schema_version=1)
-    write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files)
+    write_study_events(folder / "tensorboard", config, findings.facts, findings.table, files, findings.curves)

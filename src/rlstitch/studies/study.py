@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from rlstitch.jobs.resources import resolve_device
+from rlstitch.reporting.plots import Curves
 from rlstitch.studies.data import DataLocator
 from rlstitch.studies.tables import Row
 
@@ -88,13 +89,15 @@ class Findings:
         cells: every single measurement.
         table: means with 95 % intervals, in the order to be read.
         facts: what the table says, in sentences that hold for these numbers.
-        files: plots by file name; `table.png` replaces the plot that any table with intervals gets.
+        files: further plots by file name.
+        curves: drawn as `table.png`, in place of the plot that any table with intervals gets.
     """
 
     cells: Sequence[Row]
     table: Sequence[Row]
     facts: Sequence[str]
     files: Mapping[str, bytes] = field(default_factory=dict)
+    curves: Curves | None = None
 
 
 class Study(ABC, Generic[C]):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rlstitch.latent import couple, fit_affine, nearest
 from rlstitch.modalities.text import mean_of_words, read_word_vectors, tfidf_space
-from rlstitch.reporting.plots import Point, curves_plot
+from rlstitch.reporting.plots import Curves, Point
 from rlstitch.studies.captions import attributes, captions, class_texts
 from rlstitch.studies.data import WORD2VEC, load_images
 from rlstitch.studies.study import Findings, ImagesConfig, Study
@@ -117,7 +117,7 @@ class Asif(Study[Config]):
         table = interval_table(
             cells, lambda row: {name: row[name] for name in COLUMNS}, "score", unit=lambda row: row["seed"]
         )
-        return Findings(cells, table, self._facts(table, test), {"table.png": _plot(table)})
+        return Findings(cells, table, self._facts(table, test), curves=_curves(table))
 
     def _text_encoders(self, texts: Sequence[str]) -> dict[str, TextEncoder]:
         """`lsa` knows the words of the pairs' captions alone; `words` has pretrained vectors and ignores the seed."""
@@ -311,7 +311,7 @@ class _Trial:
                         yield setting | columns | {"images": space.name, "texts": kind, "score": score}
 
 
-def _plot(table: Sequence[Row]) -> bytes:
+def _curves(table: Sequence[Row]) -> Curves:
     """Accuracy over the number of pairs, where classes are among them."""
     curves: dict[str, list[Point]] = {}
     levels: dict[str, float] = {}
@@ -323,4 +323,4 @@ def _plot(table: Sequence[Row]) -> bytes:
         elif row["k"] in (None, min(KEPT, row["pairs"])) and row["power"] in (None, POWER):
             name = f"{row['method']}, {row['texts'] or row['images']}"
             curves.setdefault(name, []).append((row["pairs"], row["score"], row["low"], row["high"]))
-    return curves_plot(curves, "pairs", "accuracy", levels=levels, log=True).png()
+    return Curves(curves, "pairs", "accuracy", levels, log=True)

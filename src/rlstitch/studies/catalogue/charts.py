@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.latent import Chart, fit_affine, linear_cka, merge_charts, relative_projection
-from rlstitch.reporting.plots import curves_plot
+from rlstitch.reporting.plots import Curves
 from rlstitch.studies.study import Findings, ImagesConfig, Study
 from rlstitch.studies.tables import Row, grouped, interval_table, mean_interval
 from rlstitch.studies.training.networks import image_encoder
@@ -122,7 +122,7 @@ class Charts(Study[Config]):
             lambda row: {"models": row["models"], "shared": f"{row['shared']:.0%}", "method": row["method"]},
             "accuracy", unit=lambda row: row["seed"], means={"cka": lambda row: row["cka"]},
         )  # fmt: skip
-        return Findings(cells, table, self._facts(cells, len(test)), {"table.png": self._plot(table)})
+        return Findings(cells, table, self._facts(cells, len(test)), curves=self._curves(table))
 
     def _model(self, rows: Rows, seed: int, train: Samples, test: Samples) -> _Model:
         config = self.config
@@ -133,18 +133,18 @@ class Charts(Study[Config]):
         vectors = [encode(model.encoder, data, device=self.device).vectors for data in (train, test)]
         return _Model(torch.cat(vectors), np.unique(train.labels[rows]))
 
-    def _plot(self, table: Sequence[Row]) -> bytes:
+    def _curves(self, table: Sequence[Row]) -> Curves:
         """Accuracy over the share of classes that all models learn, for the most models."""
         by = grouped([row for row in table if row["models"] == max(self.config.models)], itemgetter("method"))
         curves = {
             method: [
-                (shared, row["accuracy"], row["low"], row["high"])
+                (100 * shared, row["accuracy"], row["low"], row["high"])
                 for shared, row in zip(self.config.shared, by[method], strict=True)
             ]
             for method in ("single", "averaged", "concatenated", "merged", f"{KNOWN}merged")
         }
         levels = {method: by[method][0]["accuracy"] for method in ("joint", "pixels")}
-        return curves_plot(curves, "share of the classes that all models learn", "accuracy", levels=levels).png()
+        return Curves(curves, "percent of the classes that all models learn", "accuracy", levels)
 
     def _facts(self, cells: Sequence[Row], images: int) -> list[str]:
         def differences(prefix: str) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rlstitch.errors import MissingExtraError
 from rlstitch.latent import bootstrap_anchors, fit, match_gromov_wasserstein
-from rlstitch.reporting.plots import curves_plot
+from rlstitch.reporting.plots import Curves
 from rlstitch.studies.joining import ALL_TRANSLATIONS, INTERVALS
 from rlstitch.studies.study import Findings, ImagesConfig, Study
 from rlstitch.studies.tables import Row, interval_table
@@ -92,7 +92,7 @@ class FewPairs(Study[Config]):
             unit=lambda row: row["encoder seed"], means={"right pairs": lambda row: row["right"]},
             counts=("seed pairs", "cells"),
         )  # fmt: skip
-        return Findings(cells, table, self._facts(table, len(test)), {"table.png": _plot(table)})
+        return Findings(cells, table, self._facts(table, len(test)), curves=_curves(table))
 
     def _join(self, x: Trained, y: Trained, labels: Rows, test_labels: Rows, rng: np.random.Generator) -> Iterator[Row]:
         """Every kind and number of pairs for one encoder and one head. `right`: the share of pairs of one image."""
@@ -153,7 +153,7 @@ def _of_same_class(first: Rows, pool: Rows, labels: Rows, rng: np.random.Generat
     return np.array(chosen, dtype=np.int64)
 
 
-def _plot(table: Sequence[Row]) -> bytes:
+def _curves(table: Sequence[Row]) -> Curves:
     """Accuracy over the number of pairs given, with no-stitch, absolute and matching without pairs as lines."""
     curves = {
         f"{pairs}, {method}": [
@@ -168,4 +168,4 @@ def _plot(table: Sequence[Row]) -> bytes:
     for row in table:
         if not row["number"]:
             levels[row["pairs"]] = max(row["accuracy"], levels.get(row["pairs"], 0.0))
-    return curves_plot(curves, "pairs", "accuracy", levels=levels, log=True).png()
+    return Curves(curves, "pairs", "accuracy", levels, log=True)
