@@ -107,6 +107,8 @@ def test_house_rules(path: Path) -> None:
             code = node.body[1:] if ast.get_docstring(node) else node.body
             length = (node.end_lineno or 0) - code[0].lineno + 1 if code else 0
             assert length <= 70, f"{where}: {node.name} does not fit a screen"
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            assert len(parameters) <= 10, f"{where}: {node.name} takes more than ten arguments, not a value object"
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
             assert not names & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}, f"{where}: pickle"

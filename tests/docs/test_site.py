@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import os
 import re
@@ -48,6 +49,9 @@ def test_the_site_builds_and_is_self_contained(tmp_path: Path) -> None:
     assert all(
         f'id="rlstitch.api.{name}.{name}"' in texts["api/toolkit.html"] for name in ("train", "stitch", "diagnose")
     )
+    # The arguments of functions that take a value object are shown, with their defaults.
+    shown = html.unescape(re.sub(r"<[^>]*>|\s", "", texts["api/toolkit.html"]))
+    assert re.search(r"stitch\(encoder:AgentLike,.*?,episodes:int=100.*?\)->StitchOutcome", shown)
     # Examples of docstrings are shown as code, not as quotations.
     assert "procrustes_distance(square" in re.sub("<[^>]*>", "", texts["api/measures.html"])
     assert all("<blockquote>" not in text for name, text in texts.items() if name.startswith("api/"))

@@ -76,7 +76,7 @@ def benchmark(
     installed = [name for name in all_methods() if name not in BUILT_IN]
     plan, left_out = plan_suite(load_suite(suite), (*installed, *methods))
     folder = RUNS / f"benchmark-{plan.hash8}" if out is None else Path(out)
-    execution = Execution(available_cores() if workers is None else workers)
+    execution = Execution(workers=available_cores() if workers is None else workers)
     outcome = measure_matrix(plan, folder, execution=execution, on_progress=on_progress)
     facts = {
         "suite": f"{suite}, {plan.options.episodes} episodes a cell, at most {plan.options.pairs} pairs, "

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rlstitch.agents import Agent
+from rlstitch.api.called_with import called_with
 from rlstitch.api.environment import AgentLike, placed
+from rlstitch.api.options import PlayOptions, ProgressOptions
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import Backend, get_variation
 from rlstitch.evaluation.baselines import Baselines
-from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import describe
-from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.statistics import why_no_recovery
@@ -48,21 +48,22 @@ class EvaluationOutcome:
         return "\n".join(lines + video_lines(self.videos, self.video_problem))
 
 
+@dataclass(frozen=True)
+class EvaluateOptions(PlayOptions, ProgressOptions):
+    """Arguments of `evaluate`."""
+
+    agent: AgentLike
+    _: KW_ONLY
+    look: str | None = None
+    task: str | None = None
+    backend: Backend | None = None
+    video: bool = False
+    variation: str | None = None
+
+
 @torch_threads()
-def evaluate(
-    agent: AgentLike,
-    *,
-    env: Any = None,
-    look: str | None = None,
-    task: str | None = None,
-    backend: Backend | None = None,
-    episodes: int = 100,
-    seed: int = 0,
-    deterministic: bool = False,
-    video: bool = False,
-    variation: str | None = None,
-    progress: ProgressReporter | None = None,
-) -> EvaluationOutcome:
+@called_with(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> EvaluationOutcome:
     """Play episodes with an agent and summarise them beside random actions.
 
     The table is `runs/evaluate-<name>-<hash8>/episodes.csv`; the hash covers every option that changes it.
@@ -85,33 +86,35 @@ def evaluate(
         UnknownNameError: for an unknown agent, look or task.
         InvalidInputError: for an option out of range, or a video of images that cannot be shown.
     """
-    player = placed(agent, env)
-    look = variation if look is None else look
+    player = placed(options.agent, options.env)
+    look = options.variation if options.look is None else options.look
     if look is not None:
         get_variation(look)
-    changes: dict[str, Any] = {"look": look, "task": task, "backend": backend}
-    world = replace(player.card.world, **{key: value for key, value in changes.items() if value is not None})
-    if video:
+    changes: dict[str, Any] = {"look": look, "task": options.task, "backend": options.backend}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    world = replace(player.card.world, **changes)
+    if options.video:
         require_recordable(world, player.card.observation_shape)
-    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    progress = progress or ProgressReporter(style="none")
+    cells, progress = options.cells, options.reporter
     baselines = Baselines(progress.stage("playing", "episodes"), 2)
-    outcome = options.evaluate(player, world, on_progress=baselines.next_part())
-    random = baselines.random(world, options)
+    outcome = cells.evaluate(player, world, on_progress=baselines.next_part())
+    random = baselines.random(world, cells)
     name = player.card.name
     # Tasks hold colons, which file names cannot hold everywhere.
-    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *filter(None, (look, task, backend))]))
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *changes.values()]))
     run_folder = open_run(
         f"evaluate-{stem}",
         {"agent": player},
-        {"world": world.to_dict(), "episodes": episodes, "seed": seed, "greedy": deterministic},
+        {"world": world.to_dict(), "episodes": cells.episodes, "seed": cells.seed, "greedy": cells.greedy},
     )
     table, _ = write_table(outcome.to_rows(), run_folder / "episodes")
     videos: list[Path] = []
     problem = ""
-    if video:
+    if options.video:
         moved = Agent(player.encoder, player.controller, player.card.model_copy(update={"world": world}))
-        videos, problem = try_video([(name, moved)], stem, seed=seed, deterministic=deterministic, progress=progress)
+        videos, problem = try_video(
+            [(name, moved)], stem, seed=cells.seed, deterministic=cells.greedy, progress=progress
+        )
     return EvaluationOutcome(name, outcome, random, table, videos, problem)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rlstitch.agents import Agent, save_agent
 from rlstitch.agents.modules import require_storable
+from rlstitch.api.called_with import called_with
 from rlstitch.api.environment import AgentLike, placed
+from rlstitch.api.options import PlayOptions, ProgressOptions, SaveOptions
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import World, family_of, is_image, named_family, with_sensor
 from rlstitch.errors import InvalidInputError, require_known
@@ -84,27 +86,25 @@ def rounds_lines(rounds: Sequence[GraftRound]) -> list[str]:
     return fitted([header, *rows], left=1)
 
 
+@dataclass(frozen=True)
+class GraftOptions(PlayOptions, ProgressOptions, SaveOptions):
+    """Arguments of `graft`."""
+
+    controller: AgentLike
+    _: KW_ONLY
+    sensor: Literal["pixels", "state", "ram", "symbolic"] | None = None
+    look: str = "standard"
+    world: Mapping[str, Any] | None = None
+    rounds: int = 4
+    states: int = 20_000
+    steps: int = 6_000
+    arch: str = "small"
+    resume: bool = False
+
+
 @torch_threads()
-def graft(
-    controller: AgentLike,
-    *,
-    env: Any = None,
-    sensor: Literal["pixels", "state", "ram", "symbolic"] | None = None,
-    look: str = "standard",
-    world: Mapping[str, Any] | None = None,
-    rounds: int = 4,
-    states: int = 20_000,
-    steps: int = 6_000,
-    arch: str = "small",
-    episodes: int = 100,
-    seed: int = 0,
-    deterministic: bool = False,
-    name: str | None = None,
-    save: bool = True,
-    resume: bool = False,
-    force: bool = False,
-    progress: ProgressReporter | None = None,
-) -> GraftOutcome:
+@called_with(GraftOptions)
+def graft(options: GraftOptions) -> GraftOutcome:
     """Fit a new encoder for a frozen controller from paired observations alone, and evaluate the agent that this makes.
 
     The encoder is fitted by regression on the latents of the controller's own agent and on its action distribution,
@@ -136,38 +136,38 @@ def graft(
         InvalidInputError: where an agent of that name exists, an interrupted graft is there (without `resume` or
             `force`), the environment has no such sensor, or it is not deterministic.
     """
-    how = Grafting(rounds=rounds, states=states, steps=steps, arch=arch, seed=seed)
-    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    policy = placed(controller, env)
-    if save:
+    shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "arch", "seed")}
+    how, cell_options, progress, look = Grafting(**shared), options.cells, options.reporter, options.look
+    policy = placed(options.controller, options.env)
+    if options.save:
         require_storable(policy.controller)
-    target = graft_world(policy, sensor, look, world or {})
-    title = name or "-".join([policy.card.name, "grafted", str(target.sensor), *([look] if look != "standard" else [])])
-    progress = progress or ProgressReporter(style="none")
-    with reserved_agent(title, force=force) if save else nullcontext() as folder:
+    target = graft_world(policy, options.sensor, look, options.world or {})
+    shown = [str(target.sensor), *([look] if look != "standard" else [])]
+    title = options.name or "-".join([policy.card.name, "grafted", *shown])
+    with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
         grafted = Graft(policy, target, how, name=title)
-        identity = {**asdict(how), **asdict(options), "world": target.to_dict()}
+        identity = {**asdict(how), **asdict(cell_options), "world": target.to_dict()}
         run_folder = open_run(f"graft-{title}", {"controller": policy}, identity)
         kept = run_folder / "rounds"
-        if kept.exists() and not (resume or force):
+        if kept.exists() and not (options.resume or options.force):
             raise InvalidInputError(
                 f"an unfinished graft is there already ({run_folder}); resume=True continues, force=True starts anew"
             )
         try:
-            _play_rounds(grafted, kept, progress, resume=resume)
-            cells = _measure(grafted, options, Baselines(progress.stage("playing", "episodes"), 3))
+            _play_rounds(grafted, kept, progress, resume=options.resume)
+            cells = _measure(grafted, cell_options, Baselines(progress.stage("playing", "episodes"), 3))
         except KeyboardInterrupt:
             agent = grafted.agent() if grafted.rounds else None
             where = None if agent is None else save_agent(agent, run_folder / "interrupted" / title, force=True)
             return GraftOutcome(agent, grafted.rounds, (), where, run_folder, "interrupted")
-        last = replace(grafted.rounds[-1], return_mean=cells[-1].return_mean, episodes=episodes)
+        last = replace(grafted.rounds[-1], return_mean=cells[-1].return_mean, episodes=options.episodes)
         done = (*grafted.rounds[:-1], last)
         write_table([_round_row(place, one) for place, one in enumerate(done, start=1)], run_folder / "curve")
         write_table([cell.to_row() for cell in cells], run_folder / "cells")
         agent = grafted.agent()
         agent.card = agent.card.model_copy(update={"command": command_line()})
         if folder is not None:
-            save_agent(agent, folder, force=force)
+            save_agent(agent, folder, force=options.force)
         remove_folder(kept)
     return GraftOutcome(agent, done, cells, folder, run_folder)
 

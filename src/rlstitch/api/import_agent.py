@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rlstitch.agents import Agent, AgentCard, save_agent
 from rlstitch.agents.models import agent_of_model
-from rlstitch.agents.sb3.importing import DQN_TEMPERATURE, ModelOptions
-from rlstitch.agents.sb3.settings import Activation
+from rlstitch.agents.sb3.importing import ModelOptions
+from rlstitch.api.called_with import called_with
 from rlstitch.api.hub.model import PREFIX, Origin, hub_model
+from rlstitch.api.options import ProgressOptions
 from rlstitch.envs import World
 from rlstitch.errors import InvalidInputError
-from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation, evaluate
 from rlstitch.storage.workspace import AGENTS, reserved_agent
@@ -51,26 +50,26 @@ class ImportOutcome:
         return "\n".join([*lines, f"agent    {self.folder}"])
 
 
+@dataclass(frozen=True)
+class ImportOptions(ModelOptions, ProgressOptions):
+    """Arguments of `import_agent`."""
+
+    model: str | Path | BaseAlgorithm
+    _: KW_ONLY
+    name: str
+    world: World
+    file: str | None = None
+    revision: str | None = None
+    normalization: str | Path | VecNormalize | None = None
+    episodes: int = 100
+    seed: int = 0
+    force: bool = False
+    agents: Path = AGENTS
+
+
 @torch_threads()
-def import_agent(
-    model: str | Path | BaseAlgorithm,
-    *,
-    name: str,
-    world: World,
-    file: str | None = None,
-    revision: str | None = None,
-    activation: Activation | None = None,
-    extractor: str | None = None,
-    extractor_arguments: Mapping[str, Any] | None = None,
-    split: int | None = None,
-    normalization: str | Path | VecNormalize | None = None,
-    temperature: float = DQN_TEMPERATURE,
-    episodes: int = 100,
-    seed: int = 0,
-    force: bool = False,
-    agents: Path = AGENTS,
-    progress: ProgressReporter | None = None,
-) -> ImportOutcome:
+@called_with(ImportOptions)
+def import_agent(options: ImportOptions) -> ImportOutcome:
     """Make an agent of a model of Stable-Baselines3, sb3-contrib or CleanRL, without running code out of its file.
 
     Args:
@@ -105,31 +104,32 @@ def import_agent(
         InvalidInputError: for a structure that is not known, or where an agent of that name is there already.
         UnknownNameError: for an unknown environment, variation, task or extractor.
     """
+    model, normalization, progress = options.model, options.normalization, options.reporter
     with ExitStack() as stack:
-        folder = stack.enter_context(reserved_agent(name, agents=agents, force=force))
-        if episodes < 0:
-            raise InvalidInputError(f"episodes: expected 0 or more, found {episodes}")
-        progress = progress or ProgressReporter(style="none")
+        folder = stack.enter_context(reserved_agent(options.name, agents=options.agents, force=options.force))
+        if options.episodes < 0:
+            raise InvalidInputError(f"episodes: expected 0 or more, found {options.episodes}")
         origin = None
         if isinstance(model, str) and model.startswith(PREFIX):
             progress.stage(f"fetching {model}")
-            fetched = stack.enter_context(hub_model(model.removeprefix(PREFIX), file, revision))
+            fetched = stack.enter_context(hub_model(model.removeprefix(PREFIX), options.file, options.revision))
             model, origin, normalization = fetched.path, fetched.origin, normalization or fetched.statistics
-        elif file or revision:
+        elif options.file or options.revision:
             raise InvalidInputError(f"file, revision: expected none where the model is no {PREFIX}OWNER/NAME")
         progress.stage(f"reading {type(model).__name__ if isinstance(model, BaseAlgorithm) else Path(model).name}")
-        options = ModelOptions(activation, extractor, extractor_arguments, split, temperature)
-        agent = agent_of_model(model, name=name, world=world, normalization=normalization, options=options)
+        agent = agent_of_model(
+            model, name=options.name, world=options.world, normalization=normalization, options=options
+        )
         if origin is not None and agent.card.training is not None:
             settings = {**agent.card.training.hyperparameters, "origin": asdict(origin)}
             training = agent.card.training.model_copy(update={"hyperparameters": settings})
             agent.card = agent.card.model_copy(update={"training": training})
         outcome = None
-        if episodes:
+        if options.episodes:
             playing = progress.stage("playing", "episodes")
-            outcome = evaluate(agent, episodes=episodes, seed=seed, on_progress=playing)
+            outcome = evaluate(agent, episodes=options.episodes, seed=options.seed, on_progress=playing)
             agent.card = _with_returns(agent.card, outcome)
-        save_agent(agent, folder, force=force)
+        save_agent(agent, folder, force=options.force)
     return ImportOutcome(agent, outcome, folder, origin)
 
 

@@ -4,52 +4,49 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlstitch.agents import Agent, save_agent
+from rlstitch.api.called_with import called_with
 from rlstitch.api.environment import AgentLike, placed
+from rlstitch.api.options import PlayOptions
 from rlstitch.api.run_folder import open_run
 from rlstitch.envs import make_vec
 from rlstitch.errors import InvalidInputError, RlstitchError
 from rlstitch.evaluation.matrix.plan import CELL, plan_matrix
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
 from rlstitch.evaluation.matrix.videos import record_cells, worst_cells
-from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.stitching.controls import with_controls
 from rlstitch.storage.workspace import RUNS
 
-if TYPE_CHECKING:
-    from rlstitch.config.sweep import Resources
-
 DEFAULT_METHODS = ("naive", "affine", "auto")
 
 
+@dataclass(frozen=True)
+class MatrixOptions(PlayOptions, Execution):
+    """Arguments of `matrix`."""
+
+    agents: Sequence[AgentLike]
+    _: KW_ONLY
+    methods: Sequence[str] = DEFAULT_METHODS
+    pairs: int = 1024
+    same_seed: bool = False
+    controls: bool = False
+    without: Sequence[str] = ()
+    derived: bool = False
+    worlds: Sequence[str] = (CELL,)
+    video: int = 0
+    out: Path | None = None
+    on_progress: OnProgress | None = None
+
+
 @torch_threads()
-def matrix(
-    agents: Sequence[AgentLike],
-    *,
-    env: Any = None,
-    methods: Sequence[str] = DEFAULT_METHODS,
-    episodes: int = 100,
-    pairs: int = 1024,
-    seed: int = 0,
-    deterministic: bool = False,
-    workers: int = 1,
-    same_seed: bool = False,
-    controls: bool = False,
-    without: Sequence[str] = (),
-    derived: bool = False,
-    worlds: Sequence[str] = (CELL,),
-    video: int = 0,
-    out: Path | None = None,
-    ray: str | None = None,
-    resources: Resources | None = None,
-    on_progress: OnProgress | None = None,
-) -> MatrixOutcome:
+@called_with(MatrixOptions)
+def matrix(options: MatrixOptions) -> MatrixOutcome:
     """Measure every encoder with every other agent's controller; results on the disk are not measured again.
 
     Args:
@@ -87,20 +84,24 @@ def matrix(
         InvalidInputError: for fewer than two agents, no method, or an option out of range.
         BusyError: another process is working on the same folder.
     """
-    if video < 0:
-        raise InvalidInputError(f"video: expected 0 or more cells, found {video}")
-    options = CellOptions(episodes, pairs, seed, deterministic)
-    names = with_controls(methods) if controls else methods
-    patterns = list(_names(agents))
-    place = None if env is None else functools.partial(_placed, env=env)
-    plan = plan_matrix(patterns, names, options, without=without, derived=derived, worlds=worlds, place=place)
-    folder = RUNS / f"matrix-{plan.hash8}" if out is None else Path(out)
-    execution = Execution(workers, ray) if resources is None else Execution(workers, ray, resources)
-    outcome = measure_matrix(plan, folder, execution=execution, same_seed=same_seed, on_progress=on_progress)
-    if not video or outcome.interrupted:
+    if options.video < 0:
+        raise InvalidInputError(f"video: expected 0 or more cells, found {options.video}")
+    on_progress = options.on_progress
+    plan = plan_matrix(
+        list(_names(options.agents)),
+        with_controls(options.methods) if options.controls else options.methods,
+        replace(options.cells, pairs=options.pairs),
+        without=options.without,
+        derived=options.derived,
+        worlds=options.worlds,
+        place=None if options.env is None else functools.partial(_placed, env=options.env),
+    )
+    folder = RUNS / f"matrix-{plan.hash8}" if options.out is None else Path(options.out)
+    outcome = measure_matrix(plan, folder, execution=options, same_seed=options.same_seed, on_progress=on_progress)
+    if not options.video or outcome.interrupted:
         return outcome
     try:
-        cells = worst_cells(outcome.results, video)
+        cells = worst_cells(outcome.results, options.video)
         drawing = on_progress.stage("recording", "episodes") if isinstance(on_progress, ProgressReporter) else silent
         return replace(outcome, videos=tuple(record_cells(outcome, cells, drawing)))
     except RlstitchError as error:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
 
 from rlstitch.agents import Agent, AnchorSet, load_anchor_set, save_agent
 from rlstitch.agents.modules import require_storable
+from rlstitch.api.called_with import called_with
 from rlstitch.api.environment import AgentLike, placed
+from rlstitch.api.options import PlayOptions, ProgressOptions, SaveOptions
 from rlstitch.envs import family_of
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.evaluation.options import CellOptions
-from rlstitch.jobs.progress import ProgressReporter, part
+from rlstitch.jobs.progress import part
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.evaluation import Evaluation
@@ -55,21 +55,20 @@ class RelativizeOutcome:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class RelativizeOptions(PlayOptions, ProgressOptions, SaveOptions):
+    """Arguments of `relativize`."""
+
+    agent: AgentLike
+    _: KW_ONLY
+    anchors: str | int | None = None
+    drivers: Sequence[AgentLike] = ()
+    similarity: str | None = None
+
+
 @torch_threads()
-def relativize(
-    agent: AgentLike,
-    *,
-    env: Any = None,
-    anchors: str | int | None = None,
-    drivers: Sequence[AgentLike] = (),
-    similarity: str | None = None,
-    episodes: int = 100,
-    seed: int = 0,
-    name: str | None = None,
-    save: bool = True,
-    force: bool = False,
-    progress: ProgressReporter | None = None,
-) -> RelativizeOutcome:
+@called_with(RelativizeOptions)
+def relativize(options: RelativizeOptions) -> RelativizeOutcome:
     """Keep a trained agent's encoder and distil its controller on to similarities to anchors.
 
     Two agents that were relativized on one anchor set are stitched by `relative`, with nothing fitted between them.
@@ -88,6 +87,7 @@ def relativize(
             or more, `cosine` on fewer.
         episodes: of the evaluations before and after.
         seed: of the states, the distillation and the episodes.
+        deterministic: greedy actions in these evaluations instead of sampled ones.
         name: of the relative agent; the agent's name with `-relativized` where it is not given.
         save: keep it among the agents, and the anchor set among the anchor sets.
         force: replace an agent of the same name.
@@ -100,15 +100,14 @@ def relativize(
         InvalidInputError: where an agent of that name is there already, there are too few anchors, or drivers for a
             stored anchor set.
     """
-    options = CellOptions(episodes=episodes, seed=seed)
-    source = placed(agent, env)
-    if save:
+    cells, progress, seed = options.cells, options.reporter, options.seed
+    source = placed(options.agent, options.env)
+    if options.save:
         require_storable(source.encoder)
-    title = name or f"{source.card.name}-relativized"
-    progress = progress or ProgressReporter(style="none")
-    with reserved_agent(title, force=force) if save else nullcontext() as folder:
+    title = options.name or f"{source.card.name}-relativized"
+    with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
         progress.stage("collecting anchors")
-        anchor_set = _anchor_set(source, anchors, [placed(driver, env) for driver in drivers])
+        anchor_set = _anchor_set(source, options.anchors, [placed(driver, options.env) for driver in options.drivers])
         world = source.card.world
         progress.stage("collecting states")
         states = visited_states(source, seed=seed)
@@ -117,7 +116,7 @@ def relativize(
             anchor_set.render_in(world),
             states,
             anchor_set=anchor_set.identity,
-            similarity=similarity,
+            similarity=options.similarity,
             distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
             name=title,
         )
@@ -125,12 +124,11 @@ def relativize(
         made.card = made.card.model_copy(update={"command": command_line()})
         playing = progress.stage("playing", "episodes")
         before, after = (
-            options.evaluate(player, on_progress=part(playing, number, 2))
-            for number, player in enumerate((source, made))
+            cells.evaluate(player, on_progress=part(playing, number, 2)) for number, player in enumerate((source, made))
         )
         if folder is not None:
             anchor_set.save(ANCHORS)
-            save_agent(made, folder, force=force)
+            save_agent(made, folder, force=options.force)
     return RelativizeOutcome(relativized, anchor_set, before, after, folder)
 
 

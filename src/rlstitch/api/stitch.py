@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from rlstitch.agents import Agent, save_agent
 from rlstitch.agents.modules import require_storable
+from rlstitch.api.called_with import called_with
 from rlstitch.api.environment import AgentLike, placed
+from rlstitch.api.options import PlayOptions, ProgressOptions, SaveOptions
 from rlstitch.api.run_folder import open_run
 from rlstitch.api.videos import try_video, video_lines
 from rlstitch.envs import cell_world, made_otherwise
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_with_baselines
-from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
-from rlstitch.jobs.progress import OnProgress, ProgressReporter, silent
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.video import require_recordable
@@ -121,25 +121,23 @@ def gain_lines(cells: Sequence[Row]) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True)
+class StitchOptions(PlayOptions, ProgressOptions, SaveOptions):
+    """Arguments of `stitch`."""
+
+    encoder: AgentLike
+    policy: AgentLike
+    _: KW_ONLY
+    method: str = DEFAULT
+    pairs: int | str | Path | None = None
+    refine: int = 0
+    controls: bool = False
+    video: bool = False
+
+
 @torch_threads()
-def stitch(
-    encoder: AgentLike,
-    policy: AgentLike,
-    *,
-    env: Any = None,
-    method: str = DEFAULT,
-    pairs: int | str | Path | None = None,
-    episodes: int = 100,
-    seed: int = 0,
-    refine: int = 0,
-    controls: bool = False,
-    deterministic: bool = False,
-    video: bool = False,
-    name: str | None = None,
-    save: bool = True,
-    force: bool = False,
-    progress: ProgressReporter | None = None,
-) -> StitchOutcome:
+@called_with(StitchOptions)
+def stitch(options: StitchOptions) -> StitchOutcome:
     """Join the encoder of one agent to the controller of another, and evaluate the agent that this makes.
 
     The table is `runs/stitch-<name>-<hash8>/cells.csv`; the hash covers every option that changes it.
@@ -173,47 +171,46 @@ def stitch(
         InvalidInputError: where an agent of that name exists, there are too few pairs, or a video is asked for of
             images that cannot be shown.
     """
-    method = get_method(method).name
-    progress = progress or ProgressReporter(style="none")
-    options = CellOptions(episodes=episodes, seed=seed, greedy=deterministic)
-    source = placed(encoder, env)
-    target = placed(policy, env)
-    if video:
+    method, pairs, refine = get_method(options.method).name, options.pairs, options.refine
+    cell_options, progress, seed = options.cells, options.reporter, options.seed
+    source = placed(options.encoder, options.env)
+    target = placed(options.policy, options.env)
+    if options.video:
         for agent in (source, target):
             require_recordable(agent.card.world, agent.card.observation_shape)
-    if save:
+    if options.save:
         require_storable(source.encoder, target.controller)
-    title = name or joined_name(source.card.name, target.card.name, method)
-    with reserved_agent(title, force=force) if save else nullcontext() as folder:
+    title = options.name or joined_name(source.card.name, target.card.name, method)
+    with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
         latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
         refining = progress.stage("refining", "states") if refine else progress.stage(f"fitting {method}")
         *before, joined = refine_stitch(
             source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
         )
         joined_controls = {}
-        if controls:
+        if options.controls:
             collecting = progress.stage("collecting pairs for controls", "steps")
             joined_controls = _controls(source, target, latents, method, pairs, seed, collecting)
         baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine + len(joined_controls))
         cells = measure_with_baselines(
-            source, target, joined, latents, options, baselines, before=before, controls=joined_controls
+            source, target, joined, latents, cell_options, baselines, before=before, controls=joined_controls
         )
         run_folder = open_run(
             f"stitch-{title}",
             {"encoder": source, "controller": target},
-            {"method": method, **asdict(options), "pairs": _pairs_identity(pairs)}
+            {"method": method, **asdict(cell_options), "pairs": _pairs_identity(pairs)}
             | ({"refine": refine} if refine else {})
-            | ({"controls": True} if controls else {}),
+            | ({"controls": True} if options.controls else {}),
         )
         table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
         if folder is not None:
-            save_agent(joined.agent, folder, force=force)
+            save_agent(joined.agent, folder, force=options.force)
     videos: list[Path] = []
     problem = ""
-    if video:
+    if options.video:
         naive = any(cell.method == "naive" and not cell.reason for cell in cells)
         shown = _shown(source, target, joined, latents, naive=naive)
-        videos, problem = try_video(shown, title, seed=seed, deterministic=deterministic, progress=progress)
+        videos, problem = try_video(shown, title, seed=seed, deterministic=options.deterministic, progress=progress)
     note = made_otherwise(source.card.world, target.card.world)
     return StitchOutcome(joined.agent, joined.report, cells, folder, table, videos, problem, note)
 

@@ -32,6 +32,8 @@ class Relativize(EnvironmentOptions):
     """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0
     """Random seed of the states, the distillation and the episodes."""
+    greedy: bool = False
+    """Evaluate the most likely action instead of a sampled one."""
     name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: AGENT-relativized)")] = None
     """Name of the relative agent."""
     save: bool = True
@@ -54,6 +56,7 @@ class Relativize(EnvironmentOptions):
                 similarity=self.similarity,
                 episodes=self.episodes,
                 seed=self.seed,
+                deterministic=self.greedy,
                 name=self.name,
                 save=self.save,
                 force=self.force,

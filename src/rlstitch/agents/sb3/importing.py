@@ -62,7 +62,7 @@ class ImportedModel:
     library: str = "Stable-Baselines3"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """What a user states of a model, beside what its file states."""
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlstitch.api.called_with import called_with
 from rlstitch.errors import ArtefactError, InvalidInputError, require_known
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.jobs.resources import resolve_device, threads_for, torch_threads
 from rlstitch.storage import read_json, write_table
 from rlstitch.storage.workspace import require_new_file
@@ -58,20 +60,26 @@ class Encoded:
         return line
 
 
-def encode(
-    modality: str,
-    model: str,
-    source: Path | str,
-    out: Path | str,
-    *,
-    keys: Path | str | None = None,
-    batch_size: int = 32,
-    device: str = "auto",
-    pooling: str = "auto",
-    revision: str | None = None,
-    force: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Encoded:
+@dataclass(frozen=True)
+class EncodeOptions:
+    """Arguments of `encode`."""
+
+    modality: str
+    model: str
+    source: Path | str
+    out: Path | str
+    _: KW_ONLY
+    keys: Path | str | None = None
+    batch_size: int = 32
+    device: str = "auto"
+    pooling: str = "auto"
+    revision: str | None = None
+    force: bool = False
+    on_progress: OnProgress = silent
+
+
+@called_with(EncodeOptions)
+def encode(options: EncodeOptions) -> Encoded:
     """Encode the items of a source by a model into a `.safetensors` file of a latent space.
 
     Only the keys and one batch are held in memory. The same call resumes where a killed or interrupted one stopped,
@@ -100,16 +108,16 @@ def encode(
     """
     from rlstitch.storage import SpaceStream, exclusive_lock, part_files
 
-    out = Path(out)
+    modality, out, force = options.modality, Path(options.out), options.force
     unfinished = all(file.exists() for file in part_files(out))  # beside a space too that lacks items
-    _check(modality, out, batch_size, force or unfinished)
-    device = resolve_device(device)
-    items = read_items(modality, Path(source), keys)
-    encoder = load_encoder(modality, model, device=device, pooling=pooling, revision=revision)
+    _check(modality, out, options.batch_size, force or unfinished)
+    device = resolve_device(options.device)
+    items = read_items(modality, Path(options.source), options.keys)
+    encoder = load_encoder(modality, options.model, device=device, pooling=options.pooling, revision=options.revision)
     # Each item has dozens of positions (tokens, patches, frames) that pass each weight, with two operations.
-    threads = threads_for(2e-9 * 64 * encoder.weights * batch_size)
+    threads = threads_for(2e-9 * 64 * encoder.weights * options.batch_size)
     config = {
-        "modality": modality, "model": encoder.name, "weights": encoder.identity, "pooling": pooling,
+        "modality": modality, "model": encoder.name, "weights": encoder.identity, "pooling": options.pooling,
         "input": items.identity,
     }  # fmt: skip
     with exclusive_lock(out.with_name(f".{out.name}.lock"), str(out)):
@@ -118,7 +126,7 @@ def encode(
                 file.unlink(missing_ok=True)
         opened = SpaceStream(out, items.keys, config, digests=items.digests, name=encoder.name)
         with opened as stream, torch_threads(threads):
-            return encode_stream(items, encoder, stream, batch_size=batch_size, on_progress=on_progress)
+            return encode_stream(items, encoder, stream, batch_size=options.batch_size, on_progress=options.on_progress)
 
 
 def encode_stream(
@@ -127,7 +135,7 @@ def encode_stream(
     stream: SpaceStream,
     *,
     batch_size: int = 32,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = silent,
 ) -> Encoded:
     """Encode the items that a stream lacks, batch by batch, and finish it; Ctrl-C stops between batches.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rlstitch.storage import command_line, exclusive_lock, sha256_of, staged_fil
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Execution:
     """Where tasks run."""
 
@@ -34,8 +34,8 @@ class Execution:
     """Processes on this computer; 1: this one."""
     ray: str | None = None
     """Address of a Ray cluster (`auto`, `local`, ...), used instead of `workers`."""
-    resources: Resources = field(default_factory=Resources)
-    """What a task occupies on Ray."""
+    resources: Resources | None = None
+    """What a task occupies on Ray; None: one processor, and no folder that all nodes see."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _run(work: Sequence[Work], execution: Execution, on_progress: OnProgress | N
     if execution.ray is not None and tasks:
         from rlstitch.jobs.on_ray import Cluster, run_tasks_on_ray
 
-        cluster = Cluster(execution.ray, **execution.resources.model_dump())
+        cluster = Cluster(execution.ray, **(execution.resources or Resources()).model_dump())
         return run_tasks_on_ray(tasks, cluster, on_done=on_done, on_progress=on_status)
     if execution.workers != 1 and tasks:
         return run_tasks(tasks, workers=execution.workers, on_done=on_done, on_progress=on_status)
