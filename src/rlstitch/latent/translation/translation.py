@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import reprlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.latent import _files
 from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor, to_weights
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
@@ -146,12 +146,12 @@ class Translation(nn.Module):
         """Write the map as `.safetensors`, with its method and the report of its fit: what `rlstitch latent translate`
         writes. Raises InvalidInputError for another suffix or numbers that are not finite.
         """
-        return cast("Path", _files().save_translation(self, path))
+        return _files.package.save_translation(self, path)
 
     @staticmethod
     def load(path: Path | str) -> Translation:
         """Read a map of any kind that was saved. Raises ArtefactError where the file holds none."""
-        return cast("Translation", _files().load_translation(path))
+        return _files.package.load_translation(path)
 
     @classmethod
     def identity(cls, width: int) -> Translation:
@@ -198,11 +198,6 @@ class Translation(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print."""
         return f"{self.method}, {self.width_in} -> {self.width_out}"
-
-
-def _files() -> Any:
-    # Files are read and written above the latent core, which imports nothing of it.
-    return importlib.import_module("rlstitch.storage")
 
 
 def _resolution(matrix: torch.Tensor) -> float:
