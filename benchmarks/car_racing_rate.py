@@ -45,8 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     sizes = (options.decisions, options.envs, options.steps)
     rates = {backend: rate(backend, *sizes) for backend in ("gymnasium", "envpool")}
-    for backend, found in rates.items():
-        print(f"{backend:<10} {found:7.1f} decisions/s")
+    for backend, result in rates.items():
+        print(f"{backend:<10} {result:7.1f} decisions/s")
     print(f"{'ratio':<10} {rates['envpool'] / rates['gymnasium']:7.2f}")
 
 

@@ -80,10 +80,10 @@ def missing_rows(known: dict[tuple[Any, ...], Row]) -> Iterator[list[Row]]:
             measured = {(cell.encoder, cell.controller, cell.method): cell.to_dict() for cell in results.cells}
             rows = []
             for x, y in permutations(names, 2):
-                found, states = gather_pairs(agents[x], agents[y], pairs=pairs), own_states(agents[x], agents[y])
+                result, states = gather_pairs(agents[x], agents[y], pairs=pairs), own_states(agents[x], agents[y])
                 for method in methods:
-                    stitch = stitch_agents(agents[x], agents[y], found, method=method)
-                    examined = examine(agents[x], agents[y], stitch, found, states)
+                    stitch = stitch_agents(agents[x], agents[y], result, method=method)
+                    examined = examine(agents[x], agents[y], stitch, result, states)
                     indicators = examined.to_dict() | kept_above_chance(examined)
                     cell = measured[x, y, method]
                     row = {"environment": environment, "encoder": x, "controller": y, "method": method, "pairs": pairs}
@@ -250,8 +250,8 @@ def main() -> None:
     rows: list[Row] = read_json(stored) if stored.exists() else []
     known = {(row["encoder"], row["controller"], row["method"], row["pairs"]): row for row in rows}
     if not options.tables:
-        for found in missing_rows(known):
-            known |= {(row["encoder"], row["controller"], row["method"], row["pairs"]): row for row in found}
+        for result in missing_rows(known):
+            known |= {(row["encoder"], row["controller"], row["method"], row["pairs"]): row for row in result}
             write_table(list(known.values()), RESULTS)
     # A native agent that is no better than random leaves no recovery.
     write_page([row for row in known.values() if row["recovery"] is not None])

@@ -63,7 +63,7 @@ class Ended:
     seconds: float
     processor: float
     peak: float
-    told: str
+    reported: str
 
 
 def run(
@@ -80,11 +80,11 @@ def run(
     )
     if dies is not None:
         threading.Thread(target=kill_later, args=(process, folder / "encoded", dies), daemon=True).start()
-    told = process.stderr.read().decode() if process.stderr else ""
+    reported = process.stderr.read().decode() if process.stderr else ""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     spent = usage.ru_utime + usage.ru_stime
-    return Ended(process.returncode, time.monotonic() - begun, spent, usage.ru_maxrss / 1024, told)
+    return Ended(process.returncode, time.monotonic() - begun, spent, usage.ru_maxrss / 1024, reported)
 
 
 def kill_later(process: subprocess.Popen[bytes], notes: Path, seconds: float) -> None:
@@ -130,7 +130,7 @@ def killed(folder: Path, seconds: float, kills: int, rng: random.Random) -> dict
             (folder / "encoded").unlink()
             continue
         if ended.status != -signal.SIGKILL:
-            raise SystemExit(ended.told)
+            raise SystemExit(ended.reported)
         rows.append(sum(1 for _ in (folder / "encoded").open()) if (folder / "encoded").exists() else 0)
     if run(NOTED, folder, "all.txt", "killed.safetensors").status:
         raise SystemExit("the command did not finish after the kills")
@@ -240,7 +240,7 @@ def main() -> None:
         small = run(PLAIN, folder, "some.txt", "small.safetensors")
         whole = run(PLAIN, folder, "all.txt", "whole.safetensors")
         if small.status or whole.status:
-            raise SystemExit(small.told + whole.told)
+            raise SystemExit(small.reported + whole.reported)
         size = (folder / "whole.safetensors").stat().st_size / 2**20
         kills = killed(folder, max(0.1, whole.seconds - small.seconds) / 3, options.kills, random.Random(options.seed))
         rates = beside_the_network(folder, 1 if options.quick else 3)

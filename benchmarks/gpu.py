@@ -62,8 +62,8 @@ def evaluation_rate(preset: str, device: str, episodes: int) -> float:
     agent = Agent(policy.encoder_copy(), policy.controller(), card)
     evaluate(agent, episodes=8, seed=1, device=device)
     start = time.perf_counter()
-    found = evaluate(agent, episodes=episodes, device=device)
-    return float(found.lengths.sum()) / (time.perf_counter() - start)
+    result = evaluate(agent, episodes=episodes, device=device)
+    return float(result.lengths.sum()) / (time.perf_counter() - start)
 
 
 _START: Any = None
@@ -93,9 +93,9 @@ def measure(preset: str, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table; None for what cannot be measured here."""
     row: dict[str, Any] = {"preset": preset}
     for device in ("cpu", "cuda"):
-        there = device == "cpu" or torch.cuda.is_available()
-        row[f"training, {device}"] = training_rate(preset, device, options.steps) if there else None
-        row[f"evaluation, {device}"] = evaluation_rate(preset, device, options.episodes) if there else None
+        available = device == "cpu" or torch.cuda.is_available()
+        row[f"training, {device}"] = training_rate(preset, device, options.steps) if available else None
+        row[f"evaluation, {device}"] = evaluation_rate(preset, device, options.episodes) if available else None
     for count in options.together:
         row[f"{count} at once"] = together(preset, count, options.steps) if torch.cuda.is_available() else None
     return row

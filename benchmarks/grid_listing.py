@@ -55,10 +55,10 @@ def main() -> None:
         walls = []
         for _ in range(REPEATS):
             started = time.perf_counter()
-            told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+            reported = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
             walls.append(time.perf_counter() - started)
         processor = os.times().children_user + os.times().children_system
-    print(told.splitlines()[-2])
+    print(reported.splitlines()[-2])
     median, gate = statistics.median(walls), GATE * max(1.0, count / 1000)
     print(f"listing: median {median:.2f} s of {REPEATS} ({min(walls):.2f} to {max(walls):.2f} s)")
     print(f"processor time: {processor / REPEATS:.2f} s each, start of the program included")

@@ -102,8 +102,8 @@ def missing_rows(known: dict[Key, dict[str, Any]]) -> Iterator[list[dict[str, An
             version = weights_sha256(encoder.encoder)[:8] + weights_sha256(policy.controller)[:8]
             material, baselines = None, Baselines()
             for kind, levels in LEVELS.items():
-                wanted = [(level, method) for level in levels for method in METHODS]
-                keys = {(*names, kind, float(level), method): (level, method) for level, method in wanted}
+                expected = [(level, method) for level in levels for method in METHODS]
+                keys = {(*names, kind, float(level), method): (level, method) for level, method in expected}
                 todo = [place for key, place in keys.items() if known.get(key, {}).get("version") != version]
                 if not todo:
                     continue

@@ -369,13 +369,13 @@ def read_beside_writers(place: Path, loads: int) -> dict[str, int]:
     for _ in range(loads):
         try:
             one = load_agent(target)
-            found = tuple(weights_sha256(part) for part in (one.encoder, one.controller))
+            actual = tuple(weights_sha256(part) for part in (one.encoder, one.controller))
         except RlstitchError as error:
             print(f"reader: {error}", flush=True)
-            found = ()
-        seen["mixed"] += found not in pairs
-        seen["changes"] += found != last
-        last = found
+            actual = ()
+        seen["mixed"] += actual not in pairs
+        seen["changes"] += actual != last
+        last = actual
     stop.touch()
     for child in children:
         _ended_by_kill(child)

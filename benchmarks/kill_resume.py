@@ -76,31 +76,31 @@ class Work:
     results: Callable[[Path], dict[str, Any]]
     done: Callable[[Path], int]
     begun: Callable[[Path], int]
-    wanted: int
+    expected: int
 
 
 def begin(work: Work, folder: Path) -> subprocess.Popen[bytes]:
     """Begin the command in a session of its own."""
     program = "import sys; from rlstitch.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    with (folder / "told.txt").open("ab") as told:
+    with (folder / "told.txt").open("ab") as reported:
         return subprocess.Popen(
             [sys.executable, "-c", program, *work.arguments],
             cwd=folder,
-            stdout=told,
-            stderr=told,
+            stdout=reported,
+            stderr=reported,
             start_new_session=True,
         )
 
 
 def members(session: int) -> list[int]:
     """Return the living processes of a session: the command, its workers, and theirs, whoever their parents are."""
-    found = []
+    result = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
             if int(own) == session and state != "Z":
-                found.append(int(path.parent.name))
-    return found
+                result.append(int(path.parent.name))
+    return result
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -135,14 +135,14 @@ def check_files(folder: Path) -> tuple[int, int]:
 
 def agents_of(folder: Path) -> dict[str, Any]:
     """Return what tells finished runs apart: weights, curves, and what the cards say but for seconds."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for path in sorted(folder.glob("agents/*/agent.json")):
         card = read_json(path)
         (curve,) = folder.glob(f"runs/{path.parent.name}-????????/curve.json")
         training = {key: value for key, value in card["training"].items() if key != "seconds"}
-        found[path.parent.name] = {"files": card["files"], "training": training, "curve": read_json(curve)}
+        result[path.parent.name] = {"files": card["files"], "training": training, "curve": read_json(curve)}
     rows = read_json(folder / "runs/_grid/some.json")
-    return {**found, "rows": [(row["name"], row["state"], row["steps"], row["return"]) for row in rows]}
+    return {**result, "rows": [(row["name"], row["state"], row["steps"], row["return"]) for row in rows]}
 
 
 def begun_runs(folder: Path) -> int:
@@ -210,12 +210,12 @@ def undisturbed(work: Work, folder: Path) -> float:
 
 def finish(work: Work, process: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for the end, which must be a good one."""
-    if process.wait() != 0 or work.done(folder) != work.wanted:
-        raise SystemExit(f"{work.what}: status {process.returncode}, {(folder / 'told.txt').read_text()[-2000:]}")
+    if process.wait() != 0 or work.done(folder) != work.expected:
+        raise SystemExit(f"{work.what}: status {process.returncode}, {(folder / 'reported.txt').read_text()[-2000:]}")
 
 
 def disturbed(
-    work: Work, place: Path, wanted: dict[str, Any], wall: float, count: int, draw: random.Random
+    work: Work, place: Path, expected: dict[str, Any], wall: float, count: int, draw: random.Random
 ) -> list[Kill]:
     """Kill and begin again until `count` kills are done and all that was begun has ended well."""
     kills: list[Kill] = []
@@ -238,8 +238,8 @@ def disturbed(
             print(kills[-1], flush=True)
         finish(work, process, folder)
         check_files(folder)
-        if found := differences(wanted, work.results(folder)):
-            raise SystemExit(f"{work.what}: not as undisturbed: {', '.join(found)}; see {folder}")
+        if result := differences(expected, work.results(folder)):
+            raise SystemExit(f"{work.what}: not as undisturbed: {', '.join(result)}; see {folder}")
         print(f"{work.what} {start}: as undisturbed", flush=True)
     return kills
 
@@ -294,8 +294,13 @@ def main() -> None:
             if options.only in (None, work.what):
                 draw = random.Random(f"{work.what} {options.seed}")
                 kills = disturbed(work, place, work.results(folder), wall, options.kills, draw)
-                told = [asdict(entry) for entry in kills]
-                parts[work.what] = {"seed": options.seed, "steps": options.steps, "wall": round(wall, 2), "kills": told}
+                reported = [asdict(entry) for entry in kills]
+                parts[work.what] = {
+                    "seed": options.seed,
+                    "steps": options.steps,
+                    "wall": round(wall, 2),
+                    "kills": reported,
+                }
     write_json(stored, {what: parts[what] for what in ("grid", "matrix") if what in parts})
     RESULTS.with_suffix(".md").write_text(page(parts))
 

@@ -144,12 +144,12 @@ def page(parts: dict[str, Any]) -> str:
         "memory. All figures: `latent-speed.json`.",
     ]
     for script, part in parts.items():
-        told = part["about"]
-        versions = ", ".join(f"{k} {told[k]}" for k in ("python", "numpy", "scipy", "scikit-learn", "torch"))
+        reported = part["about"]
+        versions = ", ".join(f"{k} {reported[k]}" for k in ("python", "numpy", "scipy", "scikit-learn", "torch"))
         lines += [
             "",
-            f"`python benchmarks/{script}.py --out docs/results`: {told['cores']} x86-64 cores, {told['threads']}"
-            f" thread(s), {told['seconds']:g} s a case; {versions}.",
+            f"`python benchmarks/{script}.py --out docs/results`: {reported['cores']} x86-64 cores, "
+            f"{reported['threads']} thread(s), {reported['seconds']:g} s a case; {versions}.",
             "",
             "| what | peer | time | bar | ours, s | peer, s | ours, MiB | peer, MiB | results |",
             "|---|---|---|---|---|---|---|---|---|",
@@ -177,12 +177,12 @@ def table_row(row: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def save(folder: Path, script: str, told: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def save(folder: Path, script: str, reported: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Put this script's rows beside those of the other, and write the page anew; cases that did not run stay."""
     file = folder / "latent-speed.json"
     parts = json.loads(file.read_text()) if file.exists() else {}
     before = {row["case"]: row for row in parts.get(script, {}).get("rows", [])}
-    parts[script] = {"about": told, "rows": list((before | {row["case"]: row for row in rows}).values())}
+    parts[script] = {"about": reported, "rows": list((before | {row["case"]: row for row in rows}).values())}
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(parts, indent=2) + "\n")
     (folder / "latent-speed.md").write_text(page(parts))
@@ -205,11 +205,11 @@ def main(cases: Cases, description: str) -> None:
         arguments.seconds = 0.0
         if arguments.out:
             parser.error("--tiny says nothing that is worth --out")
-    told = about(arguments.seconds)
-    print(told)
+    reported = about(arguments.seconds)
+    print(reported)
     rows = []
     for name in arguments.only:
         rows.append(measure(name, cases, arguments.tiny, arguments.seconds))
         print(name, table_row(rows[-1]), flush=True)
     if arguments.out:
-        save(arguments.out, Path(sys.argv[0]).stem, told, rows)
+        save(arguments.out, Path(sys.argv[0]).stem, reported, rows)

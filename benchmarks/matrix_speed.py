@@ -113,8 +113,8 @@ def greedy_agreement(agents: Sequence[Agent], episodes: int) -> tuple[int, int, 
     together = dict(evaluate_together(source, heads, world, episodes=episodes, deterministic=True))
     equal, gaps = 0, []
     for number, (_, _, stitch) in enumerate(made):
-        alone, found = evaluate(stitch.agent, world, episodes=episodes, deterministic=True), together[number]
-        same = (alone.returns == found.returns) & (alone.lengths == found.lengths)
+        alone, actual = evaluate(stitch.agent, world, episodes=episodes, deterministic=True), together[number]
+        same = (alone.returns == actual.returns) & (alone.lengths == actual.lengths)
         equal += int(same.sum())
         gaps += [smallest_gap(stitch.agent, world, episode) for episode in np.flatnonzero(~same).tolist()]
     return len(made) * episodes, equal, gaps

@@ -42,7 +42,7 @@ def train(workers: int) -> None:
 
 def rows() -> list[dict[str, Any]]:
     """Return one row an agent, from the cards."""
-    found = []
+    result = []
     cards = {entry.name: entry.card for entry in list_agents()}
     for preset in PRESETS:
         for look, seed in SEEDS:
@@ -50,7 +50,7 @@ def rows() -> list[dict[str, Any]]:
             training = None if card is None else card.training
             if card is None or training is None or training.return_interval is None:
                 continue
-            found.append(
+            result.append(
                 {
                     "preset": f"minigrid-{preset}",
                     "look": look,
@@ -64,13 +64,13 @@ def rows() -> list[dict[str, Any]]:
                     "episodes": training.episodes,
                 }
             )
-    return found
+    return result
 
 
 def table() -> None:
     """Write the table of all agents and the count of seeds that pass the gate."""
-    found = rows()
-    write_table(found, RESULTS / "presets")
+    result = rows()
+    write_table(result, RESULTS / "presets")
     lines = [
         "# The presets, five seeds each",
         "",
@@ -82,10 +82,10 @@ def table() -> None:
         "|---|---|",
     ]
     for preset in PRESETS:
-        mine = [row for row in found if row["preset"] == f"minigrid-{preset}"]
+        mine = [row for row in result if row["preset"] == f"minigrid-{preset}"]
         lines.append(f"| minigrid-{preset} | {sum(row['success'] >= GATE for row in mine)} of {len(mine)} |")
     lines += ["", "| preset | look | seed | steps | seconds | return | success |", "|---|---|---|---|---|---|---|"]
-    for row in found:
+    for row in result:
         interval = f"{row['return']:.3f} [{row['return_low']:.3f}, {row['return_high']:.3f}]"
         start = f"| {row['preset']} | {row['look']} | {row['seed']} | {row['steps']:,} | {row['seconds']:.0f} "
         lines.append(start + f"| {interval} | {row['success']:.0%} |")

@@ -94,11 +94,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="r") as name:
         for number in range(options.rounds):
             order = list(ways) if number % 2 == 0 else list(ways)[::-1]
-            found = {way: timed(Path(name) / f"{way}-{number}", text, ways[way]) for way in order}
-            if found["local"]["results"] != found["ray"]["results"] or len(found["ray"]["results"]) != 8:
+            result = {way: timed(Path(name) / f"{way}-{number}", text, ways[way]) for way in order}
+            if result["local"]["results"] != result["ray"]["results"] or len(result["ray"]["results"]) != 8:
                 raise SystemExit("the results differ")
-            row = {way: found[way]["wall"] for way in ways}
-            row |= {f"{way}_training": statistics.median(found[way]["seconds"]) for way in ways}
+            row = {way: result[way]["wall"] for way in ways}
+            row |= {f"{way}_training": statistics.median(result[way]["seconds"]) for way in ways}
             rows.append(row)
             print(", ".join(f"{key} {value:.1f} s" for key, value in row.items()), flush=True)
     text = page(rows, options.steps, options.workers)

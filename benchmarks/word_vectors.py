@@ -116,15 +116,15 @@ def bootstrapped(words: Words, anchors: Indices) -> tuple[Floats, Floats, dict[s
     order = np.random.default_rng(len(words.x)).permutation(len(words.x))
     where = order.argsort()
     seeds = np.stack([anchors[:SEED_PAIRS], where[anchors[:SEED_PAIRS]]], axis=1)
-    found = latent.bootstrap_anchors(words.x, words.y[order], seeds, len(anchors))
-    right = where[found.x_indices] == found.y_indices
+    result = latent.bootstrap_anchors(words.x, words.y[order], seeds, len(anchors))
+    right = where[result.x_indices] == result.y_indices
     extra = {
         "anchors right": float(right[SEED_PAIRS:].mean()),
-        "words paired right": float((where == found.matches).mean()),
-        "mean confidence": float(found.match_confidence.mean()),
-        "rounds": found.rounds,
+        "words paired right": float((where == result.matches).mean()),
+        "mean confidence": float(result.match_confidence.mean()),
+        "rounds": result.rounds,
     }
-    return *relative(words, found.x_indices, order[found.y_indices]), extra
+    return *relative(words, result.x_indices, order[result.y_indices]), extra
 
 
 def functional(pairs: int, k: int) -> Method:
@@ -207,18 +207,18 @@ def match(words: Words, done: Done) -> Iterator[Row]:
     x, y = words.x[chosen], words.y[chosen]
     order = np.random.default_rng(0).permutation(len(x))
     start = time.perf_counter()
-    found = latent.match_gromov_wasserstein(x, y[order])
+    result = latent.match_gromov_wasserstein(x, y[order])
     seconds = time.perf_counter() - start
     where = order.argsort()
     cosines = [latent.project_cosine(s - s.mean(0), s - s.mean(0)) for s in (x, y)]
     truth = np.stack([np.arange(len(x))] * 2, axis=1)
     yield row | {
         "seconds": seconds,
-        "words paired right": float((found.matches == where).mean()),
-        "mutual pairs": len(found.mutual),
-        "mean confidence": float(found.confidence.mean()),
-        "structure": found.structure,
-        "structure by chance": found.chance,
+        "words paired right": float((result.matches == where).mean()),
+        "mutual pairs": len(result.mutual),
+        "mean confidence": float(result.confidence.mean()),
+        "structure": result.structure,
+        "structure by chance": result.chance,
         "structure of the truth": latent.structure_agreement(*cosines, truth),
     }
 

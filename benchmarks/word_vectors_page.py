@@ -125,8 +125,8 @@ def inverse_table(rows: list[Row]) -> str:
             cells = []
             for bound in BOUNDS:
                 chosen = [r for r in rows if (r["anchors"], r["method"], r["max condition"]) == (k, way, bound)]
-                found = (np.mean([r[f"held-out {name}"] for r in chosen]) for name in ("jaccard", "mrr", "cosine"))
-                cells.append(" / ".join(f"{value:.2f}" for value in found))
+                result = (np.mean([r[f"held-out {name}"] for r in chosen]) for name in ("jaccard", "mrr", "cosine"))
+                cells.append(" / ".join(f"{value:.2f}" for value in result))
             lines.append(f"| {k}, {way} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

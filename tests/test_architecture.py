@@ -81,11 +81,11 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
 
 def test_every_direct_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [
+    expected = [
         *project["dependencies"],
         *(line for extra in project["optional-dependencies"].values() for line in extra),
     ]
-    names = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in wanted}
+    names = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in expected}
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     pinned = {name.lower(): pin for name, _, pin in (line.partition("==") for line in lines)}
     assert set(pinned) == names

@@ -111,7 +111,7 @@ def test_acting_leaves_observations_alone():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"),
+    ("wrong", "result"),
     [
         (np.zeros((2, *IMAGE), np.float32), "float32"),
         (np.full((2, *IMAGE), np.nan), "float64"),
@@ -123,10 +123,10 @@ def test_acting_leaves_observations_alone():
         (np.zeros((1, 2, *IMAGE), np.uint8), r"\(1, 2, 24, 24, 3\)"),
     ],
 )
-def test_observations_of_another_type_or_shape_are_refused(wrong, found):
+def test_observations_of_another_type_or_shape_are_refused(wrong, result):
     agent = make_agent()
     for call in (agent.images, agent.encode, agent.act, agent.action_parameters):
-        with pytest.raises(InvalidInputError, match=f"observations: expected .*24, 24, 3.* found .*{found}"):
+        with pytest.raises(InvalidInputError, match=f"observations: expected .*24, 24, 3.* found .*{result}"):
             call(wrong)
 
 
@@ -207,7 +207,7 @@ def test_one_image_that_never_changes_is_broadcast():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"),
+    ("wrong", "result"),
     [
         ([[1, 2], [3]], "found list: "),
         (None, "found object"),
@@ -223,10 +223,10 @@ def test_one_image_that_never_changes_is_broadcast():
         (torch.zeros(IMAGE, device="meta"), "found Tensor: "),
     ],
 )
-def test_predict_refuses_all_else_in_one_line(wrong, found):
+def test_predict_refuses_all_else_in_one_line(wrong, result):
     agent = make_agent()
     for call in (agent.predict, agent.encode):
-        with pytest.raises(InvalidInputError, match=f"observations: expected .*{found}") as caught:
+        with pytest.raises(InvalidInputError, match=f"observations: expected .*{result}") as caught:
             call(wrong)
         assert "\n" not in str(caught.value)
 
@@ -337,12 +337,12 @@ def test_stable_baselines3_evaluates_an_agent(deterministic):
         environment = DummyVecEnv([picture, picture])
         environment.seed(3)
         torch.manual_seed(0)
-        found, lengths = evaluate_policy(
+        result, lengths = evaluate_policy(
             agent, environment, n_eval_episodes=8, deterministic=deterministic, return_episode_rewards=True
         )
         environment.close()
         assert lengths == [3] * 8
-        return list(found)
+        return list(result)
 
     first = returns()
     assert first == returns()

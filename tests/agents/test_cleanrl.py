@@ -75,14 +75,14 @@ def saved(folder: Path, tensors: object) -> Path:
 
 @torch.no_grad()
 def test_logits_and_values_are_the_agents(agent: AtariAgent, tmp_path: Path) -> None:
-    found = import_cleanrl(saved(tmp_path, agent.state_dict()), observation_shape=FRAMES, actions=SIX)
+    result = import_cleanrl(saved(tmp_path, agent.state_dict()), observation_shape=FRAMES, actions=SIX)
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 4, 84, 84)).astype(np.float32))
-    logits, values = found.controller(found.encoder(frames / 255.0))
-    wanted, wanted_values = agent(frames)
-    torch.testing.assert_close(logits, wanted, atol=1e-5, rtol=0)
+    logits, values = result.controller(result.encoder(frames / 255.0))
+    expected, wanted_values = agent(frames)
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(values, wanted_values, atol=1e-5, rtol=0)
-    assert (found.library, found.algorithm) == ("CleanRL", "PPO")
-    assert wanted.std(0).max() > 1e-3, "not the same for every observation"
+    assert (result.library, result.algorithm) == ("CleanRL", "PPO")
+    assert expected.std(0).max() > 1e-3, "not the same for every observation"
 
 
 @pytest.mark.parametrize("split", [1, None])
@@ -92,7 +92,7 @@ def test_agents_of_vectors_act_as_their_script(continuous: bool, split: int | No
     torch.manual_seed(1)
     agent = VectorAgent(continuous=continuous)
     statistics = Statistics(np.arange(5.0), np.arange(1.0, 6.0))
-    found = import_cleanrl(
+    result = import_cleanrl(
         saved(tmp_path, agent.state_dict()),
         observation_shape=(5,),
         actions=BOX if continuous else DiscreteActions(n=2),
@@ -103,10 +103,10 @@ def test_agents_of_vectors_act_as_their_script(continuous: bool, split: int | No
     seen = states
     if continuous:
         seen = ((states - torch.arange(5)) / torch.sqrt(torch.arange(1, 6) + 1e-8)).clip(-10, 10)
-        assert found.controller.log_std.tolist() == agent.actor_logstd[0].tolist()
-    wanted = agent(seen)
-    torch.testing.assert_close(found.controller.action_parameters(found.encoder(states)), wanted, atol=1e-5, rtol=0)
-    assert wanted.std(0).min() > 1e-3, "not the same for every observation"
+        assert result.controller.log_std.tolist() == agent.actor_logstd[0].tolist()
+    expected = agent(seen)
+    torch.testing.assert_close(result.controller.action_parameters(result.encoder(states)), expected, atol=1e-5, rtol=0)
+    assert expected.std(0).min() > 1e-3, "not the same for every observation"
 
 
 def test_agents_of_vectors_that_do_not_fit_are_refused(agent: AtariAgent, tmp_path: Path) -> None:

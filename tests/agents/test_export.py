@@ -88,8 +88,8 @@ def test_the_program_computes_what_the_agent_does(kind: str, given: str, tmp_pat
         batch = torch.from_numpy(images[:count])
         if given == "float32":
             batch = batch.permute(0, 3, 1, 2).float() / 255
-        for found, wanted in zip(program(batch), both(agent, images[:count]), strict=True):
-            torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        for result, required in zip(program(batch), both(agent, images[:count]), strict=True):
+            torch.testing.assert_close(result, required, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -177,9 +177,9 @@ def test_a_file_that_is_no_agent_is_refused(change, message: str, tmp_path: Path
     tensors, metadata = read_tensors(path)
     change(tensors, metadata)
     write_tensors(path, tensors, metadata=metadata or {"x": "y"})
-    with pytest.raises(ArtefactError, match=message) as found:
+    with pytest.raises(ArtefactError, match=message) as result:
         load_exported(path)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(result.value)
 
 
 def _edit(metadata: dict[str, str], **changes: object) -> None:

@@ -69,23 +69,23 @@ def imported(path: Path, **changes: Any) -> ImportedModel:
     return import_model(path, **place, options=ModelOptions(**changes))
 
 
-def agent_of(found: ImportedModel) -> Agent:
+def agent_of(result: ImportedModel) -> Agent:
     card = AgentCard(
         name="imported",
         world={"environment": "DotRoom-v0"},
         seed=0,
         observation_shape=SHAPE,
-        encoder=found.encoder.spec(),
-        controller=found.controller.spec(),
+        encoder=result.encoder.spec(),
+        controller=result.controller.spec(),
     )
-    return Agent(found.encoder, found.controller, card)
+    return Agent(result.encoder, result.controller, card)
 
 
-def both(model: Any, found: ImportedModel) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
-    agent = agent_of(found)
+def both(model: Any, result: ImportedModel) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+    agent = agent_of(result)
     images = pictures()
     with torch.no_grad():
-        ours = found.controller(found.encoder(agent.images(images)))
+        ours = result.controller(result.encoder(agent.images(images)))
     return ours, torch.from_numpy(np.moveaxis(images, -1, 1).copy())
 
 
@@ -104,18 +104,18 @@ def test_probabilities_and_values_are_the_models(name: str, model) -> None:
 def test_greedy_actions_are_the_models(name: str, model) -> None:
     theirs, path = model(name)
     agent = agent_of(imported(path, actions=ACTIONS.get(name, FOUR)))
-    found, _ = agent.predict(pictures(), deterministic=True)
-    wanted, _ = theirs.predict(np.moveaxis(pictures(), -1, 1), deterministic=True)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert name not in ACTIONS or wanted.std(axis=0).max() > 1e-4, "not the same for every observation"
+    result, _ = agent.predict(pictures(), deterministic=True)
+    required, _ = theirs.predict(np.moveaxis(pictures(), -1, 1), deterministic=True)
+    np.testing.assert_allclose(result, required, atol=1e-5)
+    assert name not in ACTIONS or required.std(axis=0).max() > 1e-4, "not the same for every observation"
 
 
 @pytest.mark.parametrize("name", ["sac", "sac-shared"])
 def test_sac_samples_its_squashed_normal_distribution(name: str, model) -> None:
     theirs, path = model(name)
-    found = imported(path, actions=SCALED)
-    agent = agent_of(found)
-    (parameters, values), images = both(theirs, found)
+    result = imported(path, actions=SCALED)
+    agent = agent_of(result)
+    (parameters, values), images = both(theirs, result)
     with torch.no_grad():
         means, log_std, _ = theirs.actor.get_action_dist_params(images)
     torch.testing.assert_close(parameters, torch.cat([means, log_std], dim=1), atol=1e-5, rtol=1e-5)
@@ -123,8 +123,8 @@ def test_sac_samples_its_squashed_normal_distribution(name: str, model) -> None:
     assert (values == 0).all(), "there is no value head"
     noise = np.random.default_rng(0).standard_normal((64, 2))
     squashed = np.tanh(means.numpy() + log_std.exp().numpy() * noise)
-    wanted = theirs.policy.unscale_action(squashed)
-    np.testing.assert_allclose(agent.act(pictures(), noise=noise), wanted, atol=1e-5)
+    required = theirs.policy.unscale_action(squashed)
+    np.testing.assert_allclose(agent.act(pictures(), noise=noise), required, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -150,24 +150,24 @@ def test_models_of_sb3_contrib_are_those_of_the_same_policy(name, algorithm, cha
 @pytest.mark.parametrize("name", ["td3", "ddpg"])
 def test_deterministic_actors_act_greedily_when_sampled(name: str, model) -> None:
     path = model(name)[1]
-    found = imported(path, actions=SCALED)
-    agent, images = agent_of(found), pictures()
+    result = imported(path, actions=SCALED)
+    agent, images = agent_of(result), pictures()
     noise = np.random.default_rng(0).standard_normal((64, 2))
     np.testing.assert_array_equal(agent.act(images, noise=noise), agent.act(images))
-    assert found.algorithm == name.upper()
-    assert found.controller.log_std is None
+    assert result.algorithm == name.upper()
+    assert result.controller.log_std is None
 
 
 def test_continuous_actions_have_the_models_mean_and_spread(model) -> None:
     theirs, path = model("a2c-box")
-    found = imported(path, actions=PLANE)
-    (means, values), images = both(theirs, found)
+    result = imported(path, actions=PLANE)
+    (means, values), images = both(theirs, result)
     with torch.no_grad():
         normal = theirs.policy.get_distribution(images).distribution
         torch.testing.assert_close(means, normal.mean, atol=1e-5, rtol=0)
         torch.testing.assert_close(values, theirs.policy.predict_values(images).squeeze(1), atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(found.controller.log_std.exp().expand_as(means), normal.stddev)
-    assert found.controller.spec()["activation"] == "relu", "printed in the file"
+        torch.testing.assert_close(result.controller.log_std.exp().expand_as(means), normal.stddev)
+    assert result.controller.spec()["activation"] == "relu", "printed in the file"
 
 
 @pytest.mark.parametrize("name", ["dqn", "dqn-mlp", "dqn-tanh"])
@@ -175,9 +175,9 @@ def test_action_values_are_the_models(name: str, model) -> None:
     theirs, path = model(name)
     (parameters, values), images = both(theirs, imported(path, temperature=0.5))
     with torch.no_grad():
-        wanted = theirs.policy.q_net(images)
-    torch.testing.assert_close(parameters * 0.5, wanted, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(values, wanted.amax(1), atol=1e-5, rtol=1e-5)
+        required = theirs.policy.q_net(images)
+    torch.testing.assert_close(parameters * 0.5, required, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(values, required.amax(1), atol=1e-5, rtol=1e-5)
 
 
 def test_low_temperature_samples_what_is_greedy(model) -> None:
@@ -192,19 +192,19 @@ def test_without_a_shared_extractor_the_value_is_zero(model) -> None:
 
 
 def test_what_the_file_says_of_its_training(model) -> None:
-    found = imported(model("dqn")[1])
-    assert (found.algorithm, found.steps, found.seed) == ("DQN", 96, 0)
-    assert found.hyperparameters["gamma"] == 0.99
+    result = imported(model("dqn")[1])
+    assert (result.algorithm, result.steps, result.seed) == ("DQN", 96, 0)
+    assert result.hyperparameters["gamma"] == 0.99
     assert imported(model("ppo")[1]).algorithm == "PPO"
     assert imported(model("a2c")[1]).algorithm == "A2C"
 
 
 @pytest.mark.parametrize("name", ["ppo-mlp", "ppo-unshared", "a2c-box", "dqn", "sac", "td3"])
 def test_an_imported_agent_is_stored_as_any_other(name: str, model, tmp_path: Path) -> None:
-    found = agent_of(imported(model(name)[1], actions=ACTIONS.get(name, FOUR)))
-    again = load_agent(save_agent(found, tmp_path / "a"))
-    np.testing.assert_array_equal(again.act(pictures()), found.act(pictures()))
-    for one, other in zip(both(None, found)[0], both(None, again)[0], strict=True):  # type: ignore[arg-type]
+    result = agent_of(imported(model(name)[1], actions=ACTIONS.get(name, FOUR)))
+    again = load_agent(save_agent(result, tmp_path / "a"))
+    np.testing.assert_array_equal(again.act(pictures()), result.act(pictures()))
+    for one, other in zip(both(None, result)[0], both(None, again)[0], strict=True):  # type: ignore[arg-type]
         assert torch.equal(one, other)
 
 
@@ -222,8 +222,8 @@ def test_a_file_that_does_not_print_its_activation_takes_the_option(model, tmp_p
 
 
 def test_an_activation_that_contradicts_the_file_is_refused(model) -> None:
-    for name, given, found in (("ppo-mlp", "relu", "Tanh"), ("ppo-relu", "tanh", "ReLU"), ("dqn-mlp", "tanh", "ReLU")):
-        with pytest.raises(InvalidInputError, match=rf"expected {given} \(--activation\), found .*\.{found}'>"):
+    for name, given, result in (("ppo-mlp", "relu", "Tanh"), ("ppo-relu", "tanh", "ReLU"), ("dqn-mlp", "tanh", "ReLU")):
+        with pytest.raises(InvalidInputError, match=rf"expected {given} \(--activation\), found .*\.{result}'>"):
             imported(model(name)[1], activation=given)
 
 
@@ -259,19 +259,19 @@ def test_an_installed_extractor_builds_the_encoder(model, installed, tmp_path: P
     installed(TINY)
     theirs, path = model("own")
     theirs.policy.set_training_mode(False)
-    found = imported(path, extractor="tiny", extractor_arguments={"features_dim": 6})
-    assert found.encoder.spec() == {
+    result = imported(path, extractor="tiny", extractor_arguments={"features_dim": 6})
+    assert result.encoder.spec() == {
         "kind": "extractor",
         "name": "tiny",
         "arguments": {"features_dim": 6},
         "image_shape": list(SHAPE),
         "latent_dim": 6,
     }
-    agent = agent_of(found)
-    (parameters, _), images = both(theirs, found)
+    agent = agent_of(result)
+    (parameters, _), images = both(theirs, result)
     with torch.no_grad():
-        wanted = theirs.policy.get_distribution(images).distribution.probs
-    torch.testing.assert_close(parameters.softmax(1), wanted, atol=1e-5, rtol=0)
+        required = theirs.policy.get_distribution(images).distribution.probs
+    torch.testing.assert_close(parameters.softmax(1), required, atol=1e-5, rtol=0)
     again = load_agent(save_agent(agent, tmp_path / "a"))
     np.testing.assert_array_equal(again.act(pictures()), agent.act(pictures()))
 
@@ -279,13 +279,13 @@ def test_an_installed_extractor_builds_the_encoder(model, installed, tmp_path: P
 def test_arguments_that_no_weight_tells_are_read_from_the_file(model, installed) -> None:
     installed(f"sloped = {sb3_samples.__name__}:SlopedCNN")
     theirs, path = model("sloped")
-    found = imported(path, extractor="sloped")
-    assert found.encoder.spec()["arguments"] == {"features_dim": 6, "slope": 0.7}
-    (parameters, values), images = both(theirs, found)
+    result = imported(path, extractor="sloped")
+    assert result.encoder.spec()["arguments"] == {"features_dim": 6, "slope": 0.7}
+    (parameters, values), images = both(theirs, result)
     with torch.no_grad():
-        wanted = theirs.policy.get_distribution(images).distribution.probs
+        required = theirs.policy.get_distribution(images).distribution.probs
         torch.testing.assert_close(values, theirs.policy.predict_values(images).squeeze(1), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(parameters.softmax(1), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(parameters.softmax(1), required, atol=1e-5, rtol=0)
 
 
 def test_arguments_that_are_no_plain_values_are_asked_for(folder: Path, installed) -> None:
@@ -293,8 +293,8 @@ def test_arguments_that_are_no_plain_values_are_asked_for(folder: Path, installe
     path = saved("sloped-layer", folder)
     with pytest.raises(InvalidInputError, match=r"give them with --extractor-args: .*'slope': 0.7, 'layer': <class"):
         imported(path, extractor="sloped")
-    found = imported(path, extractor="sloped", extractor_arguments={"slope": 0.7})
-    assert found.encoder.spec()["arguments"] == {"slope": 0.7}
+    result = imported(path, extractor="sloped", extractor_arguments={"slope": 0.7})
+    assert result.encoder.spec()["arguments"] == {"slope": 0.7}
 
 
 def test_arguments_without_an_extractor_are_refused(ppo: Path) -> None:
@@ -434,8 +434,8 @@ def test_statements_that_contradict_what_is_assumed_are_refused(changes, message
     ],
 )  # fmt: skip
 def test_statements_of_other_versions_and_harmless_ones_are_taken(changes, ppo: Path, tmp_path: Path) -> None:
-    found = agent_of(imported(with_data(tmp_path / "other.zip", ppo, **changes)))
-    np.testing.assert_array_equal(found.act(pictures()), agent_of(imported(ppo)).act(pictures()))
+    result = agent_of(imported(with_data(tmp_path / "other.zip", ppo, **changes)))
+    np.testing.assert_array_equal(result.act(pictures()), agent_of(imported(ppo)).act(pictures()))
 
 
 @pytest.mark.parametrize(
@@ -549,10 +549,10 @@ def test_strange_settings_do_no_harm(junk: Any, ppo: Path, tmp_path: Path) -> No
     observations = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
     expected, _ = agent_of(imported(ppo)).predict(observations, deterministic=True)
     try:
-        found = imported(odd)
+        result = imported(odd)
     except RlstitchError:
         return
-    np.testing.assert_array_equal(agent_of(found).predict(observations, deterministic=True)[0], expected)
+    np.testing.assert_array_equal(agent_of(result).predict(observations, deterministic=True)[0], expected)
 
 
 def test_names_of_a_file_do_not_steer_a_terminal(ppo: Path, tmp_path: Path) -> None:

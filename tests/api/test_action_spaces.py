@@ -145,15 +145,15 @@ def test_sampled_actions_follow_the_distribution_of_the_parameters(space):
 def test_differences_of_actions_are_those_of_independent_choices(space):
     actions = actions_of(space)
     controller = build_controller({"latent_dim": 4, "actions": actions.model_dump()})
-    found, true = torch.randn(2, 6, actions.width, generator=torch.Generator().manual_seed(0))
+    actual, true = torch.randn(2, 6, actions.width, generator=torch.Generator().manual_seed(0))
     if actions.kind == "multi_binary":
-        expected = kl_divergence(Bernoulli(logits=true), Bernoulli(logits=found)).sum(dim=1)
+        expected = kl_divergence(Bernoulli(logits=true), Bernoulli(logits=actual)).sum(dim=1)
     else:
-        pairs = zip(true.split([2, 3], dim=1), found.split([2, 3], dim=1), strict=True)
+        pairs = zip(true.split([2, 3], dim=1), actual.split([2, 3], dim=1), strict=True)
         expected = sum(kl_divergence(Categorical(logits=p), Categorical(logits=q)) for p, q in pairs)
-    torch.testing.assert_close(action_divergence(controller, found, true), expected)
-    changes, same = compare_actions(controller, found, true), compare_actions(controller, true, true)
-    greedy = (best_actions(actions, found.numpy()) == best_actions(actions, true.numpy())).all(axis=1)
+    torch.testing.assert_close(action_divergence(controller, actual, true), expected)
+    changes, same = compare_actions(controller, actual, true), compare_actions(controller, true, true)
+    greedy = (best_actions(actions, actual.numpy()) == best_actions(actions, true.numpy())).all(axis=1)
     np.testing.assert_array_equal(changes.same.numpy(), greedy)
     assert ((changes.overlap >= 0) & (changes.overlap < 1)).all()
     torch.testing.assert_close(same.overlap, torch.ones(6))

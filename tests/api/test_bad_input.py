@@ -86,9 +86,9 @@ def test_an_unknown_method_is_told_the_nearest(two, refused, workplace: Path) ->
     [("affine", 2, "at least 3"), ("affine", 1, "at least 3"), ("orthogonal", 1, "at least 2"), ("affine", 0, "pairs")],
 )
 def test_too_few_pairs(method: str, pairs: int, part: str, two, refused, workplace: Path) -> None:
-    found = refused(f"stitch --encoder red --policy green --episodes 2 --method {method} --pairs {pairs}")
-    assert part in found
-    assert f"found {pairs}" in found
+    result = refused(f"stitch --encoder red --policy green --episodes 2 --method {method} --pairs {pairs}")
+    assert part in result
+    assert f"found {pairs}" in result
     assert sorted(path.name for path in (workplace / "agents").iterdir()) == ["green", "red"]
 
 
@@ -103,13 +103,13 @@ def test_relative_agents_that_do_not_fit(two, stored, refused) -> None:
     near, far = (stored(f"rel{count}", representation="relative", relative__anchors=count) for count in (8, 9))
     assert near.card.anchors is not None
     assert far.card.anchors is not None
-    found = refused("stitch --encoder rel8 --policy rel9 --method relative --pairs 24")
-    assert near.card.anchors.identity in found
-    assert far.card.anchors.identity in found
-    found = refused("stitch --encoder rel8 --policy green --method relative --pairs 24")
-    assert "agent 'green' is absolute" in found
-    found = refused("stitch --encoder rel8 --policy green --method naive --pairs 24")
-    assert "agent 'rel8' is relative and 'green' is absolute" in found
+    result = refused("stitch --encoder rel8 --policy rel9 --method relative --pairs 24")
+    assert near.card.anchors.identity in result
+    assert far.card.anchors.identity in result
+    result = refused("stitch --encoder rel8 --policy green --method relative --pairs 24")
+    assert "agent 'green' is absolute" in result
+    result = refused("stitch --encoder rel8 --policy green --method naive --pairs 24")
+    assert "agent 'rel8' is relative and 'green' is absolute" in result
 
 
 def test_an_existing_agent_is_kept_to_the_byte(two, refused, workplace: Path) -> None:
@@ -119,9 +119,9 @@ def test_an_existing_agent_is_kept_to_the_byte(two, refused, workplace: Path) ->
         "relativize green --name red",
         "train minigrid-empty-random-6x6 --name red --device cpu",
     ):
-        found = refused(line)
-        assert "an agent 'red' is there already" in found
-        assert "--force" in found
+        result = refused(line)
+        assert "an agent 'red' is there already" in result
+        assert "--force" in result
     assert {path: path.read_bytes() for path in (workplace / "agents").rglob("*") if path.is_file()} == before
 
 
@@ -152,8 +152,8 @@ def test_weights_that_are_not_finite_are_not_loaded(two, refused, workplace: Pat
     assert load_agent("red").card.name == "red"  # mended well enough to be loaded
     craft(workplace / "agents/red", float("nan"))
     for line in ("evaluate red", STITCH, "show red", "relativize red"):
-        found = refused(line)
-        assert "encoder.safetensors: tensor 'linear.bias' holds NaN or infinity" in found
+        result = refused(line)
+        assert "encoder.safetensors: tensor 'linear.bias' holds NaN or infinity" in result
 
 
 @pytest.mark.parametrize("name", ["agent.json", "encoder.safetensors", "controller.safetensors"])
@@ -230,6 +230,6 @@ def test_a_full_disk(line: str, limit: int, two, workplace: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(refused, workplace: Path) -> None:
-    found = refused("train minigrid-empty-random-6x6 --name new --device cuda")
-    assert "'cuda' was asked for, torch finds no CUDA device (use auto or cpu)" in found
+    result = refused("train minigrid-empty-random-6x6 --name new --device cuda")
+    assert "'cuda' was asked for, torch finds no CUDA device (use auto or cpu)" in result
     assert list(workplace.iterdir()) == []

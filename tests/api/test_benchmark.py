@@ -105,10 +105,10 @@ def new_process(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_is_measured_is_kept(measured, new_process):
-    told = []
+    reported = []
     again = benchmark("suite.yaml", methods=["own_methods:half_ridge"], out=Path("out"), workers=1,
-                      on_progress=lambda *progress: told.append(progress))  # fmt: skip
-    assert told == []
+                      on_progress=lambda *progress: reported.append(progress))  # fmt: skip
+    assert reported == []
     assert again.standings == measured.standings
 
 

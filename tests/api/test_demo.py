@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     return folder
 
@@ -70,7 +70,7 @@ def outcome(folder: Path, short: None) -> DemoOutcome:
         return demo(seed=1, out=Path("my demo"), workers=1, settings=TINY, gate=0.0)
 
 
-def test_the_table_has_every_row(outcome: DemoOutcome, there: Path) -> None:
+def test_the_table_has_every_row(outcome: DemoOutcome, place: Path) -> None:
     assert [cell.method for cell in outcome.cells] == METHODS
     crossed = [(cell.encoder, cell.controller) for cell in outcome.cells[3:]]
     assert crossed == [("demo-red", "demo-green")] * 3 + [("demo-green", "demo-red")] * 3
@@ -78,15 +78,15 @@ def test_the_table_has_every_row(outcome: DemoOutcome, there: Path) -> None:
     assert {cell.policy for cell in outcome.cells} == {"sampled"}
     assert {cell.policy for cell in outcome.greedy} == {"greedy"}
     assert [cell.method for cell in outcome.greedy] == METHODS
-    assert (there / "my demo/cells-greedy.csv").is_file()
-    rows = json.loads((there / "my demo/cells.json").read_text())
+    assert (place / "my demo/cells-greedy.csv").is_file()
+    rows = json.loads((place / "my demo/cells.json").read_text())
     rows = rows["rows"] if isinstance(rows, dict) else rows
     assert [row["method"] for row in rows] == METHODS
-    assert len((there / "my demo/cells.csv").read_text().splitlines()) == 1 + len(METHODS)
+    assert len((place / "my demo/cells.csv").read_text().splitlines()) == 1 + len(METHODS)
 
 
-def test_the_page_stands_alone_and_names_what_it_shows(outcome: DemoOutcome, there: Path) -> None:
-    page = (there / outcome.report).read_text(encoding="utf-8")
+def test_the_page_stands_alone_and_names_what_it_shows(outcome: DemoOutcome, place: Path) -> None:
+    page = (place / outcome.report).read_text(encoding="utf-8")
     for text in ("relative (post-hoc)", "demo-red", "Next commands"):
         assert text.lower() in page.lower(), text
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -96,8 +96,8 @@ def test_the_page_stands_alone_and_names_what_it_shows(outcome: DemoOutcome, the
 
 
 @pytest.mark.parametrize("name", ["red-encoder-green-controller", "green-encoder-red-controller"])
-def test_both_videos_can_be_played(name: str, outcome: DemoOutcome, there: Path) -> None:
-    path = there / "my demo/videos" / f"{name}.mp4"
+def test_both_videos_can_be_played(name: str, outcome: DemoOutcome, place: Path) -> None:
+    path = place / "my demo/videos" / f"{name}.mp4"
     command = [FFMPEG_BINARY, "-v", "error", "-i", str(path), "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -108,8 +108,8 @@ def test_both_videos_can_be_played(name: str, outcome: DemoOutcome, there: Path)
         assert picture.n_frames >= 2  # equal frames become one that stands longer
 
 
-def test_every_agent_can_be_loaded_and_knows_its_parents(outcome: DemoOutcome, there: Path) -> None:
-    agents = {path.name: load_agent(path) for path in (there / "my demo/agents").iterdir()}
+def test_every_agent_can_be_loaded_and_knows_its_parents(outcome: DemoOutcome, place: Path) -> None:
+    agents = {path.name: load_agent(path) for path in (place / "my demo/agents").iterdir()}
     crossed = {f"demo-{x}-to-{y}-{m}" for x, y in (("red", "green"), ("green", "red")) for m in ("affine", "relative")}
     assert set(agents) == {"demo-red", "demo-green", "demo-red-relativized", "demo-green-relativized"} | crossed
     assert (agents["demo-red"].card.seed, agents["demo-green"].card.seed) == (3, 4)
@@ -120,7 +120,7 @@ def test_every_agent_can_be_loaded_and_knows_its_parents(outcome: DemoOutcome, t
         assert card.world.variation == x
 
 
-def test_what_to_type_next_can_be_typed(outcome: DemoOutcome, there: Path) -> None:
+def test_what_to_type_next_can_be_typed(outcome: DemoOutcome, place: Path) -> None:
     lines = [shlex.split(command) for _, command in outcome.next_commands]
     assert {line[0] for line in lines} == {"rlstitch", "tensorboard"}
     for program, *arguments in lines:
@@ -136,13 +136,13 @@ def test_what_to_type_next_can_be_typed(outcome: DemoOutcome, there: Path) -> No
 
 def test_agents_that_fail_are_trained_again_and_then_given_up(
     outcome: DemoOutcome,
-    there: Path,
+    place: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # In the folder of an older demo, which is taken for one.
-    shutil.copytree(there / "my demo", tmp_path / "out")
+    shutil.copytree(place / "my demo", tmp_path / "out")
     monkeypatch.chdir(tmp_path)
     shutil.rmtree("out/training")
     with pytest.raises(RlstitchError, match=f"the red agent did not reach success 110% in {ATTEMPTS} attempts"):

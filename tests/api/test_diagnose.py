@@ -30,11 +30,11 @@ TABLE = Path(__file__).parents[2] / "docs/results/diagnosis.json"
 
 
 def test_the_map_that_is_judged_is_the_one_that_stitch_makes(two):
-    found = diagnose("red", "green", method="linear", seed=3, **FAST)
+    result = diagnose("red", "green", method="linear", seed=3, **FAST)
     made = stitch("red", "green", method="linear", seed=3, episodes=2, save=False, **FAST)
-    assert found.indicators.held == made.report
+    assert result.indicators.held == made.report
     again = diagnose(*two, method="linear", seed=3, **FAST)
-    assert again == found
+    assert again == result
 
 
 def test_text_and_json_say_the_same(two, capsys):
@@ -54,31 +54,31 @@ def test_text_and_json_say_the_same(two, capsys):
 
 
 def test_two_good_agents_are_judged_after_a_few_episodes(workplace: Path):
-    found = diagnose("lavagap-red-s1", "lavagap-green-s2", pairs=256)
-    assert (found.baselines.why_not, found.baselines.episodes) == ("", 8)
-    assert found.baselines.gain.low > 0
-    assert found.verdict.label in ("will carry", "doubtful")
-    assert f"{found.verdict.label} (score {found.verdict.score:.2f})" in str(found)
-    assert "(8 episodes each)" in str(found)
-    assert "Good-Turing" in str(found)
+    result = diagnose("lavagap-red-s1", "lavagap-green-s2", pairs=256)
+    assert (result.baselines.why_not, result.baselines.episodes) == ("", 8)
+    assert result.baselines.gain.low > 0
+    assert result.verdict.label in ("will carry", "doubtful")
+    assert f"{result.verdict.label} (score {result.verdict.score:.2f})" in str(result)
+    assert "(8 episodes each)" in str(result)
+    assert "Good-Turing" in str(result)
 
 
 def test_auto_names_the_map_that_it_chose(two):
-    found = diagnose("red", "green", method="auto", **FAST)
-    assert found.method == "auto"
-    assert f"by auto ({found.indicators.held.method})" in str(found)
+    result = diagnose("red", "green", method="auto", **FAST)
+    assert result.method == "auto"
+    assert f"by auto ({result.indicators.held.method})" in str(result)
 
 
 def test_relative_agents_of_one_anchor_set_need_no_map(stored):
     relative = {"representation": "relative", "relative__anchors": 16}
     stored("one", **relative)
     stored("other", seed=2, variation="green", **relative)
-    found = diagnose("one", "other", method="relative", **FAST)
-    held = found.indicators.held
+    result = diagnose("one", "other", method="relative", **FAST)
+    held = result.indicators.held
     assert (held.method, held.rank, held.condition_number) == ("relative", None, None)
-    assert found.indicators.width_x == 16
-    assert not any("nothing is between" in reason or "pairs" in reason for reason in found.verdict.reasons[1:])
-    assert "\nmap" not in str(found)
+    assert result.indicators.width_x == 16
+    assert not any("nothing is between" in reason or "pairs" in reason for reason in result.verdict.reasons[1:])
+    assert "\nmap" not in str(result)
 
 
 def test_the_verdict_ranks_the_cells_of_the_committed_table_as_they_turned_out():
@@ -130,20 +130,20 @@ def in_rooms(workplace: Path):
 @pytest.mark.parametrize("environment", [DISCRETE, CONTINUOUS])
 def test_an_environment_without_tiles_is_seen_by_replay(in_rooms, environment):
     one, other = in_rooms("one", environment), in_rooms("other", environment, "invert")
-    found = diagnose(one, other, **FAST)
-    assert found.indicators.own is not None
-    assert found.indicators.own.states > 1
-    assert 0 <= found.indicators.own.overlap <= 1
-    assert found.verdict.label in ("will carry", "doubtful", "will fail", "not judged")
+    result = diagnose(one, other, **FAST)
+    assert result.indicators.own is not None
+    assert result.indicators.own.states > 1
+    assert 0 <= result.indicators.own.overlap <= 1
+    assert result.verdict.label in ("will carry", "doubtful", "will fail", "not judged")
 
 
 def test_where_own_states_are_not_to_be_had_the_verdict_rests_on_held_out_pairs(in_rooms, workplace: Path):
     one, other = in_rooms("one", RESTLESS), in_rooms("other", RESTLESS, "invert")
     images = np.random.default_rng(0).integers(0, 255, (20, 40, 40, 3), dtype=np.uint8)
-    found = diagnose(one, other, pairs=write_pairs(workplace / "p.npz", images, 255 - images))
-    assert found.indicators.own is None
-    assert "deterministic" in found.note
-    assert found.note in str(found)
-    assert found.verdict.label == "not judged"
-    judged = judge(replace(found.indicators, dependence=1.0))
+    result = diagnose(one, other, pairs=write_pairs(workplace / "p.npz", images, 255 - images))
+    assert result.indicators.own is None
+    assert "deterministic" in result.note
+    assert result.note in str(result)
+    assert result.verdict.label == "not judged"
+    judged = judge(replace(result.indicators, dependence=1.0))
     assert "held-out pairs" in judged.reasons[0]

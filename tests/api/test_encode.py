@@ -119,9 +119,9 @@ def test_what_is_held_does_not_grow_with_the_items(workplace: Path) -> None:
 def test_vectors_are_those_of_the_encoder_under_the_keys(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workplace / "keys.txt").write_text("\n".join(f"key {row}" for row in range(100)))
     assert main(command("--keys", "keys.txt")) == 0
-    printed, told = capsys.readouterr()
+    printed, errors = capsys.readouterr()
     assert printed.startswith("space.safetensors: 100 items by hashing in ")
-    assert "100 of 100 items" in told
+    assert "100 of 100 items" in errors
     space = load_space("space.safetensors")
     assert space.name == "hashing"
     assert space.keys == tuple(f"key {row}" for row in range(100))
@@ -132,8 +132,8 @@ def test_images_and_sounds(workplace: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 9, 9), dtype=np.uint8)
     np.savez(workplace / "images.npz", images=images)
     assert encode("image", "greys", "images.npz", "i.safetensors", batch_size=3).done == 7
-    wanted = small_greys([np.repeat(image[..., None], 3, axis=2) for image in images])
-    assert np.array_equal(load_space("i.safetensors").vectors.numpy(), wanted)
+    expected = small_greys([np.repeat(image[..., None], 3, axis=2) for image in images])
+    assert np.array_equal(load_space("i.safetensors").vectors.numpy(), expected)
     samples = np.random.default_rng(0).integers(-(2**15), 2**15, 900).astype("<i2")
     (workplace / "sounds").mkdir()
     with wave.open(str(workplace / "sounds" / "one.wav"), "wb") as sound:
@@ -171,13 +171,13 @@ def test_ctrl_c_ends_cleanly_and_the_command_goes_on(
     workplace: Path, interrupting: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command()) == 130
-    printed, told = capsys.readouterr()
+    printed, errors = capsys.readouterr()
     assert "64 of 100 items" in printed
-    assert told.endswith("interrupted; the same command resumes\n")
+    assert errors.endswith("interrupted; the same command resumes\n")
     assert not (workplace / "space.safetensors").exists()
     # The rows of a batch do not depend on its size.
     assert main(command("--batch-size", "5")) == 0
-    printed, told = capsys.readouterr()
+    printed, errors = capsys.readouterr()
     assert "64 of them by an earlier run" in printed
     assert np.array_equal(load_space("space.safetensors").vectors.numpy(), hashed_words(LINES))
 
@@ -189,9 +189,9 @@ def test_an_unfinished_run_of_other_making_is_in_the_way(
     lines.write_text("\n".join(f"other {line}" for line in LINES))
     capsys.readouterr()
     assert main(command()) == 2
-    told = capsys.readouterr().err
-    assert "space.safetensors.part: was started with other items" in told
-    assert len(told.splitlines()) == 1
+    errors = capsys.readouterr().err
+    assert "space.safetensors.part: was started with other items" in errors
+    assert len(errors.splitlines()) == 1
     with pytest.raises(IncompatibleError, match="was started with other items"):
         encode("text", "hashing", "lines.txt", "space.safetensors", device="cpu")
     assert main(command("--force")) == 0
@@ -362,7 +362,7 @@ def test_wrong_arguments_are_one_line(
     if changes[1] == "./nowhere":
         pytest.importorskip("transformers")
     assert main(command(*changes)) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert len(told.splitlines()) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.splitlines()) == 1
     assert not list(workplace.glob("*.part"))

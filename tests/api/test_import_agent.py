@@ -57,16 +57,16 @@ def test_in_a_minigrid_it_acts_step_by_step_as_the_model(models: Path, workplace
     model = PPO.load(models / "grid.zip", device="cpu")
     theirs = ImgObsWrapper(RGBImgPartialObsWrapper(gymnasium.make(DOORKEY)))
     ours = make_vec(World(DOORKEY), 1, seed=7, autoreset="disabled")
-    wanted, _ = theirs.reset(seed=7)
-    found, _ = ours.reset(seed=7)
+    required, _ = theirs.reset(seed=7)
+    result, _ = ours.reset(seed=7)
     generator = np.random.default_rng(0)
     for _ in range(40):
-        np.testing.assert_array_equal(found[0], wanted)
-        action, _ = model.predict(np.moveaxis(wanted, -1, 0), deterministic=True)
-        assert outcome.agent.predict(found[0], deterministic=True)[0] == action
+        np.testing.assert_array_equal(result[0], required)
+        action, _ = model.predict(np.moveaxis(required, -1, 0), deterministic=True)
+        assert outcome.agent.predict(result[0], deterministic=True)[0] == action
         stray = int(generator.integers(6))  # an untrained model stands still
-        wanted, _, ended, cut, _ = theirs.step(stray)
-        found, *_ = ours.step(np.array([stray]))
+        required, _, ended, cut, _ = theirs.step(stray)
+        result, *_ = ours.step(np.array([stray]))
         if ended or cut:
             break
     ours.close()
@@ -79,17 +79,17 @@ def test_a_stacked_model_sees_and_scores_what_it_did(models: Path, workplace: Pa
     theirs = VecTransposeImage(stacked(gymnasium.make(DISCRETE)))
     ours = make_vec(agent.card.world, 1, seed=5)
     theirs.seed(5)
-    wanted, (found, _) = theirs.reset(), ours.reset()
+    required, (result, _) = theirs.reset(), ours.reset()
     starts = 1
     generator = np.random.default_rng(0)
     for _ in range(60):
-        np.testing.assert_array_equal(np.moveaxis(found, -1, 1), wanted)
+        np.testing.assert_array_equal(np.moveaxis(result, -1, 1), required)
         with torch.no_grad():
-            logits = model.policy.get_distribution(torch.from_numpy(wanted)).distribution.logits
-        torch.testing.assert_close(agent.action_parameters(found).log_softmax(1), logits, atol=1e-5, rtol=0)
+            logits = model.policy.get_distribution(torch.from_numpy(required)).distribution.logits
+        torch.testing.assert_close(agent.action_parameters(result).log_softmax(1), logits, atol=1e-5, rtol=0)
         action = generator.integers(4, size=1)
-        wanted, _, done, _ = theirs.step(action)
-        found, *_ = ours.step(action)
+        required, _, done, _ = theirs.step(action)
+        result, *_ = ours.step(action)
         starts += int(done[0])
     ours.close()
     assert starts > 2

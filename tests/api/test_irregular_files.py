@@ -77,10 +77,10 @@ def problems(lines: list[str], capsys: pytest.CaptureFixture[str]) -> list[tuple
     """Return the lines that do not end with status 2 and an error of one line about what is no file."""
     wrong = []
     for line in lines:
-        status, told = main(line.split()), capsys.readouterr().err
-        told = "\n".join(text for text in told.splitlines() if "error" in text or "Traceback" in text)
-        if status != 2 or told.count("\n") or "it" not in told:
-            wrong.append((line, status, told))
+        status, errors = main(line.split()), capsys.readouterr().err
+        errors = "\n".join(text for text in errors.splitlines() if "error" in text or "Traceback" in text)
+        if status != 2 or errors.count("\n") or "it" not in errors:
+            wrong.append((line, status, errors))
     return wrong
 
 

@@ -35,16 +35,16 @@ def spaces(workplace: Path) -> tuple[Path, Path]:
 
 
 def test_turned_spaces_compare_as_equal(spaces: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    found = compare_spaces(*spaces)
-    assert (found.pairs, found.held_out, found.width_x, found.width_y, found.seed) == (60, 30, 4, 6, 0)
-    assert list(found.measures) == ["all pairs", "held out", "orthogonal", "affine"]
-    for measures in found.measures.values():
+    result = compare_spaces(*spaces)
+    assert (result.pairs, result.held_out, result.width_x, result.width_y, result.seed) == (60, 30, 4, 6, 0)
+    assert list(result.measures) == ["all pairs", "held out", "orthogonal", "affine"]
+    for measures in result.measures.values():
         assert measures.linear_cka == pytest.approx(1, abs=1e-4)
         assert measures.procrustes_distance == pytest.approx(0, abs=1e-2)
         assert measures.svcca is not None
         assert measures.svcca > 0.99
     # Of other widths, there is no cosine before; y is twice as long as x, which an orthogonal map leaves.
-    before, turned, mapped = (found.measures[name] for name in ("held out", "orthogonal", "affine"))
+    before, turned, mapped = (result.measures[name] for name in ("held out", "orthogonal", "affine"))
     assert (before.cosine, before.r2) == (None, None)
     assert turned.r2 == pytest.approx(0.75, abs=0.05)
     assert (mapped.r2, mapped.cosine) == pytest.approx((1, 1), abs=1e-3)
@@ -63,22 +63,22 @@ def test_a_space_and_its_turned_and_noisy_self_meet_after_a_map() -> None:
     for name, vectors in {"a": x, "b": y, "c": rng.normal(size=(400, 8))}.items():
         save_space(LatentSpace(vectors), Path(f"{name}.npz"))
     assert compare_spaces("a.npz", "a.npz").measures["all pairs"].cosine == pytest.approx(1)
-    found = compare_spaces("a.npz", "b.npz").measures
-    assert (found["held out"].r2 or 0) < -10
-    assert min(found[name].r2 or 0 for name in ("orthogonal", "affine")) > 0.97
+    result = compare_spaces("a.npz", "b.npz").measures
+    assert (result["held out"].r2 or 0) < -10
+    assert min(result[name].r2 or 0 for name in ("orthogonal", "affine")) > 0.97
     # Nothing in common: no map helps on pairs that it was not fitted on.
     assert (compare_spaces("a.npz", "c.npz").measures["affine"].r2 or 0) < 0.1
 
 
 def test_few_pairs_are_compared_as_they_are() -> None:
     save_space(LatentSpace(np.random.default_rng(0).normal(size=(7, 3))), Path("few.npz"))
-    found = compare_spaces("few.npz", "few.npz", neighbours=3)
-    assert (found.held_out, list(found.measures)) == (0, ["all pairs"])
-    assert "7, too few for maps" in str(found)
-    found = compare_spaces("few.npz", "few.npz", neighbours=7)
-    assert found.measures["all pairs"].mutual_knn is None
+    result = compare_spaces("few.npz", "few.npz", neighbours=3)
+    assert (result.held_out, list(result.measures)) == (0, ["all pairs"])
+    assert "7, too few for maps" in str(result)
+    result = compare_spaces("few.npz", "few.npz", neighbours=7)
+    assert result.measures["all pairs"].mutual_knn is None
     assert "– mutual knn: k must be a whole number in [1, 6] (one less than the number of samples), found 7" in str(
-        found
+        result
     )
     with pytest.raises(InvalidInputError, match="neighbours must be at least 1, found 0"):
         compare_spaces("few.npz", "few.npz", neighbours=0)
@@ -151,8 +151,8 @@ def test_a_map_is_fitted_judged_and_stored(spaces: tuple[Path, Path], capsys: py
     command = ["latent", "translate", "--source", str(x), "--target", str(y), "--method", "affine", "-o"]
     assert main([*command, "map.safetensors"]) == 0
     assert "fitted on 60 pairs; on 12 pairs held out before: R² 1.0000" in capsys.readouterr().out
-    there = load_translation("map.safetensors")
-    assert (there.width_in, there.width_out, there.method) == (4, 6, "affine")
+    translation = load_translation("map.safetensors")
+    assert (translation.width_in, translation.width_out, translation.method) == (4, 6, "affine")
     assert main([*command, "map.safetensors"]) == 2
     assert "--force replaces it" in capsys.readouterr().err
     assert main([*command, "map.safetensors", "--force"]) == 0

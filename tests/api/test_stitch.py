@@ -159,8 +159,8 @@ def test_a_stitched_agent_is_stitched_back(two, stored):
     """red -> other -> red: the way back undoes the way there."""
     red, _ = two
     other = moved(red, mixing(WIDTH), name="other")
-    there = stitch(red, other, name="there", pairs=40, episodes=4)
-    back = stitch(there.agent, red, name="back", pairs=40, episodes=4)
+    crossed = stitch(red, other, name="there", pairs=40, episodes=4)
+    back = stitch(crossed.agent, red, name="back", pairs=40, episodes=4)
     assert back.report.action_agreement == 1.0
     assert [parent.name for parent in back.agent.card.parents] == ["there", "red"]
     np.testing.assert_array_equal(evaluate(back.agent, episodes=8).returns, evaluate(red, episodes=8).returns)
@@ -220,10 +220,10 @@ def test_shipped_agents_are_stitched_with_little_loss(workplace: Path):
 
 def test_shipped_agents_stitch_back_and_forth(workplace: Path):
     red = load_agent("doorkey-red-s1")
-    there = stitch(red, "doorkey-green-s2", name="there", episodes=1).agent
-    back = stitch(there, red, save=False, episodes=20)
+    crossed = stitch(red, "doorkey-green-s2", name="there", episodes=1).agent
+    back = stitch(crossed, red, save=False, episodes=20)
     save_agent(back.agent, workplace / "agents/back")
     assert back.report.held_out >= 10
     assert back.report.action_agreement >= 0.7
-    native, found = (evaluate(agent, episodes=40).returns.mean() for agent in (red, back.agent))
-    assert found >= native - 0.1
+    native, result = (evaluate(agent, episodes=40).returns.mean() for agent in (red, back.agent))
+    assert result >= native - 0.1

@@ -69,12 +69,12 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def children(parent: int) -> list[int]:
     """Processes whose parent this is."""
-    found = []
+    actual = []
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             if f"\nPPid:\t{parent}\n" in status.read_text():
-                found.append(int(status.parent.name))
-    return found
+                actual.append(int(status.parent.name))
+    return actual
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -101,8 +101,8 @@ def test_cut_off_sweeps_end_as_if_nothing_had_happened(workplace: Path, monkeypa
     with start(str(path), "--workers", "1") as stopped:
         until(lambda: sum(log.read_text().count("== ") for log in Path("runs/_grid/logs").iterdir()) > 2)
         stopped.send_signal(signal.SIGINT)
-        told, _ = stopped.communicate(timeout=600)
-    assert stopped.returncode == 130, told
+        reported, _ = stopped.communicate(timeout=600)
+    assert stopped.returncode == 130, reported
     assert main(["sweep", str(path), "--workers", "1"]) == 0
 
     whole = workplace / "whole"
@@ -123,10 +123,10 @@ def test_cut_off_sweeps_end_as_if_nothing_had_happened(workplace: Path, monkeypa
 def test_two_sweeps_at_once_train_each_run_once(workplace: Path) -> None:
     path = write("axes: {seed: [1, 2, 3]}" + SHORT)
     with start(str(path), "--workers", "1") as first, start(str(path), "--workers", "1") as second:
-        told = [process.communicate(timeout=600)[0] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), told
-    counts = [int(re.search(r"3 of 3 runs done, (\d) of them now, 0 failed", text).group(1)) for text in told]
-    assert sum(counts) == 3, told
+        reported = [process.communicate(timeout=600)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), reported
+    counts = [int(re.search(r"3 of 3 runs done, (\d) of them now, 0 failed", text).group(1)) for text in reported]
+    assert sum(counts) == 3, reported
     assert [entry.state for entry in sweep_states(load_sweep(path))] == ["done"] * 3
     assert len(list(Path("runs").glob("*/events.*"))) == 3
 

@@ -20,7 +20,7 @@ def test_trainings(preset: str | None, values: dict[str, object], key: str) -> N
     assert f"{config.name}-{config.hash8}" == key
 
 
-@pytest.mark.parametrize(("name", "count", "digest"), [(name, *found) for name, found in OLD["sweeps"].items()])
+@pytest.mark.parametrize(("name", "count", "digest"), [(name, *result) for name, result in OLD["sweeps"].items()])
 def test_sweeps(name: str, count: int, digest: str) -> None:
     keys = [run.key for run in load_sweep(name).runs]
     assert (len(keys), hashlib.sha256("\n".join(keys).encode()).hexdigest()) == (count, digest)

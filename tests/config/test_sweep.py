@@ -29,11 +29,11 @@ def names(grid: Sweep) -> list[str]:
 
 
 def test_axes_multiply_and_the_first_is_outermost(grid) -> None:
-    found = grid("axes: {preset: [minigrid-doorkey, minigrid-unlock], variation: [red, green], seed: [1, 2]}")
-    assert names(found) == [
+    result = grid("axes: {preset: [minigrid-doorkey, minigrid-unlock], variation: [red, green], seed: [1, 2]}")
+    assert names(result) == [
         f"{preset}-{look}-s{seed}" for preset in ("doorkey", "unlock") for look in ("red", "green") for seed in (1, 2)
     ]
-    assert found.name == "some"
+    assert result.name == "some"
 
 
 def test_a_run_is_the_training_of_the_same_overrides(grid) -> None:
@@ -43,7 +43,7 @@ def test_a_run_is_the_training_of_the_same_overrides(grid) -> None:
 
 
 def test_include_exclude_and_overrides(grid) -> None:
-    found = grid(
+    result = grid(
         """
         axes: {preset: minigrid-doorkey, variation: [red, green], seed: [1, 2]}
         include: [{preset: minigrid-unlock, seed: 7}]
@@ -54,13 +54,13 @@ def test_include_exclude_and_overrides(grid) -> None:
           - {when: {preset: minigrid-unlock}, set: {ppo.gamma: 0.5}}
         """
     )
-    assert {run.config.name: (run.config.total_steps, run.config.ppo.gamma) for run in found.runs} == {
+    assert {run.config.name: (run.config.total_steps, run.config.ppo.gamma) for run in result.runs} == {
         "doorkey-red-s1": (1000, 0.9),
         "doorkey-red-s2": (2000, 0.9),
         "doorkey-green-s1": (1000, 0.9),
         "unlock-standard-s7": (2000, 0.5),
     }
-    assert all(run.config.ppo.clip == 0.3 for run in found.runs)
+    assert all(run.config.ppo.clip == 0.3 for run in result.runs)
 
 
 def test_hyperparameters_stand_in_the_names(grid) -> None:

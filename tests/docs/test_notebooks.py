@@ -35,11 +35,11 @@ def test_its_cells_print_what_is_stored(path: Path, workplace: Path) -> None:
         for text, other in quick.items():
             unused -= {text} if text in source else set()
             source = source.replace(text, other)
-        found, expected = run_cell(source, names, path.name), stored(cell)
-        assert bool(found) == bool(expected)
+        result, expected = run_cell(source, names, path.name), stored(cell)
+        assert bool(result) == bool(expected)
         if not quick:
-            assert NUMBER.sub("#", found) == NUMBER.sub("#", expected)
+            assert NUMBER.sub("#", result) == NUMBER.sub("#", expected)
             # Another processor rounds otherwise; the sense stays.
-            numbers = [float(number) for number in NUMBER.findall(found)]
+            numbers = [float(number) for number in NUMBER.findall(result)]
             assert numbers == pytest.approx([float(number) for number in NUMBER.findall(expected)], abs=0.02)
     assert not unused

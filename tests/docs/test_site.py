@@ -40,7 +40,7 @@ def test_the_site_builds_and_is_self_contained(tmp_path: Path) -> None:
         "guides/get_started.html",
     } <= pages.keys()
     texts = {name: page.read_text(encoding="utf-8") for name, page in pages.items()}
-    assert {name: found for name, text in texts.items() if (found := FETCHED.findall(text))} == {}
+    assert {name: result for name, text in texts.items() if (result := FETCHED.findall(text))} == {}
     # Every command and the functions behind them have an entry.
     assert [
         name for name in COMMANDS if name != "latent" and f"usage: rlstitch {name} " not in texts["commands.html"]

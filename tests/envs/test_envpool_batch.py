@@ -41,12 +41,12 @@ def drive(backend: str, actions: list[int], seeds: list[int], **fields) -> tuple
 def test_a_drive_is_worth_the_same_on_both_backends():
     """Tracks differ, so rewards are compared in what every track shares, and in the mean over tracks."""
     plan = [3] * 50
-    found = {backend: drive(backend, plan, list(range(20, 28)))[0] for backend in ("gymnasium", "envpool")}
-    for rewards in found.values():
+    result = {backend: drive(backend, plan, list(range(20, 28)))[0] for backend in ("gymnasium", "envpool")}
+    for rewards in result.values():
         assert rewards.min() == pytest.approx(-0.1, abs=1e-5)  # the cost of a frame
         tile = rewards[rewards > 0] + 0.1
         assert ((tile > 2.5) & (tile < 8)).all()  # 1000 / (number of tiles), the first frames bring two
-    one, other = (rewards.sum(axis=0) for rewards in found.values())
+    one, other = (rewards.sum(axis=0) for rewards in result.values())
     error = np.sqrt(one.var() / len(one) + other.var() / len(other))
     assert abs(one.mean() - other.mean()) < 4 * error + 1.0
 

@@ -42,8 +42,8 @@ def test_a_look_of_pixels_reaches_final_observations_too():
     assert (inverted.reset()[0] == 255 - plain.reset()[0]).all()
     for _ in range(6):
         expected, *_, infos = plain.step(np.array([ON, ON]))
-        found, *_, others = inverted.step(np.array([ON, ON]))
-        np.testing.assert_array_equal(found, 255 - expected)
+        result, *_, others = inverted.step(np.array([ON, ON]))
+        np.testing.assert_array_equal(result, 255 - expected)
         np.testing.assert_array_equal(inverted.underlying, expected)
         assert ("final_obs" in infos) == ("final_obs" in others)
         for one, other in zip(infos.get("final_obs", []), others.get("final_obs", []), strict=True):

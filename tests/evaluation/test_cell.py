@@ -97,8 +97,8 @@ def test_a_method_that_is_not_above_its_controls_has_failed(agents, low, highs, 
     ]
     own = replace(row, method="affine-self", recovery_high=120.0)
     for method in ("affine", "affine, round 2"):
-        found = judged(replace(row, method=method), [*others, own])
-        assert (found.above_controls, found.verdict) == (expected, verdict)
+        actual = judged(replace(row, method=method), [*others, own])
+        assert (actual.above_controls, actual.verdict) == (expected, verdict)
     assert judged(replace(row, method="linear"), others).above_controls is None
     assert [other.verdict for other in [*others, own]] == ["control"] * (len(others) + 1)
 

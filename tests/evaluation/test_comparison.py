@@ -17,27 +17,27 @@ SCORES = np.random.default_rng(3).normal([[0.0], [50.0], [90.0]], 10.0, size=(3,
 
 def naive_aggregate(scores, statistic, resamples, seed):
     rng = np.random.default_rng(seed)
-    found = []
+    result = []
     for _ in range(resamples):
         drawn = [row[rng.integers(len(row), size=len(row))] for row in scores]
-        found.append(statistic(np.concatenate(drawn), axis=-1))
-    return np.quantile(found, [0.025, 0.975])
+        result.append(statistic(np.concatenate(drawn), axis=-1))
+    return np.quantile(result, [0.025, 0.975])
 
 
 @pytest.mark.parametrize("statistic", [mean, iqm])
 def test_an_aggregate_is_the_statistic_of_all_scores_resampled_within_cells(statistic):
-    found = aggregate(SCORES, statistic, resamples=4000, seed=1)
-    assert found.estimate == pytest.approx(float(statistic(SCORES.ravel(), axis=-1)))
+    result = aggregate(SCORES, statistic, resamples=4000, seed=1)
+    assert result.estimate == pytest.approx(float(statistic(SCORES.ravel(), axis=-1)))
     low, high = naive_aggregate(SCORES, statistic, 4000, seed=2)
     width = high - low
-    assert abs(found.low - low) < 0.1 * width
-    assert abs(found.high - high) < 0.1 * width
+    assert abs(result.low - low) < 0.1 * width
+    assert abs(result.high - high) < 0.1 * width
 
 
 def test_cells_that_differ_alone_give_no_width():
     constant = np.repeat([[0.0], [100.0]], 5, axis=1)
-    found = aggregate(constant, mean)
-    assert (found.low, found.estimate, found.high) == (50.0, 50.0, 50.0)
+    result = aggregate(constant, mean)
+    assert (result.low, result.estimate, result.high) == (50.0, 50.0, 50.0)
 
 
 def test_blocks_do_not_change_what_is_drawn(monkeypatch):
@@ -51,7 +51,7 @@ def test_the_interval_of_a_mean_covers_as_often_as_it_says():
     intervals = [
         aggregate(rng.normal([[1.0], [5.0]], 1.0, size=(2, 40)), mean, resamples=200, seed=i) for i in range(200)
     ]
-    assert 0.90 <= np.mean([found.low <= 3.0 <= found.high for found in intervals]) <= 0.99
+    assert 0.90 <= np.mean([result.low <= 3.0 <= result.high for result in intervals]) <= 0.99
 
 
 def test_probability_of_improvement_counts_pairs_and_half_the_ties():
@@ -61,24 +61,24 @@ def test_probability_of_improvement_counts_pairs_and_half_the_ties():
         np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a, b in product(x, y)])
         for x, y in zip(first, second, strict=True)
     ]
-    found = probability_of_improvement(first, second)
-    assert found.estimate == pytest.approx(np.mean(wins))
-    assert 0.0 <= found.low <= found.estimate <= found.high <= 1.0
+    result = probability_of_improvement(first, second)
+    assert result.estimate == pytest.approx(np.mean(wins))
+    assert 0.0 <= result.low <= result.estimate <= result.high <= 1.0
     back = probability_of_improvement(second, first)
-    assert found.estimate + back.estimate == pytest.approx(1.0)
+    assert result.estimate + back.estimate == pytest.approx(1.0)
 
 
 def test_probability_of_improvement_resamples_both_methods():
     first, second = SCORES[:, :4], SCORES[:, 4:] + 5.0
     rng = np.random.default_rng(9)
-    found = []
+    result = []
     for _ in range(3000):
         rates = []
         for x, y in zip(first, second, strict=True):
             a, b = x[rng.integers(4, size=4)], y[rng.integers(4, size=4)]
             rates.append(np.mean((a[:, None] > b) + 0.5 * (a[:, None] == b)))
-        found.append(np.mean(rates))
-    low, high = np.quantile(found, [0.025, 0.975])
+        result.append(np.mean(rates))
+    low, high = np.quantile(result, [0.025, 0.975])
     ours = probability_of_improvement(first, second, resamples=3000)
     assert ours.low == pytest.approx(low, abs=0.04)
     assert ours.high == pytest.approx(high, abs=0.04)
@@ -93,21 +93,21 @@ def test_closed_cases_of_improvement():
 
 def test_a_profile_is_the_share_above_each_level_and_never_rises():
     levels = np.linspace(-30, 130, 9)
-    found = performance_profile(SCORES, levels)
-    np.testing.assert_allclose(found.share, [np.mean([s > t for s in SCORES.ravel()]) for t in levels])
-    assert (np.diff(found.share) <= 0).all()
-    assert (found.low <= found.share).all()
-    assert (found.share <= found.high).all()
-    assert (found.share[0], found.low[0], found.share[-1], found.high[-1]) == (1.0, 1.0, 0.0, 0.0)
+    result = performance_profile(SCORES, levels)
+    np.testing.assert_allclose(result.share, [np.mean([s > t for s in SCORES.ravel()]) for t in levels])
+    assert (np.diff(result.share) <= 0).all()
+    assert (result.low <= result.share).all()
+    assert (result.share <= result.high).all()
+    assert (result.share[0], result.low[0], result.share[-1], result.high[-1]) == (1.0, 1.0, 0.0, 0.0)
 
 
 def test_a_profiles_band_is_that_of_resampled_episodes():
     rng = np.random.default_rng(4)
     level = float(np.median(SCORES[1]))
     shares = [np.mean([np.mean(row[rng.integers(8, size=8)] > level) for row in SCORES]) for _ in range(4000)]
-    found = performance_profile(SCORES, [level], resamples=4000)
-    assert found.low[0] == pytest.approx(np.quantile(shares, 0.025), abs=0.05)
-    assert found.high[0] == pytest.approx(np.quantile(shares, 0.975), abs=0.05)
+    result = performance_profile(SCORES, [level], resamples=4000)
+    assert result.low[0] == pytest.approx(np.quantile(shares, 0.025), abs=0.05)
+    assert result.high[0] == pytest.approx(np.quantile(shares, 0.975), abs=0.05)
 
 
 def exact_p_value(differences):
@@ -121,12 +121,12 @@ def exact_p_value(differences):
 def test_the_paired_test_counts_signs():
     first = np.array([3.0, 1.0, 7.5, 2.0, 9.0, 4.0])
     second = np.array([1.0, 2.0, 1.0, 1.5, 4.0, 4.0])
-    found = paired_test(first, second)
+    result = paired_test(first, second)
     p_value, statistic = exact_p_value((first - second)[:-1])
-    assert (found.p_value, found.statistic) == (pytest.approx(p_value), statistic)
-    assert found.cells == 6
-    assert found.median_difference == pytest.approx(np.median(first - second))
-    assert paired_test(second, first).p_value == found.p_value
+    assert (result.p_value, result.statistic) == (pytest.approx(p_value), statistic)
+    assert result.cells == 6
+    assert result.median_difference == pytest.approx(np.median(first - second))
+    assert paired_test(second, first).p_value == result.p_value
 
 
 def test_equal_methods_do_not_differ_and_ties_are_no_trouble():

@@ -329,10 +329,10 @@ def test_a_second_run_on_one_folder_is_told_who_holds_it(two):
 
 
 def test_workers_give_the_same_results(finished):
-    told = []
-    pool = matrix(["red", "green"], out=Path("pool"), workers=2, on_progress=lambda *at: told.append(at), **FAST)
+    reported = []
+    pool = matrix(["red", "green"], out=Path("pool"), workers=2, on_progress=lambda *at: reported.append(at), **FAST)
     assert pool.results == assemble(finished, HERE)
-    assert told[-1] == (7, 7)  # two natives, random actions, four cells
+    assert reported[-1] == (7, 7)  # two natives, random actions, four cells
 
 
 def test_an_agent_that_cannot_be_read_fails_its_tasks_only(two, stored, monkeypatch: pytest.MonkeyPatch):
@@ -365,25 +365,25 @@ def test_an_agent_that_is_replaced_after_the_plan_is_not_measured_as_the_older_o
 @pytest.fixture
 def made_up(finished):
     """A matrix whose returns were made up: random 0, native 1, naive around 0.2, affine around 1."""
-    wanted = {"naive": [0.1, 0.3, 0.2, 0.2], "affine": [0.9, 1.1, 0.8, 1.2]}
+    expected = {"naive": [0.1, 0.3, 0.2, 0.2], "affine": [0.9, 1.1, 0.8, 1.2]}
     options = finished.options
     returns = {native_identity(member, options): [1.0] * 4 for member in finished.members}
     for pairing in finished.pairings:
-        for method, values in wanted.items():
+        for method, values in expected.items():
             returns[cell_identity(pairing.encoder.identity, pairing.controller.identity, method, options)] = values
     for path in (HERE / "cells").iterdir():
         content = read_json(path)
         write_json(path, content | {"returns": returns.get(content["identity"], [0.0] * 4)})
-    return finished, HERE, wanted
+    return finished, HERE, expected
 
 
 def test_summaries_and_comparisons_of_known_returns(made_up):
-    plan, folder, wanted = made_up
+    plan, folder, expected = made_up
     results = assemble(plan, folder)
     naive, affine = results.methods
     assert naive.mean["estimate"] == pytest.approx(20.0)
     assert affine.mean["estimate"] == pytest.approx(100.0)
-    assert affine.iqm["estimate"] == pytest.approx(100 * iqm(wanted["affine"] * 2))
+    assert affine.iqm["estimate"] == pytest.approx(100 * iqm(expected["affine"] * 2))
     assert affine.iqm["low"] <= affine.iqm["estimate"] <= affine.iqm["high"]
     assert (naive.recovered, affine.recovered) == (0.0, 1.0)
     levels, share = (np.array(affine.profile[name]) for name in ("levels", "share"))
@@ -419,8 +419,8 @@ def test_the_worst_cells_of_the_best_method_are_recorded_once(made_up, short_fil
     (video,) = result.videos
     assert video.stem == f"{worst.encoder}--{worst.controller}--affine"
     assert str(video) in str(result)
-    found = report(HERE, latents=0, tensorboard=False)
-    assert [(each.path, each.row) for each in found.videos] == [(video, worst_row(found.data))]
+    actual = report(HERE, latents=0, tensorboard=False)
+    assert [(each.path, each.row) for each in actual.videos] == [(video, worst_row(actual.data))]
     written = video.stat().st_mtime_ns
     assert matrix(["red", "green"], out=HERE, video=1, **FAST).videos == (video,)
     assert video.stat().st_mtime_ns == written

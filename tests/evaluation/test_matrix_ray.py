@@ -38,10 +38,10 @@ def test_a_lost_node_loses_no_cell(
 ) -> None:
     whole_cluster, nodes, scratch = ray_cluster
     killed: list[Any] = []
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
     def kill_a_node(done: int, total: int) -> None:
-        told.append((done, total))
+        reported.append((done, total))
         if not killed and len(list(scratch.glob("rlstitch-*/work"))) == 2:  # both nodes are at work
             killed.append(nodes[0])
             whole_cluster.remove_node(nodes[0], allow_graceful=False)
@@ -50,7 +50,7 @@ def test_a_lost_node_loses_no_cell(
     assert killed
     assert list(scratch.glob("rlstitch-*/work")), "the lost task left its folder behind"
     assert (sent.failed, sent.interrupted, sent.complete) == ((), False, True)
-    assert told[-1] == (16, 16)  # three natives, random actions in one world, twelve cells
+    assert reported[-1] == (16, 16)  # three natives, random actions in one world, twelve cells
     assert not Path("sent/agents").exists(), "agents travel one way"
     assert Path("sent/log.txt").read_text().count("== ") == 7
 

@@ -90,10 +90,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory):
         before = stamps()
         patch.setattr(tasks, "gather_pairs", counted)
         plan = plan_matrix(AGENTS, FAST["methods"], CellOptions(4, 24), worlds=WORLDS)
-        wanted = sum(entry.results for entry in open_work(plan, HERE))
+        expected = sum(entry.results for entry in open_work(plan, HERE))
         result = matrix(AGENTS, out=HERE, worlds=WORLDS, **FAST)
         assert open_work(plan, HERE) == []
-        yield plain, result, before, stamps(), wanted, calls
+        yield plain, result, before, stamps(), expected, calls
 
 
 def stamps() -> dict[str, int]:
@@ -124,13 +124,13 @@ def test_each_cell_is_played_in_each_world(measured):
 
 
 def test_a_matrix_without_other_worlds_is_what_it_was_and_worlds_join_it(measured):
-    plain, result, before, after, wanted, calls = measured
+    plain, result, before, after, expected, calls = measured
     assert plain.plan.hash8 == result.plan.hash8
     assert {row.place for row in plain.results.cells} == {"cell"}
     assert "world" not in str(plain).splitlines()[0]
     assert {name: after[name] for name in before} == before
     # In red: two cells of the green encoder, the green native. Scrambled: four cells, two natives, random actions.
-    assert len(after) - len(before) == wanted == 3 + 7
+    assert len(after) - len(before) == expected == 3 + 7
     assert rows_of(result, "cell") == {(r.encoder, r.controller, r.method): r for r in plain.results.cells}
     assert len(calls) == 2  # pairs are gathered once for all worlds
 

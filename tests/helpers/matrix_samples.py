@@ -34,17 +34,17 @@ def play_elsewhere(folder: Path, place: str = "red/scrambled") -> Path:
     """Add a second world to a matrix: all its cells with other figures, and the natives there."""
     path = folder / "cells.json"
     rows = json.loads(path.read_text(encoding="utf-8"))
-    there = [row | {"place": place, "world": f"{row['world']}, elsewhere"} for row in rows]
-    for row in there:
+    elsewhere = [row | {"place": place, "world": f"{row['world']}, elsewhere"} for row in rows]
+    for row in elsewhere:
         if row["recovery"] is not None:
             row["recovery"] /= 2
-    done = next(row for row in there if row["state"] == "done")
+    done = next(row for row in elsewhere if row["state"] == "done")
     natives = [
         done | {"encoder": name, "controller": name, "method": "native", "map": None, "recovery": 42.0}
         | {"same_seed": False, "counted": True, "r2": None, "kl": None, "action_agreement": None}
         for name in sorted({row["controller"] for row in rows})
     ]  # fmt: skip
-    path.write_text(json.dumps([*rows, *there, *natives]), encoding="utf-8")
+    path.write_text(json.dumps([*rows, *elsewhere, *natives]), encoding="utf-8")
     path = folder / "matrix.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     for key in ("summary", "comparisons"):

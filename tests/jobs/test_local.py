@@ -145,11 +145,11 @@ def test_the_end_of_the_parent_reaches_every_child(tmp_path: Path, how: signal.S
         until(tmp_path / "a")
         until(tmp_path / "b")
         parent.send_signal(how)
-        told, _ = parent.communicate(timeout=600)
+        reported, _ = parent.communicate(timeout=600)
     if how == signal.SIGKILL:
         assert parent.returncode == -signal.SIGKILL
     else:
-        assert told.split("\n")[0] == "['interrupted', 'interrupted', 'interrupted']"
+        assert reported.split("\n")[0] == "['interrupted', 'interrupted', 'interrupted']"
     until(tmp_path / "a.ended")
     until(tmp_path / "b.ended")
     assert not (tmp_path / "c").exists()

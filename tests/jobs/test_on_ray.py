@@ -115,9 +115,9 @@ def test_a_lost_node_loses_no_run(ray_cluster, workplace: Path, monkeypatch: pyt
     monkeypatch.chdir(workplace / "here")
     for run in grid.runs[:2]:
         train(run.config, progress="none")
-        here, there = (load_agent(root / "agents" / run.config.name) for root in (Path(), workplace))
+        here, remote = (load_agent(root / "agents" / run.config.name) for root in (Path(), workplace))
         for part in ("encoder", "controller"):
-            weights, others = getattr(here, part).state_dict(), getattr(there, part).state_dict()
+            weights, others = getattr(here, part).state_dict(), getattr(remote, part).state_dict()
             assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 

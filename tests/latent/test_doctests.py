@@ -39,11 +39,11 @@ def test_constants_are_the_only_names_without_examples() -> None:
 def test_example_in_docstring(name: str) -> None:
     public = getattr(latent, name)
     module = importlib.import_module(public.__module__)
-    (found,) = doctest.DocTestFinder(recurse=False).find(public, name, module=module, globs=dict(NAMES))
-    assert found.examples, f"{name} has no example"
-    assert any(example.want for example in found.examples), f"the example of {name} shows nothing"
+    (result,) = doctest.DocTestFinder(recurse=False).find(public, name, module=module, globs=dict(NAMES))
+    assert result.examples, f"{name} has no example"
+    assert any(example.want for example in result.examples), f"the example of {name} shows nothing"
     if name in EXTRAS:
         pytest.importorskip(EXTRAS[name])
     runner = doctest.DocTestRunner(verbose=False)
-    runner.run(found, out=sys.stderr.write)
+    runner.run(result, out=sys.stderr.write)
     assert runner.failures == 0

@@ -63,9 +63,9 @@ def test_every_method_of_a_registry_has_its_function() -> None:
         np.testing.assert_array_equal(getattr(latent, function)(s.x, s.a), latent.project(s.x, s.a, name))
     for name, function in NORMALIZATIONS.items():
         options = {"kind": "pca"} if name == "pca_whiten" else {}
-        found = getattr(latent, function)(s.a, **options)
-        assert found.kind == name
-        np.testing.assert_array_equal(found(s.x), latent.fit_normalization(name, s.a)(s.x))
+        actual = getattr(latent, function)(s.a, **options)
+        assert actual.kind == name
+        np.testing.assert_array_equal(actual(s.x), latent.fit_normalization(name, s.a)(s.x))
     for name, function in FITS.items():
         options = {"scale": False} if name == "orthogonal" else {}
         assert torch.equal(getattr(latent, function)(s.a, s.b, **options).matrix, latent.fit(name, s.a, s.b).matrix)

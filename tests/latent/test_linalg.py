@@ -52,9 +52,9 @@ def test_products_keep_gradients_and_take_them_off_where_told() -> None:
 def test_rows_of_no_length_have_no_cosine(n: int) -> None:
     x, units = sample(n, 60, seed=0, dtype=torch.float32), torch.eye(60)
     x[0], x[1], x[2] = 0, 1e-30, x[2] * 1e-12
-    found = cosines(x, units)
-    assert not found[:2].any()
-    torch.testing.assert_close(found[2].norm(), torch.tensor(1.0))
+    result = cosines(x, units)
+    assert not result[:2].any()
+    torch.testing.assert_close(result[2].norm(), torch.tensor(1.0))
 
 
 def test_equal_rows_lie_at_no_distance_or_next_to_none() -> None:

@@ -21,13 +21,13 @@ def planted(seed=0, models=8):
 
 def test_likeness_predicts_planted_performance():
     spaces, reference, measured, anchors = planted()
-    found = evaluate_population(spaces, reference, measured, anchors)
-    assert found.pearson > 0.9
-    assert found.spearman > 0.9
-    assert found.pearson_p < 0.01
-    assert found.performance == pytest.approx(measured)
-    assert found.pearson == pytest.approx(stats.pearsonr(found.similarity, measured)[0])
-    assert found.spearman == pytest.approx(stats.spearmanr(found.similarity, measured)[0])
+    result = evaluate_population(spaces, reference, measured, anchors)
+    assert result.pearson > 0.9
+    assert result.spearman > 0.9
+    assert result.pearson_p < 0.01
+    assert result.performance == pytest.approx(measured)
+    assert result.pearson == pytest.approx(stats.pearsonr(result.similarity, measured)[0])
+    assert result.spearman == pytest.approx(stats.spearmanr(result.similarity, measured)[0])
 
 
 def test_likeness_is_its_definition_and_forgets_rotation():

@@ -41,10 +41,10 @@ def test_nearest_is_a_full_sort(metric, k):
     q, c = data()
     scores = naive_scores(q, c, metric)
     order = (-scores).argsort(1)[:, :k]
-    found = nearest(q, c, k, metric=metric)
-    assert found.indices.dtype == np.int64
-    np.testing.assert_array_equal(found.indices, order)
-    np.testing.assert_allclose(found.scores, np.take_along_axis(scores, order, 1), atol=1e-12)
+    result = nearest(q, c, k, metric=metric)
+    assert result.indices.dtype == np.int64
+    np.testing.assert_array_equal(result.indices, order)
+    np.testing.assert_allclose(result.scores, np.take_along_axis(scores, order, 1), atol=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -64,8 +64,8 @@ def test_blocks_loops_and_kinds_agree(metric, monkeypatch):
 def test_exclude_self_in_every_block(monkeypatch):
     q, _ = data()
     monkeypatch.setattr(retrieval, "_BLOCK_ELEMENTS", 150)
-    found = nearest(q, q, 29, exclude_self=True)
-    assert all(sorted([*row, i]) == list(range(30)) for i, row in enumerate(found.indices))
+    result = nearest(q, q, 29, exclude_self=True)
+    assert all(sorted([*row, i]) == list(range(30)) for i, row in enumerate(result.indices))
     with pytest.raises(InvalidInputError, match="as many queries as keys"):
         nearest(q[:5], q, 3, exclude_self=True)
     with pytest.raises(InvalidInputError, match=r"\[1, 29\]"):
@@ -119,9 +119,9 @@ def test_csls_is_its_equation():
     near_q = np.sort(cosine, 1)[:, -4:].mean(1, keepdims=True)
     near_c = np.sort(cosine, 0)[-4:].mean(0, keepdims=True)
     expected = 2 * cosine - near_q - near_c
-    found = csls(q, c, 50, neighbourhood=4)
-    np.testing.assert_allclose(found.scores, -np.sort(-expected, 1), atol=1e-12)
-    np.testing.assert_array_equal(found.indices, (-expected).argsort(1))
+    result = csls(q, c, 50, neighbourhood=4)
+    np.testing.assert_allclose(result.scores, -np.sort(-expected, 1), atol=1e-12)
+    np.testing.assert_array_equal(result.indices, (-expected).argsort(1))
     assert csls(q[:1], c, 3, neighbourhood=100).indices.shape == (1, 3)
 
 
@@ -183,10 +183,10 @@ def test_jaccard():
     metric=st.sampled_from(METRICS),
 )
 def test_any_shape_gives_finite_sorted_scores(x, metric):
-    found = nearest(x, x, len(x), metric=metric)
-    assert np.isfinite(found.scores).all()
-    assert (np.diff(found.scores, axis=1) <= 0).all()
-    assert (np.sort(found.indices, 1) == np.arange(len(x))).all()
+    result = nearest(x, x, len(x), metric=metric)
+    assert np.isfinite(result.scores).all()
+    assert (np.diff(result.scores, axis=1) <= 0).all()
+    assert (np.sort(result.indices, 1) == np.arange(len(x))).all()
     assert ((match_ranks(x, x) >= 1) & (match_ranks(x, x) <= len(x))).all()
 
 
@@ -216,8 +216,8 @@ def test_approximate_neighbours(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_cuda_agrees_with_the_cpu(metric):
     q, c = (torch.from_numpy(side) for side in data())
-    found = nearest(q.cuda(), c.cuda(), 5, metric=metric)
-    assert found.indices.is_cuda
-    np.testing.assert_array_equal(found.indices.cpu(), nearest(q, c, 5, metric=metric).indices)
+    result = nearest(q.cuda(), c.cuda(), 5, metric=metric)
+    assert result.indices.is_cuda
+    np.testing.assert_array_equal(result.indices.cpu(), nearest(q, c, 5, metric=metric).indices)
     np.testing.assert_allclose(match_ranks(q.cuda(), q.cuda(), metric=metric).cpu(), match_ranks(q, q, metric=metric))
     np.testing.assert_array_equal(csls(q.cuda(), c, 5).indices.cpu(), csls(q, c, 5).indices)

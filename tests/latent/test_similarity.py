@@ -134,8 +134,8 @@ def test_symmetric_and_extreme_with_itself(name):
 
 def test_golden_values():
     x, y = spaces()
-    found = {name: round(measure(x, y), 6) for name, measure in MEASURES.items()}
-    assert found == pytest.approx(GOLDEN, abs=2e-6)
+    result = {name: round(measure(x, y), 6) for name, measure in MEASURES.items()}
+    assert result == pytest.approx(GOLDEN, abs=2e-6)
 
 
 def gram_hsic(k, m, debiased):
@@ -214,8 +214,8 @@ def test_minibatch_cka_with_gaussian_kernels():
         for batch in batches
     ]
     cross, own_x, own_y = (np.mean([gram_hsic(g[p], g[q], True) for g in grams]) for p, q in ((0, 1), (0, 0), (1, 1)))
-    found = minibatch_cka(batches, kernel="rbf", bandwidth=0.7)
-    assert found == pytest.approx(cross / np.sqrt(own_x * own_y), abs=1e-9)
+    result = minibatch_cka(batches, kernel="rbf", bandwidth=0.7)
+    assert result == pytest.approx(cross / np.sqrt(own_x * own_y), abs=1e-9)
     with pytest.raises(InvalidInputError, match="x must vary"):
         minibatch_cka([(np.ones((5, 2)), y[:5])], kernel="rbf")
     with pytest.raises(UnknownNameError, match="did you mean rbf"):

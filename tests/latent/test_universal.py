@@ -22,27 +22,27 @@ def spaces(widths=(5, 5, 5), noise=0.0, n=40, seed=0):
 @pytest.mark.parametrize("widths", [(5, 5), (5, 5, 5), (4, 7, 5, 4)])
 def test_planted_rotations_are_recovered(widths):
     given = spaces(widths)
-    found = fit_universal(given)
-    assert found.converged
-    assert found.unexplained < 1e-20
+    result = fit_universal(given)
+    assert result.converged
+    assert result.unexplained < 1e-20
     for i, source in enumerate(given):
-        np.testing.assert_allclose(found.translations[i](source), found.consensus, atol=1e-10)
+        np.testing.assert_allclose(result.translations[i](source), result.consensus, atol=1e-10)
         for j, target in enumerate(given):
-            np.testing.assert_allclose(found.between(i, j)(source), target, atol=1e-8)
+            np.testing.assert_allclose(result.between(i, j)(source), target, atol=1e-8)
 
 
 def test_maps_are_orthogonal_and_the_loss_never_rises():
     given = spaces(noise=0.5)
-    found = fit_universal(given)
-    assert found.converged
-    assert np.all(np.diff(found.losses) <= 1e-12)
-    assert 0 < found.unexplained < 1
-    for translation in found.translations:
+    result = fit_universal(given)
+    assert result.converged
+    assert np.all(np.diff(result.losses) <= 1e-12)
+    assert 0 < result.unexplained < 1
+    for translation in result.translations:
         np.testing.assert_allclose(translation.matrix @ translation.matrix.T, np.eye(5), atol=1e-10)
-    mapped = np.stack([t(x) for t, x in zip(found.translations, given, strict=True)])
-    np.testing.assert_allclose(mapped.mean(0), found.consensus, atol=1e-10)
+    mapped = np.stack([t(x) for t, x in zip(result.translations, given, strict=True)])
+    np.testing.assert_allclose(mapped.mean(0), result.consensus, atol=1e-10)
     loss = ((mapped - mapped.mean(0)) ** 2).sum((0, 2)).mean()
-    assert loss == pytest.approx(found.losses[-1])
+    assert loss == pytest.approx(result.losses[-1])
 
 
 def test_two_spaces_are_a_procrustes_problem():
@@ -53,11 +53,11 @@ def test_two_spaces_are_a_procrustes_problem():
 
 
 def test_ways_through_the_universal_space_compose():
-    found = fit_universal(spaces(noise=0.5))
+    result = fit_universal(spaces(noise=0.5))
     np.testing.assert_allclose(
-        found.between(0, 1).then(found.between(1, 2)).matrix, found.between(0, 2).matrix, atol=1e-10
+        result.between(0, 1).then(result.between(1, 2)).matrix, result.between(0, 2).matrix, atol=1e-10
     )
-    np.testing.assert_allclose(found.between(1, 1).matrix, np.eye(5), atol=1e-10)
+    np.testing.assert_allclose(result.between(1, 1).matrix, np.eye(5), atol=1e-10)
 
 
 def test_order_of_samples_and_spaces():
@@ -75,9 +75,9 @@ def test_scale_brings_spaces_to_one_size():
     given = spaces()
     given[1] = given[1] * 9 + 4
     assert fit_universal(given).unexplained > 0.1
-    found = fit_universal(given, scale=True)
-    assert found.unexplained < 1e-20
-    np.testing.assert_allclose(found.between(0, 1)(given[0]), given[1], atol=1e-8)
+    result = fit_universal(given, scale=True)
+    assert result.unexplained < 1e-20
+    np.testing.assert_allclose(result.between(0, 1)(given[0]), given[1], atol=1e-8)
 
 
 def test_more_spaces_average_noise_away():
@@ -94,10 +94,10 @@ def test_more_spaces_average_noise_away():
 
 def test_kinds():
     given = [torch.from_numpy(x).float() for x in spaces(noise=0.1)]
-    found = fit_universal(given)
-    assert isinstance(found.consensus, torch.Tensor)
-    assert found.consensus.dtype == found.translations[0].matrix.dtype == torch.float32
-    np.testing.assert_allclose(found.consensus.numpy(), fit_universal(spaces(noise=0.1)).consensus, atol=1e-4)
+    result = fit_universal(given)
+    assert isinstance(result.consensus, torch.Tensor)
+    assert result.consensus.dtype == result.translations[0].matrix.dtype == torch.float32
+    np.testing.assert_allclose(result.consensus.numpy(), fit_universal(spaces(noise=0.1)).consensus, atol=1e-4)
 
 
 def test_refusals():

@@ -136,11 +136,11 @@ def test_arrays_are_read_row_by_row(
     (tmp_path / name).write_bytes(pack(images))
     items = image_items(tmp_path / name)
     assert items.keys == ("0", "1", "2", "3", "4")
-    wanted = images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
+    expected = images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
     for start in (0, 3, 5):
-        found = list(items.read(start))
-        assert len(found) == 5 - start
-        assert all(np.array_equal(image, row) for image, row in zip(found, wanted[start:], strict=True))
+        result = list(items.read(start))
+        assert len(result) == 5 - start
+        assert all(np.array_equal(image, row) for image, row in zip(result, expected[start:], strict=True))
 
 
 def test_idx_is_read_as_all_at_once(tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_modest_encoders_see_each_item_by_itself() -> None:
         (small_greys, list(COLOURS), 256),
         (mel_means, sounds, 64),
     ):
-        found = encode(items)
-        assert (found.dtype, found.shape) == (np.float32, (len(items), width))
-        assert np.isfinite(found).all()
-        np.testing.assert_allclose(found, np.concatenate([encode([item]) for item in items]), atol=1e-6)
+        result = encode(items)
+        assert (result.dtype, result.shape) == (np.float32, (len(items), width))
+        assert np.isfinite(result).all()
+        np.testing.assert_allclose(result, np.concatenate([encode([item]) for item in items]), atol=1e-6)
     assert np.linalg.norm(hashed_words(texts), axis=1) == pytest.approx([1, 0, 1])
     with pytest.raises(InvalidInputError, match="found 'graph'"):
         plain_encoder("graph")

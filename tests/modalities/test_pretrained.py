@@ -103,9 +103,9 @@ def one_by_one(encoder: ItemEncoder, items: list[Any]) -> NDArray[np.float32]:
     return np.concatenate([encoder.encode([item]) for item in items])
 
 
-def close(found: NDArray[np.float32], expected: Any) -> None:
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.asarray(expected), rtol=1e-4, atol=1e-5)
+def close(result: NDArray[np.float32], expected: Any) -> None:
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_texts_are_the_mean_over_their_own_tokens(bert: Path) -> None:
@@ -475,9 +475,9 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache(hub: Path, bert: Path) -> N
     shutil.copytree(bert, kept / "snapshots" / ("0" * 40))
     (kept / "refs").mkdir()
     (kept / "refs" / "main").write_text("0" * 40)
-    there, here = load_text_encoder("some/model"), load_text_encoder(str(bert))
-    assert (there.name, there.identity) == ("some/model", here.identity)
-    close(there.encode(TEXTS), here.encode(TEXTS))
+    by_name, here = load_text_encoder("some/model"), load_text_encoder(str(bert))
+    assert (by_name.name, by_name.identity) == ("some/model", here.identity)
+    close(by_name.encode(TEXTS), here.encode(TEXTS))
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c"])

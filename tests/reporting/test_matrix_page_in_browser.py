@@ -133,9 +133,9 @@ def test_the_table_is_worked_by_keys_alone(page, report):
 def test_rows_are_filtered_and_counted(page, report):
     rows = report.data.rows
     find(page, "#search").send_keys("lavagap red-s0")
-    wanted = [row for row in rows if "red-s0" in f"{row['encoder']} {row['controller']}"]
-    wanted = [row for row in wanted if "lavagap" in f"{row['encoder']} {row['controller']} {row['world']}"]
-    assert f"of {len(wanted)} cells" in find(page, "#where").text
+    expected = [row for row in rows if "red-s0" in f"{row['encoder']} {row['controller']}"]
+    expected = [row for row in expected if "lavagap" in f"{row['encoder']} {row['controller']} {row['world']}"]
+    assert f"of {len(expected)} cells" in find(page, "#where").text
     find(page, "#search").clear()
     find(page, "#search").send_keys(" ")
     Select(find(page, "#only-kind")).select_by_value("refused")
@@ -277,7 +277,7 @@ def test_without_a_script_the_results_by_method_and_plots_are_there(report):
 def test_a_world_is_chosen_and_shown_everywhere(browser, tmp_path):
     report = report_matrix(play_elsewhere(made_up_matrix(tmp_path, agents=5)), latents=0, tensorboard=False)
     browser.open(report.page)
-    there = [row for row in report.data.rows if row.get("place") == "red/scrambled"]
+    elsewhere = [row for row in report.data.rows if row.get("place") == "red/scrambled"]
     assert len(browser.driver.find_elements(By.CSS_SELECTOR, ".heat")) == len(
         METHODS
     )  # natives have no map of their own
@@ -291,13 +291,13 @@ def test_a_world_is_chosen_and_shown_everywhere(browser, tmp_path):
     corner = heat_cell(browser, "affine", 0, 0)  # an agent with its own parts
     page_script = "arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()"
     browser.script(page_script, corner)
-    native = next(row for row in there if row["method"] == "native" and row["encoder"] == report.data.encoders[0])
+    native = next(row for row in elsewhere if row["method"] == "native" and row["encoder"] == report.data.encoders[0])
     assert title(browser) == f"{called(native)}, in red/scrambled"
     assert "42" in find(browser, "#cell dl").text
     Select(find(browser, "#only-place")).select_by_visible_text("red/scrambled")
-    assert f"of {len(there)} cells" in find(browser, "#where").text
+    assert f"of {len(elsewhere)} cells" in find(browser, "#where").text
     # A step to the same cell in the other world takes the heat maps there.
-    stitched = next(row for row in there if row["state"] == "done")
+    stitched = next(row for row in elsewhere if row["state"] == "done")
     address = "#cell=" + "/".join((*(stitched[key] for key in ("encoder", "controller", "method")), "red%2Fscrambled"))
     browser.open(report.page, address=address)
     assert title(browser) == f"{called(stitched)}, in red/scrambled"

@@ -83,13 +83,13 @@ class Page(HTMLParser):
 
 def test_columns_of_the_page_tell_every_row(matrix):
     data = read_matrix(matrix)
-    told = json.loads(json.dumps(payload(data)))
-    columns = told["columns"]
+    reported = json.loads(json.dumps(payload(data)))
+    columns = reported["columns"]
     assert {row["state"] for row in data.rows} == {"done", "refused", "missing"}
     for index, row in enumerate(data.rows):
         for name, home in (("encoder", "agents"), ("controller", "agents"), ("method", "methods"), ("state", "states"),
                            ("reason", "reasons"), ("world", "worlds")):  # fmt: skip
-            assert told[home][columns[name][index]] == row[name]
+            assert reported[home][columns[name][index]] == row[name]
         assert columns["counted"][index] == row["counted"]
         for key, unit in (
             ("recovery", 1),
@@ -112,11 +112,11 @@ def test_a_metric_of_a_newer_version_is_shown_and_texts_are_not(matrix):
 
 def test_rank_correlations_are_scipys(matrix):
     data = read_matrix(matrix)
-    found = {(entry["method"], entry["fit"], entry["outcome"]): entry for entry in correlations(data)}
+    result = {(entry["method"], entry["fit"], entry["outcome"]): entry for entry in correlations(data)}
     rows = [row for row in data.rows if row["method"] == "affine" and row["state"] == "done"]
-    wanted = stats.spearmanr([row["kl"] for row in rows], [row["recovery"] for row in rows]).statistic
-    assert found["affine", "kl", "recovery"]["rho"] == pytest.approx(wanted)
-    assert found["affine", "kl", "recovery"]["cells"] == len(rows)
+    expected = stats.spearmanr([row["kl"] for row in rows], [row["recovery"] for row in rows]).statistic
+    assert result["affine", "kl", "recovery"]["rho"] == pytest.approx(expected)
+    assert result["affine", "kl", "recovery"]["cells"] == len(rows)
     change(matrix / "cells.json", lambda rows: [row | {"kl": 1.0} if row["kl"] else row for row in rows])
     assert {entry["rho"] for entry in correlations(read_matrix(matrix)) if entry["fit"] == "kl"} == {None}
 
@@ -214,12 +214,12 @@ def test_tables_hold_the_figures_of_the_rows(matrix):
     report = report_matrix(matrix, latents=0, tensorboard=False)
     assert report.events is None
     lines = list(csv.reader(io.StringIO((matrix / "tables/recovery-affine.csv").read_text(encoding="utf-8"))))
-    told = read_json(matrix / "report.json", schema_version=1)
-    assert lines[0] == ["encoder", *told["controllers"]]
+    reported = read_json(matrix / "report.json", schema_version=1)
+    assert lines[0] == ["encoder", *reported["controllers"]]
     for row in report.data.rows:
         if row["method"] == "affine":
-            i, j = told["encoders"].index(row["encoder"]), told["controllers"].index(row["controller"])
-            assert told["tables"]["affine"]["recovery"][i][j] == row["recovery"]
+            i, j = reported["encoders"].index(row["encoder"]), reported["controllers"].index(row["controller"])
+            assert reported["tables"]["affine"]["recovery"][i][j] == row["recovery"]
             assert lines[i + 1][j + 1] == ("" if row["recovery"] is None else str(row["recovery"]))
     text = (matrix / "report.md").read_text(encoding="utf-8")
     assert all(f"## {method}: recovery %" in text for method in METHODS)
@@ -237,12 +237,12 @@ def test_components_are_scikit_learns_and_are_fitted_on_the_target_alone():
     y = torch.from_numpy(rng.normal(size=(40, 6)) * [5, 3, 1, 1, 0.5, 0.1])
     x = torch.from_numpy(rng.normal(size=(40, 6)))
     row = {"encoder": "a", "controller": "b", "method": "affine"}
-    found = lay_out(row, x, 2 * y, y)
+    result = lay_out(row, x, 2 * y, y)
     pca = PCA(2).fit(y.numpy())
-    signs = np.sign(np.array(found.target)[0] / pca.transform(y.numpy())[0])
-    for own, latents in ((found.target, y), (found.before, x), (found.after, 2 * y)):
+    signs = np.sign(np.array(result.target)[0] / pca.transform(y.numpy())[0])
+    for own, latents in ((result.target, y), (result.before, x), (result.after, 2 * y)):
         np.testing.assert_allclose(own, pca.transform(latents.numpy()) * signs, atol=1e-9)
-    np.testing.assert_allclose(found.explained, pca.explained_variance_ratio_, atol=1e-12)
+    np.testing.assert_allclose(result.explained, pca.explained_variance_ratio_, atol=1e-12)
     assert lay_out(row, x[:, :3], y, y).before is None
     with pytest.raises(InvalidInputError, match="two dimensions"):
         lay_out(row, x[:, :1], y[:, :1], y[:, :1])

@@ -34,19 +34,19 @@ def test_each_world_has_its_own_tables_with_natives_on_the_diagonal(matrix):
     data = read_matrix(matrix)
     assert data.places == ("cell", PLACE)
     assert data.table("affine", "recovery") == data.table("affine", "recovery", "cell")
-    here, there = (data.table("affine", "recovery", place) for place in data.places)
+    here, elsewhere = (data.table("affine", "recovery", place) for place in data.places)
     for i, line in enumerate(here):
         for j, value in enumerate(line):
-            wanted = 42.0 if i == j else None if value is None else value / 2
-            assert there[i][j] == wanted
+            expected = 42.0 if i == j else None if value is None else value / 2
+            assert elsewhere[i][j] == expected
     report_matrix(matrix, latents=0, tensorboard=False)
     names = {path.name for path in (matrix / "tables").iterdir()}
     assert {"recovery-affine.csv", "recovery-affine-red-scrambled.csv", "return-naive-red-scrambled.csv"} <= names
     lines = list(csv.reader((matrix / "tables/recovery-affine-red-scrambled.csv").read_text().splitlines()))
     assert [line[i + 1] for i, line in enumerate(lines[1:])] == ["42.0"] * 5
-    told = read_json(matrix / "report.json")
-    assert told["tables"]["affine"]["recovery"] == here
-    assert told["tables_of_other_worlds"][PLACE]["affine"]["recovery"] == there
+    reported = read_json(matrix / "report.json")
+    assert reported["tables"]["affine"]["recovery"] == here
+    assert reported["tables_of_other_worlds"][PLACE]["affine"]["recovery"] == elsewhere
     text = (matrix / "report.md").read_text(encoding="utf-8")
     assert "## affine: recovery" in text
     assert f"## affine in {PLACE}: recovery" in text
@@ -56,17 +56,19 @@ def test_each_world_has_its_own_tables_with_natives_on_the_diagonal(matrix):
 
 def test_the_page_names_the_world_of_every_row_and_line(matrix):
     data = read_matrix(matrix)
-    told = payload(data)
-    assert told["places"] == ("cell", PLACE)
-    assert [told["places"][n] for n in told["columns"]["place"]] == [row.get("place", "cell") for row in data.rows]
+    reported = payload(data)
+    assert reported["places"] == ("cell", PLACE)
+    assert [reported["places"][n] for n in reported["columns"]["place"]] == [
+        row.get("place", "cell") for row in data.rows
+    ]
     assert method_table(data)[0][:2] == ("world", "method")
     assert "in 2 worlds" in headline(data)
     assert "native recovers" not in headline(data)
     text = report_matrix(matrix, latents=0, tensorboard=False).page.read_text(encoding="utf-8")
     assert f'<tr><th scope="row">{PLACE}</th><th scope="row">native</th>' in text
     assert f">affine, {PLACE}</text>" in text
-    found = {(entry["place"], entry["method"]) for entry in correlations(data)}
-    assert found == {(place, method) for place in data.places for method in METHODS}
+    result = {(entry["place"], entry["method"]) for entry in correlations(data)}
+    assert result == {(place, method) for place in data.places for method in METHODS}
 
 
 def test_films_and_latents_are_of_the_first_world(matrix):

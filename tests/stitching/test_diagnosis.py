@@ -40,12 +40,12 @@ def latents(seed: int, count: int = 40) -> torch.Tensor:
 
 
 def test_overlap_is_what_two_distributions_share(red):
-    found, wanted = (red.controller.action_parameters(latents(seed)).detach() for seed in (0, 1))
-    changes = compare_actions(red.controller, found, wanted)
-    p, q = (torch.softmax(z.double(), dim=1) for z in (found, wanted))
+    result, expected = (red.controller.action_parameters(latents(seed)).detach() for seed in (0, 1))
+    changes = compare_actions(red.controller, result, expected)
+    p, q = (torch.softmax(z.double(), dim=1) for z in (result, expected))
     assert torch.allclose(changes.overlap.double(), 1 - (p - q).abs().sum(1) / 2, atol=1e-5)
     assert (changes.agreement, changes.mean_kl) == (float(changes.same.mean()), float(changes.kl.mean()))
-    same = compare_actions(red.controller, found, found + 2.0)
+    same = compare_actions(red.controller, result, result + 2.0)
     assert torch.allclose(same.overlap, torch.ones(40), atol=1e-5)
     assert float(same.kl.min()) >= 0
 
@@ -104,12 +104,12 @@ def test_own_states_refuse_what_is_none(states):
 
 def test_the_right_map_leaves_the_controller_as_it_was(red, pair):
     states = own_states(red, red, steps=320)
-    there = moved(red, mixing(WIDTH), torch.ones(WIDTH))
-    found = diagnosed(red, there, pair(red, there), "affine", states)
-    assert found.own.agreement == pytest.approx(1.0, abs=0.01)
-    assert found.own.overlap > 0.98
-    assert found.own.stray_overlap > 0.98
-    verdict = judge(found)
+    shifted = moved(red, mixing(WIDTH), torch.ones(WIDTH))
+    result = diagnosed(red, shifted, pair(red, shifted), "affine", states)
+    assert result.own.agreement == pytest.approx(1.0, abs=0.01)
+    assert result.own.overlap > 0.98
+    assert result.own.stray_overlap > 0.98
+    verdict = judge(result)
     assert verdict.label == "will carry"
     assert 0.9 <= verdict.score <= 1.0
 
@@ -117,12 +117,12 @@ def test_the_right_map_leaves_the_controller_as_it_was(red, pair):
 def test_nothing_in_between_fails_and_the_spaces_are_said_to_agree(red, pair):
     states = own_states(red, red, steps=320)
     turned = moved(red, rotation(WIDTH))
-    found = diagnosed(red, turned, pair(red, turned), "naive", states)
-    assert found.mutual_knn == pytest.approx(1.0)
-    assert found.cka == pytest.approx(1.0, abs=1e-4)
-    verdict = judge(found)
+    result = diagnosed(red, turned, pair(red, turned), "naive", states)
+    assert result.mutual_knn == pytest.approx(1.0)
+    assert result.cka == pytest.approx(1.0, abs=1e-4)
+    verdict = judge(result)
     assert verdict.label != "will carry"
-    assert verdict.score == pytest.approx(expected_recovery(found))
+    assert verdict.score == pytest.approx(expected_recovery(result))
     assert any("nothing is between" in reason for reason in verdict.reasons)
     assert any(
         "agree on what is similar (100% of nearest neighbours" in reason and "a map may do" in reason
@@ -134,16 +134,16 @@ def test_nothing_in_between_fails_and_the_spaces_are_said_to_agree(red, pair):
 def test_own_figures_against_the_states_one_by_one(red, green, pair, states):
     pairs = pair(red, green)
     stitch = stitch_agents(red, green, pairs, method="linear")
-    found = examine(red, green, stitch, pairs, states).own
+    result = examine(red, green, stitch, pairs, states).own
     greedy = [
         bool((stitch.agent.act(states.x[i : i + 1]) == green.act(states.y[i : i + 1])).all())
         for i in range(len(states.x))
     ]
-    assert found.agreement == pytest.approx(np.average(greedy, weights=states.visits), abs=1e-6)
+    assert result.agreement == pytest.approx(np.average(greedy, weights=states.visits), abs=1e-6)
     known = [tuple(row) for row in np.round(pairs.y.numpy(), 3)]
     inside = [tuple(row) in known for row in np.round(green.encode(states.y).numpy(), 3)]
-    assert found.covered == pytest.approx(np.average(inside, weights=states.visits), abs=0.02)
-    assert found.states == int((states.visits > 0).sum())
+    assert result.covered == pytest.approx(np.average(inside, weights=states.visits), abs=0.02)
+    assert result.states == int((states.visits > 0).sum())
 
 
 def test_states_that_are_pairs_are_covered_and_others_are_not(red, green, pair, views):
@@ -167,9 +167,9 @@ def test_a_controller_that_ignores_its_input_is_not_judged(red, pair, states):
         with torch.no_grad():
             deaf.controller.action_head.weight.mul_(scale)
             deaf.controller.action_head.bias[0] = bias
-        found = diagnosed(red, deaf, pair(red, deaf), "naive", own_states(red, deaf, steps=320))
-        assert found.own.overlap > 0.95
-        verdict = judge(found)
+        result = diagnosed(red, deaf, pair(red, deaf), "naive", own_states(red, deaf, steps=320))
+        assert result.own.overlap > 0.95
+        verdict = judge(result)
         assert (verdict.label, verdict.score) == ("not judged", None)
         assert "whatever its agent sees" in verdict.reasons[0]
 
@@ -182,10 +182,10 @@ def test_agreement_counts_above_what_other_states_would_give(red, pair):
     states = own_states(red, habit, steps=640)
     pairs = pair(red, habit)
     shuffled = replace(pairs, x=pairs.x[torch.randperm(len(pairs.x), generator=torch.Generator().manual_seed(0))])
-    found, control = (diagnosed(red, habit, each, "affine", states) for each in (pairs, shuffled))
+    result, control = (diagnosed(red, habit, each, "affine", states) for each in (pairs, shuffled))
     assert control.own.overlap == pytest.approx(control.own.chance, abs=0.1)
     assert judge(control).label == "will fail"
-    assert expected_recovery(found) > 0.9
+    assert expected_recovery(result) > 0.9
     assert above_chance(control.own.overlap, control.own.chance) < 0.4 < control.own.overlap
     assert (above_chance(0.9, 0.8), above_chance(0.8, 0.9), above_chance(1.0, 1.0)) == (pytest.approx(0.5), 0.0, 0.0)
 
@@ -229,8 +229,8 @@ def test_figures_are_plain_and_finite(red, green, pair, states):
 def test_constant_or_few_latents_leave_indicators_undefined(red, green, pair):
     pairs = pair(red, green)
     flat = replace(pairs, y=torch.ones_like(pairs.y), y_held=torch.ones_like(pairs.y_held))
-    found = diagnosed(red, green, flat, "naive", None)
-    assert (found.cka, found.effective_rank_y) == (None, 0.0)
+    result = diagnosed(red, green, flat, "naive", None)
+    assert (result.cka, result.effective_rank_y) == (None, 0.0)
     two = replace(pairs, **{name: getattr(pairs, name)[:1] for name in ("x", "y", "x_held", "y_held")})
     few = diagnosed(red, green, two, "naive", None)
     assert (few.cka, few.mutual_knn, few.knn_chance) == (None, None, None)

@@ -60,18 +60,18 @@ def test_balanced_directions_come_nearer_where_lengths_differ():
 def test_robust_is_balanced_on_the_pairs_that_screening_trusts():
     x, y = pairs(noise=0.1)
     y[:40] = y[:40].roll(1, 0)
-    found, trusted = fit_map("robust", x, y), screen_pairs(x, y)
+    result, trusted = fit_map("robust", x, y), screen_pairs(x, y)
     expected = fit_affine(x[trusted], y[trusted], weights=balancing_weights(x[trusted], y[trusted]))
-    torch.testing.assert_close(found.matrix, expected.matrix)
-    assert (found.method, found.report.n_pairs) == ("robust", int(trusted.sum()))
+    torch.testing.assert_close(result.matrix, expected.matrix)
+    assert (result.method, result.report.n_pairs) == ("robust", int(trusted.sum()))
 
 
 @pytest.mark.parametrize("method", sorted(set(TRANSLATIONS) & {*translation_methods()} - {"robust"}))
 def test_the_others_are_those_of_the_latent_core(method):
     x, y = pairs(count=40)
-    found, expected = fit_map(method, x, y), fit(method, x, y)
-    assert torch.equal(found.matrix, expected.matrix)
-    assert found.method == expected.method
+    result, expected = fit_map(method, x, y), fit(method, x, y)
+    assert torch.equal(result.matrix, expected.matrix)
+    assert result.method == expected.method
 
 
 def test_too_few_pairs_and_unknown_names():
@@ -88,12 +88,12 @@ def test_too_few_pairs_and_unknown_names():
 def controller(width: int, actions: dict[str, object]) -> Controller:
     """A controller that looks at some directions of its latents far more than at others."""
     torch.manual_seed(3)
-    found = build_controller({"latent_dim": width, "hidden": [16], "actions": actions, "norm": "none"})
+    result = build_controller({"latent_dim": width, "hidden": [16], "actions": actions, "norm": "none"})
     with torch.no_grad():
-        first = next(layer for layer in found.trunk if isinstance(layer, torch.nn.Linear))
+        first = next(layer for layer in result.trunk if isinstance(layer, torch.nn.Linear))
         first.weight *= torch.logspace(0, -3, width)
-        found.action_head.weight *= 10
-    return found
+        result.action_head.weight *= 10
+    return result
 
 
 DISCRETE = {"kind": "discrete", "n": 4}
@@ -118,14 +118,14 @@ def test_matching_starts_from_a_map_and_leaves_it_and_the_controller_alone():
     x, y = (part.float() for part in pairs(noise=0.1))
     head, start = controller(8, DISCRETE), fit("affine", x, y)
     before = [start.matrix.clone(), *(each.clone() for each in head.parameters())]
-    found, again = match_task(start, head, x, y), match_task(start, head, x, y)
+    result, again = match_task(start, head, x, y), match_task(start, head, x, y)
     assert all(map(torch.equal, before, [start.matrix, *head.parameters()]))
     assert all(each.requires_grad and each.grad is None for each in head.parameters())
-    assert torch.equal(found.matrix, again.matrix)
-    assert not found.matrix.requires_grad
+    assert torch.equal(result.matrix, again.matrix)
+    assert not result.matrix.requires_grad
     with torch.no_grad():
-        wanted, *mapped = (head.action_parameters(z) for z in (y, start(x), found(x)))
-    loss = [float(action_divergence(head, each, wanted).mean()) for each in mapped]
+        required, *mapped = (head.action_parameters(z) for z in (y, start(x), result(x)))
+    loss = [float(action_divergence(head, each, required).mean()) for each in mapped]
     assert loss[1] < loss[0]
 
 
@@ -133,8 +133,8 @@ def test_a_map_that_is_right_already_stays_where_it_is():
     x, _ = pairs()
     x = x.float()
     exact = fit("affine", x, 2 * x + 1)
-    found = match_task(exact, controller(8, DISCRETE), x, exact(x))
-    torch.testing.assert_close(found.matrix, exact.matrix, atol=1e-4, rtol=0)
+    result = match_task(exact, controller(8, DISCRETE), x, exact(x))
+    torch.testing.assert_close(result.matrix, exact.matrix, atol=1e-4, rtol=0)
 
 
 def test_every_method_is_named_in_the_help_and_in_the_documents():

@@ -64,9 +64,9 @@ def test_latents_and_images_are_the_same_thing(red, green, seen):
         (red.encode(seen[0]).numpy(), green.encode(seen[1]).numpy()),
         (seen[0], green.encode(seen[1]).numpy().astype(np.float64)),
     ):
-        found = given_pairs(red, green, x, y)
+        result = given_pairs(red, green, x, y)
         for name in ("x", "y", "x_held", "y_held"):
-            torch.testing.assert_close(getattr(found, name), getattr(images, name), atol=1e-5, rtol=0)
+            torch.testing.assert_close(getattr(result, name), getattr(images, name), atol=1e-5, rtol=0)
 
 
 def test_equal_pairs_count_once_and_a_view_stays_on_one_side(red, green, seen):
@@ -83,12 +83,12 @@ def test_robust_finds_a_planted_map_among_wrong_pairs(red, pair, images):
     other = moved(red, mixing(WIDTH), torch.linspace(-2, 2, WIDTH))
     x, y = red.encode(images).numpy(), other.encode(images).numpy()
     y[:16] = np.roll(y[:16], 1, axis=0)
-    found = {
+    result = {
         method: stitch_agents(red, other, given_pairs(red, other, x, y), method=method).agent
         for method in ("affine", "robust")
     }
     true = red.action_parameters(images)
-    error = {method: float((agent.action_parameters(images) - true).abs().mean()) for method, agent in found.items()}
+    error = {method: float((agent.action_parameters(images) - true).abs().mean()) for method, agent in result.items()}
     assert error["robust"] < 0.5 * error["affine"]
 
 

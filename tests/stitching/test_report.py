@@ -59,10 +59,10 @@ def test_equal_latents_leave_nothing_to_complain_of(kind, translation, request):
 
 
 def test_divergence_and_agreement_against_numpy(discrete):
-    found, wanted = (discrete.action_parameters(latents(seed)).detach() for seed in (0, 1))
-    changes = compare_actions(discrete, found, wanted)
+    result, required = (discrete.action_parameters(latents(seed)).detach() for seed in (0, 1))
+    changes = compare_actions(discrete, result, required)
     agreement, kl = changes.agreement, changes.mean_kl
-    q, p = (np.exp(z.double().numpy()) for z in (found, wanted))
+    q, p = (np.exp(z.double().numpy()) for z in (result, required))
     q, p = q / q.sum(1, keepdims=True), p / p.sum(1, keepdims=True)
     assert kl == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-4)
     assert kl != pytest.approx((q * np.log(q / p)).sum(1).mean(), rel=1e-2)  # it is not symmetric
@@ -73,33 +73,33 @@ def test_divergence_and_agreement_against_numpy(discrete):
 def test_a_divergence_by_hand(discrete):
     # Of (1/2, 1/4, 1/4, 0 ...) from (1/4, 1/2, 1/4, 0 ...): 1/2 ln 2 - 1/4 ln 2.
     low = -100.0
-    wanted = torch.tensor([[np.log(0.5), np.log(0.25), np.log(0.25)] + [low] * 4], dtype=torch.float32)
-    found = torch.tensor([[np.log(0.25), np.log(0.5), np.log(0.25)] + [low] * 4], dtype=torch.float32)
-    changes = compare_actions(discrete, found, wanted)
+    required = torch.tensor([[np.log(0.5), np.log(0.25), np.log(0.25)] + [low] * 4], dtype=torch.float32)
+    result = torch.tensor([[np.log(0.25), np.log(0.5), np.log(0.25)] + [low] * 4], dtype=torch.float32)
+    changes = compare_actions(discrete, result, required)
     agreement, kl = changes.agreement, changes.mean_kl
     assert (agreement, kl) == (0.0, pytest.approx(0.25 * np.log(2), rel=1e-5))
 
 
 def test_logits_that_differ_by_a_constant_are_the_same_policy(discrete):
-    found = discrete.action_parameters(latents(0)).detach()
-    changes = compare_actions(discrete, found + 3.0, found)
+    result = discrete.action_parameters(latents(0)).detach()
+    changes = compare_actions(discrete, result + 3.0, result)
     agreement, kl = changes.agreement, changes.mean_kl
     assert (agreement, kl) == (1.0, pytest.approx(0.0, abs=1e-5))
 
 
 def test_continuous_divergence_is_that_of_two_normal_distributions(continuous):
-    found, wanted = (continuous.action_parameters(latents(seed)).detach() for seed in (0, 1))
+    result, required = (continuous.action_parameters(latents(seed)).detach() for seed in (0, 1))
     deviation = continuous.log_std.exp().detach()
     normal = torch.distributions.Normal
-    expected = torch.distributions.kl_divergence(normal(wanted, deviation), normal(found, deviation)).sum(1).mean()
-    assert compare_actions(continuous, found, wanted).mean_kl == pytest.approx(float(expected), rel=1e-5)
+    expected = torch.distributions.kl_divergence(normal(required, deviation), normal(result, deviation)).sum(1).mean()
+    assert compare_actions(continuous, result, required).mean_kl == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_continuous_agreement_is_within_a_tenth_of_each_range_after_clipping(continuous):
-    wanted = torch.tensor([[0.0, 2.0]] * 4 + [[5.0, 2.0]])
+    required = torch.tensor([[0.0, 2.0]] * 4 + [[5.0, 2.0]])
     # The ranges are 2 and 4; the last pair differs only out of bounds.
-    found = torch.tensor([[0.19, 2.39], [0.21, 2.0], [0.0, 2.41], [-0.19, 1.61], [9.0, 2.0]])
-    changes = compare_actions(continuous, found, wanted)
+    result = torch.tensor([[0.19, 2.39], [0.21, 2.0], [0.0, 2.41], [-0.19, 1.61], [9.0, 2.0]])
+    changes = compare_actions(continuous, result, required)
     agreement, kl = changes.agreement, changes.mean_kl
     assert agreement == pytest.approx(3 / 5)
     assert kl > 0

@@ -33,20 +33,20 @@ def logits(agent: Agent, images: np.ndarray) -> np.ndarray:
 
 
 def test_naive_with_itself_is_the_agent_itself(red, pair, images):
-    found = stitch_agents(red, red, pair(red, red), method="naive")
-    assert unlike_weights(found.agent.encoder, red.encoder) == []
-    assert unlike_weights(found.agent.controller, red.controller) == []
-    np.testing.assert_array_equal(logits(found.agent, images), logits(red, images))
-    report = found.report
+    result = stitch_agents(red, red, pair(red, red), method="naive")
+    assert unlike_weights(result.agent.encoder, red.encoder) == []
+    assert unlike_weights(result.agent.controller, red.controller) == []
+    np.testing.assert_array_equal(logits(result.agent, images), logits(red, images))
+    report = result.report
     assert (report.action_agreement, report.kl, report.residual, report.r2) == (1.0, 0.0, 0.0, 1.0)
     assert (report.pairs, report.condition_number, report.rank) == (0, None, None)
 
 
 @pytest.mark.parametrize("method", TRANSLATIONS)
 def test_a_translation_to_itself_changes_no_action(method, red, pair, images):
-    found = stitch_agents(red, red, pair(red, red), method=method)
-    np.testing.assert_allclose(logits(found.agent, images), logits(red, images), atol=1e-3)
-    np.testing.assert_array_equal(found.agent.act(images), red.act(images))
+    result = stitch_agents(red, red, pair(red, red), method=method)
+    np.testing.assert_allclose(logits(result.agent, images), logits(red, images), atol=1e-3)
+    np.testing.assert_array_equal(result.agent.act(images), red.act(images))
 
 
 PLANTED = [
@@ -71,15 +71,15 @@ PLANTED = [
 def test_a_planted_map_is_recovered(method, matrix, shift, red, pair, images):
     other = moved(red, matrix, shift)
     np.testing.assert_allclose(logits(other, images), logits(red, images), atol=2e-3)  # moved and moved back
-    found = stitch_agents(red, other, pair(red, other), method=method)
-    np.testing.assert_allclose(logits(found.agent, images), logits(red, images), atol=0.02)
-    np.testing.assert_array_equal(found.agent.act(images), red.act(images))
-    assert found.report.action_agreement == 1.0
-    assert found.report.kl < 1e-3
-    assert found.report.r2 > 0.999
+    result = stitch_agents(red, other, pair(red, other), method=method)
+    np.testing.assert_allclose(logits(result.agent, images), logits(red, images), atol=0.02)
+    np.testing.assert_array_equal(result.agent.act(images), red.act(images))
+    assert result.report.action_agreement == 1.0
+    assert result.report.kl < 1e-3
+    assert result.report.r2 > 0.999
     naive = stitch_agents(red, other, pair(red, other), method="naive")
     assert naive.report.action_agreement < 0.9
-    assert naive.report.kl > 10 * found.report.kl
+    assert naive.report.kl > 10 * result.report.kl
     assert (naive.agent.act(images) != red.act(images)).any()
 
 
@@ -96,9 +96,9 @@ def test_a_map_of_each_frame_is_one_map_and_needs_frames_that_are_encoded_alone(
     turn, half = rotation(WIDTH // 2).float(), WIDTH // 2
     x, x_held = (torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(n)) for n in (40, 20))
     y, y_held = (torch.cat([z[:, :half] @ turn, z[:, half:] @ turn], dim=1) for z in (x, x_held))
-    found = stitch_agents(stacked, stacked, LatentPairs(x, y, x_held, y_held, distinct_views=60), method="per_frame")
-    assert found.report.r2 > 0.999
-    matrix = found.translation.matrix
+    result = stitch_agents(stacked, stacked, LatentPairs(x, y, x_held, y_held, distinct_views=60), method="per_frame")
+    assert result.report.r2 > 0.999
+    matrix = result.translation.matrix
     assert torch.equal(matrix[:half, :half], matrix[half:, half:])
     assert not matrix[:half, half:].any()
     assert not matrix[half:, :half].any()
@@ -110,10 +110,10 @@ def test_a_map_of_each_frame_is_one_map_and_needs_frames_that_are_encoded_alone(
 
 @pytest.mark.parametrize("method", ["local", "residual"])
 def test_a_map_that_is_not_affine_is_saved_loaded_and_its_size_is_checked(method, red, pair, images, tmp_path):
-    found = stitch_agents(red, moved(red, mixing(WIDTH)), pair(red, red), method=method).agent
-    again = load_agent(save_agent(found, tmp_path / "both"))
-    np.testing.assert_array_equal(logits(again, images), logits(found, images))
-    spec = found.encoder.spec()
+    result = stitch_agents(red, moved(red, mixing(WIDTH)), pair(red, red), method=method).agent
+    again = load_agent(save_agent(result, tmp_path / "both"))
+    np.testing.assert_array_equal(logits(again, images), logits(result, images))
+    spec = result.encoder.spec()
     spec["translation"]["size"] = 65_536
     with pytest.raises(InvalidInputError, match="parameters, expected at most"):
         build_encoder(spec, most=100_000)
@@ -121,8 +121,8 @@ def test_a_map_that_is_not_affine_is_saved_loaded_and_its_size_is_checked(method
 
 def test_there_and_back_is_where_it_began(red, pair, images):
     other = moved(red, mixing(WIDTH), SHIFT)
-    there = stitch_agents(red, other, pair(red, other), method="affine", name="there").agent
-    back = stitch_agents(there, red, pair(there, red), method="affine", name="back").agent
+    crossed = stitch_agents(red, other, pair(red, other), method="affine", name="there").agent
+    back = stitch_agents(crossed, red, pair(crossed, red), method="affine", name="back").agent
     assert [parent.name for parent in back.card.parents] == ["there", "red"]
     np.testing.assert_allclose(back.encode(images), red.encode(images), atol=0.02)
     np.testing.assert_array_equal(back.act(images), red.act(images))
@@ -131,17 +131,17 @@ def test_there_and_back_is_where_it_began(red, pair, images):
 def test_a_stitched_agent_remembers_its_parents_and_leaves_them_alone(red, pair):
     green = untrained("green", seed=2, variation="green")
     before = [weights_sha256(part) for agent in (red, green) for part in (agent.encoder, agent.controller)]
-    found = stitch_agents(red, green, pair(red, green), method="affine").agent
-    encoder, controller = found.card.parents
+    result = stitch_agents(red, green, pair(red, green), method="affine").agent
+    encoder, controller = result.card.parents
     assert (encoder.name, encoder.role, encoder.sha256) == ("red", "encoder", weights_sha256(red.encoder))
     assert (controller.name, controller.role) == ("green", "controller")
     assert controller.sha256 == weights_sha256(green.controller)
-    assert isinstance(found.encoder, TranslatedEncoder)
-    assert weights_sha256(found.encoder.base) == encoder.sha256
-    assert weights_sha256(found.controller) == controller.sha256
-    assert (found.card.method, found.card.training) == ("affine", None)
+    assert isinstance(result.encoder, TranslatedEncoder)
+    assert weights_sha256(result.encoder.base) == encoder.sha256
+    assert weights_sha256(result.controller) == controller.sha256
+    assert (result.card.method, result.card.training) == ("affine", None)
     with torch.no_grad():
-        for parameter in [*found.encoder.parameters(), *found.controller.parameters()]:
+        for parameter in [*result.encoder.parameters(), *result.controller.parameters()]:
             parameter.zero_()
     assert before == [weights_sha256(part) for agent in (red, green) for part in (agent.encoder, agent.controller)]
 
@@ -154,11 +154,11 @@ def test_its_world_is_the_encoders_look_and_the_controllers_task(red, pair):
 
 def test_it_is_saved_loaded_and_evaluated_like_any_agent(red, pair, images, tmp_path):
     green = untrained("green", seed=2, variation="green")
-    found = stitch_agents(red, green, pair(red, green), method="affine", name="both").agent
-    again = load_agent(save_agent(found, tmp_path / "both"))
-    assert again.card == found.card
-    np.testing.assert_array_equal(logits(again, images), logits(found, images))
-    one, two = (evaluate(agent, episodes=6, seed=4) for agent in (found, again))
+    result = stitch_agents(red, green, pair(red, green), method="affine", name="both").agent
+    again = load_agent(save_agent(result, tmp_path / "both"))
+    assert again.card == result.card
+    np.testing.assert_array_equal(logits(again, images), logits(result, images))
+    one, two = (evaluate(agent, episodes=6, seed=4) for agent in (result, again))
     np.testing.assert_array_equal(one.returns, two.returns)
     np.testing.assert_array_equal(one.lengths, two.lengths)
 
@@ -176,11 +176,11 @@ def test_auto_takes_the_map_that_changes_fewest_actions(matrix, noise, count, ex
     clean = pair(red, other)
     y = clean.y[:count] + noise * torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(0))
     pairs = replace(clean, x=clean.x[:count], y=y)
-    found = stitch_agents(red, other, pairs, method="auto")
-    assert found.report.method in expected
-    assert found.report.choice.startswith(f"chose {found.report.method}: ")
-    assert all(name in found.report.choice for name in (*CANDIDATES, f"over {count} pairs", "condition number"))
-    assert unlike_weights(found.translation, fit_map(found.report.method, pairs.x, pairs.y)) == []
+    result = stitch_agents(red, other, pairs, method="auto")
+    assert result.report.method in expected
+    assert result.report.choice.startswith(f"chose {result.report.method}: ")
+    assert all(name in result.report.choice for name in (*CANDIDATES, f"over {count} pairs", "condition number"))
+    assert unlike_weights(result.translation, fit_map(result.report.method, pairs.x, pairs.y)) == []
 
 
 def test_auto_gives_ties_to_the_better_conditioned_map(red, pair):
@@ -204,7 +204,7 @@ def test_few_pairs_make_no_tie(count, mean, noise, expected):
 def test_auto_does_not_look_at_the_held_out_pairs(red, pair):
     pairs = pair(red, red)
     spoilt = replace(pairs, y_held=pairs.y_held + 5.0)
-    chosen, clean = (stitch_agents(red, red, found, method="auto").report for found in (spoilt, pairs))
+    chosen, clean = (stitch_agents(red, red, result, method="auto").report for result in (spoilt, pairs))
     assert (chosen.method, chosen.choice) == (clean.method, clean.choice)
     assert chosen.residual > 1.0 > clean.residual
     assert chosen.held_out == len(pairs.x_held)
@@ -238,11 +238,11 @@ def test_no_map_is_fitted_on_the_held_out_pairs(red, pair):
     green = untrained("green", seed=2, variation="green")
     pairs = pair(red, green)
     for method in TRANSLATIONS:
-        found, other = (
+        result, other = (
             stitch_agents(red, green, each, method=method) for each in (pairs, replace(pairs, x_held=pairs.x_held + 1))
         )
-        assert unlike_weights(found.translation, other.translation) == [], method
-        assert found.report != other.report
+        assert unlike_weights(result.translation, other.translation) == [], method
+        assert result.report != other.report
 
 
 def test_pairs_of_other_agents_are_refused(red, pair):
@@ -282,13 +282,13 @@ def relative(name: str, anchors: int = 16, **overrides) -> Agent:
 def test_relative_agents_of_one_anchor_set_join_with_nothing_between(pair, images):
     one, two = relative("one"), relative("two", seed=2, variation="green")
     assert one.card.anchors is not None
-    found = stitch_agents(one, two, pair(one, two), method="relative")
-    assert found.agent.card.anchors == one.card.anchors
-    assert unlike_weights(found.agent.encoder, one.encoder) == []
-    assert unlike_weights(found.agent.controller, two.controller) == []
-    assert (found.report.pairs, found.report.condition_number) == (0, None)
+    result = stitch_agents(one, two, pair(one, two), method="relative")
+    assert result.agent.card.anchors == one.card.anchors
+    assert unlike_weights(result.agent.encoder, one.encoder) == []
+    assert unlike_weights(result.agent.controller, two.controller) == []
+    assert (result.report.pairs, result.report.condition_number) == (0, None)
     # It can be joined again: its encoder is relative to the same set.
-    assert stitch_agents(found.agent, two, pair(found.agent, two), method="relative").agent.card.parents
+    assert stitch_agents(result.agent, two, pair(result.agent, two), method="relative").agent.card.parents
 
 
 def test_relative_needs_one_anchor_set(pair):

@@ -91,8 +91,8 @@ def test_a_driver_plays_what_it_means(red):
     space = make_vec(scrambled, 1, seed=0).single_action_space
     plain, moved = (Driver(red, world, space) for world in (own, scrambled))
     expected = plain.sample(images, np.random.default_rng(0))
-    found = moved.sample(images, np.random.default_rng(0))
-    np.testing.assert_array_equal(action_map(SCRAMBLED, 7)[found], expected)
+    result = moved.sample(images, np.random.default_rng(0))
+    np.testing.assert_array_equal(action_map(SCRAMBLED, 7)[result], expected)
     assert len(set(expected.tolist())) > 1
 
 

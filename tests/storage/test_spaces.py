@@ -43,11 +43,11 @@ def make_translation() -> Translation:
 def test_a_space_comes_back_as_it_was(tmp_path: Path, suffix: str, library: str, dtype: str) -> None:
     space = make_space(library, dtype)
     path = save_space(space, tmp_path / f"space.v2{suffix}")
-    found = load_space(path)
-    assert (found.keys, found.name) == (KEYS, "vision")
-    assert isinstance(found.vectors, np.ndarray if suffix == ".npz" else torch.Tensor)
-    assert np.asarray(found.vectors).dtype == dtype
-    np.testing.assert_array_equal(np.asarray(found.vectors), np.asarray(space.vectors))
+    result = load_space(path)
+    assert (result.keys, result.name) == (KEYS, "vision")
+    assert isinstance(result.vectors, np.ndarray if suffix == ".npz" else torch.Tensor)
+    assert np.asarray(result.vectors).dtype == dtype
+    np.testing.assert_array_equal(np.asarray(result.vectors), np.asarray(space.vectors))
 
 
 def test_an_npz_can_be_read_without_us(tmp_path: Path) -> None:
@@ -75,18 +75,18 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("translation", [make_translation(), Translation.identity(3)])
 def test_a_translation_comes_back_as_it_was(tmp_path: Path, translation: Translation) -> None:
-    found = load_translation(save_translation(translation, tmp_path / "map.safetensors"))
-    assert found.spec() == translation.spec()
-    assert found.report == translation.report
+    result = load_translation(save_translation(translation, tmp_path / "map.safetensors"))
+    assert result.spec() == translation.spec()
+    assert result.report == translation.report
     x = torch.randn(5, 3, dtype=translation.matrix.dtype, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(found(x), translation(x))
+    assert torch.equal(result(x), translation(x))
 
 
 def test_a_singular_translation_keeps_its_infinite_condition(tmp_path: Path) -> None:
     x = np.ones((4, 2))
     translation = fit_affine(x, x)
-    found = load_translation(save_translation(translation, tmp_path / "map.safetensors"))
-    assert found.report == translation.report
+    result = load_translation(save_translation(translation, tmp_path / "map.safetensors"))
+    assert result.report == translation.report
 
 
 @pytest.mark.parametrize("name", ["space.npz", "space.safetensors", "map.safetensors"])
@@ -188,9 +188,9 @@ def test_a_dataset_comes_back_as_it_was() -> None:
     for space in (make_space(), make_space("torch"), exact):
         dataset = space_to_dataset(space, vectors="z", keys="id")
         assert dataset.column_names == ["id", "z"]
-        found = space_from_dataset(dataset, vectors="z", keys="id", name="vision")
-        assert found.keys == space.keys
-        np.testing.assert_array_equal(found.vectors, np.asarray(space.vectors))
-        assert str(found.vectors.dtype) == str(space.vectors.dtype).removeprefix("torch.")
+        result = space_from_dataset(dataset, vectors="z", keys="id", name="vision")
+        assert result.keys == space.keys
+        np.testing.assert_array_equal(result.vectors, np.asarray(space.vectors))
+        assert str(result.vectors.dtype) == str(space.vectors.dtype).removeprefix("torch.")
     half = LatentSpace(torch.ones(2, 3, dtype=torch.bfloat16))
     assert space_from_dataset(space_to_dataset(half)).vectors.dtype == np.float32

@@ -25,12 +25,12 @@ DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int
 def test_tensors_come_back_as_they_were(shapes: list[list[int]], dtype: torch.dtype, metadata: dict[str, str]) -> None:
     tensors = {f"t{i}": (torch.arange(int(np.prod(s))).reshape(s) % 2).to(dtype) for i, s in enumerate(shapes)}
     content = pack_tensors(tensors, metadata=metadata)
-    found, found_metadata = unpack_tensors(content, "here")
+    result, found_metadata = unpack_tensors(content, "here")
     assert found_metadata == metadata
-    assert found.keys() == tensors.keys()
+    assert result.keys() == tensors.keys()
     for name, tensor in tensors.items():
-        assert found[name].dtype == dtype
-        assert torch.equal(found[name], tensor)
+        assert result[name].dtype == dtype
+        assert torch.equal(result[name], tensor)
     again = pack_tensors(dict(reversed(tensors.items())), metadata=dict(reversed(metadata.items())))
     assert again == content
 
@@ -40,11 +40,11 @@ def test_views_of_one_memory_arrays_and_gradients_are_stored(tmp_path: Path) -> 
     array = np.arange(6, dtype=np.int16).reshape(2, 3)[:, ::-1]
     array.setflags(write=False)
     write_tensors(tmp_path / "x.safetensors", {"base": base, "turned": base.T, "row": base[1], "array": array})
-    found, metadata = read_tensors(tmp_path / "x.safetensors")
+    result, metadata = read_tensors(tmp_path / "x.safetensors")
     assert metadata == {}
-    assert torch.equal(found["turned"], base.detach().T)
-    np.testing.assert_array_equal(found["array"].numpy(), array)
-    assert not found["base"].requires_grad
+    assert torch.equal(result["turned"], base.detach().T)
+    np.testing.assert_array_equal(result["array"].numpy(), array)
+    assert not result["base"].requires_grad
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -22,11 +22,11 @@ def test_asif_quick_shows_its_claim() -> None:
     outcome = run_study("asif", StudyOptions(quick=True, device="cpu"))
     table = outcome.findings.table
     by = {(row["setting"], row["images"], row["method"], row["pairs"], row["k"]): row["score"] for row in table[:13]}
-    found = by[WEAK, "autoencoder", "ASIF", 1000, 800]
+    result = by[WEAK, "autoencoder", "ASIF", 1000, 800]
     # Chance is 0.1.
-    assert found > by[WEAK, "autoencoder", "absolute", 1000, None] + 0.5
-    assert found > by[WEAK, "autoencoder", "class means", 1000, None] + 0.03, "the same images, the same labels"
-    assert found > by[WEAK, "autoencoder", "ASIF", 100, 100]
+    assert result > by[WEAK, "autoencoder", "absolute", 1000, None] + 0.5
+    assert result > by[WEAK, "autoencoder", "class means", 1000, None] + 0.03, "the same images, the same labels"
+    assert result > by[WEAK, "autoencoder", "ASIF", 100, 100]
     # The seeds support it: each is better than the class means of its own images.
     cells = outcome.findings.cells
     for seed in (0, 1):

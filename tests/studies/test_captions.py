@@ -21,20 +21,20 @@ def test_attributes_by_hand() -> None:
     bar = np.zeros((4, 4), dtype=np.uint8)
     bar[:, 1] = 255
     half = np.full((4, 4), 51, dtype=np.uint8)
-    found = attributes(np.stack([bar, half, np.zeros_like(bar)]))
+    result = attributes(np.stack([bar, half, np.zeros_like(bar)]))
     # A bar: all of its ink white, one column of four, no part of it where its mirror image has any.
-    assert found[0] == pytest.approx([1, 0.25, 0.25, 1, 0, 8 / 16])
-    assert found[1] == pytest.approx([0.2, 1, 1, 1, 1, 0])
-    assert found[2] == pytest.approx([0, 0, 0, 0, 1, 0])
+    assert result[0] == pytest.approx([1, 0.25, 0.25, 1, 0, 8 / 16])
+    assert result[1] == pytest.approx([0.2, 1, 1, 1, 1, 0])
+    assert result[2] == pytest.approx([0, 0, 0, 0, 1, 0])
 
 
 def test_attributes_lie_between_0_and_1_and_turn_with_the_image() -> None:
     images = load_digits().images[:200]
-    found = attributes(images)
-    assert found.min() >= 0
-    assert found.max() <= 1
+    result = attributes(images)
+    assert result.min() >= 0
+    assert result.max() <= 1
     turned = attributes(images.transpose(0, 2, 1).copy())
-    assert np.allclose(turned[:, [0, 1, 3, 2, 5]], found[:, [0, 1, 2, 3, 5]]), "width and height change places"
+    assert np.allclose(turned[:, [0, 1, 3, 2, 5]], result[:, [0, 1, 2, 3, 5]]), "width and height change places"
 
 
 def test_captions_say_the_class_and_a_word_an_attribute() -> None:

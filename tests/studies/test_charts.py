@@ -33,18 +33,18 @@ def test_turned_models_merge_to_the_space_of_one() -> None:
     vectors = [torch.tensor(truth @ turn) for turn in turns]
     first = np.arange(40) < 25
     knows, anchors = [first, ~first | (np.arange(40) < 5)], np.arange(8)
-    found = combine(vectors, knows, anchors)
+    result = combine(vectors, knows, anchors)
     alone = combine(vectors[:1], [np.ones(40, dtype=bool)], anchors)
     for method in ("merged", "merged whitened"):
         # A turned and enlarged copy says the same, so it does not matter who embeds what.
-        assert torch.allclose(found[method], alone[method], atol=1e-6), method
-        assert torch.allclose(found[f"{KNOWN}{method}"], alone[method], atol=1e-6), method
-    assert not torch.allclose(found["averaged"], vectors[0])
-    assert found["concatenated"].shape == (40, 8)
-    assert torch.equal(found[f"{KNOWN}averaged"][10:25], vectors[0][10:25])
-    assert torch.equal(found[f"{KNOWN}averaged"][30:], vectors[1][30:])
-    assert torch.allclose(found[f"{KNOWN}averaged"][:5], (vectors[0][:5] + vectors[1][:5]) / 2)
-    silent = found[f"{KNOWN}concatenated"][25:, :4]
+        assert torch.allclose(result[method], alone[method], atol=1e-6), method
+        assert torch.allclose(result[f"{KNOWN}{method}"], alone[method], atol=1e-6), method
+    assert not torch.allclose(result["averaged"], vectors[0])
+    assert result["concatenated"].shape == (40, 8)
+    assert torch.equal(result[f"{KNOWN}averaged"][10:25], vectors[0][10:25])
+    assert torch.equal(result[f"{KNOWN}averaged"][30:], vectors[1][30:])
+    assert torch.allclose(result[f"{KNOWN}averaged"][:5], (vectors[0][:5] + vectors[1][:5]) / 2)
+    silent = result[f"{KNOWN}concatenated"][25:, :4]
     assert bool((silent == 0).all()), "who does not know a class says nothing"
 
 
@@ -81,11 +81,11 @@ def test_charts_quick_shows_its_claim() -> None:
         assert by[models, "0%", f"{KNOWN}merged"]["accuracy"] > by[models, "0%", "merged"]["accuracy"] + 0.005
     assert by[4, "0%", "merged"]["accuracy"] > by[4, "0%", "averaged"]["accuracy"] + 0.01
     # The seeds support it: merged is above the mean single model in each of them.
-    found = {
+    result = {
         (row["models"], row["shared"], row["seed"], row["method"]): row["accuracy"] for row in outcome.findings.cells
     }
     for models in (2, 4):
         for seed in (0, 1):
-            assert found[models, 0.0, seed, "merged"] > found[models, 0.0, seed, "single"] + 0.02
+            assert result[models, 0.0, seed, "merged"] > result[models, 0.0, seed, "single"] + 0.02
     with Image.open(outcome.folder / "table.png") as figure:
         assert figure.format == "PNG"

@@ -34,7 +34,7 @@ def test_cross_lingual_quick_shows_its_claim() -> None:
         method: [row["recall@10"] for row in cells if row["method"] == method and row["anchors"] == lingual.ANY]
         for method in ("absolute", "relative", "relative whitened", "affine")
     }
-    worst = min(min(found) for method, found in recall.items() if method != "absolute")
+    worst = min(min(result) for method, result in recall.items() if method != "absolute")
     assert worst > max(recall["absolute"]) + 0.5
     for method in ("relative", "affine"):
         same, other = (by[f"120 {kind}", method]["recall@10"] for kind in (lingual.SAME, lingual.OTHER))
@@ -53,13 +53,13 @@ def test_ranks_with_and_without_correction_for_hubs() -> None:
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, keys)]
     cosines = unit[0] @ unit[1].T
     corrected = 2 * cosines - np.sort(cosines, 1)[:, -10:].mean(1)[:, None] - np.sort(cosines, 0)[-10:].mean(0)
-    found = lingual.search_scores(queries, keys)
+    result = lingual.search_scores(queries, keys)
     for name, scores in (("", cosines), ("csls ", corrected)):
         ranks = 1 + (scores > np.diag(scores)[:, None]).sum(1)
-        assert found[f"{name}recall@1"] == pytest.approx((ranks <= 1).mean())
-        assert found[f"{name}recall@10"] == pytest.approx((ranks <= 10).mean())
-        assert 0.2 < found[f"{name}recall@1"] < found[f"{name}recall@10"]
-    assert found["mrr"] == pytest.approx((1 / (1 + (cosines > np.diag(cosines)[:, None]).sum(1))).mean())
+        assert result[f"{name}recall@1"] == pytest.approx((ranks <= 1).mean())
+        assert result[f"{name}recall@10"] == pytest.approx((ranks <= 10).mean())
+        assert 0.2 < result[f"{name}recall@1"] < result[f"{name}recall@10"]
+    assert result["mrr"] == pytest.approx((1 / (1 + (cosines > np.diag(cosines)[:, None]).sum(1))).mean())
 
 
 def test_languages_of_different_length_are_refused(workplace: Path) -> None:
@@ -94,13 +94,13 @@ def test_cross_modal_quick_shows_its_claim() -> None:
         assert by["names", pairs, "relative whitened"]["precision@1"] > 0.9 * own["images"]
     assert by["sounds", "random", "affine"]["precision@1"] > 0.9 * min(own.values())
     # The seeds support it.
-    found = {
+    result = {
         method: [
             row["precision@1"] for row in cells if row["method"] == method and "sounds" in (row["from"], row["to"])
         ]
         for method in ("absolute", "relative whitened")
     }
-    assert min(found["relative whitened"]) > max(found["absolute"]) + 0.3
+    assert min(result["relative whitened"]) > max(result["absolute"]) + 0.3
     assert all(row["encoder seed"] != row["head seed"] for row in cells)
     assert len(lines) == 4
 

@@ -102,9 +102,9 @@ def test_images_are_fetched_byte_by_byte(workplace: Path) -> None:
         parquet(workplace / "hub" / "fashion_mnist" / f"{split}-00000-of-00001.parquet", columns, kinds)
     place = fetched("fashion-mnist", str(workplace / "hub"))
     for images, split in zip(pixels, ("train", "test"), strict=True):
-        found = read_fashion_mnist(place, split)
-        assert np.array_equal(found.images, images)
-        assert found.labels.tolist() == [9, 0, 3, 3, 1]
+        result = read_fashion_mnist(place, split)
+        assert np.array_equal(result.images, images)
+        assert result.labels.tolist() == [9, 0, 3, 3, 1]
 
 
 @needs_datasets
@@ -115,8 +115,12 @@ def test_sentences_are_fetched_as_they_are(workplace: Path) -> None:
             (workplace / "raw" / f"{split}.{language}.gz").write_bytes(
                 gzip.compress(f"{language} ö\nzwei\n".encode(), mtime=0)
             )
-    found = read_multi30k(fetched("multi30k", str(workplace / "raw")), "test")
-    assert {language: texts[0] for language, texts in found.texts.items()} == {"en": "en ö", "de": "de ö", "fr": "fr ö"}
+    result = read_multi30k(fetched("multi30k", str(workplace / "raw")), "test")
+    assert {language: texts[0] for language, texts in result.texts.items()} == {
+        "en": "en ö",
+        "de": "de ö",
+        "fr": "fr ö",
+    }
 
 
 def recording(values: list[int]) -> bytes:
@@ -143,9 +147,9 @@ def test_recordings_alone_are_kept_of_an_archive(workplace: Path) -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    found = read_fsdd(fetched("fsdd", str(workplace / "all.tar.gz")) / FSDD_FILE, samples=3)
-    assert found.keys == ("0_ann_0", "3_theo_7")
-    assert (found.waves[1] * 32768).tolist() == [5, 6, 7]
+    result = read_fsdd(fetched("fsdd", str(workplace / "all.tar.gz")) / FSDD_FILE, samples=3)
+    assert result.keys == ("0_ann_0", "3_theo_7")
+    assert (result.waves[1] * 32768).tolist() == [5, 6, 7]
 
 
 @needs_geometric

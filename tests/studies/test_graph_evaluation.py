@@ -61,8 +61,8 @@ def test_latent_evaluation_quick_goes_on_where_it_was_and_shows_its_claim() -> N
     # From bad (chance is 0.2) to good, and the same figures as SciPy's.
     assert min(row["accuracy"] for row in cells) < 0.3
     assert max(row["accuracy"] for row in cells) > 0.8
-    found = scipy.stats.spearmanr([row["likeness, whitened"] for row in cells], [row["accuracy"] for row in cells])
-    assert by["all", "whitened"]["spearman"] == pytest.approx(found[0])
+    result = scipy.stats.spearmanr([row["likeness, whitened"] for row in cells], [row["accuracy"] for row in cells])
+    assert by["all", "whitened"]["spearman"] == pytest.approx(result[0])
     assert by["validation from 0.5", "centred"]["number"] == sum(row["validation"] >= 0.5 for row in cells)
     # What was kept is what another run is told.
     path = outcome.folder / "models" / "0003.json"
@@ -80,19 +80,19 @@ def _follows_models_along_their_training(outcome: StudyOutcome) -> None:
     assert {arch for arch, _ in models} == {"gcn", "sage", "gat", "gin"}
     swept = {row["seed"] for row in outcome.findings.cells if row["part"] == "sweep"}
     assert swept.isdisjoint(seed for _, seed in models), "no seed of the sweep"
-    found = []
+    result = []
     for model in models:
         own = [row for row in stops if (row["arch"], row["seed"]) == model]
         assert [row["epochs"] for row in own] == [1, 2, 3, 4, 5, 7, 10, 15, 20, 30]
         assert own[-1]["accuracy"] > own[0]["accuracy"]
         alike = [row["likeness, as they are"] for row in own]
-        found.append(scipy.stats.pearsonr(alike, [row["accuracy"] for row in own])[0])
+        result.append(scipy.stats.pearsonr(alike, [row["accuracy"] for row in own])[0])
     (line,) = (
         row
         for row in outcome.findings.table
         if row["models"] == "along one training" and row["likeness"] == "as they are"
     )
-    assert (line["number"], line["pearson"]) == (4, pytest.approx(np.mean(found)))
+    assert (line["number"], line["pearson"]) == (4, pytest.approx(np.mean(result)))
     assert line["pearson"] > 0.6
     for name in ("models.png", "decisions.png", "training.png"):
         with Image.open(outcome.folder / name) as picture:
@@ -105,9 +105,9 @@ def _counts_as_the_paper_does_in_a_second_sweep(outcome: StudyOutcome) -> None:
     folder = outcome.folder / "models"
     for model in models:
         epochs = json.loads((folder / f"second-{model['seed'] - 1:04}.json").read_text())["rows"][: model["epochs"]]
-        alike, found = [row["likeness, decisions"] for row in epochs], [row["accuracy"] for row in epochs]
-        assert model["pearson, decisions"] == pytest.approx(scipy.stats.pearsonr(alike, found)[0])
-        assert (model["validation"], model["accuracy"]) == (max(row["validation"] for row in epochs), found[-1])
+        alike, result = [row["likeness, decisions"] for row in epochs], [row["accuracy"] for row in epochs]
+        assert model["pearson, decisions"] == pytest.approx(scipy.stats.pearsonr(alike, result)[0])
+        assert (model["validation"], model["accuracy"]) == (max(row["validation"] for row in epochs), result[-1])
     good = [row["pearson, as they are"] for row in models if row["validation"] >= 0.5]
     lines = {(row["models"], row["likeness"]): row for row in outcome.findings.table}
     line = lines["second sweep, along each training", "as they are"]

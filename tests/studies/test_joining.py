@@ -67,8 +67,8 @@ def test_joining_turned_spaces_is_as_good_as_not_parting() -> None:
     pairs = {(row["encoder seed"], row["head seed"]) for row in cells}
     assert pairs == {(0, 1), (1, 2), (2, 0)}
     # The naive mean over cells.
-    found = [row["accuracy"] for row in cells if row["method"] == "absolute" and row["encoder"] == row["head"]]
-    assert table["absolute"]["same make"] == pytest.approx(np.mean(found))
+    result = [row["accuracy"] for row in cells if row["method"] == "absolute" and row["encoder"] == row["head"]]
+    assert table["absolute"]["same make"] == pytest.approx(np.mean(result))
     assert join(made[0], made[0], score)["absolute"] == native_scores(made[0], score)["no-stitch"]
 
 

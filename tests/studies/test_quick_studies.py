@@ -77,12 +77,12 @@ def test_reconstruction_quick_shows_its_claim_and_pictures_of_it() -> None:
     # The seeds support it: each cell is better joined than as it is.
     cells = outcome.findings.cells
     for good in ("affine", "relative whitened"):
-        found = {
+        result = {
             (row["encoder"], row["head"], row["encoder seed"], row["method"]): row["error"]
             for row in cells
             if row["method"] in (good, "absolute")
         }
-        assert all(found[*key[:3], good] < value / 2 for key, value in found.items() if key[3] == "absolute")
+        assert all(result[*key[:3], good] < value / 2 for key, value in result.items() if key[3] == "absolute")
     with Image.open(outcome.folder / "pictures.png") as pictures:
         assert pictures.format == "PNG"
         assert pictures.size == (12 * 10 * 7, 5 * 10 * 7), "five rows of twelve framed digits, enlarged"
@@ -136,16 +136,16 @@ def test_speakers_that_are_tested_are_not_heard_in_training() -> None:
 @needs_transport
 def test_few_pairs_quick_shows_its_claim() -> None:
     outcome = run_study("few-pairs", StudyOptions(quick=True, device="cpu"))
-    found: dict[tuple[str, int], float] = {}
+    result: dict[tuple[str, int], float] = {}
     for row in outcome.findings.table:
         kind = (row["pairs"], row["number"])
-        found[kind] = max(found.get(kind, 0.0), row["accuracy"])
-    native = found["no-stitch", 0]
+        result[kind] = max(result.get(kind, 0.0), row["accuracy"])
+    native = result["no-stitch", 0]
     assert native > 0.9
-    assert found["absolute", 0] < 0.3
-    assert found["supervised", 5] < found["supervised", 200]
-    assert min(found["supervised", 200], found["labels only", 200]) > 0.95 * native
-    assert found["grown", 15] > found["supervised", 15] > found["absolute", 0] + 0.5
+    assert result["absolute", 0] < 0.3
+    assert result["supervised", 5] < result["supervised", 200]
+    assert min(result["supervised", 200], result["labels only", 200]) > 0.95 * native
+    assert result["grown", 15] > result["supervised", 15] > result["absolute", 0] + 0.5
     right = {row["pairs"]: row["right pairs"] for row in outcome.findings.table}
     assert right["supervised"] == 1
     assert right["labels only"] == 0

@@ -52,8 +52,8 @@ def test_images_quick_shows_its_claim_and_writes_it_all(capsys: pytest.CaptureFi
     cells = rows_of(folder / "cells.csv")
     assert len(cells) == 3 * 3 * 2 * (9 + len(TRANSLATIONS))
     assert all(cell["encoder seed"] != cell["head seed"] for cell in cells)
-    found = [float(cell["accuracy"]) for cell in cells if cell["method"] == "affine"]
-    assert accuracy["affine"] == pytest.approx(np.mean(found))
+    result = [float(cell["accuracy"]) for cell in cells if cell["method"] == "affine"]
+    assert accuracy["affine"] == pytest.approx(np.mean(result))
     stored = json.loads((folder / "config.json").read_text())
     assert stored["config"]["seeds"] == [0, 1]
     assert stored["config"]["dataset"] == "digits"

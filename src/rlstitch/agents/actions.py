@@ -31,8 +31,8 @@ def actions_of(space: spaces.Space[Any]) -> AnyActions:
         return MultiDiscreteActions(nvec=tuple(space.nvec.ravel()), start=start, shape=axes)
     if isinstance(space, spaces.MultiBinary):
         return MultiBinaryActions(n=int(np.prod(space.shape)), shape=axes)
-    found = printable(space, limit=200)
-    raise InvalidInputError(f"action space: expected Discrete, Box, MultiDiscrete or MultiBinary, found {found}")
+    shown = printable(space, limit=200)
+    raise InvalidInputError(f"action space: expected Discrete, Box, MultiDiscrete or MultiBinary, found {shown}")
 
 
 def noise_kind(actions: AnyActions) -> str:

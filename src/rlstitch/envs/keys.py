@@ -85,8 +85,8 @@ def _read(part: Part, space: gymnasium.Space[Any], read: Read, value: Any) -> tu
             return np.stack([read(row) for row in rows]), single
     except (AttributeError, TypeError, ValueError):
         pass
-    found = value if isinstance(value, str | int | float) else f"{type(value).__name__} {getattr(value, 'shape', '')}"
+    shown = value if isinstance(value, str | int | float) else f"{type(value).__name__} {getattr(value, 'shape', '')}"
     raise InvalidInputError(
         f"observation: {part.key}: expected one of {printable(space, limit=120)} or a batch, found "
-        f"{printable(found, limit=80).strip()}"
+        f"{printable(shown, limit=80).strip()}"
     )

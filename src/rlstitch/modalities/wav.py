@@ -67,11 +67,11 @@ def parse_wav(content: bytes, where: str) -> Wav:
     try:
         form, start, size = _find_samples(content)
         block = form.channels * form.width
-        there = len(content) - start
+        available = len(content) - start
         if size >= _STREAMED or (size == 0 and int.from_bytes(content[4:8], "little") + 8 != len(content)):
-            size = there - there % block
-        if size > there:
-            raise ValueError(f"it is cut off, as it states {size // block:,} samples and holds {there // block:,}")
+            size = available - available % block
+        if size > available:
+            raise ValueError(f"it is cut off, as it states {size // block:,} samples and holds {available // block:,}")
         if not size or size % block:
             raise ValueError(f"expected whole samples, found {size} bytes at {form.rate} Hz")
         return Wav(_samples(content[start : start + size], form), form.rate, form.channels, form.width)

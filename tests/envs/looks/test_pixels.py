@@ -113,11 +113,11 @@ def test_a_very_wide_blur_of_a_very_small_picture():
 @pytest.mark.parametrize("factor", [2.0, 1.3, 0.5, 0.3])
 def test_zoom_to_the_nearest_pixel(factor):
     image = random_images((12, 9, 3))
-    found = get_variation(f"zoom:{factor},filter=nearest,fill=010203").apply(image)
+    result = get_variation(f"zoom:{factor},filter=nearest,fill=010203").apply(image)
     for y, x in np.ndindex(12, 9):
         row, column = (y + 0.5 - 6) / factor + 6, (x + 0.5 - 4.5) / factor + 4.5
         expected = image[int(row), int(column)] if 0 < row < 12 and 0 < column < 9 else (1, 2, 3)
-        assert found[y, x].tolist() == list(expected)
+        assert result[y, x].tolist() == list(expected)
 
 
 def test_smooth_zoom_is_pillows():
@@ -127,10 +127,10 @@ def test_smooth_zoom_is_pillows():
     inner = (slice(1, -1), slice(1, -1))  # Pillow does not look beyond its box
     assert np.abs(get_variation("zoom:2").apply(image)[inner] - np.asarray(middle)[inner].astype(int)).max() <= 1
     half = Image.fromarray(image).resize((6, 8), Image.Resampling.BILINEAR)
-    found = get_variation("zoom:0.5,fill=090909").apply(image)
-    assert np.abs(found[4:12, 3:9] - np.asarray(half).astype(int)).max() <= 1
-    assert (found[:4] == 9).all()
-    assert (found[:, 9:] == 9).all()
+    result = get_variation("zoom:0.5,fill=090909").apply(image)
+    assert np.abs(result[4:12, 3:9] - np.asarray(half).astype(int)).max() <= 1
+    assert (result[:4] == 9).all()
+    assert (result[:, 9:] == 9).all()
 
 
 def test_shift_wraps_or_pads():
@@ -147,11 +147,11 @@ def test_shift_wraps_or_pads():
 
 def test_crop_keeps_the_middle_where_it_is():
     images = random_images((2, 10, 20, 3))
-    found = get_variation("crop:0.5,fill=ffffff").apply(images)
+    result = get_variation("crop:0.5,fill=ffffff").apply(images)
     border = np.ones((10, 20), dtype=bool)
     border[3:7, 5:15] = False  # 2.5 rows are rounded up
-    np.testing.assert_array_equal(found[:, ~border], images[:, ~border])
-    assert (found[:, border] == 255).all()
+    np.testing.assert_array_equal(result[:, ~border], images[:, ~border])
+    assert (result[:, border] == 255).all()
     assert get_variation("crop:0.01").apply(np.full((3, 5, 3), 9, np.uint8)).any()
 
 
@@ -223,25 +223,25 @@ def textured(image, kind, background, tolerance, size, ink):
 @pytest.mark.parametrize("kind", ["stripes", "rows", "checks"])
 def test_texture_is_the_loop_over_pixels(kind):
     image = random_images((12, 15, 3))
-    found = get_variation(f"texture:{kind},bg=7f6050,tol=100,size=3,ink=0102ff").apply(image)
-    np.testing.assert_array_equal(found, textured(image, kind, (127, 96, 80), 100, 3, (1, 2, 255)))
-    assert (found != image).any()
+    result = get_variation(f"texture:{kind},bg=7f6050,tol=100,size=3,ink=0102ff").apply(image)
+    np.testing.assert_array_equal(result, textured(image, kind, (127, 96, 80), 100, 3, (1, 2, 255)))
+    assert (result != image).any()
 
 
 @pytest.mark.parametrize("kind", ["dots", "grain"])
 def test_textures_cover_a_share(kind):
     plain = np.zeros((64, 64, 3), dtype=np.uint8)
-    found = get_variation(f"texture:{kind},bg=000000,ink=ffffff").apply(plain)
-    assert set(np.unique(found)) == {0, 255}
-    assert 0.3 < (found == 255).mean() < 0.6
+    result = get_variation(f"texture:{kind},bg=000000,ink=ffffff").apply(plain)
+    assert set(np.unique(result)) == {0, 255}
+    assert 0.3 < (result == 255).mean() < 0.6
 
 
 def test_texture_under_a_mask_of_ones_own():
     images, step = random_images((2, 8, 8, 3)), Texture("checks", (0, 0, 0), size=2, ink=(9, 8, 7))
     mask = np.random.default_rng(1).random((2, 8, 8)) < 0.5
-    found = step.paint(images, mask)
+    result = step.paint(images, mask)
     on = np.add.outer(np.arange(8) // 2, np.arange(8) // 2) % 2 == 0
-    np.testing.assert_array_equal(found, np.where((mask & on)[..., None], np.uint8((9, 8, 7)), images))
+    np.testing.assert_array_equal(result, np.where((mask & on)[..., None], np.uint8((9, 8, 7)), images))
     with pytest.raises(InvalidInputError, match=r"expected RGB \(..., H, W, 3\) for a look with colours, found \(2, 8"):
         step.paint(images[..., :1], mask)
     with pytest.raises(InvalidInputError, match=r"mask: expected bool \(2, 8, 8\)"):

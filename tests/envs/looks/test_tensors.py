@@ -34,9 +34,9 @@ def test_tensors_equal_arrays_bit_for_bit(name, device):
             continue
         images = generator.integers(0, 256, shape, dtype=np.uint8)
         given = torch.tensor(images, device=device)
-        found = apply_torch(name, given)
-        assert (found.dtype, found.device) == (torch.uint8, given.device)
-        np.testing.assert_array_equal(found.cpu().numpy(), get_variation(name).apply(images))
+        result = apply_torch(name, given)
+        assert (result.dtype, result.device) == (torch.uint8, given.device)
+        np.testing.assert_array_equal(result.cpu().numpy(), get_variation(name).apply(images))
         assert torch.equal(given.cpu(), torch.tensor(images))
 
 

@@ -24,8 +24,8 @@ def walk(task, actions, *, seed=0, **fields):
     """Positions, rewards and ends of one corridor, which begins at 0 (even seeds) and ends at 3 or after 5 steps."""
     env = make_vec(World("Corridor-v0", task=task, **fields), 1, seed=seed, autoreset="disabled")
     env.reset()
-    found = [env.step(np.array([action])) for action in actions]
-    return [(positions(frames)[0], float(r[0]), bool(t[0]), bool(c[0])) for frames, r, t, c, _ in found]
+    result = [env.step(np.array([action])) for action in actions]
+    return [(positions(frames)[0], float(r[0]), bool(t[0]), bool(c[0])) for frames, r, t, c, _ in result]
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,8 @@ def test_translated_actions_do_the_same(own, other):
     table = translate_actions(own, other)
     mine, theirs = (action_map(world.task, 7) for world in (own, other))
     assert len(table) == len(mine)
-    for action, found in enumerate(table):
-        assert mine[action] not in theirs if found < 0 else theirs[found] == mine[action]
+    for action, result in enumerate(table):
+        assert mine[action] not in theirs if result < 0 else theirs[result] == mine[action]
 
 
 def test_actions_with_nothing_in_common_are_refused():

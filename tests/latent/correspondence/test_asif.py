@@ -51,9 +51,9 @@ def test_retrieval_and_classification_follow_the_scores():
     (x, y), (qx, qy), classes, labels = two_spaces()
     coupling = couple(x, y, k=20)
     scores = coupling.scores(qx, qy)
-    found = coupling.retrieve(qx, qy, 3)
-    np.testing.assert_array_equal(found.indices[:, 0], scores.argmax(1))
-    np.testing.assert_allclose(found.scores, -np.sort(-scores, 1)[:, :3])
+    result = coupling.retrieve(qx, qy, 3)
+    np.testing.assert_array_equal(result.indices[:, 0], scores.argmax(1))
+    np.testing.assert_allclose(result.scores, -np.sort(-scores, 1)[:, :3])
     predicted = coupling.classify(qx, classes)
     assert predicted.dtype == np.int64
     assert (predicted == labels).mean() > 0.9

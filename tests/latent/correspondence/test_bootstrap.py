@@ -43,47 +43,47 @@ def _pot():
 def test_a_few_seeds_find_the_hidden_pairing():
     x, y, truth = shuffled_twin()
     seeds = seed_pairs(truth, 6)
-    found = bootstrap_anchors(x, y, seeds, 80)
-    assert found.converged
-    assert len(found.x_indices) == 80
-    np.testing.assert_array_equal(np.c_[found.x_indices, found.y_indices][:6], seeds)
-    assert (truth[found.x_indices] == found.y_indices).mean() > 0.97
-    assert (truth == found.matches).mean() > 0.95
-    np.testing.assert_array_equal(found.confidence[:6], 1)
-    assert np.all(np.diff(found.confidence[6:]) <= 0)
-    assert len(set(found.x_indices)) == len(set(found.y_indices)) == 80
+    result = bootstrap_anchors(x, y, seeds, 80)
+    assert result.converged
+    assert len(result.x_indices) == 80
+    np.testing.assert_array_equal(np.c_[result.x_indices, result.y_indices][:6], seeds)
+    assert (truth[result.x_indices] == result.y_indices).mean() > 0.97
+    assert (truth == result.matches).mean() > 0.95
+    np.testing.assert_array_equal(result.confidence[:6], 1)
+    assert np.all(np.diff(result.confidence[6:]) <= 0)
+    assert len(set(result.x_indices)) == len(set(result.y_indices)) == 80
 
 
 def test_one_round_is_sinkhorn_on_the_relative_spaces():
     x, y, truth = shuffled_twin(noise=0.5)
     seeds = seed_pairs(truth, 8)
-    found = bootstrap_anchors(x, y, seeds, 16, rounds=1, epsilon=0.1)
+    result = bootstrap_anchors(x, y, seeds, 16, rounds=1, epsilon=0.1)
     unit = [(s - s.mean(0)) / np.linalg.norm(s - s.mean(0), axis=1, keepdims=True) for s in (x, y)]
     relative = [u @ u[column].T for u, column in zip(unit, seeds.T, strict=True)]
     relative = [r / np.linalg.norm(r, axis=1, keepdims=True) for r in relative]
     plan = naive_sinkhorn(1 - relative[0] @ relative[1].T, 0.1)
     expected = plan.argmax(1)
     free = np.setdiff1d(np.arange(len(x)), seeds[:, 0])
-    np.testing.assert_array_equal(found.matches[free], expected[free])
-    np.testing.assert_allclose(found.match_confidence, plan.max(1) / plan.sum(1), atol=1e-3)
-    assert not found.converged
+    np.testing.assert_array_equal(result.matches[free], expected[free])
+    np.testing.assert_allclose(result.match_confidence, plan.max(1) / plan.sum(1), atol=1e-3)
+    assert not result.converged
 
 
 def test_without_smoothing_a_round_is_the_assignment_problem():
     x, y, truth = shuffled_twin(60)
     seeds = seed_pairs(truth, 8)
-    found = bootstrap_anchors(x, y, seeds, 16, rounds=1, epsilon=1e-3)
+    result = bootstrap_anchors(x, y, seeds, 16, rounds=1, epsilon=1e-3)
     unit = [(s - s.mean(0)) / np.linalg.norm(s - s.mean(0), axis=1, keepdims=True) for s in (x, y)]
     relative = [u @ u[column].T for u, column in zip(unit, seeds.T, strict=True)]
     _, exact = linear_sum_assignment(cdist(*relative, "cosine"))
-    assert (found.matches == exact).mean() > 0.95
+    assert (result.matches == exact).mean() > 0.95
 
 
 def test_tiny_smoothing_works_in_the_log_domain():
     x, y, truth = shuffled_twin(60)
-    found = bootstrap_anchors(x, y, seed_pairs(truth, 8), 30, epsilon=0.002, rounds=4)
-    assert np.isfinite(found.confidence).all()
-    assert (truth == found.matches).mean() > 0.9
+    result = bootstrap_anchors(x, y, seed_pairs(truth, 8), 30, epsilon=0.002, rounds=4)
+    assert np.isfinite(result.confidence).all()
+    assert (truth == result.matches).mean() > 0.9
 
 
 def test_order_rotation_scale_and_kind_do_not_matter():
@@ -105,10 +105,10 @@ def test_samples_without_counterpart_are_less_sure():
     seeds = seed_pairs(truth, 10)
     kept = np.union1d(seeds[:, 1], np.arange(80))
     place = {int(row): i for i, row in enumerate(kept)}
-    found = bootstrap_anchors(x, y[kept], np.array([[i, place[int(j)]] for i, j in seeds]), 40)
+    result = bootstrap_anchors(x, y[kept], np.array([[i, place[int(j)]] for i, j in seeds]), 40)
     present = np.isin(truth, kept)
-    assert (truth[found.x_indices] == kept[found.y_indices]).mean() > 0.9
-    assert found.match_confidence[present].mean() > found.match_confidence[~present].mean() + 0.1
+    assert (truth[result.x_indices] == kept[result.y_indices]).mean() > 0.9
+    assert result.match_confidence[present].mean() > result.match_confidence[~present].mean() + 0.1
 
 
 def test_unrelated_spaces_are_not_sure():

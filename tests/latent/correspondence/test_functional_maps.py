@@ -108,8 +108,8 @@ def test_the_closed_form_is_the_least_squares_solution(regularization):
     gap = (y_basis.values[:, None] - x_basis.values).ravel()
     system = np.r_[np.kron(np.eye(4), a.T), root * np.diag(gap)]
     expected = np.linalg.lstsq(system, np.r_[b.ravel(), np.zeros(12)], rcond=None)[0].reshape(4, 3)
-    found = fit_functional_map(x_basis, y_basis, f, g, regularization=regularization).matrix
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    result = fit_functional_map(x_basis, y_basis, f, g, regularization=regularization).matrix
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_similarity_of_known_matrices():

@@ -28,35 +28,35 @@ def _pot():
 
 def test_a_rotated_shuffled_copy_is_matched():
     x, y, truth = shuffled_twin()
-    found = match_gromov_wasserstein(x, y)
-    assert (found.matches == truth).mean() > 0.95
-    assert found.structure > 0.99
-    assert found.mutual_share > 0.9
-    assert found.chance < 0.9
-    assert found.confidence.mean() > 0.9
-    pairs = found.pairs(min_structure=0.9)
+    result = match_gromov_wasserstein(x, y)
+    assert (result.matches == truth).mean() > 0.95
+    assert result.structure > 0.99
+    assert result.mutual_share > 0.9
+    assert result.chance < 0.9
+    assert result.confidence.mean() > 0.9
+    pairs = result.pairs(min_structure=0.9)
     assert (truth[pairs[:, 0]] == pairs[:, 1]).mean() > 0.95
-    assert np.all(np.diff(found.confidence[pairs[:, 0]]) <= 0)
+    assert np.all(np.diff(result.confidence[pairs[:, 0]]) <= 0)
 
 
 def test_unrelated_spaces_are_matched_but_not_trusted():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 10)), rng.normal(size=(40, 10))
-    found = match_gromov_wasserstein(x, y)
-    assert found.structure < 0.5
-    assert found.confidence.max() < 0.2
+    result = match_gromov_wasserstein(x, y)
+    assert result.structure < 0.5
+    assert result.confidence.max() < 0.2
     with pytest.raises(IncompatibleError, match=r"structure 0\.900"):
-        found.pairs(min_structure=0.9)
-    assert found.distance > match_gromov_wasserstein(*shuffled_twin()[:2]).distance
+        result.pairs(min_structure=0.9)
+    assert result.distance > match_gromov_wasserstein(*shuffled_twin()[:2]).distance
 
 
 def test_confidence_counts_what_is_above_chance():
     x, y, _ = shuffled_twin()
-    found, alone = match_gromov_wasserstein(x, y), match_gromov_wasserstein(x, y, surrogates=0)
-    evidence = (found.structure - found.chance) / (1 - found.chance)
-    np.testing.assert_allclose(found.confidence, alone.confidence / alone.structure * evidence)
-    assert (alone.chance, alone.structure) == (0.0, found.structure)
-    np.testing.assert_array_equal(alone.mutual, found.mutual)
+    result, alone = match_gromov_wasserstein(x, y), match_gromov_wasserstein(x, y, surrogates=0)
+    evidence = (result.structure - result.chance) / (1 - result.chance)
+    np.testing.assert_allclose(result.confidence, alone.confidence / alone.structure * evidence)
+    assert (alone.chance, alone.structure) == (0.0, result.structure)
+    np.testing.assert_array_equal(alone.mutual, result.mutual)
 
 
 def test_surrogates_keep_mean_and_covariance_only():
@@ -97,11 +97,11 @@ def test_the_objective_is_that_of_pots_exact_solver() -> None:
 
 def test_unequal_numbers_of_samples():
     x, y, _ = shuffled_twin()
-    found = match_gromov_wasserstein(x[:32], y)
-    assert found.matches.shape == (32,)
-    assert found.matches.max() < 40
-    assert 0 < found.mutual_share <= 1
-    assert np.isfinite(found.structure)
+    result = match_gromov_wasserstein(x[:32], y)
+    assert result.matches.shape == (32,)
+    assert result.matches.max() < 40
+    assert 0 < result.mutual_share <= 1
+    assert np.isfinite(result.structure)
 
 
 def test_structure_agreement_is_a_correlation_of_submatrices():
@@ -117,9 +117,9 @@ def test_structure_agreement_is_a_correlation_of_submatrices():
 
 def test_perfectly_symmetric_data_is_finite_and_not_sure():
     corners = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
-    found = match_gromov_wasserstein(corners, corners)
-    assert np.isfinite(found.confidence).all()
-    assert np.isfinite(found.structure)
+    result = match_gromov_wasserstein(corners, corners)
+    assert np.isfinite(result.confidence).all()
+    assert np.isfinite(result.structure)
 
 
 def test_refusals():

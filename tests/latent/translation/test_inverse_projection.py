@@ -116,15 +116,15 @@ def test_pruning_the_spectrum_keeps_all_anchors_and_bounds_the_growth_of_noise()
     assert (exact.report.kept, exact.report.spanned) == ((200,), pytest.approx(1))
     # Naively: the cosines with all anchors, and a least-squares decoding that leaves out what is small.
     skewed = anchors * torch.logspace(0, -3, 20)
-    found = fit_inverse_projection(skewed, skewed, pruning="spectrum", max_condition=10, center=False, norm="unit")
+    result = fit_inverse_projection(skewed, skewed, pruning="spectrum", max_condition=10, center=False, norm="unit")
     units = (skewed / skewed.norm(dim=1, keepdim=True)).numpy()
     u, s, vh = np.linalg.svd(units, full_matrices=False)
     kept = s > s[0] / 10
     cosines = (x / x.norm(dim=1, keepdim=True)).numpy() @ units.T
     decoded = cosines @ u[:, kept] / s[kept] @ vh[kept]
-    np.testing.assert_allclose(found(x), decoded / np.linalg.norm(decoded, axis=1, keepdims=True), atol=1e-8)
-    assert found.report is not None
-    assert found.report.spanned < 1
+    np.testing.assert_allclose(result(x), decoded / np.linalg.norm(decoded, axis=1, keepdims=True), atol=1e-8)
+    assert result.report is not None
+    assert result.report.spanned < 1
 
 
 def test_averaging_over_subsets_helps_with_noise() -> None:

@@ -78,8 +78,8 @@ def test_a_robust_fit_by_rank_comes_near_the_fit_of_the_right_pairs(base):
     clean_x, clean_y, _ = planted(0.5, 0.0)
     clean_y = clean_y - clean_y.mean(0) if base in ("linear", "ridge") else clean_y
     robust, plain, oracle = (
-        evaluate_translation(found, clean_x, clean_y).residual
-        for found in (fit_robust(x, y, base=base, loss="rank"), fit(base, x, y), fit(base, x[wrong:], y[wrong:]))
+        evaluate_translation(result, clean_x, clean_y).residual
+        for result in (fit_robust(x, y, base=base, loss="rank"), fit(base, x, y), fit(base, x[wrong:], y[wrong:]))
     )
     assert robust < oracle * 1.05
     assert robust < plain

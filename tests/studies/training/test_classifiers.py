@@ -85,9 +85,9 @@ def test_the_nearest_class_mean_is_that_of_the_naive_search() -> None:
     rng = np.random.default_rng(0)
     known, queries = rng.normal(size=(60, 5)), rng.normal(size=(20, 5))
     labels = rng.choice([0, 2, 7], size=60)
-    found = nearest_class_mean(torch.tensor(known), labels, torch.tensor(queries))
+    result = nearest_class_mean(torch.tensor(known), labels, torch.tensor(queries))
     middle = known.mean(0)
-    for query, label in zip(queries - middle, found, strict=True):
+    for query, label in zip(queries - middle, result, strict=True):
         cosines = {c: (m := known[labels == c].mean(0) - middle) @ query / np.linalg.norm(m) for c in (0, 2, 7)}
         assert label == max(cosines, key=cosines.__getitem__)
     with pytest.raises(InvalidInputError, match=r"one a known row \(60\), found \(59,\)"):

@@ -61,9 +61,9 @@ def test_messages_are_scaled_as_the_library_does(nodes: LabelledGraph, looped: b
     own, deep = GCNConv(4, 4), GCN2Conv(4, alpha=0.1, theta=0.5, layer=1)
     own.load_state_dict(gcn.state_dict())
     deep.load_state_dict(gcnii.state_dict())
-    there = torch.tensor(edges)
-    assert torch.allclose(gcn(x, inputs.loops, inputs.shares), own(x, there), atol=1e-6)
-    assert torch.allclose(gcnii(x, first, inputs.loops, inputs.shares), deep(x, first, there), atol=1e-6)
+    both_ways = torch.tensor(edges)
+    assert torch.allclose(gcn(x, inputs.loops, inputs.shares), own(x, both_ways), atol=1e-6)
+    assert torch.allclose(gcnii(x, first, inputs.loops, inputs.shares), deep(x, first, both_ways), atol=1e-6)
 
 
 def test_training_learns_and_is_fixed_by_its_seed(nodes: LabelledGraph) -> None:

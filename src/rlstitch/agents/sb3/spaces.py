@@ -60,8 +60,10 @@ def _check_images(model: ModelFile, space: dict[str, Any], image_shape: Shape) -
     dtype = printable(space.get("dtype", "uint8"), limit=100)
     bounds = {name: _numbers(space, name) for name in ("low", "high")}
     if dtype != "uint8" or any(bounds["low"]) or any(number != 255 for number in bounds["high"]):
-        found = " to ".join(f"{number:g}" for number in (min(bounds["low"], default=0), max(bounds["high"], default=0)))
-        raise _differ(model, "observations: the environment gives uint8 from 0 to 255", f"{dtype} from {found}")
+        limits = " to ".join(
+            f"{number:g}" for number in (min(bounds["low"], default=0), max(bounds["high"], default=0))
+        )
+        raise _differ(model, "observations: the environment gives uint8 from 0 to 255", f"{dtype} from {limits}")
 
 
 def sees_bytes(model: ModelFile) -> bool:

@@ -49,10 +49,10 @@ def vector_encoder(
     Raises:
         IncompatibleError: where layers or statistics are not of vectors of this width.
     """
-    for part, found in (("first layer", layers[0].weight.shape[1]), ("normalization", _width(statistics, width))):
-        if found != width:
+    for part, size in (("first layer", layers[0].weight.shape[1]), ("normalization", _width(statistics, width))):
+        if size != width:
             raise IncompatibleError(
-                f"{path}: observations: the environment gives vectors of {width} numbers, the {part} takes {found}"
+                f"{path}: observations: the environment gives vectors of {width} numbers, the {part} takes {size}"
             )
     widths = [len(layer.bias) for layer in layers]
     spec = {"kind": "mlp", "observation_shape": [width], "hidden": widths[:-1], "latent_dim": widths[-1]}

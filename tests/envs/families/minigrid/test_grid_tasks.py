@@ -135,11 +135,11 @@ def test_slipping_is_a_function_of_the_episode_and_leaves_its_layout_alone():
     rng, differed = np.random.default_rng(0), 0
     for step in range(40):
         actions = rng.integers(3, size=4)
-        expected, found, again = (env.step(actions)[0] for env in (plain, one, two))
-        np.testing.assert_array_equal(found, again)
+        expected, result, again = (env.step(actions)[0] for env in (plain, one, two))
+        np.testing.assert_array_equal(result, again)
         if step == 0:
-            np.testing.assert_array_equal(found, expected)  # the first action is carried out in any case
-        differed += int((found != expected).any())
+            np.testing.assert_array_equal(result, expected)  # the first action is carried out in any case
+        differed += int((result != expected).any())
     assert differed > 10
     assert not np.array_equal(one.reset(seed=6)[0], one.reset(seed=5)[0])
     np.testing.assert_array_equal(one.reset(seed=5)[0], plain.reset(seed=5)[0])

@@ -38,8 +38,8 @@ def test_every_tile_equals_minigrids_own(tile_size, directions):
             for highlighted in (False, True):
                 agent = None if direction == 4 else direction
                 expected = Grid.render_tile(obj, agent, highlighted, tile_size).astype(np.uint8)
-                found = tile_image(view_of(obj, direction, highlighted), tile_size=tile_size)
-                np.testing.assert_array_equal(found, expected)
+                result = tile_image(view_of(obj, direction, highlighted), tile_size=tile_size)
+                np.testing.assert_array_equal(result, expected)
 
 
 def test_a_larger_tile_equals_minigrids_own():
