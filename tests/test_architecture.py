@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -25,9 +26,14 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split("|"))
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def count_statements(path: Path) -> int:
     """Statements by the syntax tree, docstrings and other stand-alone texts left out."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.stmt)]
+    nodes = [node for node in nodes_of(path) if isinstance(node, ast.stmt)]
     texts = [node for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
     return len(nodes) - sum(isinstance(node.value.value, str) for node in texts)
 
@@ -94,9 +100,8 @@ def test_every_direct_dependency_is_pinned() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
 def test_house_rules(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= 600
-    for node in ast.walk(ast.parse(text)):
+    assert path.read_text().count("\n") <= 600
+    for node in nodes_of(path):
         where = f"line {getattr(node, 'lineno', 0)}"
         assert not isinstance(node, ast.Assert), f"{where}: assert outside of tests"
         if isinstance(node, ast.ExceptHandler):
@@ -116,6 +121,19 @@ def test_house_rules(path: Path) -> None:
             assert ast.unparse(node.func) not in {"torch.load", "torch.save"}, f"{where}: pickle"
 
 
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "docs"])
+def test_variables_have_names_that_say_what_they_hold(folder: str) -> None:
+    vague = {"found", "told", "wanted", "there"}
+    named = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in nodes_of(path)
+        if isinstance(node, ast.Name | ast.arg)
+        and (name := node.id if isinstance(node, ast.Name) else node.arg) in vague
+    ]
+    assert named == []
+
+
 ENVIRONMENT_ID = re.compile(r"(MiniGrid|BabyAI|CarRacing|LunarLander|ALE)[-/]")
 FAMILIES = ROOT / "src" / "rlstitch" / "envs" / "families"
 
@@ -126,10 +144,10 @@ FAMILIES = ROOT / "src" / "rlstitch" / "envs" / "families"
     ids=lambda path: str(path.relative_to(ROOT / "src")),
 )
 def test_environments_are_named_in_their_family_alone(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    nodes = nodes_of(path)
     docstrings = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value) for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    texts = [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     named = [node.value for node in texts if id(node) not in docstrings and ENVIRONMENT_ID.search(node.value)]
     assert named == []
