@@ -1,11 +1,13 @@
 import pytest
 import torch
 
+from rlstitch.agents.cropping import Locator
 from rlstitch.agents.encoder import ARCHITECTURES, WITHOUT_LINEAR, RelativeEncoder, TranslatedEncoder, build_encoder
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent import Translation
 
 CNN = {"kind": "cnn", "arch": "small", "image_shape": [56, 56, 3], "latent_dim": 12}
+CROP = {"kind": "crop", "image_shape": [56, 56, 3], "frames": 3, "side": 9, "latent_dim": 12}
 RELATIVE = {"kind": "relative", "base": CNN, "anchors": 9, "anchor_set": "ab" * 32}
 
 
@@ -31,6 +33,7 @@ MAKERS = {
     **{arch: (lambda arch=arch: build_encoder(of(arch))) for arch in ARCHITECTURES},
     "relative": lambda: with_anchors(build_encoder(RELATIVE)),
     "translated": translated,
+    "crop": lambda: build_encoder(CROP),
 }
 
 
@@ -204,3 +207,44 @@ def test_frames_have_to_divide_channels_and_width():
     for shape, width in (([48, 48, 4], 64), ([48, 48, 6], 64)):
         with pytest.raises(InvalidInputError, match=f"frames: expected a divisor of the {shape[2]} channels"):
             build_encoder({"kind": "cnn", "image_shape": shape, "latent_dim": width, "frames": 3})
+
+
+def seeing_red(spec: dict) -> Locator:
+    """The locator of an encoder that looks at what is red."""
+    locator = build_encoder(spec).locator
+    with torch.no_grad():
+        for parameter in locator.parameters():
+            parameter.zero_()
+        locator.attention[1].weight[0, :, 1, 1] = torch.tensor([9.0, -9.0, -9.0])
+        locator.attention[3].weight[0, 0] = 9.0
+    return locator
+
+
+def test_squares_are_cut_around_the_object_that_is_found():
+    images = torch.rand(4, 3, 40, 60) * 0.1
+    corners = [(10, 20), (30, 6), (0, 0), (38, 58)]
+    for image, (row, column) in zip(images, corners, strict=True):
+        image[0, row : row + 2, column : column + 2] = 1.0
+    locator = seeing_red({**CROP, "image_shape": [40, 60, 9]})
+    places = torch.tensor(corners).flip(1) + 1
+    torch.testing.assert_close(locator.mean_places(images), places.float(), atol=0.1, rtol=0)
+    seen = locator(images)
+    torch.testing.assert_close(seen[:, :2], 2 * places / torch.tensor([60, 40]) - 1)
+    squares = (seen[:, 2:].unflatten(1, (9, 9, 3)) + 2) / 4
+    torch.testing.assert_close(squares[0], images[0, :, 7:16, 17:26].permute(1, 2, 0))
+    edge = images[2, :, 0, 0].expand(4, 4, 3)  # beyond the border an image continues as it ends
+    torch.testing.assert_close(squares[2, :4, :4], edge)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": 2}, "channels that 2 frames share"),
+        ({"side": 1}, "side"),
+        ({"hidden": []}, "hidden"),
+        ({"image_shape": [1, 56, 3]}, "two pixels a side or more"),
+    ],
+)
+def test_squares_that_cannot_be_are_refused(change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build_encoder({**CROP, **change})

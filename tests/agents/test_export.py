@@ -42,7 +42,7 @@ def both(agent: Agent, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     return parameters, values
 
 
-@pytest.mark.parametrize(("kind", "given"), [("relative", "uint8"), ("r3l", "float32")])
+@pytest.mark.parametrize(("kind", "given"), [("relative", "uint8"), ("r3l", "float32"), ("crop", "uint8")])
 def test_onnxruntime_computes_what_the_agent_does(kind: str, given: str, tmp_path: Path) -> None:
     agent = r3l(value_hidden=[5]) if kind == "r3l" else make_agent(kind)
     images = np.random.default_rng(1).integers(0, 256, (9, *agent.encoder.image_shape), dtype=np.uint8)
@@ -75,7 +75,7 @@ def test_without_the_packages_for_onnx_the_line_that_installs_them_is_named(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "r3l"])
+@pytest.mark.parametrize("kind", [*KINDS, "r3l", "crop"])
 @pytest.mark.parametrize("given", ["uint8", "float32"])
 def test_the_program_computes_what_the_agent_does(kind: str, given: str, tmp_path: Path) -> None:
     agent = r3l(value_hidden=[5]) if kind == "r3l" else make_agent(kind)

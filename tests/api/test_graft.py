@@ -51,19 +51,21 @@ def test_a_graft_keeps_the_controller_and_says_that_it_is_distilled(cart):
     assert {path.name for path in outcome.run_folder.iterdir()} >= {"cells.csv", "curve.csv", "options.json"}
 
 
-def test_an_interrupted_graft_continues_and_ends_the_same(tmp_path, monkeypatch, cart):
-    whole = graft("cart", sensor="pixels", save=False, **TINY)
+@pytest.mark.parametrize("arch", ["small", "crop"])
+def test_an_interrupted_graft_continues_and_ends_the_same(tmp_path, monkeypatch, cart, arch):
+    options = {**TINY, "sensor": "pixels", "save": False, "arch": arch}
+    whole = graft("cart", **options)
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.chdir(other)
-    before = graft(cart, sensor="pixels", progress=Interrupted("round 1 of 2: fitting"), save=False, **TINY)
+    before = graft(cart, progress=Interrupted("round 1 of 2: fitting"), **options)
     assert before.agent is None
-    cut = graft(cart, sensor="pixels", progress=Interrupted("round 2 of 2: fitting"), save=False, **TINY)
+    cut = graft(cart, progress=Interrupted("round 2 of 2: fitting"), **options)
     assert cut.ended == "interrupted"
     assert load_agent(cut.folder).card.method == "grafted (distilled)"
     with pytest.raises(RlstitchError, match="resume=True continues, force=True starts anew"):
-        graft(cart, sensor="pixels", save=False, **TINY)
-    again = graft(cart, sensor="pixels", resume=True, save=False, **TINY)
+        graft(cart, **options)
+    again = graft(cart, resume=True, **options)
     assert weights_sha256(again.agent.encoder) == weights_sha256(whole.agent.encoder)
     assert again.rounds == whole.rounds
     assert not (again.run_folder / "rounds").exists()
@@ -81,6 +83,8 @@ def test_worlds_take_the_defaults_of_their_family(cart):
     assert world == World("CartPole-v1", sensor="pixels", look="inverted", size=64, frame_stack=3)
     assert graft_world(cart, None, "standard", {"frame_stack": 2}).sensor == "state"
     assert graft_world(load_agent("doorkey-symbolic-s5"), "pixels", "green", {}).frame_stack == 1
+    lander = graft_world(load_agent("lunarlander-state-s1"), "pixels", "red", {"frame_stack": 5})
+    assert (lander.size, lander.frame_stack, lander.action_repeat) == (96, 5, 4)
 
 
 @pytest.mark.parametrize(

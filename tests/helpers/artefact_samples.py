@@ -17,6 +17,7 @@ IMAGE = (24, 24, 3)
 VECTOR = (5,)
 MLP = {"kind": "mlp", "observation_shape": list(VECTOR), "hidden": [7], "latent_dim": 6}
 CNN = {"kind": "cnn", "arch": "small", "image_shape": list(IMAGE), "latent_dim": 6}
+CROP = {"kind": "crop", "image_shape": list(IMAGE), "side": 6, "latent_dim": 6}
 ANCHORS = 5
 
 
@@ -28,6 +29,8 @@ def make_encoder(kind: str, seed: int = 0) -> Encoder:
         encoder = build_encoder(MLP)
         encoder.observe(torch.randn(9, *VECTOR))
         return encoder
+    if kind == "crop":
+        return build_encoder(CROP).eval()
     if kind == "relative":
         spec = {"kind": "relative", "base": CNN, "anchors": ANCHORS, "similarity": "cosine", "normalization": "whiten"}
         encoder = build_encoder(spec)

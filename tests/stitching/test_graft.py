@@ -7,11 +7,13 @@ import pytest
 import torch
 from stitch_samples import untrained, untrained_cart
 
+from rlstitch.agents import build_encoder
 from rlstitch.envs import World, make_vec
 from rlstitch.envs.replay import Player
 from rlstitch.stitching.graft.fit import EncoderFit
 from rlstitch.stitching.graft.graft import Graft, Grafting
-from rlstitch.stitching.graft.states import pair_states, play_states
+from rlstitch.stitching.graft.locate import fit_locator
+from rlstitch.stitching.graft.states import States, pair_states, play_states
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +49,43 @@ def test_stacks_hold_what_the_world_observes(cart, padding):
 def test_scaled_channels_are_taken_up_by_the_first_convolution(cart):
     states, _ = states_of(cart, World("CartPole-v1", sensor="pixels", size=24, frame_stack=2))
     fit = EncoderFit({"kind": "cnn", "arch": "small", "image_shape": [24, 24, 6], "latent_dim": 5}, 2, 0)
-    fit.scale(states)
+    fit.prepare(states)
     images = states.inputs(torch.arange(len(states)))
     changed = torch.cat([images[:, 3:] - images[:, :3], images[:, 3:]], dim=1)
     deviation, mean = torch.std_mean(changed.transpose(0, 1).flatten(1), dim=1)
     normal = (changed - mean[:, None, None]) / deviation.clamp_min(1e-3)[:, None, None]
     with torch.no_grad():
         assert torch.allclose(fit.finished()(images), fit.encoder(normal), atol=1e-4)
+
+
+CROP = {"kind": "crop", "image_shape": [24, 24, 9], "frames": 3, "side": 6, "latent_dim": 5}
+
+
+@pytest.mark.parametrize("padding", ["first", "zeros"])
+def test_squares_that_are_cut_once_are_those_of_the_encoder(cart, padding):
+    states, _ = states_of(cart, World("CartPole-v1", sensor="pixels", size=24, frame_stack=3, padding=padding))
+    fit = EncoderFit(CROP, 3, 0)
+    fit.encoder.eval()
+    with torch.no_grad():
+        expected = fit.encoder(states.inputs(torch.arange(len(states))))
+    torch.testing.assert_close(fit.latents(fit.taken(states)), expected)
+
+
+def test_a_locator_finds_what_latents_depend_on():
+    torch.manual_seed(0)
+    places = torch.randint(2, 28, (600, 2))
+    images = torch.full((600, 3, 32, 32), 200, dtype=torch.uint8)
+    images[:, :, 24:] = torch.randint(0, 256, (600, 3, 8, 32), dtype=torch.uint8)
+    for image, (column, row) in zip(images, places.tolist(), strict=True):
+        image[:, row : row + 3, column : column + 3] = torch.tensor([120, 200, 60])[:, None, None]
+    latents = places.float() @ torch.randn(2, 5) + torch.randn(600, 5)
+    nothing = torch.zeros(600, 0)
+    states = States(images, torch.arange(600)[:, None], nothing, latents, nothing, torch.zeros(600, dtype=torch.bool))
+    locator = build_encoder({**CROP, "image_shape": [32, 32, 3], "frames": 1}).locator
+    fit_locator(locator, states, seed=0)
+    with torch.no_grad():
+        errors = 16 * locator(images.float() / 255)[:, :2] + 16 - places - 1.5
+    assert (errors.abs() < 3).float().mean() > 0.95
 
 
 def test_a_grafted_encoder_drives_the_controller_as_its_own_does():

@@ -32,6 +32,7 @@ from .specs import AnyActions as AnyActions
 from .specs import BoxActions as BoxActions
 from .specs import CNNSpec as CNNSpec
 from .specs import ControllerSpec as ControllerSpec
+from .specs import CropSpec as CropSpec
 from .specs import DiscreteActions as DiscreteActions
 from .specs import MLPSpec as MLPSpec
 from .specs import MultiBinaryActions as MultiBinaryActions

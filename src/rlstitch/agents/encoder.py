@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlstitch.agents.cropping import Locator, Reader
 from rlstitch.agents.extractors import build_extractor
 from rlstitch.agents.layers import RunningNormalization, linear_layers
 from rlstitch.agents.specs import (
     AnyEncoderSpec,
     CNNSpec,
+    CropSpec,
     ExtractorSpec,
     MLPSpec,
     ModuleSpec,
@@ -241,6 +243,25 @@ class PartsEncoder(Encoder):
         return torch.cat([encoder(part) for encoder, part in self._parts(vectors)], dim=1)
 
 
+class CropEncoder(Encoder):
+    """Images `(N, C, H, W)` in [0, 1] -> what squares around an object show, `(N, latent_dim)`; see `CropSpec`."""
+
+    def __init__(self, spec: CropSpec) -> None:
+        super().__init__(spec.image_shape, spec.latent_dim)
+        self._spec = spec
+        self.locator = Locator(spec.channels, spec.side)
+        self.reader = Reader(spec.width, spec.frames, spec.hidden, spec.joined, spec.latent_dim)
+
+    def spec(self) -> dict[str, Any]:
+        """See `Encoder.spec`."""
+        return self._spec.model_dump(mode="json")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
+        single = images.unflatten(1, (self._spec.frames, -1)).flatten(0, 1)
+        return self.reader(self.locator(single).unflatten(0, (-1, self._spec.frames)).flatten(1))
+
+
 class ExtractorEncoder(Encoder):
     """A features extractor of the user's own; see `extractors`.
 
@@ -400,6 +421,8 @@ def _build(spec: AnyEncoderSpec) -> Encoder:
         return MLPEncoder(spec)
     if isinstance(spec, PartsSpec):
         return PartsEncoder(spec)
+    if isinstance(spec, CropSpec):
+        return CropEncoder(spec)
     if isinstance(spec, ExtractorSpec):
         return ExtractorEncoder(spec)
     if isinstance(spec, ModuleSpec):
@@ -411,9 +434,9 @@ def _build(spec: AnyEncoderSpec) -> Encoder:
 
 def _count(spec: AnyEncoderSpec) -> int:
     """Numbers that the encoder would hold, counted without allocating them (an extractor's are its own affair)."""
-    if isinstance(spec, CNNSpec):
+    if isinstance(spec, CNNSpec | CropSpec):
         with torch.device("meta"):
-            return sum(p.numel() for p in CNNEncoder(spec).parameters())
+            return sum(p.numel() for p in _build(spec).parameters())
     if isinstance(spec, MLPSpec):
         widths = (spec.observation_shape[0], *spec.hidden, spec.latent_dim)
         return sum(a * b + b for a, b in itertools.pairwise(widths))
@@ -442,7 +465,7 @@ def encoder_width(spec: AnyEncoderSpec) -> int:
     """
     if isinstance(spec, RelativeSpec):
         return spec.width
-    if isinstance(spec, MLPSpec | ExtractorSpec | ModuleSpec):
+    if isinstance(spec, MLPSpec | CropSpec | ExtractorSpec | ModuleSpec):
         return spec.latent_dim
     if isinstance(spec, PartsSpec):
         return sum(encoder_width(part.encoder) for part in spec.parts)

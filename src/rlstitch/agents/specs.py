@@ -66,6 +66,45 @@ class MLPSpec(_Spec):
     """Added to the variances."""
 
 
+class CropSpec(_Spec):
+    """An absolute encoder of stacked images that finds one object in each, and looks at squares of pixels around it.
+
+    Each image is read by the same layers, then all together; see `cropping`.
+    """
+
+    kind: Literal["crop"] = "crop"
+    image_shape: ImageShape
+    """Height, width, channels of one observation."""
+    frames: int = Field(default=1, ge=1, le=32)
+    """Images that the channels of one observation hold."""
+    side: int = Field(default=20, ge=2, le=256)
+    """Of the squares, in pixels."""
+    hidden: tuple[Dimension, ...] = Field(default=(256, 32), min_length=1, max_length=16)
+    """Widths of the layers that read one image."""
+    joined: tuple[Dimension, ...] = Field(default=(256, 128), max_length=16)
+    """Widths of the hidden layers that read all images together."""
+    latent_dim: Dimension = 64
+
+    @property
+    def width(self) -> int:
+        """Numbers that are read of one image: where its square is, and the square."""
+        return 2 + self.channels * self.side**2
+
+    @property
+    def channels(self) -> int:
+        """Of one image."""
+        return self.image_shape[2] // self.frames
+
+    @model_validator(mode="after")
+    def _frames_fit(self) -> Self:
+        if self.image_shape[2] % self.frames or min(self.image_shape[:2]) < 2:
+            raise ValueError(
+                f"image_shape: expected two pixels a side or more and channels that {self.frames} frames share, "
+                f"found {self.image_shape}"
+            )
+        return self
+
+
 class ExtractorSpec(_Spec):
     """An absolute encoder built by the user's own installed code, named by an entry point; see `extractors`."""
 
@@ -137,7 +176,9 @@ class TranslatedSpec(_Spec):
     translation: dict[str, Any]
 
 
-AnyEncoderSpec: TypeAlias = CNNSpec | MLPSpec | PartsSpec | ExtractorSpec | ModuleSpec | RelativeSpec | TranslatedSpec
+AnyEncoderSpec: TypeAlias = (
+    CNNSpec | MLPSpec | PartsSpec | CropSpec | ExtractorSpec | ModuleSpec | RelativeSpec | TranslatedSpec
+)
 EncoderSpec = Annotated[AnyEncoderSpec, Field(discriminator="kind")]
 
 

@@ -98,7 +98,7 @@ class GraftOptions(PlayOptions, ProgressOptions, SaveOptions):
     rounds: int = 4
     states: int = 20_000
     steps: int = 6_000
-    arch: str = "small"
+    arch: str | None = None
     resume: bool = False
 
 
@@ -121,7 +121,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
         rounds: of playing and fitting.
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together.
-        arch: convolutions of an encoder of images, `small` or `nature`.
+        arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, what squares around one object
+            show; None: the default of the environment's family, else `small`.
         episodes: of each evaluation.
         seed: of the states, the fit and the episodes.
         deterministic: greedy actions in evaluations instead of sampled ones.
@@ -136,9 +137,11 @@ def graft(options: GraftOptions) -> GraftOutcome:
         InvalidInputError: where an agent of that name exists, an interrupted graft is there (without `resume` or
             `force`), the environment has no such sensor, or it is not deterministic.
     """
-    shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "arch", "seed")}
-    how, cell_options, progress, look = Grafting(**shared), options.cells, options.reporter, options.look
+    cell_options, progress, look = options.cells, options.reporter, options.look
     policy = placed(options.controller, options.env)
+    arch = options.arch or named_family(policy.card.world.environment).graft_defaults.get("arch", "small")
+    shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "seed")}
+    how = Grafting(**shared, arch=arch)
     if options.save:
         require_storable(policy.controller)
     target = graft_world(policy, options.sensor, look, options.world or {})
@@ -207,9 +210,12 @@ def graft_world(policy: Agent, sensor: str | None, look: str, fields: Mapping[st
     own = with_sensor(policy.card.world)
     if sensor in (None, own.sensor):
         return replace(own, look=look, **fields)
-    defaults = dict(named_family(own.environment).defaults_for(sensor))
-    if sensor == "pixels" and own.frame_stack == 1 and own.sensor != "symbolic":  # vectors hold velocities
-        defaults.setdefault("frame_stack", STACK)
+    family = named_family(own.environment)
+    defaults = dict(family.defaults_for(sensor))
+    if sensor == "pixels":
+        defaults |= {name: value for name, value in family.graft_defaults.items() if name != "arch"}
+        if own.frame_stack == 1 and own.sensor != "symbolic":  # vectors hold velocities
+            defaults.setdefault("frame_stack", STACK)
     made = {"make_kwargs": own.make_kwargs, "look_kwargs": own.look_kwargs}
     shaped = {"environment": own.environment, "sensor": sensor, "look": look, **made, **defaults, **fields}
     world = played_as(World(**shaped), own)

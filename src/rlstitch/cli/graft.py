@@ -32,8 +32,11 @@ class Graft(EnvironmentOptions):
     """Steps that are played, in all rounds together."""
     steps: Annotated[int, arg(metavar="NUMBER")] = 6_000
     """Steps of the optimizer, in all rounds together."""
-    encoder_arch: Annotated[Literal["small", "nature"], arg(metavar="small|nature")] = "small"
-    """Convolutions of an encoder of images."""
+    encoder_arch: Annotated[
+        Literal["small", "nature", "crop"] | None,
+        arg(metavar="small|nature|crop", help_behavior_hint="(default: that of the environment's family, else small)"),
+    ] = None
+    """Encoder of images: convolutions, or (crop) what squares around one object show."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes to evaluate."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0

@@ -51,6 +51,8 @@ class NamedFamily(ABC):
     defaults: Mapping[str, Any] = MappingProxyType({})
     """Fields of a `World` that training configs take where they are not given, such as `size` or `frame_stack`; those
     of images only where pixels are observed."""
+    graft_defaults: Mapping[str, Any] = MappingProxyType({})
+    """What `graft` takes for a new encoder of images where it is not given: `arch`, and fields of a `World`."""
     presets: Path | None = None
     """Folder of training configs `*.yaml` that are found by name."""
     preset_prefix: str = ""

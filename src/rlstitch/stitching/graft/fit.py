@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlstitch.agents import Controller, Encoder, build_encoder
-from rlstitch.agents.encoder import CNNEncoder
+from rlstitch.agents.encoder import CNNEncoder, CropEncoder
 from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.stitching.actions import action_divergence, compare_actions
+from rlstitch.stitching.graft.locate import fit_locator
 from rlstitch.stitching.graft.states import States
 
 BATCH = 128
@@ -80,25 +81,39 @@ class EncoderFit:
             torch.default_generator.manual_seed(seed)
             self.encoder = build_encoder(spec)
         self.contrast: Contrast | None = None
-        self._frames = frames
+        self._frames, self._seed = frames, seed
 
-    def scale(self, states: States) -> None:
-        """Let the states of the first round decide how inputs are scaled."""
+    @property
+    def _fitted(self) -> nn.Module:
+        """The layers that are fitted on all states."""
+        return self.encoder.reader if isinstance(self.encoder, CropEncoder) else self.encoder
+
+    def prepare(self, states: States) -> None:
+        """Let the states of the first round decide how inputs are scaled, and how an object is found in images."""
+        if isinstance(self.encoder, CropEncoder):
+            fit_locator(self.encoder.locator, states, seed=self._seed)
+            return
         inputs = states.inputs(torch.arange(0, len(states), 1 + len(states) // SCALED))
         if isinstance(self.encoder, CNNEncoder):
             self.contrast = Contrast(inputs, self._frames)
         else:
             self.encoder.observe(inputs)
 
+    def taken(self, states: States) -> States:
+        """Return states as the layers that are fitted take them: of images cut around an object its squares."""
+        return states.seen_by(self.encoder.locator) if isinstance(self.encoder, CropEncoder) else states
+
     def finished(self) -> Encoder:
         """Return a copy of the encoder as it is now."""
         finished = copy.deepcopy(self.encoder)
-        finished.load_state_dict(self._plain())
+        finished.load_state_dict(self._plain(self.encoder))
         return finished.eval()
 
-    def _plain(self) -> dict[str, Tensor]:
-        """Return the weights of an encoder of plain observations; gradients flow through them."""
-        state: dict[str, Tensor] = self.encoder.state_dict(keep_vars=True)
+    def _plain(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return the weights of the encoder, or of its fitted layers, for plain observations; gradients flow through
+        them.
+        """
+        state: dict[str, Tensor] = module.state_dict(keep_vars=True)
         if self.contrast is not None:
             state[_FIRST[0]], state[_FIRST[1]] = self.contrast.plain(*(state[name] for name in _FIRST))
         return state
@@ -115,18 +130,21 @@ class EncoderFit:
     ) -> None:
         """Fit the encoder by Adam: squared errors of the latents in units of their deviations, and the KL divergence
         of the controller's actions.
+
+        Args:
+            states: as `taken` returns them.
         """
         generator = torch.Generator().manual_seed(seed)
         rows = torch.nonzero(~states.held).flatten()
         unit = states.latents[rows].std(dim=0).clamp_min(1e-3)
-        optimizer = torch.optim.Adam(self.encoder.parameters(), lr=learning_rate)
+        fitted = self._fitted.train()
+        optimizer = torch.optim.Adam(fitted.parameters(), lr=learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         controller = copy.deepcopy(controller).requires_grad_(False)
-        self.encoder.train()
         for step in range(steps):
             on_progress(step, steps)
             batch = rows[torch.randint(len(rows), (BATCH,), generator=generator)]
-            latents = torch.func.functional_call(self.encoder, self._plain(), (states.inputs(batch),))
+            latents = torch.func.functional_call(fitted, self._plain(fitted), (states.inputs(batch),))
             errors = ((latents - states.latents[batch]) / unit) ** 2
             divergence = action_divergence(controller, controller.action_parameters(latents), states.actions[batch])
             optimizer.zero_grad(set_to_none=True)
@@ -134,13 +152,21 @@ class EncoderFit:
             optimizer.step()
             schedule.step()
         on_progress(steps, steps)
-        self.encoder.eval()
+        fitted.eval()
+
+    @torch.no_grad()
+    def latents(self, states: States) -> Tensor:
+        """Return the latents `(n, latent_dim)` of states as `taken` returns them."""
+        fitted = self._fitted
+        rows = torch.arange(len(states)).split(1024)
+        return torch.cat(
+            [torch.func.functional_call(fitted, self._plain(fitted), (states.inputs(part),)) for part in rows]
+        )
 
 
 @torch.no_grad()
-def held_out_fit(encoder: Encoder, states: States, controller: Controller) -> HeldOutFit:
-    """Compare an encoder with the controller's own on the states that are held out."""
-    latents = torch.cat([encoder(states.inputs(rows)) for rows in torch.arange(len(states)).split(1024)])
+def held_out_fit(latents: Tensor, states: States, controller: Controller) -> HeldOutFit:
+    """Compare the latents of states with the controller's own on those that are held out."""
     held = states.held
     changes = compare_actions(controller, controller.action_parameters(latents[held]), states.actions[held])
     own = states.own.double()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from rlstitch.agents import Agent, AgentCard, CNNSpec, MLPSpec, parent_card
+from rlstitch.agents import Agent, AgentCard, CNNSpec, CropSpec, MLPSpec, parent_card
 from rlstitch.envs import Observations, World, is_image, make_vec
 from rlstitch.envs.replay import Episode
 from rlstitch.errors import ArtefactError, InvalidInputError
@@ -40,7 +40,7 @@ class Grafting:
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together; the last round takes half of them.
         learning_rate: of Adam at the first step of a round; it decays to 0 by a cosine.
-        arch: convolutions of an encoder of images, `small` or `nature`.
+        arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, squares around an object.
         hidden: widths of the hidden layers of an encoder of vectors.
         seed: of episodes, first weights and batches.
     """
@@ -128,15 +128,18 @@ class Graft:
             self.rounds[-1] = dataclasses.replace(self.rounds[-1], return_mean=mean, episodes=count)
         observing = stage(f"{title}: observing by the other sensor", "episodes")
         states = self._observed([one.episode for one in played], [one.observations for one in played], observing)
+        taken = self._fit.taken(states)
         self._fit.train(
-            states,
+            taken,
             self.policy.controller,
             steps=how.steps // 2 if number == how.rounds - 1 else how.steps // (2 * how.rounds - 2),
             learning_rate=how.learning_rate,
             seed=int(np.random.SeedSequence((how.seed, number)).generate_state(1)[0]),
             on_progress=stage(f"{title}: fitting", "steps"),
         )
-        self.rounds.append(GraftRound(len(states), held_out_fit(self._fit.finished(), states, self.policy.controller)))
+        self.rounds.append(
+            GraftRound(len(states), held_out_fit(self._fit.latents(taken), taken, self.policy.controller))
+        )
 
     def save(self, folder: Path) -> None:
         """Write what `load` continues from: whole or not at all."""
@@ -170,7 +173,7 @@ class Graft:
         first = sum(map(len, self._episodes))
         states = pair_states(self.policy, self.world, episodes, seen, by=by, first=first, on_progress=on_progress)
         if self._states is None:
-            self._fit.scale(states)
+            self._fit.prepare(states)
         self._states = states if self._states is None else States.joined([self._states, states])
         self._episodes.append(episodes)
         return self._states
@@ -180,8 +183,10 @@ def _card(policy: Agent, world: World, how: Grafting, name: str) -> AgentCard:
     with closing(make_vec(world, 1, seed=0)) as environment:
         shape = environment.single_observation_space.shape or ()
     width = {"latent_dim": policy.encoder.latent_dim}
-    spec: CNNSpec | MLPSpec
-    if is_image(shape):
+    spec: CNNSpec | CropSpec | MLPSpec
+    if is_image(shape) and how.arch == "crop":
+        spec = CropSpec.model_validate({"image_shape": shape, "frames": world.frame_stack, **width})
+    elif is_image(shape):
         spec = CNNSpec.model_validate({"arch": how.arch, "image_shape": shape, **width})
     else:
         spec = MLPSpec.model_validate({"observation_shape": shape, "hidden": how.hidden, **width})

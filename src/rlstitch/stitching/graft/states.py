@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -106,6 +106,13 @@ class States:
         stacked[stacks < 0] = 0
         inputs = stacked.flatten(1, 2)
         return inputs.float().div_(255.0) if inputs.dtype == torch.uint8 else inputs
+
+    @torch.no_grad()
+    def seen_by(self, read: Callable[[Tensor], Tensor]) -> States:
+        """Return these states with vectors `(m, D)` that are read of single images `(m, C, H, W)` in [0, 1]."""
+        zeros = torch.zeros_like(self.shown[:1])  # the image that no image of an episode is
+        shown = torch.cat([read(part.float() / 255.0) for part in (*self.shown.split(256), zeros)])
+        return replace(self, shown=shown, stacks=self.stacks.where(self.stacks >= 0, len(self.shown)))
 
     @classmethod
     def joined(cls, parts: Sequence[States]) -> States:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rlstitch.envs.family import Family, Maker
@@ -47,6 +48,7 @@ class LunarLander(Family):
 
     name = "LunarLander"
     sensors = ("state", "pixels")
+    graft_defaults = MappingProxyType({"arch": "crop", "size": 96, "frame_stack": 4})
     tasks = TaskWords(
         "LunarLander",
         actions=("idle", "left", "main", "right"),
