@@ -23,7 +23,7 @@ NAMES = ["../../out", "/tmp/out", "..", ".hidden", "a/b", "a\\b", "a\0b", "a\nb"
 @pytest.fixture
 def matrix(workplace: Path) -> Path:
     """A made-up matrix in `inner/m`, in an empty working folder."""
-    return made_up_matrix(workplace / "inner" / "m")
+    return made_up_matrix(workplace / "inner" / "m", agents=4, methods=("naive",))
 
 
 def change(path: Path, edit: Callable[[Any], Any]) -> None:
