@@ -5,6 +5,7 @@ Orthogonal maps, Scale, Translation, invertible Linear maps are done to x; a met
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,7 @@ CLAIMS: dict[str, tuple[Callable[[Floats], Any], str]] = {
         lambda x: latent.bootstrap_anchors(x, Y, SEEDS, 30, center=False).match_confidence,
         "OS",
     ),
-    "no pairs": (lambda x: latent.match_gromov_wasserstein(x, Y).confidence, "OST"),
+    "no pairs": (lambda x: latent.match_gromov_wasserstein(x[::3], Y[::3]).confidence, "OST"),
     "functional maps, cosine": (lambda x: spectrum(x, "cosine"), "OS"),
     "functional maps, euclidean": (lambda x: spectrum(x, "euclidean"), "OST"),
     "ASIF": (lambda x: latent.couple(x[ANCHORS], Y[ANCHORS], k=8).scores(x, Y), "OS"),
@@ -95,13 +96,19 @@ def gram(x: Floats) -> Floats:
     return x @ x.T
 
 
+@functools.cache
+def unchanged(name: str) -> Any:
+    """What a method gives for x as it is."""
+    return CLAIMS[name][0](X)
+
+
 @pytest.mark.parametrize("letter", CHANGES)
 @pytest.mark.parametrize("name", CLAIMS)
 def test_invariance(name: str, letter: str) -> None:
     if name.startswith(("bootstrap", "no pairs")):
         pytest.importorskip("ot")
     method, blind = CLAIMS[name]
-    before, after = method(X), method(CHANGES[letter](X))
+    before, after = unchanged(name), method(CHANGES[letter](X))
     # A translation with a bias undoes a shift; some undo more.
     if letter in blind:
         np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """A training that takes a second or two."""
 

@@ -1,16 +1,19 @@
 """A training that was cut off and resumed gives the agent of an uninterrupted one, bit for bit."""
 
+import functools
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.train import train
-from rlstitch.errors import InvalidInputError
+from rlstitch.errors import ArtefactError, InvalidInputError
 
 # Cuts itself off right after the second checkpoint and some steps more, at a moment that needs no clock.
 CUT_OFF = """
@@ -49,17 +52,39 @@ def cut_off(config, how, folder, *options):
     return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def working_folder(tiny, tmp_path_factory):
+    """A folder where a config was trained, and how the process ended that was cut off; each is made once."""
+
+    @functools.cache
+    def make(representation, how=None):
+        folder, config = tmp_path_factory.mktemp(representation), tiny(representation=representation)
+        if how is not None:
+            return folder, cut_off(config, how, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            train(config, progress="none")
+        return folder, None
+
+    return make
+
+
+@pytest.fixture
+def killed(working_folder, tmp_path, monkeypatch):
+    """A copy of the folder where a training was killed."""
+    folder, ended = working_folder("absolute", signal.SIGKILL)
+    assert ended.returncode == -signal.SIGKILL
+    monkeypatch.chdir(shutil.copytree(folder, tmp_path, dirs_exist_ok=True))
+    return tmp_path
+
+
 @pytest.mark.parametrize("representation", ["absolute", "relative"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch, representation, how):
+def test_resumed_equals_uninterrupted(tiny, working_folder, tmp_path, monkeypatch, representation, how):
     config = tiny(representation=representation)
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    monkeypatch.chdir(whole)
-    train(config, progress="none")
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    ended = cut_off(config, how, broken)
+    whole, _ = working_folder(representation)
+    original, ended = working_folder(representation, how)
+    broken = shutil.copytree(original, tmp_path / "broken")
     if how == signal.SIGKILL:
         assert ended.returncode == -signal.SIGKILL
     else:
@@ -76,9 +101,8 @@ def test_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch, representatio
     assert [row["steps"] for row in curves[0]] == [256, 512, 768, 1024]
 
 
-def test_another_seed_gives_another_agent(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    train(tiny(), progress="none")
+def test_another_seed_gives_another_agent(tiny, working_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(working_folder("absolute")[0], tmp_path, dirs_exist_ok=True))
     train(tiny(seed=4, name="other"), progress="none")
     assert not equal(weights("agents/tiny"), weights("agents/other"))
 
@@ -97,18 +121,15 @@ def test_nothing_is_overwritten_without_force(tiny, tmp_path, monkeypatch):
     assert not equal(before, weights("agents/tiny"))
 
 
-def test_an_unfinished_run_is_not_lost_by_mistake(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = tiny()
-    assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
+def test_an_unfinished_run_is_not_lost_by_mistake(tiny, killed):
     with pytest.raises(InvalidInputError, match="resume=True continues"):
-        train(config, progress="none")
+        train(tiny(), progress="none")
 
 
-def test_what_a_forced_run_replaces_is_kept_until_it_has_ended(tiny, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_a_forced_run_replaces_is_kept_until_it_has_ended(tiny, working_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(working_folder("absolute")[0], tmp_path, dirs_exist_ok=True))
     config = tiny()
-    run_folder = train(config, progress="none").run_folder
+    (run_folder,) = Path().glob("runs/tiny-*")
     agent, curve = weights("agents/tiny"), (run_folder / "curve.json").read_bytes()
     for _ in range(2):  # the second one replaces what the first one left unfinished, too
         assert cut_off(config, signal.SIGKILL, tmp_path, "force").returncode == -signal.SIGKILL
@@ -121,14 +142,9 @@ def test_what_a_forced_run_replaces_is_kept_until_it_has_ended(tiny, tmp_path, m
     assert (run_folder / "curve.json").read_bytes() == curve
 
 
-def test_a_damaged_checkpoint_is_refused(tiny, tmp_path, monkeypatch):
-    from rlstitch.errors import ArtefactError
-
-    monkeypatch.chdir(tmp_path)
-    config = tiny()
-    assert cut_off(config, signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
-    newest = sorted(tmp_path.glob("runs/*/checkpoints/*"))[-1]
+def test_a_damaged_checkpoint_is_refused(tiny, killed):
+    newest = sorted(killed.glob("runs/*/checkpoints/*"))[-1]
     damaged = newest / "optimizer.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-7])
     with pytest.raises(ArtefactError, match="optimizer"):
-        train(config, resume=True, progress="none")
+        train(tiny(), resume=True, progress="none")
