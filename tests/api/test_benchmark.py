@@ -166,7 +166,7 @@ def test_methods_of_a_module_are_named_in_agents_by_their_own_name(measured, new
 
 
 def test_the_suites_that_come_with_rlstitch_are_of_agents_that_do():
-    for name in ("quick", "standard"):
+    for name in ("quick", "standard", "full"):
         plan, left_out = plan_suite(load_suite(name))
         assert left_out == []
         assert all(pairing.world is not None and not pairing.same_seed for pairing in plan.pairings)

@@ -388,5 +388,7 @@ def _finished(figure: Figure) -> Plot:
 def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
     """Name the lines of `axes`, in order, below it."""
     labels = [shorten(printable(name), 60) for name in names]
-    columns = int(72 * figure.get_figwidth() // (7 * max(map(len, labels), default=1) + 50))
-    figure.legend(axes.lines[: len(labels)], labels, loc="outside lower left", ncols=max(1, columns), columnspacing=1.2)
+    columns = max(1, int(72 * figure.get_figwidth() // (7 * max(map(len, labels), default=1) + 50)))
+    rows = math.ceil(len(labels) / columns)
+    figure.set_figheight(figure.get_figheight() + 16 * _PIXEL * max(0, rows - 2))  # the axes keep their height
+    figure.legend(axes.lines[: len(labels)], labels, loc="outside lower left", ncols=columns, columnspacing=1.2)
