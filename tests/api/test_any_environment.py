@@ -106,7 +106,7 @@ def test_pairs_are_the_same_states_and_their_map_is_found(trained, environment):
     assert joined.report.action_agreement == 1.0
 
 
-def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained):
+def test_agents_made_relative_afterwards_cross_by_one_anchor_set(trained, quick):
     outcome = relativize(trained(CONTINUOUS, "seed=1").agent, anchors=24, episodes=2)
     anchors, other = outcome.anchor_set, trained(CONTINUOUS, "seed=2", "variation=inverted").agent
     assert anchors.kind == "replay"
@@ -129,7 +129,7 @@ def test_more_anchors_are_chosen_where_few_leave_views_unseen(world, covered, nu
     assert default_anchor_set(world, None) == default_anchor_set(world, number)
 
 
-def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained):
+def test_a_stored_anchor_set_serves_whatever_view_is_on_the_card(trained, quick):
     """A view means nothing to an environment that draws itself."""
     agent = trained(DISCRETE, "seed=1").agent
     anchors = default_anchor_set(agent.card.world, 12)

@@ -47,7 +47,7 @@ def test_an_agent_is_evaluated_where_it_is_put(agents, make):
     assert agents[0].card.world.environment == DISCRETE
 
 
-def test_two_agents_meet_in_an_environment_of_the_program(agents):
+def test_two_agents_meet_in_an_environment_of_the_program(agents, quick):
     options = {"pairs": 40, "episodes": 3}
     named, live = (stitch(*agents, env=env, save=False, **options) for env in (None, room))
     assert [cell.return_mean for cell in live.cells] == [cell.return_mean for cell in named.cells]

@@ -78,7 +78,7 @@ def test_without_saving_there_is_a_table_and_no_agent(two, workplace: Path):
 
 
 def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options(two, workplace: Path):
-    options = {"episodes": 2, "pairs": 24}
+    options = {"episodes": 2, "pairs": 24, "method": "affine"}
     changes = (
         *({}, {"episodes": 3}, {"pairs": 23}, {"seed": 1}, {"deterministic": True}, {"method": "linear"}),
         *({"refine": 1}, {"controls": True}),
@@ -89,12 +89,11 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
     assert all(re.fullmatch(r"stitch-one-[0-9a-f]{8}", folder.name) for folder in folders)
     assert stitch("red", "green", save=False, name="one", **options).table == runs[0].table
     content = read_json(folders[3] / "options.json", schema_version=1)
-    assert content["options"] == {"method": DEFAULT, "episodes": 2, "pairs": 24, "seed": 1, "greedy": False}
+    assert content["options"] == {"method": "affine", "episodes": 2, "pairs": 24, "seed": 1, "greedy": False}
     assert content["names"] == {"encoder": "red", "controller": "green"}
     x, y = np.random.default_rng(0).normal(size=(2, 20, WIDTH)).astype(np.float32)
-    tables = [
-        stitch("red", "green", save=False, pairs=write_pairs(f"{i}.npz", x, y * i), episodes=1).table for i in (1, 2)
-    ]
+    paths = [write_pairs(f"{factor}.npz", x, y * factor) for factor in (1, 2)]
+    tables = [stitch("red", "green", **{**options, "pairs": path}, save=False).table for path in paths]
     assert tables[0] != tables[1]
 
 
@@ -220,8 +219,8 @@ def test_shipped_agents_are_stitched_with_little_loss(workplace: Path):
 
 def test_shipped_agents_stitch_back_and_forth(workplace: Path):
     red = load_agent("doorkey-red-s1")
-    crossed = stitch(red, "doorkey-green-s2", name="there", episodes=1).agent
-    back = stitch(crossed, red, save=False, episodes=20)
+    crossed = stitch(red, "doorkey-green-s2", method="affine", pairs=1024, name="there", episodes=1).agent
+    back = stitch(crossed, red, method="affine", pairs=1024, save=False, episodes=1)
     save_agent(back.agent, workplace / "agents/back")
     assert back.report.held_out >= 10
     assert back.report.action_agreement >= 0.7
