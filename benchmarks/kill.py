@@ -31,6 +31,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, "tests/helpers")
+from hub_server import TOKEN, hub_server
+
 RESULTS = Path("docs/results/kill")
 RENAMES = frozenset({"os.rename"})
 """Audit events of renames; `os.replace` and the exchange of two folders are of this kind."""
@@ -198,8 +201,8 @@ def _judge(command: Command, old: Any, new: Any, outcome: Outcome, folder: Path)
         print(f"{command.name}: not recovered: {again!r:.300} {left}", flush=True)
 
 
-def commands(place: Path) -> list[Command]:
-    """Return the commands; their input is written to `place`."""
+def commands(place: Path, hub: Any) -> list[Command]:
+    """Return the commands; their input is written to `place`, and to a server that speaks the Hub's HTTP API."""
     import numpy as np
 
     from rlstitch.agents.agent import Agent
@@ -209,6 +212,8 @@ def commands(place: Path) -> list[Command]:
     from rlstitch.api.demo import demo
     from rlstitch.api.evaluate import evaluate
     from rlstitch.api.export_agent import export_agent
+    from rlstitch.api.graft import graft
+    from rlstitch.api.hub.pull import pull
     from rlstitch.api.import_agent import import_agent, world_of
     from rlstitch.api.matrix import matrix
     from rlstitch.api.pairs import collect_pairs
@@ -231,15 +236,18 @@ def commands(place: Path) -> list[Command]:
         "evaluation.every_steps": 128, "evaluation.episodes": 1, "checkpoint.every_steps": 128,
     }  # fmt: skip
 
-    def agent(name: str, seed: int) -> Agent:
+    def agent(name: str, seed: int, sensor: str = "pixels") -> Agent:
         import torch
 
-        card, _ = draft_card(load_config("minigrid-lavagap-s7", {**tiny, "name": name, "seed": seed}))
+        own = {"name": name, "seed": seed, "sensor": sensor}
+        card, _ = draft_card(load_config("minigrid-lavagap-s7", {**tiny, **own}))
         torch.manual_seed(seed)
         return Agent(build_encoder(card.encoder), build_controller(card.controller), card)
 
     for seed, name in enumerate("ab"):
-        save_agent(agent(name, seed), place / "agents" / name)
+        folder = save_agent(agent(name, seed), place / "agents" / name)
+        hub.commit(f"someone/{name}", {path.name: path.read_bytes() for path in folder.iterdir()})
+    symbolic = save_agent(agent("symbolic", 0, "symbolic"), place / "agents" / "symbolic")
     rng = np.random.default_rng(0)
     for name in "xyz":
         save_space(LatentSpace(rng.normal(size=(40, 8)).astype(np.float32)), place / f"{name}.npz")
@@ -301,6 +309,12 @@ def commands(place: Path) -> list[Command]:
     def relativized(seed: int) -> None:
         relativize(a, anchors=12, seed=seed, name="one", episodes=2, force=True)
 
+    def grafted(seed: int) -> None:
+        graft(symbolic, sensor="pixels", rounds=2, states=60, steps=8, seed=seed, episodes=2, name="one", force=True)
+
+    def pulled(agent: str) -> None:
+        pull(f"someone/{agent}", name="one", force=True)
+
     def exported(agent: str) -> None:
         export_agent(agent, form="safetensors", output=Path("e.safetensors"), force=True)
 
@@ -332,6 +346,8 @@ def commands(place: Path) -> list[Command]:
         replacing("train", trained, 1, 2, agents),
         replacing("sweep", swept, 128, 256, agents),
         replacing("relativize", relativized, 1, 2, agents),
+        replacing("graft", grafted, 1, 2, agents),
+        replacing("pull", pulled, "a", "b", agents),
         replacing("demo", demonstrated, 1, 2, lambda: agents("demo/agents/*")),
     ]  # fmt: skip
 
@@ -412,9 +428,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of commands, and `readers`")
     options = parser.parse_args()
     _make_small()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, hub_server() as hub:
         place = Path(name)
-        for number, command in enumerate(commands(place)):
+        hosted = {"HF_ENDPOINT": hub.url, "HF_HOME": str(place / "cache"), "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+        os.environ.update(hosted)  # read when the library is imported
+        for number, command in enumerate(commands(place, hub)):
             if options.only and command.name not in options.only:
                 continue
             started = time.monotonic()

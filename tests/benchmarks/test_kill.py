@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from hub_server import Hub
+
 import kill
 
 QUICK = ("latent translate", "export", "import")
 
 
 def test_a_killed_command_loses_nothing_and_the_next_start_recovers(tmp_path: Path) -> None:
-    chosen = [command for command in kill.commands(tmp_path) if command.name in QUICK]
+    chosen = [command for command in kill.commands(tmp_path, Hub()) if command.name in QUICK]
     assert len(chosen) == len(QUICK)
     for number, command in enumerate(chosen):
         outcome = kill.disturb(command, tmp_path / str(number), 1, random.Random(0))
