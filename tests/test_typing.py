@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -22,6 +23,9 @@ PUBLIC = [
 MISUSES = (
     "rlstitch.latent.fit_affine()",
     "rlstitch.train()",
+    "rlstitch.stitch('red')",
+    "rlstitch.stitch('red', 'green', metod='affine')",
+    "rlstitch.evaluate('red', episodes='ten')",
     "answer: int = rlstitch.load_agent('red')",
     "from rlstitch.latent import fit_afine",
     "rlstitch.stich",
@@ -72,6 +76,46 @@ def test_pyright_knows_every_public_name(tmp_path: Path) -> None:
     assert not [text for text in types if re.search(r'is "(Any|Unknown)"', text)]
     mistakes = {entry["range"]["start"]["line"] for entry in report if entry["severity"] == "error"}
     assert mistakes == set(range(len(PUBLIC) + 2, len(PUBLIC) + 2 + len(MISUSES))), report
+
+
+@pytest.mark.parametrize(
+    ("name", "positional", "others"),
+    [
+        ("evaluate", "agent", "env look task backend episodes seed deterministic video variation progress"),
+        ("relativize", "agent", "env anchors drivers similarity episodes seed name save force progress"),
+        ("encode", "modality model source out", "keys batch_size device pooling revision force on_progress"),
+        (
+            "stitch",
+            "encoder policy",
+            "env method pairs episodes seed refine controls deterministic video name save force progress",
+        ),
+        (
+            "graft",
+            "controller",
+            "env sensor look world rounds states steps arch episodes seed deterministic name save resume force "
+            "progress",
+        ),
+        (
+            "import_agent",
+            "model",
+            "name world file revision activation extractor extractor_arguments split normalization temperature "
+            "episodes seed force agents progress",
+        ),
+        (
+            "matrix",
+            "agents",
+            "env methods episodes pairs seed deterministic workers same_seed controls without derived worlds video out "
+            "ray resources on_progress",
+        ),
+    ],
+)
+def test_functions_of_a_value_object_keep_their_arguments(name: str, positional: str, others: str) -> None:
+    parameters = inspect.signature(getattr(rlstitch, name)).parameters
+    by_position = [key for key, one in parameters.items() if one.kind is one.POSITIONAL_OR_KEYWORD]
+    assert by_position == positional.split()
+    assert parameters.keys() >= {*by_position, *others.split()}
+    with pytest.raises(TypeError, match="unknown"):
+        getattr(rlstitch, name)(unknown=1)
 
 
 @pytest.mark.parametrize("module", [rlstitch, rlstitch.latent], ids=lambda module: module.__name__)
