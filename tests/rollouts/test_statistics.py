@@ -141,7 +141,7 @@ def test_summary_is_one_flat_row():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: bootstrap_interval([]), "values: expected one dimension with at least one value"),
+        (lambda: bootstrap_interval([]), r"values: expected an array \(values\) with at least one value"),
         (lambda: bootstrap_interval([1.0, np.nan]), "values: expected finite values, found 1"),
         (lambda: bootstrap_interval([1.0], confidence=1.0), "confidence"),
         (lambda: bootstrap_interval([1.0], resamples=0), "resamples"),

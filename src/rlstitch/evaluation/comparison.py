@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.rollouts.statistics import BATCH, RESAMPLES, Interval, check_bootstrap, iqm, percentile_interval
+from rlstitch.rollouts.statistics import (
+    BATCH,
+    RESAMPLES,
+    Interval,
+    check_bootstrap,
+    checked_values,
+    iqm,
+    percentile_interval,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,7 +75,7 @@ def aggregate(
     Raises:
         InvalidInputError: where scores are no matrix of finite numbers, or an option is out of range.
     """
-    matrix = _matrix("scores", scores)
+    matrix = checked_values("scores", scores, ("cells", "episodes"))
     check_bootstrap(confidence, resamples)
     estimate = float(statistic(matrix.ravel(), axis=-1))
     if not np.ptp(matrix, axis=1).any():
@@ -104,7 +112,7 @@ def probability_of_improvement(
     Raises:
         InvalidInputError: where the two have not equally many cells, and as in `aggregate`.
     """
-    x, y = _matrix("first", first), _matrix("second", second)
+    x, y = (checked_values(name, v, ("cells", "episodes")) for name, v in (("first", first), ("second", second)))
     check_bootstrap(confidence, resamples)
     if len(x) != len(y):
         raise InvalidInputError(f"second: expected the {len(x)} cells of first, found {len(y)}")
@@ -137,7 +145,7 @@ def performance_profile(
     Raises:
         InvalidInputError: where thresholds are not a row of finite numbers, and as in `aggregate`.
     """
-    matrix, levels = _matrix("scores", scores), np.asarray(thresholds, dtype=np.float64)
+    matrix, levels = checked_values("scores", scores, ("cells", "episodes")), np.asarray(thresholds, dtype=np.float64)
     check_bootstrap(confidence, resamples)
     if levels.ndim != 1 or levels.size == 0 or not np.isfinite(levels).all():
         raise InvalidInputError(f"thresholds: expected one row of finite numbers, found shape {levels.shape}")
@@ -181,12 +189,3 @@ def paired_test(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
 
     result = stats.wilcoxon(changed, method="approx" if tied or changed.size > 50 else "exact")
     return PairedTest(x.size, median, float(result.statistic), float(result.pvalue))
-
-
-def _matrix(name: str, values: npt.ArrayLike) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.size == 0:
-        raise InvalidInputError(f"{name}: expected a matrix (cells, episodes), found shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise InvalidInputError(f"{name}: expected finite scores, found {np.count_nonzero(~np.isfinite(array))} others")
-    return array

@@ -101,7 +101,7 @@ def bootstrap_interval(
     Raises:
         InvalidInputError: for no values, non-finite ones, or options out of range.
     """
-    sample = _checked("values", values)
+    sample = checked_values("values", values)
     check_bootstrap(confidence, resamples)
     estimate = float(statistic(sample, axis=-1))
     if np.ptp(sample) == 0.0:
@@ -141,10 +141,10 @@ def recovery(
     native agent is not better than random actions (see `why_no_recovery`): a ratio to a difference that may be nothing
     has no meaning, and a ratio to a loss would credit a stitched agent with losing as much.
     """
-    sample = _checked("stitched", stitched)
+    sample = checked_values("stitched", stitched)
     if why_no_recovery(random, native, confidence=confidence, resamples=resamples):
         return None
-    baselines = [_checked(name, v) for name, v in (("random", random), ("native", native))]
+    baselines = [checked_values(name, v) for name, v in (("random", random), ("native", native))]
     top, bottom = sample.mean() - baselines[0].mean(), baselines[1].mean() - baselines[0].mean()
     rng = np.random.default_rng(seed)
     means = [_distribution(each, mean, resamples, rng) for each in (sample, *baselines)]
@@ -168,7 +168,7 @@ def gain(
     The interval is a percentile bootstrap; random and native are resampled independently.
     """
     check_bootstrap(confidence, resamples)
-    samples = (_checked(name, v) for name, v in (("random", random), ("native", native)))
+    samples = (checked_values(name, v) for name, v in (("random", random), ("native", native)))
     return _gain(*(sample.tobytes() for sample in samples), confidence, resamples)
 
 
@@ -214,7 +214,7 @@ def summarize(
     seed: int = 0,
 ) -> Summary:
     """Return means of `values` `(n,)` with intervals, spread, and the success rate of `successes` `(n,)`, if given."""
-    sample = _checked("values", values)
+    sample = checked_values("values", values)
     rate = None
     if successes is not None:
         flags = np.asarray(successes)
@@ -249,13 +249,15 @@ def percentile_interval(estimate: float, distribution: Floats, confidence: float
     return Interval(estimate, float(low), float(high))
 
 
-def _checked(name: str, values: npt.ArrayLike) -> Floats:
+def checked_values(name: str, values: npt.ArrayLike, axes: tuple[str, ...] = ("values",)) -> Floats:
+    """Return finite numbers as an array with these axes, none of them empty; raises InvalidInputError otherwise."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"{name}: expected numbers: {printable(error, limit=200)}") from None
-    if array.ndim != 1 or array.size == 0:
-        raise InvalidInputError(f"{name}: expected one dimension with at least one value, found shape {array.shape}")
+    if array.ndim != len(axes) or array.size == 0:
+        shape = f"({', '.join(axes)})"
+        raise InvalidInputError(f"{name}: expected an array {shape} with at least one value, found shape {array.shape}")
     if not np.isfinite(array).all():
         raise InvalidInputError(
             f"{name}: expected finite values, found {np.count_nonzero(~np.isfinite(array))} that are not"
