@@ -1,10 +1,11 @@
 """An environment of a user's own: agents of independent looks and seeds, stitched by the default settings.
 
-    python benchmarks/own_environment.py [--folder runs/own-environment]
+    python benchmarks/own_environment.py [--folder runs/own-environment] [--relative] [--episodes 200]
 
 Trains two agents a look in `benchmarks/courier` (agents that are in the folder are kept), joins each encoder with a
 controller of the other look and another seed by `rlstitch.stitch`, and by `rlstitch.relativize` of both, none of them
-with an option beyond the controls, and writes `docs/results/own-environment.md`, anew after each cell.
+with an option beyond the controls, and writes `docs/results/own-environment.md`, anew after each cell. `--relative`:
+relative agents alone, both ways.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def cell(row: Row | None) -> str:
     return f"{row.recovery:.1f} [{row.recovery_low:.1f}, {row.recovery_high:.1f}]"
 
 
-def write(page: Path, rows: Mapping[tuple[str, str], Mapping[str, Row]], seconds: float) -> None:
+def write(page: Path, rows: Mapping[tuple[str, str], Mapping[str, Row]], episodes: int, seconds: float) -> None:
     """Write and print the results."""
     methods = list(dict.fromkeys(name for cells in rows.values() for name in cells if name not in ("random", "native")))
     natives = {controller: cells for (_, controller), cells in rows.items()}
@@ -51,7 +52,7 @@ def write(page: Path, rows: Mapping[tuple[str, str], Mapping[str, Row]], seconds
         "# An environment of one's own", "",
         "64×64 RGB images of an environment that no family knows (`benchmarks/courier`: fetch a parcel and bring it",
         "to a door, 8×8 places), two looks, four seeds. Recovery in percent (0: random actions, 100: the native",
-        "controller in its own world) with 95 % intervals; 100 episodes a row, sampled actions. `stitch`",
+        f"controller in its own world) with 95 % intervals; {episodes} episodes a row, sampled actions. `stitch`",
         "(column `task_matched`) and `relativize` are called without an option.", "",
         "```", "python benchmarks/own_environment.py", "```", "",
         "| agent | return | success | random |", "|---|---|---|---|",
@@ -71,6 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/own-environment"))
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--relative", action="store_true")
+    parser.add_argument("--episodes", type=int, default=100)
     options = parser.parse_args()
     sys.path.append(str(HERE / "courier"))
     place = options.page.absolute()
@@ -82,15 +85,18 @@ def main() -> None:
     names, start = list(agents), time.perf_counter()
     ring = [(names[0], names[2]), (names[2], names[1]), (names[1], names[3]), (names[3], names[0])]
     rows: dict[tuple[str, str], dict[str, Row]] = {}
-    for a, b in ring:
-        cells = rlstitch.stitch(agents[a], agents[b], controls=not rows, save=False).cells
+    if options.relative:
+        ring = [*ring, *((b, a) for a, b in ring)]
+    for a, b in () if options.relative else ring:
+        cells = rlstitch.stitch(agents[a], agents[b], controls=not rows, save=False, episodes=options.episodes).cells
         rows[a, b] = {row.method: row for row in cells}
-        write(place, rows, time.perf_counter() - start)
+        write(place, rows, options.episodes, time.perf_counter() - start)
     made = {name: rlstitch.relativize(agent, save=False).agent for name, agent in agents.items()}
     for a, b in ring:
-        cells = rlstitch.stitch(made[a], made[b], method="relative", save=False).cells
-        rows[a, b]["relativize"] = cells[-1]
-        write(place, rows, time.perf_counter() - start)
+        cells = rlstitch.stitch(made[a], made[b], method="relative", save=False, episodes=options.episodes).cells
+        by_method = {row.method: row for row in cells}
+        rows.setdefault((a, b), {name: by_method[name] for name in ("random", "native")})["relativize"] = cells[-1]
+        write(place, rows, options.episodes, time.perf_counter() - start)
 
 
 if __name__ == "__main__":

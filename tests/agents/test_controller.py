@@ -48,6 +48,24 @@ def test_wrong_specifications_are_refused(change, message):
         build_controller({**DISCRETE, **change})
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [DISCRETE, BOX, {**DISCRETE, "norm": "none", "value_hidden": [3]}, {**BOX, "std": "state", "value": "none"}],
+)
+def test_a_controller_after_a_linear_map_acts_on_what_it_maps_to(spec):
+    controller, latents = build_controller(spec).eval(), torch.randn(7, 3)
+    (matrix, bias), (first, shift) = ((torch.randn(k, d), torch.randn(d)) for k, d in ((6, 8), (3, 6)))
+    before, after = {**controller.state_dict()}, controller.after(matrix, bias)
+    twice = after.after(first, shift)  # still one map
+    for made, mapped, k in ((after, latents @ first + shift, 6), (twice, latents, 3)):
+        again = build_controller(made.spec())
+        again.load_state_dict(made.state_dict())
+        assert (made.spec()["latent_dim"], made.spec()["entry"], made.latent_dim) == (k, 8, k)
+        for one, two in zip(again(mapped), controller((latents @ first + shift) @ matrix + bias), strict=True):
+            torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in controller.state_dict().items())
+
+
 @pytest.mark.parametrize("std", ["parameter", "state", "none"])
 def test_squashed_actions_stay_within_their_bounds_and_grow_with_the_means(std):
     controller = build_controller({**BOX, "squash": True, "std": std})

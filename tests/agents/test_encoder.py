@@ -90,6 +90,24 @@ def test_several_similarities_stand_side_by_side_each_in_its_own_units(images):
     torch.testing.assert_close(again(images), encoder(images))
 
 
+def test_ridge_weights_follow_their_anchors(images):
+    spec = {**RELATIVE, "similarity": "kernel_ridge", "normalization": "identity"}
+    encoder, other = (with_anchors(build_encoder(spec)) for _ in range(2))
+    encoder.base.load_state_dict(other.base.state_dict())
+    first = encoder(images)
+    assert not torch.allclose(other(images), first, atol=1e-3)
+    other.load_state_dict(encoder.state_dict())
+    assert torch.equal(other(images), first)
+    assert "inverse" not in encoder.state_dict()
+    encoder.set_anchors(encoder.anchors.flip(0))
+    torch.testing.assert_close(encoder(images), first.flip(1), atol=1e-5, rtol=1e-4)
+
+
+def test_more_anchors_than_ridge_weights_may_have_are_refused():
+    with pytest.raises(InvalidInputError, match="anchors: expected at most 8,192 for kernel_ridge, found 8,193"):
+        build_encoder({**RELATIVE, "similarity": "kernel_ridge", "anchors": 8193})
+
+
 def test_an_unknown_one_of_several_similarities_is_named():
     with pytest.raises(UnknownNameError, match=r"'cosin'.*cosine"):
         build_encoder({**RELATIVE, "similarity": "euclidean+cosin"})

@@ -193,10 +193,11 @@ def test_controllers_of_any_layers_keep_their_actions_and_values(layers, similar
 
 
 def test_kernels_need_many_anchors(red, images):
-    """Between few of them they leave gaps, which cosines do not."""
-    few, many = (relativized(red, np.tile(images, (n, 1, 1, 1)), images, **QUICK).agent for n in (1, 4))
-    kinds = [agent.encoder.spec()["similarity"] for agent in (few, many)]
-    assert (len(images), kinds) == (84, ["cosine", "gaussian"])
+    """Between few of them they leave gaps, which cosines do not; with thousands nothing need be distilled."""
+    options = {**QUICK, "steps": 1, "judge": False}
+    made = [relativized(red, np.tile(images, (n, 1, 1, 1)), images, **options).agent for n in (1, 4, 25)]
+    kinds = [agent.encoder.spec()["similarity"] for agent in made]
+    assert (len(images), kinds) == (84, ["cosine", "gaussian", "kernel_ridge"])
 
 
 def test_anchors_are_not_what_it_is_judged_on(red, images):
@@ -213,3 +214,18 @@ def test_anchors_are_distilled_on_too(red, images):
     """Another encoder leads to views that the agent never meets: of these its controller knows the anchors."""
     made = relativized(red, images, images[:20], **QUICK)
     assert made.distinct_views == len(images)
+
+
+def test_ridge_weights_keep_the_controller_and_join_spaces_of_one_shape(red, images, pair):
+    """Nothing is distilled: the weights predict the latents that the controller takes."""
+    shift = torch.linspace(-1, 1, WIDTH)
+    agents = red, moved(red, 1.7 * rotation(WIDTH), shift, name="turned")
+    anchors, unseen = images[:60], images[60:]
+    made = [relativized(agent, anchors, images, similarity="kernel_ridge", anchor_set=IDENTITY) for agent in agents]
+    one, two = (result.agent for result in made)
+    assert one.controller.spec() == {**red.controller.spec(), "latent_dim": 60, "entry": WIDTH}
+    assert made[0].judged_views > 0
+    assert made[0].kl < 0.01
+    torch.testing.assert_close(one.encode(unseen), two.encode(unseen), atol=1e-3, rtol=0)
+    crossed = stitch_agents(one, two, pair(one, two), method="relative").agent
+    torch.testing.assert_close(crossed.action_parameters(unseen), two.action_parameters(unseen), atol=1e-3, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from typing import Any
@@ -15,24 +16,26 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.storage import limits
 
 # Keys that came after the first release: at their default they are left out of a specification.
-_LATER = ("value_hidden", "value", "temperature", "squash", "std")
+_LATER = ("entry", "value_hidden", "value", "temperature", "squash", "std")
 
 LOG_STD_BOUNDS = (-20.0, 2.0)
 """Within these a standard deviation that depends on the state is kept, in logarithms, as in SAC."""
 
 
 def build_trunk(spec: ControllerSpec, widths: tuple[int, ...] | None = None) -> nn.Sequential:
-    """Norm, activation, then hidden layers: latents `(N, latent_dim)` -> features `(N, last hidden width)`.
+    """Entry, norm, activation, then hidden layers: latents `(N, latent_dim)` -> features `(N, last hidden width)`.
 
     The order is R3L's (arXiv 2404.12917): LayerNorm - ReLU - Linear - ReLU. `widths` stand for `spec.hidden`.
     """
     activation = ACTIVATIONS[spec.activation]
     layers: list[nn.Module] = []
+    width = spec.width
+    if spec.entry is not None:
+        layers += [nn.Linear(spec.latent_dim, width)]
     if spec.norm == "layer":
-        layers += [nn.LayerNorm(spec.latent_dim), activation()]
+        layers += [nn.LayerNorm(width), activation()]
     elif spec.norm != "none":
         layers += [ACTIVATIONS[spec.norm]()]
-    width = spec.latent_dim
     for hidden in spec.hidden if widths is None else widths:
         layers += [nn.Linear(width, hidden), activation()]
         width = hidden
@@ -60,12 +63,12 @@ class Controller(nn.Module):
         self._spec = spec
         self.latent_dim, self.actions = spec.latent_dim, spec.actions
         self.trunk = build_trunk(spec)
-        width = spec.hidden[-1] if spec.hidden else spec.latent_dim
+        width = spec.hidden[-1] if spec.hidden else spec.width
         self.action_head = nn.Linear(width, spec.actions.width)
         self.value_trunk: nn.Sequential | None = None
         if spec.value == "head" and spec.value_hidden is not None:
             self.value_trunk = build_trunk(spec, spec.value_hidden)
-            width = spec.value_hidden[-1] if spec.value_hidden else spec.latent_dim
+            width = spec.value_hidden[-1] if spec.value_hidden else spec.width
         self.value_head: nn.Module = nn.Linear(width, 1) if spec.value == "head" else nn.Identity()
         self.log_std_head: nn.Linear | None = None
         if spec.std == "state":
@@ -98,6 +101,30 @@ class Controller(nn.Module):
         """Return the action parameters alone."""
         features = self.trunk(latents)
         return self._joined(self.action_head(features), features)
+
+    @torch.no_grad()
+    def after(self, matrix: Tensor, bias: Tensor) -> Controller:
+        """Return a copy that takes latents `(N, k)` and acts as this one on `latents @ matrix + bias`.
+
+        Args:
+            matrix: `(k, latent_dim)`.
+            bias: `(latent_dim,)`.
+        """
+        made = copy.deepcopy(self)
+        for name in ("trunk", "value_trunk"):
+            if (trunk := getattr(made, name)) is None:
+                continue
+            weight, offset, layers = matrix.T, bias, list(trunk)
+            if self._spec.entry is not None:  # two linear maps are one
+                weight, offset = layers[0].weight @ weight, layers[0](offset)
+                layers = layers[1:]
+            entry = nn.Linear(len(matrix), len(offset)).to(offset)
+            entry.weight.copy_(weight)
+            entry.bias.copy_(offset)
+            setattr(made, name, nn.Sequential(entry, *layers))
+        made._spec = self._spec.model_copy(update={"latent_dim": len(matrix), "entry": self._spec.width})
+        made.latent_dim = len(matrix)
+        return made.requires_grad_(True).eval()
 
     def _joined(self, scores: Tensor, features: Tensor) -> Tensor:
         if self.log_std_head is not None:
@@ -144,7 +171,7 @@ def build_controller(spec: dict[str, Any], *, most: int = limits.PARAMETERS) -> 
     numbers = sum(
         a * b
         for layers in ((*parsed.hidden, width), parsed.value_hidden or ())
-        for a, b in itertools.pairwise((parsed.latent_dim, *layers))
+        for a, b in itertools.pairwise((parsed.latent_dim, *([parsed.width] if parsed.entry else []), *layers))
     )
     most = min(most, limits.PARAMETERS)
     if numbers > most:

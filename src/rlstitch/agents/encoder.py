@@ -41,6 +41,7 @@ from rlstitch.latent import (
     fit_normalization,
     project,
 )
+from rlstitch.latent.projection.similarities import kernel_inverse
 from rlstitch.latent.translation.corrected import build_translation
 from rlstitch.storage import limits
 from rlstitch.storage.validation import show
@@ -291,10 +292,15 @@ class RelativeEncoder(Encoder):
     (arXiv 2209.15430, eq. 1; for agents arXiv 2404.12917). No gradient flows into the anchors: they follow the
     encoder by `update_anchors`. Several similarities, joined by `+`, are concatenated, each divided by its own standard
     deviation among the anchors (a product of projections, arXiv 2310.01211): `(N, anchors * similarities)`.
+
+    Raises:
+        InvalidInputError: for more anchors than `limits.KERNEL_ANCHORS` of the similarity `kernel_ridge`.
     """
 
     anchors: Tensor
     scales: Tensor
+    inverse: Tensor | None
+    """Of the anchors' kernels, once it was needed; it follows from the anchors, and is not stored."""
 
     def __init__(self, base: Encoder, spec: RelativeSpec) -> None:
         super().__init__(base.observation_shape, spec.width)
@@ -305,6 +311,11 @@ class RelativeEncoder(Encoder):
         require_known("normalization", spec.normalization, NORMALIZATIONS)
         for similarity in spec.similarities:
             require_known("similarity", similarity, SIMILARITIES)
+        if "kernel_ridge" in spec.similarities and spec.anchors > limits.KERNEL_ANCHORS:
+            raise InvalidInputError(
+                f"anchors: expected at most {limits.KERNEL_ANCHORS:,} for kernel_ridge, found {spec.anchors:,}"
+            )
+        self.register_buffer("inverse", None, persistent=False)
         if len(spec.similarities) > 1:
             self.register_buffer("scales", torch.ones(len(spec.similarities)))
         self.normalization = Normalization.from_spec(
@@ -332,6 +343,7 @@ class RelativeEncoder(Encoder):
                 f"anchors: expected {tuple(self.anchors.shape)} (number, width), found {tuple(embeddings.shape)}"
             )
         self.anchors.copy_(embeddings)
+        self.inverse = None
         self.normalization = fit_normalization(
             self._spec.normalization, self.anchors, shrinkage=self._spec.shrinkage
         ).to(self.anchors.device)
@@ -365,7 +377,20 @@ class RelativeEncoder(Encoder):
 
     def _similarities(self, latents: Tensor) -> list[Tensor]:
         anchors = self.normalization(self.anchors)
-        return [project(latents, anchors, similarity) for similarity in self._spec.similarities]
+        return [project(latents, anchors, name, **self._options(name, anchors)) for name in self._spec.similarities]
+
+    @torch.no_grad()
+    def _options(self, similarity: str, anchors: Tensor) -> dict[str, Tensor]:
+        """Return what is known of the normalised anchors for a similarity."""
+        if similarity != "kernel_ridge":
+            return {}
+        if self.inverse is None:
+            self.inverse = kernel_inverse(anchors)
+        return {"inverse": self.inverse}
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.inverse = None
 
 
 class TranslatedEncoder(Encoder):

@@ -283,6 +283,8 @@ class ControllerSpec(_Spec):
 
     latent_dim: Dimension
     actions: Actions
+    entry: Dimension | None = None
+    """Width of a linear map that comes before all else, as of relative agents; None: there is none."""
     hidden: tuple[Dimension, ...] = Field(default=(64,), max_length=16)
     norm: Literal["layer", "none", "relu", "tanh"] = "layer"
     """First of all: LayerNorm and the activation, nothing, or a ReLU or tanh alone."""
@@ -299,6 +301,11 @@ class ControllerSpec(_Spec):
     std: Literal["parameter", "state", "none"] = "parameter"
     """Standard deviation of continuous actions: a parameter (PPO), a second head on the same features (SAC), or none:
     actions are deterministic, and sampling them is the same as taking the greedy ones (TD3, DDPG)."""
+
+    @property
+    def width(self) -> int:
+        """Width of what the norm and the hidden layers take."""
+        return self.entry or self.latent_dim
 
 
 RelativeSpec.model_rebuild()

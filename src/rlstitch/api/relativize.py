@@ -46,7 +46,7 @@ class RelativizeOutcome:
         kept += f"{made.distinct_views:,} distinct ones), KL {made.kl:.4f}"
         lines = [
             f"anchors  {len(self.anchor_set)} of set {self.anchor_set.identity[:16]}",
-            f"kept     {kept if made.judged_views else 'not judged: every view is an anchor, and was distilled on'}",
+            f"kept     {kept if made.judged_views else 'not judged: every view is an anchor'}",
             f"before   return {before.estimate:.3f} [{before.low:.3f}, {before.high:.3f}]",
             f"after    return {after.estimate:.3f} [{after.low:.3f}, {after.high:.3f}]",
         ]
@@ -69,13 +69,13 @@ class RelativizeOptions(PlayOptions, ProgressOptions, SaveOptions):
 @torch_threads()
 @called_with(RelativizeOptions)
 def relativize(options: RelativizeOptions) -> RelativizeOutcome:
-    """Keep a trained agent's encoder and distil its controller on to similarities to anchors.
+    """Keep a trained agent's encoder and let its controller act on similarities to anchors.
 
     Two agents that were relativized on one anchor set are stitched by `relative`, with nothing fitted between them.
 
     Args:
         agent: name, folder or value of an agent; of one that was trained through a projection, which may cross badly,
-            projection and controller are replaced.
+            the projection is replaced.
         env: another environment than the agent's own: its id (`module:Id` imports the module), or an object, see
             `rlstitch.envs.as_world`.
         anchors: how many anchors (the environment's default set of that size, the same for every agent), or the
@@ -83,8 +83,9 @@ def relativize(options: RelativizeOptions) -> RelativizeOutcome:
             what is met by random play and the drivers shows other views (Good and Turing's estimate).
         drivers: agents that play, beside random actions, to collect the anchors: they reach what random play does not.
             The same drivers in the same order give the same set, for every agent.
-        similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`; None: `gaussian` on 256 anchors
-            or more, `cosine` on fewer.
+        similarity: a name of `rlstitch.latent.SIMILARITIES`, or several joined by `+`. By `kernel_ridge` the
+            controller is kept, behind a linear map; for any other it is distilled. None: `kernel_ridge` on 2,048
+            anchors or more, `gaussian` on 256 or more, `cosine` on fewer.
         episodes: of the evaluations before and after.
         seed: of the states, the distillation and the episodes.
         deterministic: greedy actions in these evaluations instead of sampled ones.
@@ -117,7 +118,7 @@ def relativize(options: RelativizeOptions) -> RelativizeOutcome:
             states,
             anchor_set=anchor_set.identity,
             similarity=options.similarity,
-            distillation=Distillation(seed=seed, on_progress=progress.stage("distilling", "steps")),
+            distillation=Distillation(seed=seed, on_progress=progress.stage("fitting the controller", "steps")),
             name=title,
         )
         made = relativized.agent

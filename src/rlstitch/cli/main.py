@@ -56,7 +56,7 @@ COMMANDS = {
     ),
     "relativize": (
         "relativize:Relativize",
-        "Make a trained agent relative: keep its encoder, distil its controller on to similarities to anchors.",
+        "Make a trained agent relative: keep its encoder, let its controller act on similarities to anchors.",
     ),
     "graft": (
         "graft:Graft",

@@ -13,7 +13,7 @@ from rlstitch.cli.options import EnvironmentOptions, Threads
 
 @dataclass(frozen=True, kw_only=True)
 class Relativize(EnvironmentOptions):
-    """Make a trained agent relative: keep its encoder, distil its controller on to similarities to anchors."""
+    """Make a trained agent relative: keep its encoder, let its controller act on similarities to anchors."""
 
     agent: Annotated[Positional[str], arg(metavar="AGENT")]
     """Name or folder of the agent."""
@@ -25,9 +25,13 @@ class Relativize(EnvironmentOptions):
     drivers: Annotated[str, arg(metavar="AGENT,...", help_behavior_hint="(default: none)")] = ""
     """Agents that play, beside random actions, to collect the anchors; the same ones for both agents of a stitch."""
     similarity: Annotated[
-        str | None, arg(metavar="NAME", help_behavior_hint="(default: gaussian on 256 anchors or more, else cosine)")
+        str | None,
+        arg(
+            metavar="NAME",
+            help_behavior_hint="(default: kernel_ridge on 2048 anchors or more, gaussian from 256 on, else cosine)",
+        ),
     ] = None
-    """Similarity of latents and anchors, several joined by +."""
+    """Similarity of latents and anchors, several joined by +; by kernel_ridge the controller is kept."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes of the evaluations before and after."""
     seed: Annotated[int, arg(metavar="NUMBER")] = 0

@@ -59,6 +59,7 @@ from .projection.similarities import project_dot as project_dot
 from .projection.similarities import project_euclidean as project_euclidean
 from .projection.similarities import project_gaussian as project_gaussian
 from .projection.similarities import project_geodesic as project_geodesic
+from .projection.similarities import project_kernel_ridge as project_kernel_ridge
 from .projection.similarities import project_l1 as project_l1
 from .projection.similarities import project_linf as project_linf
 from .projection.similarities import project_lp as project_lp

@@ -11,6 +11,7 @@ from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameErr
 from rlstitch.latent._arrays import Array, same_width, to_tensor
 from rlstitch.latent.normalization import Normalization, fit_normalization, fit_whitening
 from rlstitch.latent.projection.registry import SIMILARITIES, Similarity, bind
+from rlstitch.latent.projection.similarities import kernel_inverse
 
 
 class RelativeProjection(nn.Module):
@@ -49,6 +50,8 @@ class RelativeProjection(nn.Module):
         self.similarity = similarity
         if isinstance(similarity, str):
             bind(self.anchors, similarity, options)  # refuses what the similarity does not take
+        if similarity == "kernel_ridge":
+            options = {"inverse": kernel_inverse(self.anchors, **options)}
         self.whitening: Normalization | None = None
         if similarity == "mahalanobis":
             # The Euclidean distance after whitening; its fit looks at values, so it is done here and not in `forward`.

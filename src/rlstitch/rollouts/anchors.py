@@ -44,7 +44,8 @@ def default_anchor_set(
         world: environment and, where the family has symbolic views, view and tile size.
         count: number of anchors, fewer where fewer distinct states are reached; None: `FEW_ANCHORS`, or `MANY_ANCHORS`
             where more than the share `COVERED` of observations shows views that were not met when these were collected.
-        selection: method of choosing them.
+        selection: method of choosing them. `MANY_ANCHORS` by coverage are drawn at random: the farthest of so many
+            states are those that agents rarely meet.
         drivers: agents that play too, each in its own look; the set depends on them and their order.
 
     Raises:
@@ -59,13 +60,13 @@ def default_anchor_set(
         )
         recording = collect_frames(plain, max(1024, 4 * number), seed=_SEED, agents=drivers)
         if by_coverage and frames_coverage(recording).unseen > COVERED:
-            return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
+            return default_anchor_set(world, MANY_ANCHORS, "random", drivers)
         return choose_replay_anchor_set(recording, number, method=selection, seed=_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
     steps = max(20_000, 20 * number)
     collection = collect_views(plain, count=max(512, 4 * number), max_steps=steps, seed=_SEED, agents=drivers)
     if by_coverage and collection.coverage.unseen > COVERED:
-        return default_anchor_set(world, MANY_ANCHORS, selection, drivers)
+        return default_anchor_set(world, MANY_ANCHORS, "random", drivers)
     return choose_anchor_set(collection, min(number, len(collection)), method=selection, seed=_SEED)
 
 

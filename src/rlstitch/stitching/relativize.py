@@ -1,9 +1,10 @@
-"""Make a trained agent relative after training: keep its encoder, distil its controller on to similarities to anchors.
+"""Make a trained agent relative after training: keep its encoder, and give its controller similarities to anchors.
 
 Agents that are *trained through* a relative projection often stitch badly; an agent made relative afterwards (post-hoc)
-keeps the features that it learned, and only its controller is fitted anew, by cross-entropy on its own action
-distribution over its own states, in seconds. Of an agent that was trained through a projection, projection and
-controller are replaced.
+keeps the features that it learned. By `kernel_ridge`, weights of the anchors, it keeps its controller too: the weights
+times the anchors' own latents are the latents that it takes. For any other similarity a controller is fitted anew, by
+cross-entropy on the old one's action distribution over the agent's own states, in seconds. Of an agent that was trained
+through a projection, the projection is replaced.
 """
 
 from __future__ import annotations
@@ -36,9 +37,14 @@ from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.distinct import identities
 from rlstitch.stitching.actions import choices, compare_actions
+from rlstitch.storage import limits
 
 KERNEL_ANCHORS = 256
 """With this number of anchors or more, Gaussian kernels join agents better than cosines do."""
+WEIGHTS = "kernel_ridge"
+"""The similarity with which a controller is kept."""
+WEIGHTS_ANCHORS = 2048
+"""With this number of anchors or more, weights join agents better than Gaussian kernels do."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,9 @@ class Distillation:
 class Relativized:
     """A relativized agent, and how its controller acts on views that it was not distilled on.
 
-    The controller is distilled on all `distinct_views`. Agreement and KL (nats) are those of a second one, distilled in
-    the same way without the `judged_views` (a tenth of all, none of them an anchor), on these. NaN where nothing was
-    judged, as where every view is an anchor.
+    Agreement and KL (nats) are those on `judged_views` (a tenth of the `distinct_views`, none of them an anchor); where
+    the controller is distilled, on all `distinct_views`, they are those of a second one, distilled in the same way
+    without the judged ones. NaN where nothing was judged, as where every view is an anchor.
     """
 
     agent: Agent
@@ -89,13 +95,13 @@ def relativize_agent(
     *,
     anchor_set: str,
     similarity: str | None = None,
-    normalization: str = "whiten",
+    normalization: str | None = None,
     shrinkage: float = 0.05,
     distillation: Distillation | None = None,
     judge: bool = True,
     name: str | None = None,
 ) -> Relativized:
-    """Give an agent a relative encoder, and a controller that acts as its own did.
+    """Give an agent a relative encoder, and a controller that acts on it as its own did.
 
     Args:
         agent: a trained agent; of one that was trained through a projection, the encoder before it is kept.
@@ -103,9 +109,10 @@ def relativize_agent(
         states: uint8 `(n, H, W, C)`, observations that the agent meets in its own world. The anchors are distilled on,
             too: another encoder may lead to states that the agent never meets.
         anchor_set: identity of the anchor set.
-        similarity: of the relative projection; several are joined by `+`. None: `gaussian` on `KERNEL_ANCHORS` anchors
-            or more, `cosine` on fewer.
-        normalization: of the relative projection.
+        similarity: of the relative projection; several are joined by `+`. By `kernel_ridge` alone nothing is distilled.
+            None: `kernel_ridge` on `WEIGHTS_ANCHORS` anchors or more, `gaussian` on `KERNEL_ANCHORS` or more, `cosine`
+            on fewer.
+        normalization: of the relative projection; None: `identity` of `kernel_ridge`, `whiten` of any other.
         shrinkage: of the relative projection.
         distillation: how the controller is distilled; None: the defaults.
         judge: distil a second controller, too, for agreement and KL (else NaN, in half the time and from other random
@@ -119,7 +126,7 @@ def relativize_agent(
     _check(agent, anchor_images, states)
     how = distillation or Distillation()
     if similarity is None:
-        similarity = "gaussian" if len(anchor_images) >= KERNEL_ANCHORS else "cosine"
+        similarity = _default_similarity(len(anchor_images))
     if how.standardize is None:
         how = replace(how, standardize=similarity != "cosine")
     base = copy.deepcopy(agent.encoder.base if isinstance(agent.encoder, RelativeEncoder) else agent.encoder)
@@ -127,31 +134,68 @@ def relativize_agent(
         base=base.spec(),  # type: ignore[arg-type]
         anchors=len(anchor_images),
         similarity=similarity,
-        normalization=normalization,
+        normalization=normalization or ("identity" if similarity == WEIGHTS else "whiten"),
         shrinkage=shrinkage,
         anchor_set=anchor_set,
     )
-    draft = _draft(agent, base, anchor_images, spec, how.seed)
+    encoder = _relative(agent, base, anchor_images, spec)
     generator = torch.Generator().manual_seed(how.seed)
     seen = np.concatenate([states, anchor_images])
     rows, which = np.unique(identities(seen), return_inverse=True)
     if len(rows) < 2:
         raise InvalidInputError("states: expected 2 or more distinct views to distil on, found 1")
-    views, visits = seen[rows], torch.from_numpy(which)
-    samples = _Samples(draft.encode(views), agent.encode(views), visits)
+    views = seen[rows]
     aside = _set_aside(len(views), which[len(states) :], generator)
+    judged = aside if judge else torch.zeros_like(aside)
+    if similarity == WEIGHTS:
+        latents = agent.encode(anchor_images)
+        middle = latents.mean(dim=0)
+        made = Agent(encoder, agent.controller.after(latents - middle, middle), agent.card)
+        changes = _changes(agent, made, views[judged.numpy()])
+    else:
+        made = Agent(encoder, _resized(agent.controller, spec.width, how.seed).to(agent.device), agent.card)
+        changes = _distilled(agent, made, views, torch.from_numpy(which), judged, how, generator)
+    made.card = _card(made, name or f"{agent.card.name}-relativized", spec)
+    return Relativized(made, *changes, len(views), int(aside.sum()) if judge else 0)
+
+
+def _default_similarity(anchors: int) -> str:
+    """Return the similarity that joined agents best on so many anchors."""
+    if WEIGHTS_ANCHORS <= anchors <= limits.KERNEL_ANCHORS:
+        return WEIGHTS
+    return "gaussian" if anchors >= KERNEL_ANCHORS else "cosine"
+
+
+def _changes(agent: Agent, made: Agent, views: NDArray[Any]) -> tuple[float, float]:
+    """Return agreement and KL of two agents on views; NaN where there are none."""
+    if len(views) == 0:
+        return math.nan, math.nan
+    changes = compare_actions(agent.controller, *(one.action_parameters(views) for one in (made, agent)))
+    return changes.agreement, changes.mean_kl
+
+
+def _distilled(
+    agent: Agent,
+    draft: Agent,
+    views: NDArray[Any],
+    visits: Tensor,
+    judged: Tensor,
+    how: Distillation,
+    generator: torch.Generator,
+) -> tuple[float, float]:
+    """Distil the agent's controller on to the draft's; return agreement and KL of one that knows no judged views."""
+    samples = _Samples(draft.encode(views), agent.encode(views), visits)
     agreement, kl = math.nan, math.nan
-    trials = int(judge and bool(aside.any()))
+    trials = int(judged.any())
     reports = [replace(how, on_progress=part(how.on_progress, number, trials + 1)) for number in range(trials + 1)]
     if trials:
         trial, teacher = copy.deepcopy(draft.controller), agent.controller
-        _distil(teacher, trial, replace(samples, visits=visits[~aside[visits]]), reports[0], generator)
+        _distil(teacher, trial, replace(samples, visits=visits[~judged[visits]]), reports[0], generator)
         sides = (trial, samples.features), (teacher, samples.latents)
-        changes = compare_actions(teacher, *(controller.action_parameters(x[aside]) for controller, x in sides))
+        changes = compare_actions(teacher, *(controller.action_parameters(x[judged]) for controller, x in sides))
         agreement, kl = changes.agreement, changes.mean_kl
     _distil(agent.controller, draft.controller, samples, reports[-1], generator)
-    draft.card = _card(draft, name or f"{agent.card.name}-relativized", spec)
-    return Relativized(draft, agreement, kl, len(views), int(aside.sum()) if judge else 0)
+    return agreement, kl
 
 
 def _set_aside(views: int, anchors: NDArray[np.intp], generator: torch.Generator) -> Tensor:
@@ -186,11 +230,11 @@ def _card(draft: Agent, name: str, spec: RelativeSpec) -> AgentCard:
 
 
 @torch.no_grad()
-def _draft(agent: Agent, base: Encoder, anchor_images: NDArray[Any], spec: RelativeSpec, seed: int) -> Agent:
-    """Return the relative agent with a fresh controller."""
+def _relative(agent: Agent, base: Encoder, anchor_images: NDArray[Any], spec: RelativeSpec) -> RelativeEncoder:
+    """Return the relative encoder."""
     encoder = RelativeEncoder(base, spec).to(agent.device)
     encoder.set_anchors(torch.cat([base(images) for images in agent.inputs(anchor_images).split(1024)]))
-    return Agent(encoder, _resized(agent.controller, spec.width, seed).to(agent.device), agent.card)
+    return encoder
 
 
 def _resized(controller: Controller, latent_dim: int, seed: int) -> Controller:

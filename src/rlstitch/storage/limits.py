@@ -40,6 +40,7 @@ PARAMETERS = 100_000_000
 OBSERVATION_VALUES = 2**22  # height × width × channels
 ANCHORS = 65_536
 ANCHORS_BYTES = GIB
+KERNEL_ANCHORS = 8_192  # of kernel_ridge, which holds a square matrix of them
 
 # Models of Stable-Baselines3: the members of their zip file.
 SB3_DATA_BYTES = 16 * MIB

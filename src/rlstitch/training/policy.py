@@ -44,11 +44,11 @@ class _Trunks(nn.Module):
     def __init__(self, spec: ControllerSpec) -> None:
         super().__init__()
         self.trunk = build_trunk(spec)
-        self.latent_dim_pi = self.latent_dim_vf = spec.hidden[-1] if spec.hidden else spec.latent_dim
+        self.latent_dim_pi = self.latent_dim_vf = spec.hidden[-1] if spec.hidden else spec.width
         self.value_trunk: nn.Sequential | None = None
         if spec.value_hidden is not None:
             self.value_trunk = build_trunk(spec, spec.value_hidden)
-            self.latent_dim_vf = spec.value_hidden[-1] if spec.value_hidden else spec.latent_dim
+            self.latent_dim_vf = spec.value_hidden[-1] if spec.value_hidden else spec.width
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         features = self.forward_actor(latents)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import cosine_similarity
 
 import rlstitch.latent as latent
@@ -53,6 +54,7 @@ BLIND_TO = {
     "linf": ["TP", "TP", "STP", "SP", "STP", "STP", "OSTP", "SP"],
     "basis": ["OSPL", "OSTPL", "OSTPL", "OSPL", "OSTPL", "OSTPL", "OSTPL", "OSP"],
     "mahalanobis": ["OSTP", "OSTP", "STP", "OSTP", "OSTP", "OSTPL", "OSTPL", "OSP"],
+    "kernel_ridge": ["OSTP", "OSTP", "STP", "OSTP", "OSTP", "OSTPL", "OSTPL", "OSP"],
 }
 
 
@@ -265,7 +267,7 @@ def test_any_finite_input_gives_finite_output_in_range(pair: tuple[np.ndarray, n
     elif similarity == "angular":
         assert result.min() >= 0
         assert result.max() <= 1
-    elif similarity not in ("dot", "basis"):
+    elif similarity not in ("dot", "basis", "kernel_ridge"):
         assert result.min() >= 0
 
 
@@ -276,3 +278,22 @@ def test_cuda_agrees_with_cpu(similarity: str) -> None:
     result = project(x.cuda(), anchors.cuda(), similarity)
     assert result.is_cuda
     torch.testing.assert_close(result.cpu(), project(x, anchors, similarity))
+
+
+def test_ridge_weights_are_kernel_ridge_regression_on_the_anchors() -> None:
+    """Weights times the anchors' other latents: what scikit-learn predicts from the anchors as pairs."""
+    x, anchors = sample(N, 0), sample(K, 1)
+    targets = torch.tanh(anchors @ sample(D, 2))
+
+    def prepared(z: torch.Tensor) -> np.ndarray:
+        size = (anchors - anchors.mean(0)).square().sum(1).mean().sqrt()
+        return torch.nn.functional.pad((z - anchors.mean(0)) / size, (0, 1), value=1.0).numpy()
+
+    def kernel(p: np.ndarray, q: np.ndarray) -> float:
+        cosine = np.clip(naive_cosine(p, q), -1, 1)
+        angle, lengths = np.arccos(cosine), np.linalg.norm(p) * np.linalg.norm(q)
+        return lengths * (np.sin(angle) + (np.pi - angle) * cosine) / (2 * np.pi)
+
+    ridge = KernelRidge(alpha=0.01, kernel=kernel).fit(prepared(anchors), targets.numpy())
+    weights = project(x, anchors, "kernel_ridge", penalty=0.01)
+    np.testing.assert_allclose(weights @ targets, ridge.predict(prepared(x)), atol=1e-8)

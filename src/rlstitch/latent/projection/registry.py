@@ -2,8 +2,8 @@
 
 Moschella et al., "Relative representations enable zero-shot latent space communication", arXiv:2209.15430, equation
 1, and the other relations of "From Bricks to Bridges", arXiv:2310.01211. Cosine, angular, gaussian and dot grow with
-likeness; the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated. All but
-geodesic can be differentiated in x and in the anchors.
+likeness; the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated; basis and
+kernel_ridge are weights of the anchors. All but geodesic can be differentiated in x and in the anchors.
 
 `projector(anchors, ...)` does the anchors' part of the work once and returns the function of x.
 `project_stream` and `project_into` take data that does not fit in memory, batch by batch.

@@ -1,7 +1,7 @@
 """Similarities to anchors (2209.15430, equation 1; 2310.01211): each as a projection, and as a function of the anchors.
 
 Directions (cosine, angular, gaussian) and inner products (dot, basis) grow with likeness; distances (euclidean, l1,
-linf, lp, mahalanobis, geodesic) fall with it and are not negated.
+linf, lp, mahalanobis, geodesic) fall with it and are not negated. `basis` and `kernel_ridge` give weights.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, like, require_count, require_positive, same_width, to_tensor
@@ -351,6 +352,73 @@ def basis(anchors: torch.Tensor, *, rtol: float | None = None) -> Relation:
     return lambda x: product(x / size, inverse)
 
 
+def project_kernel_ridge(x: A, anchors: Array, *, penalty: float = 1e-3) -> A:
+    """The weights of kernel ridge regression on the anchors: K(x, A) (K(A, A) + penalty I)^-1.
+
+    These weights times what the anchors are in another space predict what x is there, by a smooth map that need not be
+    linear. The kernel is the arc-cosine kernel of order 1 (Cho and Saul 2009, "Kernel methods for deep learning"), that
+    of one infinitely wide ReLU layer, of samples relative to the anchors' mean and in units of their root mean square
+    distance from it, and a constant 1; it is 1 in the mean of K(A, A)'s diagonal. Computed in float64. The anchors'
+    part takes O(k^3) time and O(k^2) memory.
+
+    Args:
+        x: samples `(n, d)`, tensor or array.
+        anchors: `(k, d)`.
+        penalty: on the norm of the map, above 0: the larger, the smoother.
+
+    Returns:
+        `(n, k)`, of the kind of x.
+
+    Raises:
+        InvalidInputError: for no anchors, widths that differ, NaN or infinity.
+
+    Examples:
+        >>> anchors = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, -4.0]])
+        >>> project_kernel_ridge(anchors[:1], anchors).round(decimals=2)
+        tensor([[0.99, 0.00, 0.00]])
+    """
+    return relate(x, anchors, kernel_ridge, penalty=penalty)
+
+
+def kernel_ridge(anchors: torch.Tensor, *, penalty: float = 1e-3, inverse: torch.Tensor | None = None) -> Relation:
+    """x -> K(x, A) (K(A, A) + penalty I)^-1; `inverse`: the latter factor, where it is known (`kernel_inverse`)."""
+    kernel = _arc_cosine_kernel(anchors)
+    weights = kernel_inverse(anchors, penalty=penalty) if inverse is None else inverse.to(anchors.device)
+    return lambda x: (kernel(x) @ weights).to(x)
+
+
+def kernel_inverse(anchors: torch.Tensor, *, penalty: float = 1e-3) -> torch.Tensor:
+    """The inverse of K(A, A) + penalty I, float64 `(k, k)`, with the kernel of `project_kernel_ridge`."""
+    require_positive(penalty, "penalty")
+    gram = _arc_cosine_kernel(anchors)(anchors)
+    gram.diagonal().add_(penalty)
+    return torch.cholesky_inverse(torch.linalg.cholesky(gram)).contiguous()
+
+
+def _arc_cosine_kernel(anchors: torch.Tensor) -> Relation:
+    """x -> |u| |v| (sin t + (pi - t) cos t) / 2 pi in float64: u and v stand for x and an anchor, t is their angle."""
+    points = anchors.double()
+    center = points.mean(0)
+    square = (points - center).square().sum(1).mean()
+    size = torch.where(square > 0, square, torch.ones_like(square)).sqrt()
+
+    def prepared(x: torch.Tensor) -> torch.Tensor:
+        return functional.pad((x.double() - center) / size, (0, 1), value=1.0)
+
+    v = prepared(anchors)
+    v_length = torch.linalg.vector_norm(v, dim=1)
+    # The slope of arccos is infinite at -1 and 1.
+    edge = 1 - 4 * torch.finfo(torch.float64).eps
+
+    def kernel(x: torch.Tensor) -> torch.Tensor:
+        u = prepared(x)
+        lengths = torch.linalg.vector_norm(u, dim=1)[:, None] * v_length
+        c = (u @ v.T / lengths).clamp(-edge, edge)
+        return lengths * ((1 - c * c).sqrt() + (torch.pi - torch.arccos(c)) * c) / (2 * torch.pi)
+
+    return kernel
+
+
 def project_geodesic(x: A, anchors: Array, *, points: Array | None = None, neighbours: int = 10) -> A:
     """The length of the shortest way from x_i to anchor j along a graph of nearest neighbours (as in Isomap), at
     least 0.
@@ -481,6 +549,7 @@ METHODS: dict[str, Bind] = {
     "mahalanobis": mahalanobis,
     "dot": dot,
     "basis": basis,
+    "kernel_ridge": kernel_ridge,
     "geodesic": geodesic,
 }
 """Name -> similarity, as a function of the anchors."""
