@@ -10,6 +10,7 @@ from rlstitch.cli.graft import Graft as Command
 from rlstitch.envs import World
 from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.stitching.graft import locate
 
 TINY = {"rounds": 2, "states": 60, "steps": 8, "episodes": 1, "world": {"size": 24, "frame_stack": 2}}
 
@@ -53,6 +54,7 @@ def test_a_graft_keeps_the_controller_and_says_that_it_is_distilled(cart):
 
 @pytest.mark.parametrize("arch", ["small", "crop"])
 def test_an_interrupted_graft_continues_and_ends_the_same(tmp_path, monkeypatch, cart, arch):
+    monkeypatch.setattr(locate, "STEPS", 4)
     options = {**TINY, "sensor": "pixels", "save": False, "arch": arch}
     whole = graft("cart", **options)
     other = tmp_path / "other"
