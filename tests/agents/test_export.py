@@ -92,12 +92,23 @@ def test_the_program_computes_what_the_agent_does(kind: str, given: str, tmp_pat
             torch.testing.assert_close(result, required, atol=1e-5, rtol=1e-5)
 
 
+def by_similarity(similarity: str) -> Agent:
+    """A relative agent that projects by another similarity."""
+    native = make_agent("relative")
+    encoder = build_encoder({**native.encoder.spec(), "similarity": similarity})
+    encoder.load_state_dict(native.encoder.state_dict())
+    return Agent(encoder, native.controller, native.card)
+
+
+def test_ridge_weights_are_a_program_of_onnxruntime(tmp_path: Path) -> None:
+    """Which has no arccos of float64."""
+    agent = by_similarity("kernel_ridge")
+    assert write_exported(agent, tmp_path / "agent.onnx", form="onnx", images=observations(4)) < 1e-4
+
+
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_every_similarity_is_exported_or_refused(similarity: str, tmp_path: Path) -> None:
-    spec = {**make_agent("relative").encoder.spec(), "similarity": similarity}
-    encoder = build_encoder(spec)
-    encoder.load_state_dict(make_agent("relative").encoder.state_dict())
-    agent = Agent(encoder, make_agent("relative").controller, make_agent("relative").card)
+    agent = by_similarity(similarity)
     path = tmp_path / "agent.pt2"
     if similarity == "geodesic":
         with pytest.raises(InvalidInputError, match=f"cannot hold '{similarity}'; use safetensors"):

@@ -414,9 +414,20 @@ def _arc_cosine_kernel(anchors: torch.Tensor) -> Relation:
         u = prepared(x)
         lengths = torch.linalg.vector_norm(u, dim=1)[:, None] * v_length
         c = (u @ v.T / lengths).clamp(-edge, edge)
-        return lengths * ((1 - c * c).sqrt() + (torch.pi - torch.arccos(c)) * c) / (2 * torch.pi)
+        sine = (1 - c * c).sqrt()
+        angle = _traceable_angle(c, sine) if torch.compiler.is_compiling() else torch.arccos(c)
+        return lengths * (sine + (torch.pi - angle) * c) / (2 * torch.pi)
 
     return kernel
+
+
+def _traceable_angle(cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """The angle in float64, as onnxruntime can compute it, whose arccos takes float32 alone.
+
+    What float32 misses is d = angle - near, and sin(d) = sine cos(near) - cosine sin(near) is d to its third power.
+    """
+    near = torch.arccos(cosine.float()).double()
+    return near + sine * near.cos() - cosine * near.sin()
 
 
 def project_geodesic(x: A, anchors: Array, *, points: Array | None = None, neighbours: int = 10) -> A:
