@@ -31,7 +31,7 @@ from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.storage import read_json, write_json
 from rlstitch.training.callbacks import current_agent
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
-from rlstitch.training.ppo import build_ppo
+from rlstitch.training.ppo import build_ppo, sb3_settings
 
 RESULTS = Path("docs/results/competence")
 SUCCESS, IN_A_ROW, EPISODES = 0.95, 2, 100
@@ -51,20 +51,11 @@ def stock(config: TrainConfig, card: AgentCard, kind: str, number: int) -> PPO:
         plain = gymnasium.make(config.world.environment)
         return Monitor(ImgObsWrapper(RGBImgPartialObsWrapper(plain, tile_size=8)))
 
-    ppo, steps = config.ppo, config.num_envs * config.ppo.n_steps
+    rollout = {"n_steps": config.num_envs * config.ppo.n_steps // number}
     return PPO(
         EncoderControllerPolicy,
         KINDS[kind]([environment] * number),
-        n_steps=steps // number,
-        batch_size=steps // ppo.n_minibatches,
-        n_epochs=ppo.n_epochs,
-        learning_rate=ppo.learning_rate,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip,
-        ent_coef=ppo.entropy,
-        vf_coef=ppo.value,
-        max_grad_norm=ppo.max_grad_norm,
+        **sb3_settings(config.ppo.model_copy(update=rollout), number),
         seed=config.seed,
         device="cpu",
         policy_kwargs={

@@ -9,6 +9,8 @@ from rlstitch.agents.layers import linear_layers
 
 _ATTENTION = 8
 """Channels of the layer before the attention."""
+_CONTRAST = 4.0
+"""Brings pixels in [0, 1] to about unit variance, which initial weights are made for."""
 
 
 class Locator(nn.Module):
@@ -35,7 +37,7 @@ class Locator(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         """Return logits `(N, H / 2, W / 2)` of the attention to float images `(N, C, H, W)` in [0, 1]."""
-        logits: Tensor = self.attention(4 * (images - images.mean(dim=(2, 3), keepdim=True)))
+        logits: Tensor = self.attention(_CONTRAST * (images - images.mean(dim=(2, 3), keepdim=True)))
         return logits[:, 0]
 
     def mean_places(self, images: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class Locator(nn.Module):
         numbers = torch.arange(images.shape[0], device=images.device)
         squares = images.permute(0, 2, 3, 1)[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
         scaled = 2 * places / torch.tensor([width, height], device=images.device) - 1
-        return torch.cat([scaled, 4 * squares.flatten(1) - 2], dim=1)
+        return torch.cat([scaled, _CONTRAST * (squares.flatten(1) - 0.5)], dim=1)
 
 
 class Reader(nn.Module):

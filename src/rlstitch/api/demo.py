@@ -26,13 +26,13 @@ from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.evaluation.row import Row
-from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.jobs.progress import ProgressReporter, Style
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.cell_report import Report, write_report
 from rlstitch.reporting.tables import table_text
 from rlstitch.rollouts.video import video_side_by_side
 from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import stitch_agents
+from rlstitch.stitching.stitch import Stitch, stitch_agents
 from rlstitch.storage import command_line, exclusive_lock, recover, write_table
 
 PRESET = "minigrid-lavagap"
@@ -46,6 +46,15 @@ _EPISODES = 100
 _LOCK = "lock"
 _Each = Callable[..., list[Any]]
 """Calls a function on each of some arguments, as `map` does, and returns the results."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A trained agent of the demo: its look, and the folders of it and of the relative agent made of it."""
+
+    look: str
+    folder: Path
+    relative: Path
 
 
 @dataclass(frozen=True)
@@ -146,20 +155,25 @@ def _measure_all(
 ) -> tuple[list[list[Row]], list[tuple[str, Path]]]:
     """Return the rows with sampled and with greedy actions, and the videos."""
     folders = [out / "agents" / agent.card.name for agent in agents]
+    shared: dict[str, Any] = {"seed": seed, "out": out, "style": _style(progress)}
     progress.write("relativizing both agents on one anchor set")
-    relative = each(_relativize_one, folders, [seed] * 2, [out] * 2)
+    relative = each(functools.partial(_relativize_one, **shared), folders)
     progress.write("stitching both ways, recording and playing")
-    parts = list(zip(LOOKS, folders, relative, strict=True))
-    crossed = each(_cross, parts, reversed(parts), [seed] * 2, [out] * 2)
+    sides = [_Side(*side) for side in zip(LOOKS, folders, relative, strict=True)]
+    crossed = each(functools.partial(_cross, **shared), sides, sides[::-1])
     baselines, world = Baselines(), agents[0].card.world
     tables = []
     with torch_threads():
         for kind, *rows in zip(_kinds(seed), *(tables for tables, _ in crossed), strict=True):
             natives = [baselines.native_row(agent, kind) for agent in agents]
             tables.append([baselines.random_row(world, kind), *natives, *chain(*rows)])
-    looks = (LOOKS, LOOKS[::-1])
-    captions = [f"Encoder trained on {encoder}, controller trained on {controller}" for encoder, controller in looks]
+    captions = [f"Encoder trained on {x}, controller trained on {y}" for x, y in (LOOKS, LOOKS[::-1])]
     return tables, [(caption, video) for caption, (_, video) in zip(captions, crossed, strict=True)]
+
+
+def _style(progress: ProgressReporter) -> Style:
+    """Return how processes of their own report: in lines, as two bars would overwrite each other, or not at all."""
+    return "none" if progress.style == "none" else "lines"
 
 
 def _kinds(seed: int) -> list[CellOptions]:
@@ -167,55 +181,55 @@ def _kinds(seed: int) -> list[CellOptions]:
     return [CellOptions(episodes=_EPISODES, seed=seed, greedy=greedy) for greedy in (False, True)]
 
 
-def _relativize_one(folder: Path, seed: int, out: Path) -> Path:
+def _relativize_one(folder: Path, *, seed: int, out: Path, style: Style) -> Path:
     """Relativize an agent and return the relative agent's folder."""
-    with ProgressReporter(name=folder.name, style="lines") as progress:
+    with ProgressReporter(name=folder.name, style=style) as progress:
         agent = relativize(folder, seed=seed, episodes=_EPISODES, save=False, progress=progress).agent
     return save_agent(agent, out / "agents" / agent.card.name, force=True)
 
 
 @torch_threads()
-def _cross(
-    encoders: tuple[str, Path, Path], controllers: tuple[str, Path, Path], seed: int, out: Path
-) -> tuple[list[list[Row]], Path]:
+def _cross(encoders: _Side, controllers: _Side, *, seed: int, out: Path, style: Style) -> tuple[list[list[Row]], Path]:
     """Join the encoder of one agent to the controller of the other by each method, play, and write a video of all."""
-    looks = encoders[0], controllers[0]
-    (encoder, relative_encoder), (policy, relative_policy) = (
-        tuple(map(load_agent, folders)) for _, *folders in (encoders, controllers)
-    )
-    name = f"demo-{looks[0]}-to-{looks[1]}"
-    progress = ProgressReporter(name=f"{looks[0]} encoder, {looks[1]} controller", style="lines")
-    progress.stage("stitching")
-    pairs = gather_pairs(encoder, policy, seed=seed)
-    crossed_pairs = gather_pairs(relative_encoder, relative_policy, seed=seed)
-    methods = {
-        "naive": stitch_agents(encoder, policy, pairs, method="naive"),
-        "affine": stitch_agents(encoder, policy, pairs, method="affine", name=f"{name}-affine"),
-        POST_HOC: stitch_agents(
-            relative_encoder, relative_policy, crossed_pairs, method="relative", name=f"{name}-relative"
-        ),
-    }
-    for method in ("affine", POST_HOC):
-        save_agent(methods[method].agent, out / "agents" / methods[method].agent.card.name, force=True)
-    shown = [
-        (f"native: {looks[1]} encoder, {looks[1]} controller", policy),
-        (f"naive: {looks[0]} encoder, {looks[1]} controller", methods["naive"].agent),
-        ("translated (affine)", methods["affine"].agent),
-        (POST_HOC, methods[POST_HOC].agent),
-    ]
-    path = out / "videos" / f"{looks[0]}-encoder-{looks[1]}-controller"
-    video, _ = video_side_by_side(shown, path, seed=seed, on_progress=progress.stage("recording", "episodes"))
-    # Of each kind the three methods, random actions and the native agent, which the recoveries are made of.
-    baselines = Baselines(progress.stage("playing", "episodes"), 10)
-    tables = [
-        [
-            measure_cell(encoder, policy, method, kind, stitched=stitched, baselines=baselines)
-            for method, stitched in methods.items()
+    x, y = encoders.look, controllers.look
+    with ProgressReporter(name=f"{x} encoder, {y} controller", style=style) as progress:
+        progress.stage("stitching")
+        encoder, policy = load_agent(encoders.folder), load_agent(controllers.folder)
+        methods = _joined(encoder, policy, load_agent(encoders.relative), load_agent(controllers.relative), seed)
+        for method in ("affine", POST_HOC):
+            made = methods[method].agent
+            save_agent(made, out / "agents" / f"demo-{x}-to-{y}-{made.card.method}", force=True)
+        shown = [
+            (f"native: {y} encoder, {y} controller", policy),
+            (f"naive: {x} encoder, {y} controller", methods["naive"].agent),
+            ("translated (affine)", methods["affine"].agent),
+            (POST_HOC, methods[POST_HOC].agent),
         ]
-        for kind in _kinds(seed)
-    ]
-    progress.close()
+        path, recording = out / "videos" / f"{x}-encoder-{y}-controller", progress.stage("recording", "episodes")
+        video, _ = video_side_by_side(shown, path, seed=seed, on_progress=recording)
+        # Of each kind the three methods, random actions and the native agent, which the recoveries are made of.
+        baselines = Baselines(progress.stage("playing", "episodes"), 10)
+        tables = [
+            [
+                measure_cell(encoder, policy, method, kind, stitched=stitched, baselines=baselines)
+                for method, stitched in methods.items()
+            ]
+            for kind in _kinds(seed)
+        ]
     return tables, video
+
+
+def _joined(
+    encoder: Agent, policy: Agent, relative_encoder: Agent, relative_policy: Agent, seed: int
+) -> dict[str, Stitch]:
+    """Join two agents naively and by an affine map, and the relative agents made of them."""
+    pairs = gather_pairs(encoder, policy, seed=seed)
+    relative_pairs = gather_pairs(relative_encoder, relative_policy, seed=seed)
+    return {
+        "naive": stitch_agents(encoder, policy, pairs, method="naive"),
+        "affine": stitch_agents(encoder, policy, pairs, method="affine"),
+        POST_HOC: stitch_agents(relative_encoder, relative_policy, relative_pairs, method="relative"),
+    }
 
 
 def _check_folder(out: Path) -> None:
@@ -232,6 +246,7 @@ def _train_two(
     configure: Callable[..., TrainConfig], out: Path, each: _Each, gate: float, progress: ProgressReporter
 ) -> tuple[list[Agent], list[str]]:
     """Train one agent a look, apart and at once; train those again that failed, and say so."""
+    train_one = functools.partial(_train_one, out=out, style=_style(progress))
     agents: dict[str, Agent] = {}
     remarks: list[str] = []
     for attempt in range(ATTEMPTS):
@@ -244,7 +259,7 @@ def _train_two(
         progress.write(
             f"training {' and '.join(missing)} apart ({environment} from pixels, up to {steps:,} steps each)"
         )
-        for look, agent in zip(missing, map(load_agent, each(_train_one, configs, [out] * len(configs))), strict=True):
+        for look, agent in zip(missing, map(load_agent, each(train_one, configs)), strict=True):
             success = agent.card.training.success_rate if agent.card.training is not None else None
             if success is not None and success >= gate:
                 agents[look] = agent
@@ -266,11 +281,11 @@ def _config(preset: str, *, look: str, seed: int, attempt: int, settings: Mappin
     return load_config(preset, {**values, **own})
 
 
-def _train_one(config: TrainConfig, out: Path) -> Path:
+def _train_one(config: TrainConfig, *, out: Path, style: Style) -> Path:
     """Train in this process (which may be a worker's) and return the agent's folder."""
     from rlstitch.api.train import train
 
-    return train(config, force=True, agents=out / "agents", runs=out / "training", progress="lines").folder
+    return train(config, force=True, agents=out / "agents", runs=out / "training", progress=style).folder
 
 
 def _summary(cells: list[Row], greedy: list[Row]) -> str:

@@ -89,9 +89,7 @@ def build_ppo(
         InvalidInputError: where the minibatches do not divide a rollout.
     """
     config = PPOConfig(**hyperparameters)
-    batch, rate = num_envs * config.n_steps, config.learning_rate
-    if batch % config.n_minibatches:
-        raise InvalidInputError(f"n_minibatches: {config.n_minibatches} does not divide a rollout of {batch} steps")
+    settings = sb3_settings(config, num_envs)
     environments = StableBaselinesVecEnv(
         make_vec(card.world, num_envs, seed=card.seed, workers=workers),
         reward_scale=config.reward_scale,
@@ -103,16 +101,7 @@ def build_ppo(
         EncoderControllerPolicy,
         # Channels are first already: without this wrapper a stack with more channels than rows would be turned again.
         VecTransposeImage(environments, skip=True) if is_image(shape) else environments,
-        learning_rate=rate if config.lr_schedule == "constant" else lambda remaining: rate * remaining,
-        n_steps=config.n_steps,
-        batch_size=batch // config.n_minibatches,
-        n_epochs=config.n_epochs,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
-        clip_range=config.clip,
-        ent_coef=config.entropy,
-        vf_coef=config.value,
-        max_grad_norm=config.max_grad_norm,
+        **settings,
         seed=card.seed,
         device=device,
         rollout_buffer_class=DistinctRolloutBuffer,
@@ -131,6 +120,29 @@ def build_ppo(
         parts.freeze,
     )
     return model
+
+
+def sb3_settings(config: PPOConfig, num_envs: int) -> dict[str, Any]:
+    """Return the settings of a config as arguments of Stable-Baselines3's `PPO`.
+
+    Raises:
+        InvalidInputError: where the minibatches do not divide a rollout.
+    """
+    batch, rate = num_envs * config.n_steps, config.learning_rate
+    if batch % config.n_minibatches:
+        raise InvalidInputError(f"n_minibatches: {config.n_minibatches} does not divide a rollout of {batch} steps")
+    return {
+        "learning_rate": rate if config.lr_schedule == "constant" else lambda remaining: rate * remaining,
+        "n_steps": config.n_steps,
+        "batch_size": batch // config.n_minibatches,
+        "n_epochs": config.n_epochs,
+        "gamma": config.gamma,
+        "gae_lambda": config.gae_lambda,
+        "clip_range": config.clip,
+        "ent_coef": config.entropy,
+        "vf_coef": config.value,
+        "max_grad_norm": config.max_grad_norm,
+    }
 
 
 def gigaflops_of_minibatch(model: PPO) -> float:
