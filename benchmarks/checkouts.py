@@ -42,6 +42,7 @@ def timed(call, repeats=1, warm_up=True):
 _TRAIN = """
 def work():
     settings = {"total_steps": STEPS, "threads": 1, "evaluation.every_steps": 10**9, "checkpoint.every_steps": 10**9}
+    settings |= {"evaluation.video": False}  # which is not the default of the older checkout
     settings |= {"evaluation.episodes": 4, "name": "agent", **OPTIONS}
     rlstitch.train(rlstitch.load_config("minigrid-doorkey", settings))
 timed(work, warm_up=False)
@@ -74,7 +75,8 @@ WORK: dict[str, str | list[str]] = {
     "evaluate, sampled": _TIMED + f"timed(lambda: rlstitch.evaluate({AGENTS[0]!r}, episodes=600))",
     "evaluate, greedy": _TIMED + f"timed(lambda: rlstitch.evaluate({AGENTS[2]!r}, episodes=600, deterministic=True))",
     "stitch": _TIMED
-    + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, episodes=100, save=False), warm_up=False)",
+    + "settings = dict(method='affine', pairs=1024, episodes=100, save=False)\n"
+    + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, **settings), warm_up=False)",
     "relativize": _TIMED + f"timed(lambda: rlstitch.relativize({AGENTS[2]!r}, episodes=20, save=False), warm_up=False)",
     "rlstitch matrix": ["matrix", *AGENTS, "--methods", "naive,affine,auto", "--episodes", "40"],
     "latent, cosine": _latent("latent.project_cosine(x, anchors)", 8, *_WIDE),

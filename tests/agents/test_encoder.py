@@ -266,3 +266,15 @@ def test_squares_are_cut_around_the_object_that_is_found():
 def test_squares_that_cannot_be_are_refused(change, message):
     with pytest.raises(InvalidInputError, match=message):
         build_encoder({**CROP, **change})
+
+
+def test_images_given_by_their_patches_have_the_same_latents(images):
+    encoder = build_encoder(CNN)
+    size = encoder.patch_size
+    split = images.unfold(2, size, size).unfold(3, size, size)  # (N, C, h, w, s, s)
+    patches, numbers = split.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).unique(dim=0, return_inverse=True)
+    latents = encoder.encode_patches(patches, numbers.reshape(len(images), *split.shape[2:4]))
+    torch.testing.assert_close(latents, encoder(images))
+    assert size == 8
+    assert build_encoder(of("nature")).patch_size == 1
+    assert build_encoder({**CNN, "image_shape": (57, 56, 3)}).patch_size == 1

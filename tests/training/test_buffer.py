@@ -19,7 +19,9 @@ SPACE, ACTIONS = spaces.Box(0, 255, (3, 40, 40), np.uint8), spaces.Discrete(3)
 
 def filled(kind: type[RolloutBuffer], distinct: int) -> RolloutBuffer:
     generator = np.random.default_rng(0)
-    views = generator.integers(0, 256, (distinct, *SPACE.shape), dtype=np.uint8)
+    tiles = generator.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
+    views = tiles[generator.integers(0, len(tiles), (distinct, 5, 5))].transpose(0, 3, 1, 4, 2, 5)
+    views = views.reshape(distinct, *SPACE.shape)
     buffer = kind(STEPS, SPACE, ACTIONS, n_envs=ENVS)
     for _ in range(STEPS):
         seen = views[generator.integers(0, distinct, ENVS)]
@@ -30,16 +32,29 @@ def filled(kind: type[RolloutBuffer], distinct: int) -> RolloutBuffer:
     return buffer
 
 
+class PatchRolloutBuffer(DistinctRolloutBuffer):
+    patch_size = 8
+
+
 def samples(kind: type[RolloutBuffer], distinct: int) -> list[Any]:
     np.random.seed(0)  # noqa: NPY002 (the stock buffer draws from it)
     return list(filled(kind, distinct).get(32))
 
 
-@pytest.mark.parametrize("distinct", [1, 5, 12])
-def test_samples_are_those_of_the_stock_buffer(distinct: int) -> None:
-    for ours, stock in zip(samples(DistinctRolloutBuffer, distinct), samples(RolloutBuffer, distinct), strict=True):
+@pytest.mark.parametrize(
+    ("kind", "distinct", "images"),
+    [
+        (DistinctRolloutBuffer, 1, 1),
+        (DistinctRolloutBuffer, 5, 5),
+        (DistinctRolloutBuffer, 12, 12),
+        (PatchRolloutBuffer, 1, 1),  # 4 distinct of 25 patches: too many
+        (PatchRolloutBuffer, 12, 4),
+    ],
+)
+def test_samples_are_those_of_the_stock_buffer(kind: type[RolloutBuffer], distinct: int, images: int) -> None:
+    for ours, stock in zip(samples(kind, distinct), samples(RolloutBuffer, distinct), strict=True):
         assert isinstance(ours.observations, DistinctObservations)
-        assert len(ours.observations.images) <= distinct
+        assert len(ours.observations.images) == images
         assert torch.equal(ours.observations.all(), stock.observations)
         for name in ("actions", "old_values", "old_log_prob", "advantages", "returns"):
             assert torch.equal(getattr(ours, name), getattr(stock, name))
@@ -61,9 +76,9 @@ def test_a_new_rollout_is_compared_anew() -> None:
     assert [len(sample.observations.images) for sample in buffer.get(32)] == [1, 1]  # type: ignore[union-attr]
 
 
-def test_loss_and_gradients_are_those_of_every_observation_by_itself() -> None:
+def policy_of_images() -> EncoderControllerPolicy:
     encoder = {"kind": "cnn", "arch": "small", "image_shape": [40, 40, 3], "latent_dim": 8}
-    policy = EncoderControllerPolicy(
+    return EncoderControllerPolicy(
         SPACE,
         ACTIONS,
         lambda _: 1e-3,
@@ -71,13 +86,17 @@ def test_loss_and_gradients_are_those_of_every_observation_by_itself() -> None:
         features_extractor_class=EncoderExtractor,
         features_extractor_kwargs={"encoder_spec": encoder},
     )
-    gradients = []
-    for kind in (DistinctRolloutBuffer, RolloutBuffer):
+
+
+def test_loss_and_gradients_are_those_of_every_observation_by_itself() -> None:
+    policy, gradients = policy_of_images(), []
+    for kind in (PatchRolloutBuffer, DistinctRolloutBuffer, RolloutBuffer):
         sample = samples(kind, 5)[0]
         values, log_prob, entropy = policy.evaluate_actions(sample.observations, sample.actions.long().flatten())
         policy.zero_grad()
         (values.flatten() * sample.advantages + log_prob * sample.returns + entropy).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in policy.parameters() if parameter.grad is not None])
-    assert len(gradients[0]) > 8
-    for ours, stock in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, stock, rtol=1e-4, atol=1e-5)
+    *ours, stock = gradients
+    assert len(stock) > 8
+    for of_kind in ours:
+        torch.testing.assert_close(of_kind, stock, rtol=1e-4, atol=1e-5)

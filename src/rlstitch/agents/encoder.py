@@ -107,6 +107,8 @@ class Encoder(nn.Module, ABC):
     """Width of the latent space."""
     frames: int = 1
     """Images of a stack that are encoded each alone, and whose latents stand one after the other."""
+    patch_size: int = 1
+    """Size of the disjoint patches of images that the first layers see one by one; 1: they see none so."""
 
     def __init__(self, observation_shape: Shape, latent_dim: int) -> None:
         super().__init__()
@@ -140,6 +142,9 @@ class CNNEncoder(Encoder):
         super().__init__(spec.image_shape, encoder_width(spec))
         self._spec, self.frames = spec, spec.frames
         self.convolutions = ARCHITECTURES[spec.arch](_frame_channels(spec))
+        self._of_patches, size = _layers_of_patches(self.convolutions)
+        if self.frames == 1 and not any(length % size for length in spec.image_shape[:2]):
+            self.patch_size = size
         self.linear: nn.Module = nn.Identity()
         if spec.arch not in WITHOUT_LINEAR:
             self.linear = nn.Linear(_flat_width(self.convolutions, spec), self.latent_dim // spec.frames)
@@ -153,6 +158,31 @@ class CNNEncoder(Encoder):
         single = images.unflatten(1, (self._spec.frames, -1)).flatten(0, 1)
         latents: Tensor = self.linear(self.convolutions(single).flatten(1))
         return latents.unflatten(0, (-1, self._spec.frames)).flatten(1)
+
+    def encode_patches(self, patches: Tensor, grid: Tensor) -> Tensor:
+        """Encode images that are given by patches, which the first layers see once each.
+
+        Args:
+            patches: distinct patches of size `patch_size`, `(P, C, s, s)` in [0, 1].
+            grid: which of them is where in each image, `(N, H / s, W / s)`.
+
+        Returns:
+            Latents `(N, latent_dim)`.
+        """
+        features = self.convolutions[: self._of_patches](patches).flatten(1)[grid]
+        latents: Tensor = self.linear(self.convolutions[self._of_patches :](features.movedim(-1, 1)).flatten(1))
+        return latents
+
+
+def _layers_of_patches(convolutions: nn.Sequential) -> tuple[int, int]:
+    """Return how many first layers see disjoint patches, and the size of these, of which they make one pixel."""
+    size = 1
+    for number, layer in enumerate(convolutions):
+        if isinstance(layer, nn.Conv2d):
+            if layer.kernel_size != layer.stride or layer.padding != (0, 0):
+                return number, size
+            size *= int(layer.stride[0])
+    return len(convolutions), size
 
 
 def _frame_channels(spec: CNNSpec) -> int:

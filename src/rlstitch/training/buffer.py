@@ -1,7 +1,8 @@
-"""A rollout buffer that hands out each distinct observation once: a grid world shows the same view over and over.
+"""A rollout buffer that hands out what is distinct once: a grid world shows the same views, and the same tiles, again.
 
 The encoder is most of a gradient step, and equal observations have equal latents: encoding the distinct ones of a
-minibatch and repeating their latents gives the same loss and, up to the order of sums, the same gradients.
+minibatch and repeating their latents gives the same loss and, up to the order of sums, the same gradients. Convolutions
+of disjoint patches, with which the encoder `small` begins, see the distinct patches of a rollout once in the same way.
 """
 
 from __future__ import annotations
@@ -18,38 +19,67 @@ from rlstitch.rollouts.distinct import identities
 
 _WORTH_IT = 0.8
 """Share of distinct observations in a minibatch above which it is handed out as it is."""
+_FEW = 0.05
+"""Share of distinct patches in the distinct observations of a rollout up to which these are handed out as patches: each
+minibatch sees all of them."""
 
 
 class DistinctObservations:
-    """Observations in two parts: the distinct ones `images (M, ...)`, and `where (N,)`, which of them each one is."""
+    """Observations in parts: the distinct ones `images (M, ...)`, and `where (N,)`, which of them each one is.
 
-    def __init__(self, images: Tensor, where: Tensor) -> None:
-        self.images = images
-        self.where = where
+    With `grid (M, h, w)` the images are given by their patches: `images (P, C, s, s)` are the distinct patches, and the
+    grid says which of them is where.
+    """
+
+    def __init__(self, images: Tensor, where: Tensor, grid: Tensor | None = None) -> None:
+        self.images, self.where, self.grid = images, where, grid
 
     def all(self) -> Tensor:
         """Return the observations one by one, `(N, ...)`."""
-        return self.images[self.where]
+        if self.grid is None:
+            return self.images[self.where]
+        return self.images[self.grid[self.where]].permute(0, 3, 1, 4, 2, 5).flatten(2, 3).flatten(3, 4)
 
 
 class DistinctRolloutBuffer(RolloutBuffer):
     """Stable-Baselines3's rollout buffer; its samples' observations are `DistinctObservations` where that pays."""
 
-    _identities: npt.NDArray[np.intp] | None = None
-    """Of each observation in the buffer: the row of the first one that equals it."""
+    patch_size = 1
+    """Size of the patches that the encoder sees one by one first, see `CNNEncoder.patch_size`; 1: none."""
+    _distinct: npt.NDArray[Any]
+    """The distinct observations of the rollout, `(M, ...)`."""
+    _where: npt.NDArray[np.intp] | None = None
+    """Of each observation in the buffer: which of the distinct ones it is."""
+    _patches: tuple[npt.NDArray[Any], npt.NDArray[np.intp]] | None
+    """The distinct patches `(P, C, s, s)` of the rollout and, of its distinct observations, the grids `(M, h, w)`."""
 
     def reset(self) -> None:
         """Forget the rollout."""
         super().reset()
-        self._identities = None
+        self._where = None
+
+    def _find_distinct(self) -> npt.NDArray[np.intp]:
+        rows, where = np.unique(identities(self.observations), return_inverse=True)
+        self._distinct, self._patches, self._where = self.observations[rows], None, where
+        if self.patch_size > 1:
+            count, channels, height, width = self._distinct.shape
+            size, grid = self.patch_size, (height // self.patch_size, width // self.patch_size)
+            split = self._distinct.reshape(count, channels, grid[0], size, grid[1], size).transpose(0, 2, 4, 1, 3, 5)
+            patches = np.ascontiguousarray(split).reshape(-1, channels, size, size)
+            rows, numbers = np.unique(identities(patches), return_inverse=True)
+            if len(rows) <= _FEW * len(patches):
+                self._patches = patches[rows], numbers.reshape(count, *grid)
+        return where
 
     def _get_samples(self, batch_inds: npt.NDArray[Any], env: Any = None) -> RolloutBufferSamples:
-        if self._identities is None:
-            self._identities = identities(self.observations)
-        rows, where = np.unique(self._identities[batch_inds], return_inverse=True)
+        of_rollout = self._find_distinct() if self._where is None else self._where
+        rows, where = np.unique(of_rollout[batch_inds], return_inverse=True)
         if len(rows) > _WORTH_IT * len(batch_inds):
             return super()._get_samples(batch_inds, env)
-        observations: Any = DistinctObservations(self.to_torch(self.observations[rows]), self.to_torch(where))
+        parts = [self._distinct[rows], where]
+        if self._patches is not None:
+            parts = [self._patches[0], where, self._patches[1][rows]]
+        observations: Any = DistinctObservations(*map(self.to_torch, parts))
         rest = (
             self.actions[batch_inds].astype(np.float32, copy=False),
             self.values[batch_inds].flatten(),

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from rlstitch.agents import (
 )
 from rlstitch.envs import is_image
 from rlstitch.training.buffer import DistinctObservations
+from rlstitch.training.output_table import OutputTable
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -33,9 +35,10 @@ class EncoderExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, encoder.latent_dim)
         self.encoder: Encoder = encoder
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Encode images as latents `(N, latent_dim)`."""
-        return self.encoder(images)
+    def forward(self, images: Tensor, grid: Tensor | None = None) -> Tensor:
+        """Encode images, or with a grid patches (`CNNEncoder.encode_patches`), as latents `(N, latent_dim)`."""
+        encoder: Any = self.encoder
+        return encoder(images) if grid is None else encoder.encode_patches(images, grid)
 
 
 class _Trunks(nn.Module):
@@ -74,6 +77,7 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         self._controller_spec = parse_controller_spec(controller_spec)
         self._autocast = precision == "bfloat16"
         self._frozen: tuple[nn.Module, ...] = ()
+        self._table: OutputTable | None = None
         super().__init__(*args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
@@ -120,20 +124,48 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         """The encoder that is being trained."""
         return self.features_extractor.encoder
 
-    def extract_features(self, obs: Tensor | DistinctObservations, features_extractor: Any = None) -> Tensor:
-        """Encode observations, each distinct one once where the buffer has found equal ones."""
-        if isinstance(obs, DistinctObservations):
-            return self._encode(obs.images)[obs.where]
-        return self._encode(obs)
+    def set_training_mode(self, mode: bool) -> None:
+        """Set the mode of training; weights stay until the next change of it, and so do the outputs of a rollout."""
+        super().set_training_mode(mode)
+        repeats = is_image(self.observation_space.shape or ()) and self.device.type == "cpu" and not mode
+        self._table = OutputTable(self._outputs) if repeats else None
 
-    def _encode(self, obs: Tensor) -> Tensor:
-        images = obs.float()
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Return actions, values and log probabilities as Stable-Baselines3's, computing each distinct image once."""
+        outputs = self._outputs(obs) if self._table is None or torch.is_grad_enabled() else self._table(obs)
+        distribution = self._distribution(outputs)
+        actions = distribution.get_actions(deterministic)
+        return actions.reshape(-1, *self.action_space.shape or ()), outputs[:, :1], distribution.log_prob(actions)
+
+    def evaluate_actions(
+        self, obs: Tensor | DistinctObservations, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As Stable-Baselines3's, computing each distinct observation once where the buffer has found equal ones."""
+        outputs = self._outputs(obs)
+        if isinstance(obs, DistinctObservations):
+            outputs = outputs[obs.where]
+        distribution = self._distribution(outputs)
+        return outputs[:, :1], distribution.log_prob(actions), distribution.entropy()
+
+    def _outputs(self, obs: Tensor | DistinctObservations) -> Tensor:
+        """Return the value and the action parameters of observations, or of the distinct ones, `(N, 1 + A)`."""
+        for_actions, for_values = self.mlp_extractor(self._encode(obs))
+        return torch.cat([self.value_net(for_values), self.action_net(for_actions)], dim=1)
+
+    def _distribution(self, outputs: Tensor) -> Distribution:
+        """Return the distribution of actions that outputs `(N, 1 + A)` describe."""
+        deviation = [self.log_std] if isinstance(self.action_dist, DiagGaussianDistribution) else []
+        return self.action_dist.proba_distribution(outputs[:, 1:], *deviation)
+
+    def _encode(self, obs: Tensor | DistinctObservations) -> Tensor:
+        images, grid = (obs.images, obs.grid) if isinstance(obs, DistinctObservations) else (obs, None)
+        images = images.float()
         if is_image(self.observation_space.shape or ()):
             images.div_(255.0)  # in place, unlike the stock preprocessing: one pass less a batch
         if not self._autocast:
-            return self.features_extractor(images)
+            return self.features_extractor(images, grid)
         with torch.autocast(images.device.type, torch.bfloat16):
-            latents = self.features_extractor(images)
+            latents = self.features_extractor(images, grid)
         return latents.float()
 
     def controller(self) -> Controller:

@@ -114,6 +114,8 @@ def build_ppo(
         },
     )
     policy: Any = model.policy
+    buffer: Any = model.rollout_buffer
+    buffer.patch_size = policy.encoder.patch_size
     policy.start_from(
         None if parts.encoder is None else parts.encoder.encoder,
         None if parts.controller is None else parts.controller.controller,
