@@ -23,7 +23,6 @@ from typing import Any
 import gymnasium
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from rlstitch.agents.card import AgentCard, current_versions
@@ -45,14 +44,6 @@ SIDES = {"rlstitch": ("vector",), "stock": tuple(KINDS)}
 NUMBERS = (8, 16, 32)
 
 
-class StockPolicy(EncoderControllerPolicy):
-    """The same network, computed for every observation of a rollout, as Stable-Baselines3 does."""
-
-    def set_training_mode(self, mode: bool) -> None:
-        """Set the mode of training, without a table of outputs."""
-        ActorCriticPolicy.set_training_mode(self, mode)
-
-
 def stock(config: TrainConfig, card: AgentCard, kind: str, number: int) -> PPO:
     """Return Stable-Baselines3's PPO with a preset's network and settings on its own environments."""
 
@@ -64,7 +55,7 @@ def stock(config: TrainConfig, card: AgentCard, kind: str, number: int) -> PPO:
         return Monitor(ImgObsWrapper(RGBImgPartialObsWrapper(plain, tile_size=8)))
 
     return PPO(
-        StockPolicy,
+        EncoderControllerPolicy,
         KINDS[kind]([environment] * number),
         **sb3_settings(settings_for(config, number), number),
         seed=config.seed,

@@ -32,6 +32,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.storage import write_table
 from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
+from rlstitch.training.ppo import compute_distinct_once
 
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
 OPTIONS = ("plain", "fused Adam", "channels last", "torch.compile", "bfloat16", "distinct", "distinct, bfloat16")
@@ -70,6 +71,8 @@ def make_model(option: str, arch: str) -> PPO:
             },
         },
     )
+    if distinct:
+        compute_distinct_once(model)
     if option == "channels last":
         model.policy.features_extractor.to(memory_format=torch.channels_last)
     if option == "torch.compile":

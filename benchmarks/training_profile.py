@@ -17,6 +17,7 @@ from stable_baselines3 import PPO
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
 from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
+from rlstitch.training.ppo import compute_distinct_once
 
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
 
@@ -61,6 +62,8 @@ def main() -> None:
             "features_extractor_kwargs": {"encoder_spec": encoder},
         },
     )
+    if options.distinct:
+        compute_distinct_once(model)
     model.learn(2048)
     seconds: Counter[str] = Counter()
     vector_env = environments.environment if hasattr(environments, "environment") else None

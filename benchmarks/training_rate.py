@@ -32,6 +32,7 @@ from rlstitch.agents.card import current_versions
 from rlstitch.envs import StableBaselinesVecEnv, World, make_vec
 from rlstitch.training.buffer import DistinctRolloutBuffer
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
+from rlstitch.training.ppo import compute_distinct_once
 
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
 NUM_ENVS, N_STEPS, EPOCHS, MINIBATCHES = 16, 128, 4, 4
@@ -117,6 +118,8 @@ def rate(kind: str, arch: str, steps: int, precision: str = "float32", distinct:
             },
         },
     )
+    if distinct:
+        compute_distinct_once(model)
     model.learn(NUM_ENVS * N_STEPS)
     started = time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)

@@ -50,7 +50,7 @@ def test_a_table_of_new_images_is_given_up() -> None:
 
 def test_a_rollout_has_the_outputs_of_the_present_weights() -> None:
     policy, images = policy_of_images(), images_of(64, distinct=3, size=40)
-    values = []
+    policy.distinct_once, values = True, []
     with torch.no_grad():
         for _ in range(2):
             policy.set_training_mode(False)

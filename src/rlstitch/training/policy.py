@@ -71,6 +71,9 @@ class EncoderControllerPolicy(ActorCriticPolicy):
     float32.
     """
 
+    distinct_once = False
+    """Whether a rollout computes each distinct image once."""
+
     def __init__(
         self, *args: Any, controller_spec: dict[str, Any], precision: Precision = "float32", **kwargs: Any
     ) -> None:
@@ -127,11 +130,12 @@ class EncoderControllerPolicy(ActorCriticPolicy):
     def set_training_mode(self, mode: bool) -> None:
         """Set the mode of training; weights stay until the next change of it, and so do the outputs of a rollout."""
         super().set_training_mode(mode)
-        repeats = is_image(self.observation_space.shape or ()) and self.device.type == "cpu" and not mode
-        self._table = OutputTable(self._outputs) if repeats else None
+        image = is_image(self.observation_space.shape or ())
+        of_rollout = self.distinct_once and not mode and image and self.device.type == "cpu"
+        self._table = OutputTable(self._outputs) if of_rollout else None
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Return actions, values and log probabilities as Stable-Baselines3's, computing each distinct image once."""
+        """Return actions, values and log probabilities, from the table of the rollout where it has one."""
         outputs = self._outputs(obs) if self._table is None or torch.is_grad_enabled() else self._table(obs)
         distribution = self._distribution(outputs)
         actions = distribution.get_actions(deterministic)

@@ -114,14 +114,20 @@ def build_ppo(
         },
     )
     policy: Any = model.policy
-    buffer: Any = model.rollout_buffer
-    buffer.patch_size = policy.encoder.patch_size
+    compute_distinct_once(model)
     policy.start_from(
         None if parts.encoder is None else parts.encoder.encoder,
         None if parts.controller is None else parts.controller.controller,
         parts.freeze,
     )
     return model
+
+
+def compute_distinct_once(model: PPO) -> None:
+    """Let a model with our policy and buffer compute equal images of a rollout, and equal patches of them, once."""
+    policy: Any = model.policy
+    buffer: Any = model.rollout_buffer
+    policy.distinct_once, buffer.patch_size = True, policy.encoder.patch_size
 
 
 def sb3_settings(config: PPOConfig, num_envs: int) -> dict[str, Any]:
