@@ -51,7 +51,7 @@ def write_markdown(rows: list[dict[str, Any]]) -> None:
         "",
         f"`python benchmarks/demo_runs.py`: `rlstitch demo` with its preset, {PRESET}. Recovery in percent, both",
         "directions (encoder red with controller green, and the reverse), 100 episodes a cell; success of the natives;",
-        "whole time on two processors.",
+        "whole time on two processors, beside other work.",
     ]
     for policy, remark in (
         ("sampled", "Actions drawn from the policy: an agent that misreads what it sees sometimes arrives by luck."),
