@@ -44,13 +44,13 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 setup: $(VENV)/.installed-dev
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check uv
 	$(VENV)-lowest/bin/uv pip install --python $(VENV)-lowest --resolution lowest-direct -e '.[$(EXTRAS)]'
-	$(VENV)-lowest/bin/python -m pytest -n 2
+	$(VENV)-lowest/bin/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -4,16 +4,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stitch_samples import untrained
+from stitch_samples import relativize_quickly, untrained
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.artefact import save_agent
-from rlstitch.api import relativize as pipeline
 from rlstitch.jobs import progress
 from rlstitch.rollouts import display, video
 
@@ -70,9 +68,7 @@ def two(stored):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Relativize on fewer states, in fewer steps than usual."""
-    states = pipeline.visited_states
-    monkeypatch.setattr(pipeline, "visited_states", lambda agent, seed: states(agent, count=300, seed=seed))
-    monkeypatch.setattr(pipeline, "Distillation", partial(pipeline.Distillation, steps=80, batch_size=64))
+    relativize_quickly(monkeypatch)
 
 
 @pytest.fixture

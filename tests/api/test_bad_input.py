@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -206,24 +203,19 @@ def test_a_file_named_agents(two, refused, workplace: Path) -> None:
         ),
     ],
 )
-def test_a_full_disk(line: str, limit: int, two, workplace: Path) -> None:
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+def test_a_full_disk(line: str, limit: int, two, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in (workplace / "agents").rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "rlstitch.cli.main", *line.split()]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limited,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    errors = [text for text in done.stderr.splitlines() if text.startswith("rlstitch: error: ")]
-    assert len(errors) == 1, done.stderr
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        status = main(line.split())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    printed = capsys.readouterr().err
+    assert status == 2, printed
+    assert "Traceback" not in printed
+    errors = [text for text in printed.splitlines() if text.startswith("rlstitch: error: ")]
+    assert len(errors) == 1, printed
     assert "File too large" in errors[0]
     assert {path: path.read_bytes() for path in (workplace / "agents").rglob("*") if path.is_file()} == before
 

@@ -13,6 +13,7 @@ import pytest
 from moviepy.config import FFMPEG_BINARY
 from moviepy.video.io.ffmpeg_reader import ffmpeg_parse_infos
 from PIL import Image
+from stitch_samples import relativize_quickly
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api import demo as module
@@ -43,12 +44,13 @@ METHODS = ["random", "native", "native", *["naive", "affine", "relative (post-ho
 
 @pytest.fixture(scope="module")
 def short() -> Iterator[None]:
-    """Few episodes and frames."""
+    """Few episodes, frames and steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_EPISODES", 12)
         patch.setattr(training, "FINAL_EPISODES", 4)
         patch.setattr(video, "_FRAMES", 6)
         patch.setattr(display, "_TILE", 8)
+        relativize_quickly(patch)
         yield
 
 

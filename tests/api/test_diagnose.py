@@ -25,20 +25,20 @@ from rlstitch.stitching.diagnosis.verdict import judge, label_of, own_score
 from rlstitch.stitching.pair_files import write_pairs
 from rlstitch.storage import read_json
 
-FAST = {"pairs": 24}
+FAST = {"pairs": 24, "episodes": 8}
 TABLE = Path(__file__).parents[2] / "docs/results/diagnosis.json"
 
 
 def test_the_map_that_is_judged_is_the_one_that_stitch_makes(two):
     result = diagnose("red", "green", method="linear", seed=3, **FAST)
-    made = stitch("red", "green", method="linear", seed=3, episodes=2, save=False, **FAST)
+    made = stitch("red", "green", method="linear", seed=3, save=False, **FAST)
     assert result.indicators.held == made.report
     again = diagnose(*two, method="linear", seed=3, **FAST)
     assert again == result
 
 
 def test_text_and_json_say_the_same(two, capsys):
-    arguments = ["diagnose", "--encoder", "red", "--policy", "green", "--pairs", "24"]
+    arguments = ["diagnose", "--encoder", "red", "--policy", "green", "--pairs", "24", "--episodes", "8"]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert main([*arguments, "--json"]) == 0

@@ -114,7 +114,7 @@ def test_an_agent_that_states_its_results_is_not_played(hub: Hub) -> None:
     assert str(outcome.measured) == "0.961 [0.959, 0.963], success 100.0%, 100 episodes"
 
 
-def test_a_video_is_recorded_kept_and_removed_with_its_agent(hub: Hub, stored, workplace: Path) -> None:
+def test_a_video_is_recorded_kept_and_removed_with_its_agent(hub: Hub, stored, short_films, workplace: Path) -> None:
     stored("cart", variation="standard", environment="MiniGrid-LavaCrossingS9N1-v0")
     push("cart", "me/cart", episodes=0, video=True)
     film = hub.files("me/cart")["replay.mp4"]

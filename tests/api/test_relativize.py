@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stitch_samples import unlike_weights
+from stitch_samples import relativize_quickly, unlike_weights
 
 from rlstitch.agents.anchor_set import load_anchor_set
 from rlstitch.agents.artefact import load_agent
@@ -129,7 +129,8 @@ def test_the_command_prints_it(two, quick, capsys: pytest.CaptureFixture[str]):
     assert f"of set {driven.identity[:16]}" in out
 
 
-def test_a_shipped_agent_keeps_what_it_does(workplace: Path):
+def test_a_shipped_agent_keeps_what_it_does(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    relativize_quickly(monkeypatch, states=6000, steps=1000)
     agent = load_agent("doorkey-red-s1")
     outcome = relativize(agent, episodes=40, save=False)
     before, after = outcome.before.summary().mean.estimate, outcome.after.summary().mean.estimate

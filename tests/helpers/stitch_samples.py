@@ -7,12 +7,14 @@ import functools
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from rlstitch.agents.agent import Agent
 from rlstitch.agents.controller import Controller, build_controller
 from rlstitch.agents.encoder import CNNEncoder, build_encoder
+from rlstitch.api import relativize as pipeline
 from rlstitch.api.train import draft_card
 from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.envs import World
@@ -72,6 +74,13 @@ def untrained(name: str = "red", *, seed: int = 1, **overrides: Any) -> Agent:
         images = anchor_set.render(card.world.variation, card.world.tile_size)
         encoder.set_anchors(encoder.base(agent.images(images)))  # type: ignore[union-attr,operator]
     return agent
+
+
+def relativize_quickly(patch: pytest.MonkeyPatch, *, states: int = 300, steps: int = 80) -> None:
+    """Relativize on fewer states, in fewer steps than usual."""
+    visited = pipeline.visited_states
+    patch.setattr(pipeline, "visited_states", lambda agent, seed: visited(agent, count=states, seed=seed))
+    patch.setattr(pipeline, "Distillation", functools.partial(pipeline.Distillation, steps=steps, batch_size=64))
 
 
 @functools.lru_cache(maxsize=16)
