@@ -43,7 +43,8 @@ def default_anchor_set(
     Args:
         world: environment and, where the family has symbolic views, view and tile size.
         count: number of anchors, fewer where fewer distinct states are reached; None: `FEW_ANCHORS`, or `MANY_ANCHORS`
-            where more than the share `COVERED` of observations shows views that were not met when these were collected.
+            where more than the share `COVERED` of observations shows views that were not met when these were collected:
+            drawn from four times as many distinct frames, or from twenty times as many frames in all.
         selection: method of choosing them. `MANY_ANCHORS` by coverage are drawn at random: the farthest of so many
             states are those that agents rarely meet.
         drivers: agents that play too, each in its own look; the set depends on them and their order.
@@ -59,8 +60,10 @@ def default_anchor_set(
             World(world.environment, sensor=world.sensor, keys=world.keys), replace(world, task="standard")
         )
         recording = collect_frames(plain, max(1024, 4 * number), seed=_SEED, agents=drivers)
-        if by_coverage and frames_coverage(recording).unseen > COVERED:
-            return default_anchor_set(world, MANY_ANCHORS, "random", drivers)
+        if by_coverage and (coverage := frames_coverage(recording)).unseen > COVERED:
+            number, selection = MANY_ANCHORS, "random"
+            frames_a_view = min(5.0, coverage.observations / coverage.distinct)
+            recording = collect_frames(plain, round(4 * number * frames_a_view), seed=_SEED, agents=drivers)
         return choose_replay_anchor_set(recording, number, method=selection, seed=_SEED, fewer=True)
     plain = World(world.environment, view=world.view, tile_size=world.tile_size)
     steps = max(20_000, 20 * number)

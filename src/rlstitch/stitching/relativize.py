@@ -35,6 +35,7 @@ from rlstitch.agents import (
 from rlstitch.envs import make_vec
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent
+from rlstitch.latent import unit_norm
 from rlstitch.rollouts.distinct import identities
 from rlstitch.stitching.actions import choices, compare_actions
 from rlstitch.storage import limits
@@ -149,6 +150,9 @@ def relativize_agent(
     judged = aside if judge else torch.zeros_like(aside)
     if similarity == WEIGHTS:
         latents = agent.encode(anchor_images)
+        if isinstance(next(agent.controller.trunk.children(), None), nn.LayerNorm):
+            # The norm takes lengths away: of short latents, an error of the same size would change actions more.
+            latents = unit_norm(latents) * torch.linalg.vector_norm(latents, dim=1).median()
         middle = latents.mean(dim=0)
         made = Agent(encoder, agent.controller.after(latents - middle, middle), agent.card)
         changes = _changes(agent, made, views[judged.numpy()])

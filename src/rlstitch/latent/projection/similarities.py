@@ -357,8 +357,9 @@ def project_kernel_ridge(x: A, anchors: Array, *, penalty: float = 1e-3) -> A:
 
     These weights times what the anchors are in another space predict what x is there, by a smooth map that need not be
     linear. The kernel is the arc-cosine kernel of order 1 (Cho and Saul 2009, "Kernel methods for deep learning"), that
-    of one infinitely wide ReLU layer, of samples relative to the anchors' mean and in units of their root mean square
-    distance from it, and a constant 1; it is 1 in the mean of K(A, A)'s diagonal. Computed in float64. The anchors'
+    of one infinitely wide ReLU layer, of samples, their directions from the origin, and a constant 1: short samples are
+    told apart by directions. Samples and directions are each relative to the anchors' mean and in units of their root
+    mean square distance from it; the kernel is 1 in the mean of K(A, A)'s diagonal. Computed in float64. The anchors'
     part takes O(k^3) time and O(k^2) memory.
 
     Args:
@@ -397,13 +398,17 @@ def kernel_inverse(anchors: torch.Tensor, *, penalty: float = 1e-3) -> torch.Ten
 
 def _arc_cosine_kernel(anchors: torch.Tensor) -> Relation:
     """x -> |u| |v| (sin t + (pi - t) cos t) / 2 pi in float64: u and v stand for x and an anchor, t is their angle."""
-    points = anchors.double()
+
+    def with_directions(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x.double(), unit_rows(x.double())], dim=1)
+
+    points = with_directions(anchors)
     center = points.mean(0)
-    square = (points - center).square().sum(1).mean()
+    square = 2 * (points - center).square().sum(2, keepdim=True).mean(0)
     size = torch.where(square > 0, square, torch.ones_like(square)).sqrt()
 
     def prepared(x: torch.Tensor) -> torch.Tensor:
-        return functional.pad((x.double() - center) / size, (0, 1), value=1.0)
+        return functional.pad(((with_directions(x) - center) / size).flatten(1), (0, 1), value=1.0)
 
     v = prepared(anchors)
     v_length = torch.linalg.vector_norm(v, dim=1)
