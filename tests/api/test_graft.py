@@ -100,6 +100,7 @@ def test_worlds_take_the_defaults_of_their_family(cart):
         ({"sensor": "pixels", "world": {"task": "slippery"}}, "task"),
         ({"sensor": "pixels", "states": 3}, "states: expected two a round or more, found 3"),
         ({"sensor": "pixels", "rounds": 0}, "rounds: expected at least 1, found 0"),
+        ({"sensor": "pixels", "action_weight": -1.0}, "action_weight: expected 0 or a number above, found -1.0"),
         ({"sensor": "pixels", "name": "cart"}, "is there already"),
     ],
 )

@@ -1,6 +1,7 @@
 """States of a graft, the fit of its encoder, and how far it agrees where a controller can be driven."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,19 @@ def test_scaled_channels_are_taken_up_by_the_first_convolution(cart):
     normal = (changed - mean[:, None, None]) / deviation.clamp_min(1e-3)[:, None, None]
     with torch.no_grad():
         assert torch.allclose(fit.finished()(images), fit.encoder(normal), atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_fit_heeds_the_actions_by_their_weight(cart, weight):
+    states, _ = states_of(cart, World("CartPole-v1", sensor="state", frame_stack=2))
+    spec = {"kind": "mlp", "observation_shape": [8], "hidden": [8], "latent_dim": cart.controller.latent_dim}
+    fitted = []
+    for actions in (states.actions, -states.actions):
+        fit = EncoderFit(spec, 2, 0)
+        options = {"steps": 3, "learning_rate": 1e-2, "action_weight": weight, "seed": 0}
+        fit.train(replace(states, actions=actions), cart.controller, **options)
+        fitted.append(fit.latents(states))
+    assert torch.equal(*fitted) == (weight == 0)
 
 
 CROP = {"kind": "crop", "image_shape": [24, 24, 9], "frames": 3, "side": 6, "latent_dim": 5}

@@ -98,6 +98,7 @@ class GraftOptions(PlayOptions, ProgressOptions, SaveOptions):
     rounds: int = 4
     states: int = 20_000
     steps: int = 6_000
+    action_weight: float = 1.0
     arch: str | None = None
     resume: bool = False
 
@@ -121,6 +122,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
         rounds: of playing and fitting.
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together.
+        action_weight: of the divergence of the action distribution beside the errors of latents; 0, latents alone, for
+            controllers of a high gain, such as those that balance.
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, what squares around one object
             show; None: the default of the environment's family, else `small`.
         episodes: of each evaluation.
@@ -140,7 +143,7 @@ def graft(options: GraftOptions) -> GraftOutcome:
     cell_options, progress, look = options.cells, options.reporter, options.look
     policy = placed(options.controller, options.env)
     arch = options.arch or named_family(policy.card.world.environment).graft_defaults.get("arch", "small")
-    shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "seed")}
+    shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "action_weight", "seed")}
     how = Grafting(**shared, arch=arch)
     if options.save:
         require_storable(policy.controller)

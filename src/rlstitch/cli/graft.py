@@ -32,6 +32,8 @@ class Graft(EnvironmentOptions):
     """Steps that are played, in all rounds together."""
     steps: Annotated[int, arg(metavar="NUMBER")] = 6_000
     """Steps of the optimizer, in all rounds together."""
+    action_weight: Annotated[float, arg(metavar="NUMBER")] = 1.0
+    """Weight of the actions beside the latents in the fit; 0 for controllers that balance."""
     encoder_arch: Annotated[
         Literal["small", "nature", "crop"] | None,
         arg(metavar="small|nature|crop", help_behavior_hint="(default: that of the environment's family, else small)"),
@@ -69,6 +71,7 @@ class Graft(EnvironmentOptions):
                 rounds=self.rounds,
                 states=self.states,
                 steps=self.steps,
+                action_weight=self.action_weight,
                 arch=self.encoder_arch,
                 episodes=self.episodes,
                 seed=self.seed,

@@ -125,11 +125,12 @@ class EncoderFit:
         *,
         steps: int,
         learning_rate: float,
+        action_weight: float,
         seed: int,
         on_progress: OnProgress = silent,
     ) -> None:
         """Fit the encoder by Adam: squared errors of the latents in units of their deviations, and the KL divergence
-        of the controller's actions.
+        of the controller's actions, times its weight.
 
         Args:
             states: as `taken` returns them.
@@ -148,7 +149,7 @@ class EncoderFit:
             errors = ((latents - states.latents[batch]) / unit) ** 2
             divergence = action_divergence(controller, controller.action_parameters(latents), states.actions[batch])
             optimizer.zero_grad(set_to_none=True)
-            (errors.mean() + divergence.mean()).backward()
+            (errors.mean() + action_weight * divergence.mean()).backward()
             optimizer.step()
             schedule.step()
         on_progress(steps, steps)
