@@ -9,7 +9,7 @@ from hub_server import Hub
 
 import kill
 
-QUICK = ("latent translate", "export", "import")
+QUICK = ("latent translate", "import")
 
 
 def test_a_killed_command_loses_nothing_and_the_next_start_recovers(tmp_path: Path) -> None:

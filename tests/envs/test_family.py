@@ -80,7 +80,7 @@ STEP = """
 from rlstitch.envs import World, family_of, make_vec
 env = make_vec(World("Tiny-Room-v0", task="doubled"), 1, seed=0)
 env.reset()
-print(family_of("Tiny-Room-v0").name, env.step([1])[1].tolist())
+print(json.dumps([family_of("Tiny-Room-v0").name, env.step([1])[1].tolist()]))
 """
 
 
@@ -113,18 +113,16 @@ def python(folder: Path, code: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def commands(folder: Path, *lines: str) -> list[tuple[int, str]]:
+def commands(folder: Path, *lines: str, code: str = COMMANDS) -> list[list]:
     """Exit code and output of rlstitch's commands, one after the other."""
-    printed = python(folder, COMMANDS, json.dumps([line.split() for line in lines]))
-    return [(code, text) for code, text in map(json.loads, printed)]
+    return [json.loads(text) for text in python(folder, code, json.dumps([line.split() for line in lines]))]
 
 
 @pytest.mark.slow
 def test_a_package_adds_a_family_and_leaves_readable_agents_behind(tiny: Path) -> None:
-    assert python(tiny, STEP) == ["Tiny [2.0]"]
-    trained, listed, refused = commands(
-        tiny, "train tiny-room --set threads=1 --name mine", "list", "train tiny-room --task doubeld"
-    )
+    lines = "train tiny-room --set threads=1 --name mine", "list", "train tiny-room --task doubeld"
+    trained, listed, refused, stepped = commands(tiny, *lines, code=COMMANDS + STEP)
+    assert stepped == ["Tiny", [2.0]]
     assert trained[0] == 0
     assert "Tiny-Room-v0" in listed[1]
     assert "unknown Tiny task 'doubeld'; did you mean doubled" in refused[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import fit, fit_affine, screen_pairs, translation_methods
 from rlstitch.stitching.actions import action_divergence, compare_actions
 from rlstitch.stitching.maps import balancing_weights, match_task
-from rlstitch.stitching.methods import BUILT_IN, all_methods, method_help
+from rlstitch.stitching.methods import BUILT_IN, all_methods, get_method, method_help
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -150,36 +149,44 @@ from rlstitch.stitching.methods import Method
 MINE = Method("mine", "least squares again", lambda pairs, controller: fit_affine(pairs.x, pairs.y))
 NOT_A_METHOD = 3
 """
-SCRIPT = """
-from stitch_samples import fit_map
-import torch
-from rlstitch.errors import InvalidInputError
-from rlstitch.stitching.methods import all_methods
-x, y = torch.randn(2, 30, 4)
-try:
-    print(torch.equal(fit_map("mine", x, y).matrix, fit_map("affine", x, y).matrix), list(all_methods())[-1])
-except InvalidInputError as error:
-    print(error)
-"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a package with one entry point, until the test ends."""
+
+    def installed(entry):
+        (tmp_path / "plugin.py").write_text(PLUGIN)
+        info = tmp_path / "plugin-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[rlstitch.methods]\n{entry}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        all_methods.cache_clear()
+
+    yield installed
+    sys.modules.pop("plugin", None)
+    all_methods.cache_clear()
+
+
+def test_an_installed_package_adds_a_method(install):
+    install("mine = plugin:MINE")
+    x, y = torch.randn(2, 30, 4)
+    assert torch.equal(fit_map("mine", x, y).matrix, fit_map("affine", x, y).matrix)
+    assert list(all_methods()) == [*BUILT_IN, "mine"]
 
 
 @pytest.mark.parametrize(
-    ("entry", "expected"),
+    ("entry", "problem"),
     [
-        ("mine = plugin:MINE", "True mine"),
         ("mine = plugin:NOT_A_METHOD", "entry point rlstitch.methods 'mine': expected a Method of a new name, found 3"),
         ("mine = plugin:GONE", "entry point rlstitch.methods 'mine': cannot load plugin:GONE: "),
     ],
 )
-def test_an_installed_package_adds_a_method(entry, expected, tmp_path):
-    (tmp_path / "plugin.py").write_text(PLUGIN)
-    info = tmp_path / "plugin-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[rlstitch.methods]\n{entry}\n")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(expected)
+def test_an_entry_point_that_is_no_method_is_named(install, entry, problem):
+    install(entry)
+    with pytest.raises(InvalidInputError, match=problem):
+        get_method("mine")
 
 
 def test_without_packages_there_are_the_built_in_methods_and_their_module_loads_no_torch():

@@ -19,6 +19,13 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _short_final_evaluation():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rlstitch.api.train.FINAL_EPISODES", 4)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """A training that takes a second or two."""
