@@ -82,14 +82,25 @@ def test_every_agent_that_came_with_the_package_loads(installed: Path, tmp_path:
 
 
 def test_a_stitch_and_the_help_of_the_demo_from_an_unrelated_folder(installed: Path, tmp_path: Path) -> None:
-    stitch = ["stitch", "doorkey-symbolic-s5", "doorkey-green-s2", "--episodes", "2", "--pairs", "64", "--no-save"]
+    stitch = [
+        "stitch",
+        "doorkey-symbolic-s5",
+        "doorkey-green-s2",
+        "--method",
+        "affine",
+        "--episodes",
+        "2",
+        "--pairs",
+        "64",
+        "--no-save",
+    ]
     code = (
         "from rlstitch.cli.main import main\nfor line in "
         f"(['demo', '--help'], {stitch}):\n    if status := main(line): raise SystemExit(status)"
     )
     text = run(installed, tmp_path, code)
     assert "usage: rlstitch demo" in text
-    assert "doorkey-symbolic-s5  doorkey-green-s2  task_matched" in text
+    assert "doorkey-symbolic-s5  doorkey-green-s2  affine" in text
 
 
 def test_a_stitched_agent_does_not_show_in_the_clone_it_is_made_in() -> None:

@@ -90,7 +90,7 @@ def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="finds child processes in /proc")
 def test_cut_off_sweeps_end_as_if_nothing_had_happened(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write("axes: {seed: 1, representation: [absolute, relative]}" + SETTINGS)
+    path = write("axes: {seed: 1, representation: [absolute, relative], task: 'length:20'}" + SETTINGS)
     # The first time all processes are killed, the second time the grid is stopped as Ctrl-C does.
     with start(str(path), "--workers", "2") as killed:
         until(lambda: any(Path("runs").glob("*/checkpoints/0*/progress.json")))
