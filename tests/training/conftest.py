@@ -19,11 +19,9 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _short_final_evaluation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlstitch.api.train.FINAL_EPISODES", 4)
-        yield
+@pytest.fixture(autouse=True)
+def _short_final_evaluation(monkeypatch):
+    monkeypatch.setattr("rlstitch.api.train.FINAL_EPISODES", 4)
 
 
 @pytest.fixture(scope="session")

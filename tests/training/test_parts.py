@@ -36,7 +36,6 @@ def interrupt(done, total):
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rlstitch.api.train.FINAL_EPISODES", 4)
 
 
 @pytest.mark.parametrize("changes", [{"total_steps": 512}, CARTPOLE], ids=["pixels", "state"])
