@@ -122,8 +122,7 @@ def graft(options: GraftOptions) -> GraftOutcome:
         rounds: of playing and fitting.
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together.
-        action_weight: of the divergence of the action distribution beside the errors of latents; 0, latents alone, for
-            controllers of a high gain, such as those that balance.
+        action_weight: of the divergence of the action distribution beside the errors of latents; 0: latents alone.
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, what squares around one object
             show; None: the default of the environment's family, else `small`.
         episodes: of each evaluation.

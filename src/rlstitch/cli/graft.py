@@ -33,7 +33,7 @@ class Graft(EnvironmentOptions):
     steps: Annotated[int, arg(metavar="NUMBER")] = 6_000
     """Steps of the optimizer, in all rounds together."""
     action_weight: Annotated[float, arg(metavar="NUMBER")] = 1.0
-    """Weight of the actions beside the latents in the fit; 0 for controllers that balance."""
+    """Weight of the actions beside the latents in the fit; 0: latents alone."""
     encoder_arch: Annotated[
         Literal["small", "nature", "crop"] | None,
         arg(metavar="small|nature|crop", help_behavior_hint="(default: that of the environment's family, else small)"),

@@ -41,8 +41,7 @@ class Grafting:
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together; the last round takes half of them.
         learning_rate: of Adam at the first step of a round; it decays to 0 by a cosine.
-        action_weight: of the divergence of actions beside the errors of latents. What minimizes it under an uncertain
-            state is a mixture of actions, softer than the controller; latents alone keep the controller's gain.
+        action_weight: of the divergence of actions beside the errors of latents; 0: latents alone.
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, squares around an object.
         hidden: widths of the hidden layers of an encoder of vectors.
         seed: of episodes, first weights and batches.
