@@ -5,7 +5,7 @@
 set -e
 export OMP_NUM_THREADS=1
 declare -A SHAPE=(
-  [cartpole]="--encoder-arch crop --action-weight 0 --set size=96 --set frame_stack=6 --rounds 4 --states 14000 --steps 8000"
+  [cartpole]="--encoder-arch crop --action-weight 0 --set size=96 --set frame_stack=6 --rounds 7 --states 24500 --steps 12000"
   [acrobot]="--set size=32 --set frame_stack=3 --rounds 3 --states 6000 --steps 2400"
 )
 for name in "${@:-cartpole acrobot}"; do
