@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
+from training_samples import ACTIONS, SPACE, policy_of_images
 
 from rlstitch.training.buffer import DistinctObservations, DistinctRolloutBuffer
-from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
 
 STEPS, ENVS = 16, 4
-SPACE, ACTIONS = spaces.Box(0, 255, (3, 40, 40), np.uint8), spaces.Discrete(3)
 
 
 def filled(kind: type[RolloutBuffer], distinct: int) -> RolloutBuffer:
@@ -74,18 +72,6 @@ def test_a_new_rollout_is_compared_anew() -> None:
     buffer.observations[:] = 7
     buffer.full = True
     assert [len(sample.observations.images) for sample in buffer.get(32)] == [1, 1]  # type: ignore[union-attr]
-
-
-def policy_of_images() -> EncoderControllerPolicy:
-    encoder = {"kind": "cnn", "arch": "small", "image_shape": [40, 40, 3], "latent_dim": 8}
-    return EncoderControllerPolicy(
-        SPACE,
-        ACTIONS,
-        lambda _: 1e-3,
-        controller_spec={"latent_dim": 8, "actions": {"kind": "discrete", "n": 3}, "hidden": [8]},
-        features_extractor_class=EncoderExtractor,
-        features_extractor_kwargs={"encoder_spec": encoder},
-    )
 
 
 def test_loss_and_gradients_are_those_of_every_observation_by_itself() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.training.test_buffer import policy_of_images
 from torch import Tensor
+from training_samples import policy_of_images
 
 from rlstitch.training.output_table import OutputTable
 
@@ -17,10 +17,10 @@ class Sums:
     """Sums of images, and how many were asked for."""
 
     def __init__(self) -> None:
-        self.sumsd = 0
+        self.computed = 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        self.sumsd += len(images)
+        self.computed += len(images)
         return images.float().flatten(1).sum(1, keepdim=True)
 
 
@@ -31,16 +31,16 @@ def images_of(count: int, distinct: int, size: int = 4) -> Tensor:
 
 
 @pytest.mark.parametrize("contiguous", [False, True])
-def test_each_distinct_image_is_sumsd_once(contiguous: bool) -> None:
+def test_each_distinct_image_is_computed_once(contiguous: bool) -> None:
     sums, images = Sums(), images_of(800, distinct=9)
     table = OutputTable(sums)
     for batch in images.split(16):
         outputs = table(batch.contiguous() if contiguous else batch)
         assert torch.equal(outputs, Sums()(batch))
-    assert sums.sumsd == 9
+    assert sums.computed == 9
 
 
-def test_a_table_of_new_images_is_given_up() -> None:
+def test_a_table_of_new_images_is_dropped() -> None:
     sums, images = Sums(), images_of(2_000, distinct=2_000)
     table = OutputTable(sums)
     outputs = torch.cat([table(batch) for batch in images.split(100)])

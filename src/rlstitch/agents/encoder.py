@@ -108,7 +108,7 @@ class Encoder(nn.Module, ABC):
     frames: int = 1
     """Images of a stack that are encoded each alone, and whose latents stand one after the other."""
     patch_size: int = 1
-    """Size of the disjoint patches of images that the first layers see one by one; 1: they see none so."""
+    """Side of the disjoint patches of images that the first layers compute each on its own; 1: no layer does."""
 
     def __init__(self, observation_shape: Shape, latent_dim: int) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class CNNEncoder(Encoder):
         return latents.unflatten(0, (-1, self._spec.frames)).flatten(1)
 
     def encode_patches(self, patches: Tensor, grid: Tensor) -> Tensor:
-        """Encode images that are given by patches, which the first layers see once each.
+        """Encode images that are given by their patches, for each of which the first layers are computed once.
 
         Args:
             patches: distinct patches of size `patch_size`, `(P, C, s, s)` in [0, 1].
@@ -175,7 +175,7 @@ class CNNEncoder(Encoder):
 
 
 def _layers_of_patches(convolutions: nn.Sequential) -> tuple[int, int]:
-    """Return how many first layers see disjoint patches, and the size of these, of which they make one pixel."""
+    """Return how many of the first layers compute disjoint patches each on its own, and the size of the patches."""
     size = 1
     for number, layer in enumerate(convolutions):
         if isinstance(layer, nn.Conv2d):

@@ -1,8 +1,8 @@
-"""A rollout buffer that hands out what is distinct once: a grid world shows the same views, and the same tiles, again.
+"""A rollout buffer that hands out each distinct observation once: a grid world shows the same views over and over.
 
 The encoder is most of a gradient step, and equal observations have equal latents: encoding the distinct ones of a
 minibatch and repeating their latents gives the same loss and, up to the order of sums, the same gradients. Convolutions
-of disjoint patches, with which the encoder `small` begins, see the distinct patches of a rollout once in the same way.
+of disjoint patches, with which the encoder `small` begins, are computed once for each distinct patch of a rollout.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class DistinctRolloutBuffer(RolloutBuffer):
     """Stable-Baselines3's rollout buffer; its samples' observations are `DistinctObservations` where that pays."""
 
     patch_size = 1
-    """Size of the patches that the encoder sees one by one first, see `CNNEncoder.patch_size`; 1: none."""
-    _distinct: npt.NDArray[Any]
-    """The distinct observations of the rollout, `(M, ...)`."""
+    """See `Encoder.patch_size`."""
+    _rows: npt.NDArray[np.intp]
+    """Rows of the distinct observations of the rollout, `(M,)`."""
     _where: npt.NDArray[np.intp] | None = None
     """Of each observation in the buffer: which of the distinct ones it is."""
     _patches: tuple[npt.NDArray[Any], npt.NDArray[np.intp]] | None
@@ -59,25 +59,29 @@ class DistinctRolloutBuffer(RolloutBuffer):
         self._where = None
 
     def _find_distinct(self) -> npt.NDArray[np.intp]:
-        rows, where = np.unique(identities(self.observations), return_inverse=True)
-        self._distinct, self._patches, self._where = self.observations[rows], None, where
-        if self.patch_size > 1:
-            count, channels, height, width = self._distinct.shape
-            size, grid = self.patch_size, (height // self.patch_size, width // self.patch_size)
-            split = self._distinct.reshape(count, channels, grid[0], size, grid[1], size).transpose(0, 2, 4, 1, 3, 5)
-            patches = np.ascontiguousarray(split).reshape(-1, channels, size, size)
-            rows, numbers = np.unique(identities(patches), return_inverse=True)
-            if len(rows) <= _FEW * len(patches):
-                self._patches = patches[rows], numbers.reshape(count, *grid)
+        self._rows, where = np.unique(identities(self.observations), return_inverse=True)
+        # A minibatch repeats fewer observations than its rollout, so that none is worth it where that is not.
+        worth_it = len(self._rows) <= _WORTH_IT * len(where)
+        self._patches = self._find_patches() if worth_it and self.patch_size > 1 else None
+        self._where = where
         return where
+
+    def _find_patches(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]] | None:
+        size, images = self.patch_size, self.observations[self._rows]
+        count, channels, height, width = images.shape
+        split = images.reshape(count, channels, height // size, size, width // size, size).transpose(0, 2, 4, 1, 3, 5)
+        patches = np.ascontiguousarray(split).reshape(-1, channels, size, size)
+        rows, numbers = np.unique(identities(patches), return_inverse=True)
+        return (patches[rows], numbers.reshape(split.shape[:3])) if len(rows) <= _FEW * len(patches) else None
 
     def _get_samples(self, batch_inds: npt.NDArray[Any], env: Any = None) -> RolloutBufferSamples:
         of_rollout = self._find_distinct() if self._where is None else self._where
         rows, where = np.unique(of_rollout[batch_inds], return_inverse=True)
         if len(rows) > _WORTH_IT * len(batch_inds):
             return super()._get_samples(batch_inds, env)
-        parts = [self._distinct[rows], where]
-        if self._patches is not None:
+        if self._patches is None:
+            parts = [self.observations[self._rows[rows]], where]
+        else:
             parts = [self._patches[0], where, self._patches[1][rows]]
         observations: Any = DistinctObservations(*map(self.to_torch, parts))
         rest = (

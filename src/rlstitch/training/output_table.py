@@ -1,4 +1,4 @@
-"""A policy's outputs for the observations of a rollout: a grid world shows the same view over and over."""
+"""What a policy computes for the observations of a rollout, each distinct one once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 _TRIAL = 512
-"""Observations after which a table is given up that has met fewer than half of them before."""
+"""Observations after which a table is dropped if more than half of them were new."""
 
 
 class OutputTable:
-    """Outputs by observation, each computed when the observation is first met; for as long as the weights stay.
+    """Outputs by observation, each computed when the observation is first met; valid while the weights do not change.
 
-    Where most observations are new the table is given up, since it would only cost time and memory.
+    Where most observations are new the table is dropped, since it would only cost time and memory.
 
     Args:
         compute: maps uint8 images `(N, C, H, W)` on the CPU to outputs `(N, D)`.

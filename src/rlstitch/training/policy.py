@@ -128,11 +128,14 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return self.features_extractor.encoder
 
     def set_training_mode(self, mode: bool) -> None:
-        """Set the mode of training; weights stay until the next change of it, and so do the outputs of a rollout."""
+        """Set the mode of training: a rollout begins with an empty table, and gradient steps with none.
+
+        Stable-Baselines3 calls this before both, so that no output outlives the weights that it was computed with.
+        """
         super().set_training_mode(mode)
         image = is_image(self.observation_space.shape or ())
-        of_rollout = self.distinct_once and not mode and image and self.device.type == "cpu"
-        self._table = OutputTable(self._outputs) if of_rollout else None
+        tabled = self.distinct_once and not mode and image and self.device.type == "cpu"
+        self._table = OutputTable(self._outputs) if tabled else None
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return actions, values and log probabilities, from the table of the rollout where it has one."""
