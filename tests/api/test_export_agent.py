@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rlstitch.agents import half_precision
 from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.export import load_exported
 from rlstitch.api.export_agent import export_agent
@@ -36,6 +37,19 @@ def test_a_stitched_agent_is_exported_as_any_other(two, workplace: Path) -> None
     assert [parent.name for parent in again.card.parents] == ["red", "green"]
     assert (evaluate(again, episodes=4).returns == evaluate(joined, episodes=4).returns).all()
     assert export_agent(joined).difference < 1e-5
+
+
+def test_an_agent_in_half_precision_is_half_as_large_and_acts_as_it_was_evaluated(two, workplace: Path, capsys) -> None:
+    assert main(["export", "red", "--format", "half"]) == 0
+    assert capsys.readouterr().out.startswith("agent    agents/red-half (")
+    sizes = {name: (workplace / "agents" / name / "encoder.safetensors").stat().st_size for name in ("red", "red-half")}
+    assert sizes["red-half"] < 0.51 * sizes["red"]
+    native, half = load_agent("red"), load_agent("red-half")
+    assert torch.equal(next(half.encoder.parameters()), next(native.encoder.parameters()).half().float())
+    returns = [evaluate(agent, episodes=4).returns for agent in (half, half_precision(native))]
+    assert (returns[0] == returns[1]).all()
+    assert main(["export", "red", "--format", "half"]) == 2
+    assert "--force" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

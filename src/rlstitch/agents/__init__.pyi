@@ -23,6 +23,7 @@ from .encoder import TranslatedEncoder as TranslatedEncoder
 from .encoder import build_encoder as build_encoder
 from .encoder import encoder_input as encoder_input
 from .encoder import encoder_width as encoder_width
+from .half_precision import half_precision as half_precision
 from .manifest import AgentEntry as AgentEntry
 from .manifest import count_parameters as count_parameters
 from .manifest import find_agent as find_agent

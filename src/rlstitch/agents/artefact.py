@@ -15,6 +15,7 @@ from rlstitch.agents.agent import Agent
 from rlstitch.agents.card import AgentCard, ParentCard
 from rlstitch.agents.controller import build_controller
 from rlstitch.agents.encoder import build_encoder
+from rlstitch.agents.half_precision import stored_tensors, widened
 from rlstitch.agents.manifest import MANIFEST, PARTS, OpenAgent, find_agent, manifest_checksum, one_line, opened_agent
 from rlstitch.agents.modules import require_storable
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
@@ -37,7 +38,8 @@ Module = TypeVar("Module", bound=nn.Module)
 def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path:
     """Write an agent as a folder, atomically; the folder's name becomes the agent's.
 
-    The card is written with the agent's own specifications and shape, so that the two cannot disagree.
+    The card is written with the agent's own specifications and shape, so that the two cannot disagree. Weights that
+    float16 holds exactly (`half_precision`) are stored as such.
 
     Args:
         agent: a native or a stitched agent.
@@ -60,7 +62,7 @@ def save_agent(agent: Agent, folder: Path | str, *, force: bool = False) -> Path
     with staged_folder(path, force=force, marker=MANIFEST) as stage:
         files: dict[str, str] = {}
         for part in PARTS:
-            content = pack_tensors(getattr(agent, part).state_dict())
+            content = pack_tensors(stored_tensors(getattr(agent, part)))
             write_bytes(stage / f"{part}.safetensors", content)
             files[f"{part}.safetensors"] = hashlib.sha256(content).hexdigest()
         manifest = {**card.model_dump(mode="json"), "files": files}
@@ -106,7 +108,7 @@ def weights_sha256(module: nn.Module) -> str:
     Raises:
         InvalidInputError: where a weight is NaN or infinite.
     """
-    return hashlib.sha256(pack_tensors(module.state_dict())).hexdigest()
+    return hashlib.sha256(pack_tensors(stored_tensors(module))).hexdigest()
 
 
 def parent_card(agent: Agent, role: Literal["encoder", "controller"]) -> ParentCard:
@@ -136,7 +138,7 @@ def _final_card(agent: Agent, name: str) -> AgentCard:
 
 def _load_part(agent: OpenAgent, part: str, build: Callable[[int], Module]) -> Module:
     content, path, manifest = agent.weights(part), agent.path(part), agent.folder / MANIFEST
-    tensors, _ = unpack_tensors(content, str(path))
+    tensors = widened(unpack_tensors(content, str(path))[0])
     try:
         module = build(len(content))  # no number of a file takes less than a byte
     except (RlstitchError, *_BUILD_ERRORS) as error:

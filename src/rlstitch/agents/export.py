@@ -162,6 +162,13 @@ def write_exported(
     return difference
 
 
+def greatest_difference(agent: Agent, other: Agent, images: NDArray[Any]) -> float:
+    """Return the greatest difference of an action parameter or a value of two agents on observations `(n, ...)`."""
+    batch = torch.from_numpy(images)
+    pairs = zip(_outputs(_Plain(agent), batch), _outputs(_Plain(other), batch), strict=True)
+    return max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+
+
 def load_exported(path: Path | str) -> Agent:
     """Read an agent from a file that `write_exported` wrote as safetensors.
 

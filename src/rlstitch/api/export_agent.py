@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.agents import Agent
-from rlstitch.agents.export import SUFFIXES, Format, Input, write_exported
+from rlstitch.agents import Agent, half_precision, save_agent
+from rlstitch.agents.export import SUFFIXES, Format, Input, greatest_difference, write_exported
 from rlstitch.api.environment import AgentLike, placed
 from rlstitch.envs import is_image, make_vec
 from rlstitch.errors import require_known
@@ -29,9 +29,10 @@ class ExportOutcome:
     compared: int
 
     def __str__(self) -> str:
-        size = self.path.stat().st_size / 2**20
+        files = list(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        size = sum(file.stat().st_size for file in files) / 2**20
         return (
-            f"file     {self.path} ({size:.1f} MB)\n"
+            f"{'agent ' if self.path.is_dir() else 'file  '}   {self.path} ({size:.1f} MB)\n"
             f"checked  on {self.compared} observations: greatest difference {self.difference:.2g}"
         )
 
@@ -40,22 +41,24 @@ def export_agent(
     agent: AgentLike,
     *,
     env: Any = None,
-    form: Format = "torch-export",
+    form: Format | Literal["half"] = "torch-export",
     output: Path | None = None,
     observations: Input = "uint8",
     force: bool = False,
     progress: ProgressReporter | None = None,
 ) -> ExportOutcome:
-    """Write an agent as one file, read back and compared with the agent.
+    """Write an agent as one file, read back and compared with the agent; or as an agent in half precision.
 
     Args:
         agent: name, folder or value of an agent of any kind.
         env: another environment than the agent's own, whose observations the exported agent is compared on: its id
             (`module:Id` imports the module), or an object, see `rlstitch.envs.as_world`.
-        form: `torch-export`, `onnx` or `safetensors`; see `rlstitch.agents.export.write_exported`.
-        output: the file; the agent's name in the working folder where it is not given.
+        form: `torch-export`, `onnx` or `safetensors`; see `rlstitch.agents.export.write_exported`. `half`: an agent
+            whose weights are rounded to float16; its difference is stated, and has no limit.
+        output: the file, the agent's name in the working folder where it is not given; or the folder of the agent,
+            `agents/NAME-half`.
         observations: what the exported program takes: uint8 `(N, H, W, C)`, or float32 `(N, C, H, W)` in [0, 1].
-        force: replace a file.
+        force: replace a file, or an agent.
         progress: shows how far each stage of the work is; None: nothing is shown.
 
     Raises:
@@ -64,13 +67,18 @@ def export_agent(
         InvalidInputError: where the file is there already.
         ArtefactError: where the operating system refuses, or the exported agent acts otherwise.
     """
-    require_known("export format", form, SUFFIXES)
+    require_known("export format", form, (*SUFFIXES, "half"))
     source = placed(agent, env)
-    path = output or Path(f"{source.card.name}{SUFFIXES[form]}")
+    name = source.card.name
+    path = output or (Path("agents", f"{name}-half") if form == "half" else Path(f"{name}{SUFFIXES[form]}"))
     progress = progress or ProgressReporter(style="none")
     progress.stage("collecting observations")
     images = _observations(source)
     progress.stage("exporting, reading back and comparing")
+    if form == "half":
+        made = half_precision(source)
+        save_agent(made, path, force=force)
+        return ExportOutcome(path, greatest_difference(source, made, images), len(images))
     difference = write_exported(source, path, form=form, images=images, observations=observations, force=force)
     return ExportOutcome(path, difference, len(images))
 

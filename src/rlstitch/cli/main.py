@@ -68,7 +68,7 @@ COMMANDS = {
     ),
     "export": (
         "export:Export",
-        "Write an agent as one file: a program for PyTorch or onnxruntime, or its weights.",
+        "Write an agent as one file, for PyTorch, onnxruntime or safetensors; or in half precision.",
     ),
     "push": ("push:Push", "Publish an agent on the Hugging Face Hub, with a model card."),
     "pull": ("pull:Pull", "Fetch an agent from the Hugging Face Hub and check it, without running code from it."),

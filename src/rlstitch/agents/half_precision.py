@@ -1,0 +1,45 @@
+"""Weights in half precision: rounded to what float16 holds, and stored in half the size."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from rlstitch.agents.agent import Agent
+from rlstitch.errors import InvalidInputError
+
+
+def half_precision(agent: Agent) -> Agent:
+    """Return a copy of an agent whose trained weights are rounded to float16.
+
+    It computes in float32, as every agent, so that what is evaluated is what `save_agent` stores. Anchors,
+    normalizations and translations keep their precision.
+
+    Raises:
+        InvalidInputError: where a weight is beyond the range of float16, 65,504.
+    """
+    made = Agent(copy.deepcopy(agent.encoder), copy.deepcopy(agent.controller), agent.card)
+    for part in ("encoder", "controller"):
+        for name, weights in getattr(made, part).named_parameters():
+            rounded = weights.detach().half().to(weights.dtype)
+            if not torch.isfinite(rounded).all():
+                raise InvalidInputError(f"{part}: weights {name!r}: expected at most 65,504 in size, as float16 holds")
+            weights.data = rounded
+    return made
+
+
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of an encoder or a controller as they are stored.
+
+    Trained weights are float16 where that holds all of them exactly, which is so after `half_precision` alone.
+    """
+    halves = {name: weights.detach().half() for name, weights in module.named_parameters()}
+    exact = all(torch.equal(halves[name].to(weights.dtype), weights) for name, weights in module.named_parameters())
+    return {**module.state_dict(), **halves} if exact else module.state_dict()
+
+
+def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a file as modules take them: float16 becomes float32."""
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
