@@ -74,7 +74,7 @@ def test_saving_takes_specifications_from_the_parts_not_from_the_card(tmp_path: 
 def test_an_existing_agent_is_overwritten_only_with_force(tmp_path: Path) -> None:
     first, second = make_agent(seed=1), make_agent("relative", seed=2)
     folder = save_agent(first, tmp_path / "one")
-    with pytest.raises(InvalidInputError, match="exists already"):
+    with pytest.raises(InvalidInputError, match="is there already"):
         save_agent(second, folder)
     assert_equal_agents(first, load_agent(folder))
     save_agent(second, folder, force=True)

@@ -213,7 +213,7 @@ def test_force_replaces_the_whole_folder_and_nothing_else_does(tmp_path: Path) -
     target = tmp_path / "one"
     target.mkdir()
     (target / "old").write_text("old")
-    with pytest.raises(InvalidInputError, match="exists already"), staged_folder(target):
+    with pytest.raises(InvalidInputError, match="is there already"), staged_folder(target):
         pass
     refused = pytest.raises(InvalidInputError, match="holds other files and no marker")
     with refused, staged_folder(target, force=True, marker="marker"):
@@ -234,7 +234,7 @@ def test_a_folder_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
             target.mkdir()
             (target / "theirs").write_text("")
 
-    with pytest.raises(InvalidInputError, match="exists already"):
+    with pytest.raises(InvalidInputError, match="is there already"):
         race()
     assert [p.name for p in target.iterdir()] == ["theirs"]
     assert [p.name for p in tmp_path.iterdir()] == ["one"]

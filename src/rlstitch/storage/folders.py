@@ -158,7 +158,7 @@ def _check_target(path: Path, force: bool, marker: str | None) -> None:
         if not is_folder:
             raise InvalidInputError(f"cannot write the folder {path}: a file is in the way")
         if not force:
-            raise InvalidInputError(f"{path} exists already: choose another name, or overwrite it with force")
+            raise InvalidInputError(f"{path} is there already; force=True replaces it, or give another name")
         if marker is not None and names and marker not in names:
             raise InvalidInputError(f"cannot overwrite {path}: it holds other files and no {marker}")
 
