@@ -31,6 +31,8 @@ def shrink(images: Images, side: int) -> Images:
     count, height, width, channels = images.shape
     if (height, width) == (side, side):
         return images
+    if images.strides[1] < images.strides[2]:  # drawn column by column, as pygame does: rows would be copied first
+        return np.ascontiguousarray(shrink(images.swapaxes(1, 2), side).swapaxes(1, 2))
     rows = np.empty((count, side, width * channels), dtype=np.float32)
     for row, image in zip(rows, images, strict=True):
         row[:] = _covered(height, side) @ image.reshape(height, -1).astype(np.float32)
