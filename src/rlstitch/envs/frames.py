@@ -33,13 +33,14 @@ def shrink(images: Images, side: int) -> Images:
         return images
     if images.strides[1] < images.strides[2]:  # drawn column by column, as pygame does: rows would be copied first
         return np.ascontiguousarray(shrink(images.swapaxes(1, 2), side).swapaxes(1, 2))
-    rows = np.empty((count, side, width * channels), dtype=np.float32)
-    for row, image in zip(rows, images, strict=True):
-        row[:] = _covered(height, side) @ image.reshape(height, -1).astype(np.float32)
-    columns = np.moveaxis(rows.reshape(count, side, width, channels), 2, 0).reshape(width, -1)
-    sums = _covered(width, side) @ columns.astype(np.float64)
-    means = np.rint(sums / (height * width)).reshape(side, count, side, channels)
-    return np.moveaxis(means, 0, 2).astype(np.uint8, order="C")
+    down, across = _covered(height, side), _covered(width, side)
+    small = np.empty((count, side, side, channels), dtype=np.uint8)
+    for image, shrunk in zip(images, small, strict=True):  # one by one: what lies between fits in the cache
+        rows = down @ image.reshape(height, -1).astype(np.float32)
+        columns = rows.reshape(side, width, channels).swapaxes(0, 1).reshape(width, -1)
+        sums = across @ columns.astype(np.float64)
+        shrunk[:] = np.rint(sums / (height * width)).reshape(side, side, channels).swapaxes(0, 1)
+    return small
 
 
 @functools.lru_cache(maxsize=64)
