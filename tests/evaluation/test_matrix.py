@@ -19,7 +19,7 @@ from rlstitch.api.matrix import matrix
 from rlstitch.api.report import report
 from rlstitch.api.stitch import stitch
 from rlstitch.cli.main import main
-from rlstitch.errors import BusyError, InvalidInputError, UnknownNameError
+from rlstitch.errors import BusyError, InvalidInputError, RlstitchError, UnknownNameError
 from rlstitch.evaluation.matrix import tasks
 from rlstitch.evaluation.matrix.plan import cell_identity, native_identity, plan_matrix
 from rlstitch.evaluation.matrix.run import open_work
@@ -134,6 +134,31 @@ def test_controls_are_cells_of_their_own_that_decide_where_a_method_counts(two):
     page = render_matrix(read_matrix(HERE))
     assert "affine is above its controls" in page
     assert "affine recovers" in page  # not the control, which recovers more
+
+
+def test_rounds_of_refinement_make_a_method_of_its_own(two):
+    options = {"episodes": 4, "pairs": 24, "methods": ("affine-refined-2",), "controls": True}
+    rows = rows_of(matrix(["red", "green"], out=HERE, **options))
+    controls = {"affine-shuffled", "affine-untrained", "affine-self"}
+    assert {method for _, _, method in rows} == {"affine-refined-2", *controls}
+    row = rows["red", "green", "affine-refined-2"].row
+    last = stitch("red", "green", method="affine", refine=2, episodes=4, pairs=24, save=False).cells[-1]
+    assert (row.return_mean, row.diagnostics) == (last.return_mean, last.diagnostics)
+    assert last.diagnostics["round"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("naive-refined-2", "fits a map"),
+        ("afine-refined-2", "did you mean affine"),
+        ("affine-refined-2-shuffled", "found both"),
+        ("affine-refined-0", "unknown stitching method"),
+    ],
+)
+def test_what_cannot_be_refined_is_refused_at_once(two, method, message):
+    with pytest.raises(RlstitchError, match=message):
+        matrix(["red", "green"], **{**FAST, "methods": [method]})
 
 
 def test_the_folder_tells_what_was_found(finished):

@@ -10,7 +10,7 @@ from stitch_samples import WIDTH, mixing, moved, unlike_weights
 from rlstitch.agents.encoder import MLPEncoder
 from rlstitch.agents.specs import MLPSpec
 from rlstitch.rollouts.views import own_images
-from rlstitch.stitching.controls import split_control, stitch_control, untrained_agent, with_controls
+from rlstitch.stitching.controls import chance_controls, split_control, stitch_control, untrained_agent, with_controls
 from rlstitch.stitching.stitch import stitch_agents
 
 
@@ -28,6 +28,8 @@ def test_each_method_that_fits_a_map_has_three():
         "affine-self",
     ]
     assert with_controls(["affine-self", "relative"]) == ["affine-self", "relative"]
+    assert with_controls(["affine-refined-2"])[1:] == chance_controls("affine-refined-2") + ["affine-self"]
+    assert chance_controls("affine-refined-2") == ["affine-shuffled", "affine-untrained"]
     assert split_control("task_matched-shuffled") == ("task_matched", "shuffled")
     assert split_control("affine") == ("affine", "")
     assert split_control("a-new-one") == ("a-new-one", "")

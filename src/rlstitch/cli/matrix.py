@@ -22,7 +22,7 @@ class Matrix(EnvironmentOptions):
     agents: Annotated[Positional[tuple[str, ...]], arg(metavar="AGENTS", help_behavior_hint="(required)")]
     """Names with * ("doorkey-*"), or folders; one or more."""
     methods: Annotated[str, arg(metavar="METHOD,...")] = "naive,affine,auto"
-    """Stitching methods, separated by commas: see rlstitch stitch."""
+    """Stitching methods, separated by commas: see rlstitch stitch; affine-refined-2 has 2 rounds of refinement."""
     episodes: Annotated[int, arg(metavar="NUMBER")] = 100
     """Episodes a cell."""
     pairs: Annotated[int, arg(metavar="NUMBER")] = 1024

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from rlstitch.agents.agent import Agent
-from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.methods import fits_map
 from rlstitch.stitching.pairs import LatentPairs
+from rlstitch.stitching.refine import refine_stitch, split_rounds
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 
 CONTROLS: MappingProxyType[str, str] = MappingProxyType(
@@ -38,30 +39,41 @@ def split_control(name: str) -> tuple[str, str]:
 
 def chance_controls(method: str) -> list[str]:
     """Return the names of the controls that a method has to be above."""
-    return [f"{method.partition(',')[0]}-{control}" for control in ("shuffled", "untrained")]
+    base = split_rounds(method.partition(",")[0])[0]
+    return [f"{base}-{control}" for control in ("shuffled", "untrained")]
 
 
 def with_controls(methods: Sequence[str]) -> list[str]:
     """Return methods, each that fits a map followed by its controls."""
     names = []
     for method in methods:
-        fits = not split_control(method)[1] and get_method(method).requires not in ("equal widths", "one anchor set")
-        names += [method, *(f"{method}-{control}" for control in CONTROLS if fits)]
+        base = split_rounds(method)[0]
+        fits = not split_control(method)[1] and fits_map(base)
+        names += [method, *(f"{base}-{control}" for control in CONTROLS if fits)]
     return names
 
 
 def stitch_control(
-    encoder: Agent, policy: Agent, pairs: LatentPairs, name: str, pairs_with: Callable[[Agent], LatentPairs]
+    encoder: Agent,
+    policy: Agent,
+    pairs: LatentPairs,
+    name: str,
+    pairs_with: Callable[[Agent], LatentPairs],
+    seed: int = 0,
 ) -> Stitch:
-    """Join two agents by a method or by the control of one; see `stitch_agents`.
+    """Join two agents by a method, refined or not, or by the control of one; see `stitch_agents`.
 
     Args:
         encoder, policy: the agents whose encoder and controller are joined.
         pairs: latents of the same views under both.
-        name: of a method or a control.
+        name: of a method, of one with rounds of refinement (`split_rounds`), or of a control.
         pairs_with: returns the pairs of the same views with another agent in the place of `encoder`.
+        seed: of the states that a refinement collects.
     """
     method, control = split_control(name)
+    method, rounds = split_rounds(method)
+    if rounds:
+        return refine_stitch(encoder, policy, pairs, rounds=rounds, method=method, seed=seed)[-1]
     if control == "shuffled":
         pairs = replace(pairs, y=pairs.y[np.random.default_rng(_SEED).permutation(len(pairs.y))])
     elif control == "untrained":

@@ -72,6 +72,11 @@ def get_method(name: str) -> Method:
     return methods[name]
 
 
+def fits_map(name: str) -> bool:
+    """Return whether a method fits a map, so that it has controls and can be refined; errors as for `get_method`."""
+    return get_method(name).requires not in ("equal widths", "one anchor set")
+
+
 def load_methods(references: Iterable[str]) -> None:
     """Load methods by `module:name`, so that their names are known; raises as `get_method`."""
     for reference in references:

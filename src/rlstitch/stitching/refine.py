@@ -7,6 +7,7 @@ needed. This is DAgger (Ross et al. 2011, arXiv 1011.0686) with the controller's
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,12 +18,28 @@ from rlstitch.agents.agent import Agent
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.stitching.actions import compare_actions
+from rlstitch.stitching.methods import fits_map
 from rlstitch.stitching.pairs import LatentPairs, gather_images
 from rlstitch.stitching.stitch import Stitch, stitch_agents
 
 _DOMAIN = 0x72666E65
 _NEAR = 1e-5
 """Distance, in lengths of latents, within which two of them are of one view: their last bits depend on the batch."""
+
+
+def split_rounds(name: str) -> tuple[str, int]:
+    """Return a method and its rounds of refinement: `affine-refined-2` is `affine` with 2, `affine` itself has 0.
+
+    Raises:
+        InvalidInputError: for rounds of a method that fits no map.
+        UnknownNameError: for rounds of an unknown method.
+    """
+    parts = re.fullmatch(r"(.+)-refined-([1-9]\d?)", name)
+    if parts is None:
+        return name, 0
+    if not fits_map(parts[1]):
+        raise InvalidInputError(f"method: expected one that fits a map before -refined, found {name!r}")
+    return parts[1], int(parts[2])
 
 
 def refine_stitch(

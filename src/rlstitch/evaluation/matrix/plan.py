@@ -16,7 +16,8 @@ from rlstitch.envs import World, cell_world, check_task, get_variation, make_vec
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError, require_known
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.stitching.controls import split_control
-from rlstitch.stitching.methods import get_method
+from rlstitch.stitching.methods import Method, get_method
+from rlstitch.stitching.refine import split_rounds
 from rlstitch.storage import canonical_json, read_json
 
 CELL = "cell"
@@ -136,7 +137,7 @@ class Pairing:
         world = self.world if self.elsewhere else None
         if self.native:
             return native_identity(self.controller, options, world)
-        version = get_method(split_control(method)[0]).version
+        version = base_method(method).version
         named = f"{method}@{version}" if version else method
         return cell_identity(self.encoder.identity, self.controller.identity, named, options, world)
 
@@ -202,8 +203,8 @@ def plan_matrix(
 
     Args:
         patterns: names of agents with `*`, `?` and `[...]`, or folders of agents.
-        methods: stitching methods, by name or `module:name`, and their controls (see `rlstitch.stitching.controls`);
-            one that is named twice counts once.
+        methods: stitching methods, by name or `module:name`, such with rounds of refinement (`affine-refined-2`), and
+            controls (see `rlstitch.stitching.controls`); one that is named twice counts once.
         options: how each cell is measured.
         without: patterns of names to leave out; an agent that is named in full stays.
         derived: let patterns match stitched and relativized agents, too.
@@ -217,8 +218,7 @@ def plan_matrix(
     """
     if not methods:
         raise InvalidInputError("methods: expected one or more, found none")
-    parts = [split_control(method) for method in methods]
-    methods = tuple(dict.fromkeys("-".join(filter(None, (get_method(name).name, control))) for name, control in parts))
+    methods = tuple(dict.fromkeys(map(_full_name, methods)))
     places = read_places(worlds)
     folders, left_out = _folders(patterns, without, derived)
     members = tuple(read_member(place(folder) if place else folder) for folder in folders)
@@ -233,6 +233,20 @@ def plan_matrix(
     pairings = tuple(pairing for place in places for pairing in _place_all(own, place))
     natives = tuple(home for place in places if place.text != CELL for home in _place_all(homes, place))
     return Plan(members, methods, options, pairings, left_out, tuple(place.text for place in places), natives)
+
+
+def base_method(name: str) -> Method:
+    """Return the method that a cell's name is made of: without its control, and without rounds of refinement."""
+    return get_method(split_rounds(split_control(name)[0])[0])
+
+
+def _full_name(name: str) -> str:
+    """Return a cell's name for one that may hold `module:name`."""
+    method, control = split_control(name)
+    base, rounds = split_rounds(method)
+    if rounds and control:
+        raise InvalidInputError(f"method: expected rounds of refinement or a control, found both: {name!r}")
+    return get_method(base).name + name.removeprefix(base)
 
 
 def _folders(patterns: Iterable[str], without: Sequence[str], derived: bool) -> tuple[list[Path], tuple[str, ...]]:

@@ -12,14 +12,13 @@ from rlstitch.config.sweep import Resources
 from rlstitch.envs import World, named_modules
 from rlstitch.errors import InvalidInputError
 from rlstitch.evaluation.baselines import plain_world
-from rlstitch.evaluation.matrix.plan import NATIVE, Member, Plan, native_identity, random_identity
+from rlstitch.evaluation.matrix.plan import NATIVE, Member, Plan, base_method, native_identity, random_identity
 from rlstitch.evaluation.matrix.table import MatrixResults, assemble
 from rlstitch.evaluation.matrix.tasks import MODULE, forget_agents, read_cell
 from rlstitch.evaluation.matrix.text import markdown, terminal_text
 from rlstitch.jobs.local import run_tasks, run_tasks_here
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.tasks import Outcome, Status, Task
-from rlstitch.stitching.controls import split_control
 from rlstitch.stitching.methods import loaded_methods
 from rlstitch.storage import command_line, exclusive_lock, sha256_of, staged_files, write_bytes, write_json, write_table
 
@@ -132,7 +131,7 @@ def open_work(plan: Plan, folder: Path) -> list[Work]:
         if cells:
             count = sum(map(len, controllers.values()))
             key = f"cells-{encoder.name}-{len(work)}"
-            own = loaded_methods({split_control(method)[0] for method in plan.methods})
+            own = loaded_methods({base_method(method).name for method in plan.methods})
             arguments = {"encoder": _named(encoder), "controllers": cells, "methods": own}
             work.append(_work(key, "play_cells", folder, plan, count, **arguments))
     return work

@@ -233,7 +233,7 @@ class _Group:
         for method in dict.fromkeys(cell["method"] for cell in cells):
             of_method, control = [cell for cell in cells if cell["method"] == method], split_control(method)[1]
             try:
-                stitch = stitch_control(self.encoder, policy, pairs, method, pairs_with)
+                stitch = stitch_control(self.encoder, policy, pairs, method, pairs_with, self.options.seed)
             except (IncompatibleError, InvalidInputError) as error:
                 self._refuse(of_method, error)
                 continue
