@@ -81,7 +81,7 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
     options = {"episodes": 2, "pairs": 24, "method": "affine"}
     changes = (
         *({}, {"episodes": 3}, {"pairs": 23}, {"seed": 1}, {"deterministic": True}, {"method": "linear"}),
-        *({"refine": 1}, {"controls": True}),
+        *({"refine": 1}, {"controls": True}, {"perturb": 0.2}),
     )
     runs = [stitch("red", "green", save=False, name="one", **{**options, **change}) for change in changes]
     folders = [outcome.table.parent for outcome in runs]

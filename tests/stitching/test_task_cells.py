@@ -18,8 +18,8 @@ from rlstitch.agents.artefact import load_agent
 from rlstitch.agents.controller import build_controller
 from rlstitch.envs import World, action_map, make_vec
 from rlstitch.envs.families.minigrid.minigrid import GRID_TASKS
-from rlstitch.errors import IncompatibleError
-from rlstitch.rollouts.drivers import Driver
+from rlstitch.errors import IncompatibleError, InvalidInputError
+from rlstitch.rollouts.drivers import Driver, PerturbedAgent
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.views import collect_views, own_images
 from rlstitch.stitching.pairs import gather_pairs
@@ -94,6 +94,23 @@ def test_a_driver_plays_what_it_means(red):
     result = moved.sample(images, np.random.default_rng(0))
     np.testing.assert_array_equal(action_map(SCRAMBLED, 7)[result], expected)
     assert len(set(expected.tolist())) > 1
+
+
+def test_a_perturbed_driver_holds_random_actions_on_its_share_of_the_steps(red):
+    images = own_images(red, collect_views(red.card.world, count=400).views)
+    space = make_vec(red.card.world, 1, seed=0).single_action_space
+    parts = red.encoder, red.controller, red.card
+    plain = Driver(red, red.card.world, space).sample(images, np.random.default_rng(0))
+    none = Driver(PerturbedAgent(*parts, 0.0), red.card.world, space).sample(images, np.random.default_rng(0))
+    np.testing.assert_array_equal(none, plain)
+    some = Driver(PerturbedAgent(*parts, 0.5), red.card.world, space).sample(images, np.random.default_rng(0))
+    assert 0.3 < (some != plain).mean() < 0.55  # half are random, and one of seven of these is the same
+    always = Driver(PerturbedAgent(*parts, 1 - 1e-9), red.card.world, space)
+    rng = np.random.default_rng(0)
+    steps = np.stack([always.sample(images, rng) for _ in range(20)])
+    assert 0.05 < (steps[1:] != steps[:-1]).mean() < 0.2  # an action is held for eight steps on average
+    with pytest.raises(InvalidInputError, match=r"perturb: expected a share of steps in \[0, 1\), found 1"):
+        PerturbedAgent(*parts, 1)
 
 
 def test_a_driver_leaves_out_what_the_task_has_not(red):

@@ -24,6 +24,7 @@ from rlstitch.evaluation.row import Row
 from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
+from rlstitch.rollouts.drivers import PerturbedAgent
 from rlstitch.rollouts.video import require_recordable
 from rlstitch.stitching.controls import chance_controls, stitch_control, with_controls
 from rlstitch.stitching.methods import DEFAULT, get_method
@@ -131,6 +132,7 @@ class StitchOptions(PlayOptions, ProgressOptions, SaveOptions):
     method: str = DEFAULT
     pairs: int | str | Path | None = None
     refine: int = 0
+    perturb: float = 0.0
     controls: bool = False
     video: bool = False
 
@@ -155,6 +157,8 @@ def stitch(options: StitchOptions) -> StitchOutcome:
         seed: random seed of pairs and episodes.
         refine: rounds in which the map is fitted again on states that the stitched agent meets; each has a row. The
             agent of the last round is kept, whatever its return: no reward chooses.
+        perturb: share of random actions, each held for some steps, where the two agents play to collect pairs: states
+            beside their paths. Pairs of a file are not collected.
         controls: measure the method's controls, too: on shuffled pairs, with an untrained encoder, and with the
             controller's own encoder (see `rlstitch.stitching.controls`).
         deterministic: greedy actions instead of sampled ones, in every row alike.
@@ -182,7 +186,9 @@ def stitch(options: StitchOptions) -> StitchOutcome:
         require_storable(source.encoder, target.controller)
     title = options.name or joined_name(source.card.name, target.card.name, method)
     with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
-        latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
+        drivers = _drivers(source, target, options.perturb)
+        collecting = progress.stage("collecting pairs", "steps")
+        latents = load_pairs(source, target, pairs, seed, drivers=drivers, on_progress=collecting)
         refining = progress.stage("refining", "states") if refine else progress.stage(f"fitting {method}")
         *before, joined = refine_stitch(
             source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
@@ -190,7 +196,7 @@ def stitch(options: StitchOptions) -> StitchOutcome:
         joined_controls = {}
         if options.controls:
             collecting = progress.stage("collecting pairs for controls", "steps")
-            joined_controls = _controls(source, target, latents, method, pairs, seed, collecting)
+            joined_controls = _controls(source, target, latents, method, pairs, seed, drivers, collecting)
         baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine + len(joined_controls))
         cells = measure_with_baselines(
             source, target, joined, latents, cell_options, baselines, before=before, controls=joined_controls
@@ -200,6 +206,7 @@ def stitch(options: StitchOptions) -> StitchOutcome:
             {"encoder": source, "controller": target},
             {"method": method, **asdict(cell_options), "pairs": _pairs_identity(pairs)}
             | ({"refine": refine} if refine else {})
+            | ({"perturb": options.perturb} if options.perturb else {})
             | ({"controls": True} if options.controls else {}),
         )
         table, _ = write_table([cell.to_row() for cell in cells], run_folder / "cells")
@@ -232,10 +239,10 @@ def _controls(
     method: str,
     pairs: int | str | Path | None,
     seed: int,
+    drivers: Sequence[Agent],
     on_progress: OnProgress,
 ) -> dict[str, Stitch]:
     """Return the controls of a method by name, on the states of `latents`."""
-    drivers = cell_drivers(encoder, policy, cell_world(encoder.card.world, policy.card.world))
 
     def pairs_with(other: Agent) -> LatentPairs:
         if pairs is None or isinstance(pairs, int):
@@ -258,12 +265,24 @@ def _pairs_identity(pairs: int | str | Path | None) -> int | str:
     return pairs if isinstance(pairs, int) else f"sha256:{sha256_of(Path(pairs))}"
 
 
+def _drivers(encoder: Agent, policy: Agent, perturb: float) -> list[Agent]:
+    """Return the agents that play when pairs are collected, with a share of random actions."""
+    agents = cell_drivers(encoder, policy, cell_world(encoder.card.world, policy.card.world))
+    return [PerturbedAgent(agent.encoder, agent.controller, agent.card, perturb) for agent in agents]
+
+
 def load_pairs(
-    encoder: Agent, policy: Agent, pairs: int | str | Path | None, seed: int, *, on_progress: OnProgress = silent
+    encoder: Agent,
+    policy: Agent,
+    pairs: int | str | Path | None,
+    seed: int,
+    *,
+    drivers: Sequence[Agent] | None = None,
+    on_progress: OnProgress = silent,
 ) -> LatentPairs:
     """Collect this number of pairs (None: by coverage), or read them from an `.npz` file."""
     if pairs is None or isinstance(pairs, int):
-        return gather_pairs(encoder, policy, pairs=pairs, seed=seed, on_progress=on_progress)
+        return gather_pairs(encoder, policy, pairs=pairs, seed=seed, drivers=drivers, on_progress=on_progress)
     if Path(pairs).suffix != ".npz":
         raise InvalidInputError(f"pairs: expected a whole number or an .npz file, found {str(pairs)!r}")
     return given_pairs(encoder, policy, *read_pairs(pairs), seed=seed, where=str(pairs))

@@ -28,6 +28,8 @@ class Stitch(EncoderAndPolicy, EnvironmentOptions):
     """Random seed of pairs and episodes."""
     refine: Annotated[int, arg(metavar="ROUNDS")] = 0
     """Rounds in which the map is fitted again on states that the stitched agent meets."""
+    perturb: Annotated[float, arg(metavar="SHARE")] = 0.0
+    """Share of random actions where the two agents play to collect pairs: states beside their paths."""
     controls: bool = False
     """Measure the method on shuffled pairs, with an untrained encoder and with the controller's own, too."""
     greedy: bool = False
@@ -58,6 +60,7 @@ class Stitch(EncoderAndPolicy, EnvironmentOptions):
                 episodes=self.episodes,
                 seed=self.seed,
                 refine=self.refine,
+                perturb=self.perturb,
                 controls=self.controls,
                 deterministic=self.greedy,
                 video=self.video,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -62,6 +63,24 @@ def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: i
     )
 
 
+@dataclass(eq=False, repr=False)
+class PerturbedAgent(Agent):
+    """An agent that plays random actions, each held for some steps, on a share of the steps that it drives.
+
+    It meets the states beside its path, and how it comes back from them.
+
+    Raises:
+        InvalidInputError: for a share that is not in [0, 1).
+    """
+
+    share: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.share < 1:
+            raise InvalidInputError(f"perturb: expected a share of steps in [0, 1), found {self.share}")
+
+
 class Driver:
     """An agent in a world of another task: its policy chooses among its own actions, translated to the world's.
 
@@ -83,15 +102,25 @@ class Driver:
         own = space if self._table is None else spaces.Discrete(len(self._table))
         self._policy, self._width = Policy(agent, own), noise_width(own)
         self._missing = np.zeros(self._width, dtype=np.bool_) if self._table is None else self._table < 0
+        self._share, self._space = agent.share if isinstance(agent, PerturbedAgent) else 0.0, space
+        self._held: HeldActions | None = None
 
     def sample(
         self, observations: npt.NDArray[Any], rng: np.random.Generator, views: npt.NDArray[np.uint8] | None = None
     ) -> npt.NDArray[Any]:
-        """Draw actions of the world `(N,)` or `(N, A)` for observations `(N, ...)` as the agent sees them."""
+        """Draw actions of the world `(N,)` or `(N, A)` for observations `(N, ...)` as the agent sees them.
+
+        N environments are the same ones each time.
+        """
         noise = draw_noise(rng, self._policy.actor.noise_kind, (len(observations), self._width))
         noise[:, self._missing] = -np.inf
         chosen = self._policy.act(observations, noise=noise, views=views)
-        return chosen if self._table is None else self._table[chosen]
+        actions = chosen if self._table is None else self._table[chosen]
+        if not self._share:
+            return actions
+        self._held = self._held or HeldActions(rng, self._space, len(actions))
+        random, at_random = self._held.next(), rng.random(len(actions)) < self._share
+        return np.where(at_random.reshape(-1, *[1] * (actions.ndim - 1)), random, actions)
 
 
 class Drivers:
