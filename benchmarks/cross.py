@@ -44,7 +44,6 @@ from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.views import collect_views
 from rlstitch.stitching.controls import split_control, stitch_control
 from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
-from rlstitch.stitching.refine import refine_stitch
 from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 from rlstitch.stitching.stitch import Stitch, check_relative
 from rlstitch.storage.json_files import read_json, write_table
@@ -62,10 +61,9 @@ class Method:
 
     label: str
     join: str
-    """A stitching method or the control of one, `controller cloned` or `affine map of pixels`."""
+    """A stitching method, one with rounds of refinement (`affine-refined-3`) or the control of one, `controller cloned`
+    or `affine map of pixels`."""
     pairs: int = 1024
-    refine: int = 0
-    """Rounds in which the map is fitted again on states that the stitched agent meets."""
     anchors: int = 0
     """Above 0: relativize on so many anchors, or fit on them as pairs."""
     drivers: tuple[str, ...] = ()
@@ -269,15 +267,11 @@ class Workplace:
             plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
             seen = collect_views(plain, count=method.pairs, seed=0, agents=[y_agent, x_agent])
             return pixel_agent(x_agent, y_agent, seen.views), len(seen), pairs.distinct_views
-        if method.refine:
-            stitched = refine_stitch(x_agent, y_agent, pairs, rounds=method.refine, method=method.join)[-1]
-            return stitched, stitched.report.pairs, stitched.report.distinct_views
         stitched = stitch_control(
             *(x_agent, y_agent, pairs, method.join),
             lambda agent: self.pairs(encoder, controller, method.pairs, (agent, y_agent)),
         )
-        points = 0 if method.join == "naive" else len(pairs.x)
-        return stitched, points, pairs.distinct_views
+        return stitched, stitched.report.pairs, stitched.report.distinct_views
 
     def row(self, group: str, encoder: str, controller: str, method: Method) -> Row:
         """Measure one cell by one method."""

@@ -30,7 +30,7 @@ METHODS = (
     Method("shuffled pairs", "affine-shuffled", pairs=24),
     Method("random encoder", "affine-untrained", pairs=24),
     Method("own encoder", "affine-self", pairs=24),
-    Method("refined", "affine", pairs=24, refine=1),
+    Method("refined", "affine-refined-1", pairs=24),
 )
 
 
