@@ -35,37 +35,49 @@ class Locator(nn.Module):
             nn.Conv2d(_ATTENTION, 1, kernel_size=1),
         )
 
-    def _logits(self, images: Tensor) -> Tensor:
-        """Return logits `(N, H / 2, W / 2)` of the attention to float images `(N, C, H, W)` in [0, 1]."""
-        logits: Tensor = self.attention(_CONTRAST * (images - images.mean(dim=(2, 3), keepdim=True)))
+    def _logits(self, halved: Tensor) -> Tensor:
+        """Return logits `(N, h, w)` of the attention to images `(N, C, h, w)` of half the resolution."""
+        logits: Tensor = self.attention[1:](_CONTRAST * (halved - halved.mean(dim=(2, 3), keepdim=True)))
         return logits[:, 0]
 
-    def mean_places(self, images: Tensor) -> Tensor:
-        """Return the mean positions `(N, 2)` of the attention, x right and y down, in pixels."""
-        logits = self._logits(images)
+    def halved(self, images: Tensor) -> Tensor:
+        """Return images `(N, C, H, W)` at half their resolution, as the attention sees them."""
+        pooled: Tensor = self.attention[0](images)
+        return pooled
+
+    def mean_places(self, halved: Tensor) -> Tensor:
+        """Return the mean positions `(N, 2)` of the attention to images of `halved`, x right and y down, in pixels."""
+        logits = self._logits(halved)
         weights = logits.flatten(1).softmax(dim=1).view_as(logits)
-        rows, columns = (2.0 * torch.arange(size, device=images.device) + 1 for size in logits.shape[1:])
+        rows, columns = (2.0 * torch.arange(size, device=halved.device) + 1 for size in logits.shape[1:])
         return torch.stack([weights.sum(dim=1) @ columns, weights.sum(dim=2) @ rows], dim=1)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Return where the attention to images `(N, C, H, W)` is greatest, x and y in [-1, 1], and the squares there.
+    def forward(self, stacks: Tensor, frames: int = 1) -> Tensor:
+        """Return where the attention to each image is greatest, x and y in [-1, 1], and the squares there.
 
-        Beyond its border an image continues as it ends. No gradient flows.
+        Beyond its border an image continues as it ends. No gradient flows. Nothing copies the images as they are:
+        squares are small, and the attention sees a quarter of the pixels.
+
+        Args:
+            stacks: float `(N, frames * C, H, W)` in [0, 1].
+            frames: images of a stack.
 
         Returns:
-            `(N, 2 + side * side * C)`
+            `(N * frames, 2 + side * side * C)`
         """
-        (height, width), logits = images.shape[2:], self._logits(images)
+        (height, width), halved = stacks.shape[2:], self.halved(stacks)
+        logits = self._logits(halved.unflatten(1, (frames, -1)).flatten(0, 1))
         peaks = logits.flatten(1).argmax(dim=1)
         places = 2 * torch.stack([peaks % logits.shape[2], peaks // logits.shape[2]], dim=1) + 1
-        window = torch.arange(self._side, device=images.device) - self._side // 2
+        window = torch.arange(self._side, device=stacks.device) - self._side // 2
         columns, rows = (
             (places[:, axis, None] + window).clamp(min=0, max=size - 1) for axis, size in enumerate((width, height))
         )
-        numbers = torch.arange(images.shape[0], device=images.device)
-        squares = images.permute(0, 2, 3, 1)[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
-        scaled = 2 * places / torch.tensor([width, height], device=images.device) - 1
+        numbers = torch.arange(len(places), device=stacks.device)[:, None, None]
+        pixels = stacks.permute(0, 2, 3, 1).unflatten(3, (frames, -1))
+        squares = pixels[numbers // frames, rows[:, :, None], columns[:, None, :], numbers % frames]
+        scaled = 2 * places / torch.tensor([width, height], device=stacks.device) - 1
         return torch.cat([scaled, _CONTRAST * (squares.flatten(1) - 0.5)], dim=1)
 
 

@@ -289,8 +289,8 @@ class CropEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode float images `(N, C, H, W)` in [0, 1] as latents `(N, latent_dim)`."""
-        single = images.unflatten(1, (self._spec.frames, -1)).flatten(0, 1)
-        return self.reader(self.locator(single).unflatten(0, (-1, self._spec.frames)).flatten(1))
+        frames = self._spec.frames
+        return self.reader(self.locator(images, frames).unflatten(0, (-1, frames)).flatten(1))
 
 
 class ExtractorEncoder(Encoder):
