@@ -74,7 +74,7 @@ class Locator(nn.Module):
         columns, rows = (
             (places[:, axis, None] + window).clamp(min=0, max=size - 1) for axis, size in enumerate((width, height))
         )
-        numbers = torch.arange(len(places), device=stacks.device)[:, None, None]
+        numbers = torch.arange(places.shape[0], device=stacks.device)[:, None, None]
         pixels = stacks.permute(0, 2, 3, 1).unflatten(3, (frames, -1))
         squares = pixels[numbers // frames, rows[:, :, None], columns[:, None, :], numbers % frames]
         scaled = 2 * places / torch.tensor([width, height], device=stacks.device) - 1
