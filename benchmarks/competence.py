@@ -337,9 +337,10 @@ def main() -> None:
                 train_cleanrl_until_good(options.cleanrl, config, int(environments.split(", ")[1]), judge)
             else:
                 train_until_good(build(side, config, card, environments), config, judge)
-            rows.append({"seed": seed, "side": side, **judge.result()})
+            result = {"seed": seed, "side": side, **judge.result()}
+            rows.append(result)
             rows.sort(key=lambda row: row["seed"])
-            print(rows[-1], flush=True)
+            print(result, flush=True)
             write_json(stored, results)
             RESULTS.with_suffix(".md").write_text(page(rows, rates, options.preset))
 
