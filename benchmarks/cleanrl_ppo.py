@@ -37,13 +37,13 @@ def run(
     episode, as in Gymnasium before 1.0, for which the script was written. Its files go to a folder that is removed.
 
     Args:
-        checkout: A clone of CleanRL.
-        arguments: Of the script's command line.
-        environment: Makes one environment.
-        network: Makes the network from the vector environment.
+        checkout: a clone of CleanRL.
+        arguments: of the script's command line.
+        environment: makes one environment.
+        network: makes the network from the vector environment.
 
     Raises:
-        SystemExit: where the checkout has no such script, or one that defines neither of the two.
+        SystemExit: where the checkout has no such script, or one that lacks one of the two.
     """
     script = checkout.absolute() / "cleanrl/ppo.py"
     if not script.is_file():

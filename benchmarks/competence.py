@@ -152,9 +152,7 @@ def train_until_good(model: PPO, config: TrainConfig, judge: Judge) -> None:
 class CleanRLAgent(nn.Module):
     """A preset's network with the methods of CleanRL's agents; after each rollout it may stop the script."""
 
-    def __init__(
-        self, card: AgentCard, after_rollout: Callable[[CleanRLAgent, int], bool], envs: SyncVectorEnv
-    ) -> None:
+    def __init__(self, card: AgentCard, after_rollout: AfterRollout, envs: SyncVectorEnv) -> None:
         super().__init__()
         self.policy = EncoderControllerPolicy(
             envs.single_observation_space, envs.single_action_space, lambda _: 0.0, **policy_settings(card)

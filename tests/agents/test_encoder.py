@@ -245,7 +245,7 @@ def test_squares_are_cut_around_the_object_that_is_found():
         image[0, row : row + 2, column : column + 2] = 1.0
     locator = seeing_red({**CROP, "image_shape": [40, 60, 9]})
     places = torch.tensor(corners).flip(1) + 1
-    torch.testing.assert_close(locator.mean_places(locator.halved(images)), places.float(), atol=0.1, rtol=0)
+    torch.testing.assert_close(locator.mean_places(locator.pool(images)), places.float(), atol=0.1, rtol=0)
     seen = locator(images)
     torch.testing.assert_close(seen[:, :2], 2 * places / torch.tensor([60, 40]) - 1)
     squares = (seen[:, 2:].unflatten(1, (9, 9, 3)) + 2) / 4

@@ -11,6 +11,7 @@ from artefact_samples import assert_equal_agents, make_agent
 from safetensors.torch import load_file
 
 from rlstitch.agents import half_precision, load_agent, save_agent, weights_sha256
+from rlstitch.agents.half_precision import stored_tensors
 from rlstitch.errors import InvalidInputError
 
 
@@ -34,6 +35,14 @@ def test_one_weight_that_float16_does_not_hold_keeps_a_part_in_float32(tmp_path:
     assert {value.dtype for value in load_file(folder / "encoder.safetensors").values()} == {torch.float32}
     assert {value.dtype for value in load_file(folder / "controller.safetensors").values()} == {torch.float16}
     assert_equal_agents(agent, load_agent(folder))
+
+
+def test_weights_of_another_type_are_stored_as_they_are() -> None:
+    module = torch.nn.Linear(3, 2).double()
+    torch.nn.init.ones_(module.weight)
+    torch.nn.init.zeros_(module.bias)
+    assert {value.dtype for value in stored_tensors(module).values()} == {torch.float64}
+    assert {value.dtype for value in stored_tensors(module.float()).values()} == {torch.float16}
 
 
 def test_a_weight_beyond_the_range_of_float16_is_refused() -> None:

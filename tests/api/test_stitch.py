@@ -97,6 +97,18 @@ def test_runs_with_other_options_have_folders_of_their_own_that_name_the_options
     assert tables[0] != tables[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"perturb": 1.0}, r"perturb: expected a share of steps in \[0, 1\), found 1.0"),
+        ({"perturb": 0.2, "pairs": "mine.npz"}, "perturb: expected 0 where pairs are read from a file, found 0.2"),
+    ],
+)
+def test_a_share_of_random_actions_that_means_nothing_is_refused(two, options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        stitch("red", "green", save=False, **{**FAST, **options})
+
+
 def test_each_round_of_refinement_has_a_row_and_says_what_it_gained(two):
     outcome = stitch("red", "green", save=False, refine=2, pairs=8, episodes=3, method="affine")
     methods = ["random", "native", "naive", "affine", "affine, round 1", "affine, round 2"]

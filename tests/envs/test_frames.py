@@ -56,14 +56,6 @@ def test_an_image_of_the_right_size_is_left_alone():
     assert shrink(images, 6) is images
 
 
-def test_images_that_lie_column_by_column_shrink_alike():
-    images = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
-    drawn = images.swapaxes(1, 2).copy().swapaxes(1, 2)
-    small = shrink(drawn, 16)
-    np.testing.assert_array_equal(small, shrink(images, 16))
-    assert small.flags.c_contiguous
-
-
 def test_the_look_meets_the_colours_that_were_drawn():
     """A threshold before the mean gives the mean of the thresholds, not the threshold of the mean."""
     drawn = np.zeros((1, 2, 2, 1), dtype=np.uint8)

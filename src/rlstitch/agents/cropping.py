@@ -35,29 +35,29 @@ class Locator(nn.Module):
             nn.Conv2d(_ATTENTION, 1, kernel_size=1),
         )
 
-    def _logits(self, halved: Tensor) -> Tensor:
-        """Return logits `(N, h, w)` of the attention to images `(N, C, h, w)` of half the resolution."""
-        logits: Tensor = self.attention[1:](_CONTRAST * (halved - halved.mean(dim=(2, 3), keepdim=True)))
+    def _logits(self, pooled: Tensor) -> Tensor:
+        """Return logits `(N, h, w)` of the attention to images `(N, C, h, w)` of `pool`."""
+        logits: Tensor = self.attention[1:](_CONTRAST * (pooled - pooled.mean(dim=(2, 3), keepdim=True)))
         return logits[:, 0]
 
-    def halved(self, images: Tensor) -> Tensor:
-        """Return images `(N, C, H, W)` at half their resolution, as the attention sees them."""
+    def pool(self, images: Tensor) -> Tensor:
+        """Return images `(N, C, H, W)` averaged over 2 x 2 pixels, as the attention takes them."""
         pooled: Tensor = self.attention[0](images)
         return pooled
 
-    def mean_places(self, halved: Tensor) -> Tensor:
-        """Return the mean positions `(N, 2)` of the attention to images of `halved`, x right and y down, in pixels."""
-        logits = self._logits(halved)
+    def mean_places(self, pooled: Tensor) -> Tensor:
+        """Return the mean positions `(N, 2)` of the attention to images of `pool`, x right and y down, in pixels."""
+        logits = self._logits(pooled)
         weights = logits.flatten(1).softmax(dim=1).view_as(logits)
-        rows, columns = (2.0 * torch.arange(size, device=halved.device) + 1 for size in logits.shape[1:])
+        rows, columns = (2.0 * torch.arange(size, device=pooled.device) + 1 for size in logits.shape[1:])
         return torch.stack([weights.sum(dim=1) @ columns, weights.sum(dim=2) @ rows], dim=1)
 
     @torch.no_grad()
     def forward(self, stacks: Tensor, frames: int = 1) -> Tensor:
         """Return where the attention to each image is greatest, x and y in [-1, 1], and the squares there.
 
-        Beyond its border an image continues as it ends. No gradient flows. Nothing copies the images as they are:
-        squares are small, and the attention sees a quarter of the pixels.
+        Beyond its border an image continues as it ends. No gradient flows. Images are not copied at their full
+        size.
 
         Args:
             stacks: float `(N, frames * C, H, W)` in [0, 1].
@@ -66,8 +66,8 @@ class Locator(nn.Module):
         Returns:
             `(N * frames, 2 + side * side * C)`
         """
-        (height, width), halved = stacks.shape[2:], self.halved(stacks)
-        logits = self._logits(halved.unflatten(1, (frames, -1)).flatten(0, 1))
+        (height, width), pooled = stacks.shape[2:], self.pool(stacks)
+        logits = self._logits(pooled.unflatten(1, (frames, -1)).flatten(0, 1))
         peaks = logits.flatten(1).argmax(dim=1)
         places = 2 * torch.stack([peaks % logits.shape[2], peaks // logits.shape[2]], dim=1) + 1
         window = torch.arange(self._side, device=stacks.device) - self._side // 2

@@ -22,8 +22,8 @@ def half_precision(agent: Agent) -> Agent:
     """
     made = Agent(copy.deepcopy(agent.encoder), copy.deepcopy(agent.controller), agent.card)
     for part in ("encoder", "controller"):
-        for name, weights in getattr(made, part).named_parameters():
-            rounded = weights.detach().half().to(weights.dtype)
+        for name, weights in _singles(getattr(made, part)).items():
+            rounded = weights.detach().half().float()
             if not torch.isfinite(rounded).all():
                 raise InvalidInputError(f"{part}: weights {name!r}: expected at most 65,504 in size, as float16 holds")
             weights.data = rounded
@@ -35,9 +35,15 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
 
     Trained weights are float16 where that holds all of them exactly, which is so after `half_precision` alone.
     """
-    halves = {name: weights.detach().half() for name, weights in module.named_parameters()}
-    exact = all(torch.equal(halves[name].to(weights.dtype), weights) for name, weights in module.named_parameters())
+    singles = _singles(module)
+    halves = {name: weights.detach().half() for name, weights in singles.items()}
+    exact = all(torch.equal(halves[name].float(), weights) for name, weights in singles.items())
     return {**module.state_dict(), **halves} if exact else module.state_dict()
+
+
+def _singles(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trained weights of float32; those of a user's own module may be of another type, and stay so."""
+    return {name: weights for name, weights in module.named_parameters() if weights.dtype == torch.float32}
 
 
 def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

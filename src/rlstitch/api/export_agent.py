@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rlstitch.agents import Agent, half_precision, save_agent
+from rlstitch.agents import Agent, half_precision, load_agent, save_agent
 from rlstitch.agents.export import SUFFIXES, Format, Input, greatest_difference, write_exported
 from rlstitch.api.environment import AgentLike, placed
 from rlstitch.envs import is_image, make_vec
@@ -72,13 +72,13 @@ def export_agent(
     name = source.card.name
     path = output or (Path("agents", f"{name}-half") if form == "half" else Path(f"{name}{SUFFIXES[form]}"))
     progress = progress or ProgressReporter(style="none")
+    if form == "half":
+        save_agent(half_precision(source), path, force=force)
     progress.stage("collecting observations")
     images = _observations(source)
     progress.stage("exporting, reading back and comparing")
     if form == "half":
-        made = half_precision(source)
-        save_agent(made, path, force=force)
-        return ExportOutcome(path, greatest_difference(source, made, images), len(images))
+        return ExportOutcome(path, greatest_difference(source, load_agent(path), images), len(images))
     difference = write_exported(source, path, form=form, images=images, observations=observations, force=force)
     return ExportOutcome(path, difference, len(images))
 

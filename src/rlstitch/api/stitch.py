@@ -158,7 +158,7 @@ def stitch(options: StitchOptions) -> StitchOutcome:
         refine: rounds in which the map is fitted again on states that the stitched agent meets; each has a row. The
             agent of the last round is kept, whatever its return: no reward chooses.
         perturb: share of random actions, each held for some steps, where the two agents play to collect pairs: states
-            beside their paths. Pairs of a file are not collected.
+            beside their paths.
         controls: measure the method's controls, too: on shuffled pairs, with an untrained encoder, and with the
             controller's own encoder (see `rlstitch.stitching.controls`).
         deterministic: greedy actions instead of sampled ones, in every row alike.
@@ -173,10 +173,13 @@ def stitch(options: StitchOptions) -> StitchOutcome:
         IncompatibleError: where the two cannot be joined by the method.
         ArtefactError: where a file of pairs cannot be read.
         InvalidInputError: where an agent of that name exists, there are too few pairs, or a video is asked for of
-            images that cannot be shown.
+            images that cannot be shown; for a share of random actions that is not in [0, 1), or one beside a file of
+            pairs.
     """
     method, pairs, refine = get_method(options.method).name, options.pairs, options.refine
     cell_options, progress, seed = options.cells, options.reporter, options.seed
+    if options.perturb and isinstance(pairs, str | Path):
+        raise InvalidInputError(f"perturb: expected 0 where pairs are read from a file, found {options.perturb}")
     source = placed(options.encoder, options.env)
     target = placed(options.policy, options.env)
     if options.video:
@@ -268,6 +271,8 @@ def _pairs_identity(pairs: int | str | Path | None) -> int | str:
 def _drivers(encoder: Agent, policy: Agent, perturb: float) -> list[Agent]:
     """Return the agents that play when pairs are collected, with a share of random actions."""
     agents = cell_drivers(encoder, policy, cell_world(encoder.card.world, policy.card.world))
+    if not perturb:
+        return agents
     return [PerturbedAgent(agent.encoder, agent.controller, agent.card, perturb) for agent in agents]
 
 

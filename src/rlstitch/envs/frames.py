@@ -31,8 +31,6 @@ def shrink(images: Images, side: int) -> Images:
     count, height, width, channels = images.shape
     if (height, width) == (side, side):
         return images
-    if images.strides[1] < images.strides[2]:  # drawn column by column, as pygame does: rows would be copied first
-        return np.ascontiguousarray(shrink(images.swapaxes(1, 2), side).swapaxes(1, 2))
     down, across = _covered(height, side), _covered(width, side)
     small = np.empty((count, side, side, channels), dtype=np.uint8)
     for image, shrunk in zip(images, small, strict=True):  # one by one: what lies between fits in the cache

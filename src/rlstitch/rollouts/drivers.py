@@ -67,7 +67,7 @@ def draw_actions(rng: np.random.Generator, space: gymnasium.Space[Any], count: i
 class PerturbedAgent(Agent):
     """An agent that plays random actions, each held for some steps, on a share of the steps that it drives.
 
-    It meets the states beside its path, and how it comes back from them.
+    Rollouts that it drives show states beside its path, and how it returns from them.
 
     Raises:
         InvalidInputError: for a share that is not in [0, 1).
@@ -110,7 +110,7 @@ class Driver:
     ) -> npt.NDArray[Any]:
         """Draw actions of the world `(N,)` or `(N, A)` for observations `(N, ...)` as the agent sees them.
 
-        N environments are the same ones each time.
+        A driver plays one batch of environments: held actions last from one call to the next.
         """
         noise = draw_noise(rng, self._policy.actor.noise_kind, (len(observations), self._width))
         noise[:, self._missing] = -np.inf

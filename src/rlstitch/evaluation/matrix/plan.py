@@ -236,12 +236,12 @@ def plan_matrix(
 
 
 def base_method(name: str) -> Method:
-    """Return the method that a cell's name is made of: without its control, and without rounds of refinement."""
+    """Return the method that a name stands for without its control or its rounds of refinement."""
     return get_method(split_rounds(split_control(name)[0])[0])
 
 
 def _full_name(name: str) -> str:
-    """Return a cell's name for one that may hold `module:name`."""
+    """Return the name of a method, its control or its refinement, whose method may be given as `module:name`."""
     method, control = split_control(name)
     base, rounds = split_rounds(method)
     if rounds and control:

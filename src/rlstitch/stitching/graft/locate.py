@@ -41,13 +41,13 @@ def fit_locator(locator: Locator, states: States, *, seed: int) -> None:
     targets = (targets - targets.mean(dim=0)) / targets.std(dim=0).clamp_min(1e-3)
     with torch.no_grad():
         parts = states.shown[states.stacks[rows, -1]].split(BATCH)
-        halved = torch.cat([locator.halved(part.float() / 255.0) for part in parts])
-    locator.load_state_dict(_best_start(locator, halved[:JUDGED_ON], targets[:JUDGED_ON], seed))
+        pooled = torch.cat([locator.pool(part.float() / 255.0) for part in parts])
+    locator.load_state_dict(_best_start(locator, pooled[:JUDGED_ON], targets[:JUDGED_ON], seed))
     optimizer = torch.optim.Adam(locator.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         batch = torch.randint(len(rows), (BATCH,), generator=generator)
-        loss = _unexplained(locator.mean_places(halved[batch]), targets[batch])
+        loss = _unexplained(locator.mean_places(pooled[batch]), targets[batch])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -55,7 +55,7 @@ def fit_locator(locator: Locator, states: States, *, seed: int) -> None:
 
 
 @torch.no_grad()
-def _best_start(locator: Locator, halved: Tensor, targets: Tensor, seed: int) -> dict[str, Tensor]:
+def _best_start(locator: Locator, pooled: Tensor, targets: Tensor, seed: int) -> dict[str, Tensor]:
     """Return the random weights whose places explain targets `(n, d)` best."""
     tried = copy.deepcopy(locator)
     first: Any = tried.attention[1]
@@ -67,7 +67,7 @@ def _best_start(locator: Locator, halved: Tensor, targets: Tensor, seed: int) ->
             for layer in (first, last):
                 layer.reset_parameters()
             last.weight.mul_(_SHARPNESS)
-            losses.append(float(_unexplained(tried.mean_places(halved), targets)))
+            losses.append(float(_unexplained(tried.mean_places(pooled), targets)))
             weights.append({name: tensor.clone() for name, tensor in tried.state_dict().items()})
     return weights[losses.index(min(losses))]
 
