@@ -60,6 +60,7 @@ PLANTED = [
     ("scaled_orthogonal", 3 * rotation(WIDTH), SHIFT),
     ("ridge", mixing(WIDTH), None),
     ("balanced", mixing(WIDTH), SHIFT),
+    ("calibrated", mixing(WIDTH), SHIFT),
     ("robust", rotation(WIDTH), SHIFT),
     ("task_matched", mixing(WIDTH), SHIFT),
     ("local", mixing(WIDTH), SHIFT),

@@ -99,6 +99,7 @@ from .translation.inverse_projection import prune_anchors as prune_anchors
 from .translation.iterative import fit_affine_gradient as fit_affine_gradient
 from .translation.iterative import fit_robust as fit_robust
 from .translation.iterative import screen_pairs as screen_pairs
+from .translation.low_rank import fit_calibrated as fit_calibrated
 from .translation.low_rank import fit_cca as fit_cca
 from .translation.low_rank import fit_low_rank as fit_low_rank
 from .translation.low_rank import fit_pls as fit_pls

@@ -210,6 +210,7 @@ BUILT_IN: Mapping[str, Method] = {
         Method("balanced", "affine, with long latents weighing less", _balanced),
         Method("scaled_orthogonal", "a rotation with one scale", _latent("scaled_orthogonal")),
         Method("ridge", "penalized least squares", _latent("ridge")),
+        Method("calibrated", "affine without its shrinkage, for encoders with errors", _latent("calibrated")),
         Method("low_rank", "affine of as few directions as hold 99 % of the variance", _latent("low_rank")),
         Method("per_frame", "one affine map for every frame of a stack", _per_frame, requires="frames encoded alone"),
         Method("local", "affine, corrected in each cluster of latents", _corrected("fit_local")),

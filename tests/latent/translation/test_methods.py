@@ -15,6 +15,7 @@ from rlstitch.latent import (
     fit,
     fit_affine,
     fit_affine_gradient,
+    fit_calibrated,
     fit_cca,
     fit_l_orthogonal,
     fit_linear,
@@ -121,6 +122,7 @@ def test_whole_weights_are_repeated_pairs() -> None:
         (fit_l_orthogonal, {}, {}),
         (fit_l_orthogonal, {"center": False}, {"center": False}),
         (fit_low_rank, {"rank": 2, "ridge": 2.0 * total / 60}, {"rank": 2, "ridge": 2.0}),
+        (fit_calibrated, {"ridge": 2.0 * total / 60}, {"ridge": 2.0}),
         (fit_pls, {"components": 2}, {"components": 2}),
         (fit_cca, {"components": 2}, {"components": 2}),
         (fit_affine_gradient, {"steps": 500}, {"steps": 500}),
@@ -246,6 +248,41 @@ def test_low_rank_is_reduced_rank_regression() -> None:
     assert np.linalg.matrix_rank(fit_low_rank(X, planted).matrix.numpy()) == 1
 
 
+def test_a_calibrated_map_is_the_estimator_of_multivariate_calibration() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=(3000, 3)) * [3, 2, 1]
+    noise = rng.normal(size=(3000, 6)) @ rng.normal(size=(6, 6))
+    x = y @ rng.normal(size=(3, 6)) + noise + 5
+    centred_x, centred_y = x - x.mean(0), y - y.mean(0)
+    # Brown 1982: x given y by least squares, then y by generalised least squares.
+    coefficients = np.linalg.lstsq(centred_y, centred_x, rcond=None)[0]
+    left = centred_x - centred_y @ coefficients
+    weights = np.linalg.solve(left.T @ left, coefficients.T)
+    expected = weights @ np.linalg.inv(coefficients @ weights)
+    ours = fit_calibrated(x, y, ridge=0)
+    np.testing.assert_allclose(ours.matrix, expected, atol=1e-8)
+    # The mean of what is predicted, given y, is y; least squares shrinks it.
+    for translation, unit in ((ours, True), (fit_affine(x, y, ridge=0), False)):
+        slope = np.linalg.lstsq(centred_y, translation(x) - y.mean(0), rcond=None)[0]
+        assert np.allclose(slope, np.eye(3), atol=1e-8) is unit
+
+
+def test_a_calibrated_map_is_the_affine_one_where_x_determines_y_or_nothing_of_it() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(200, 6))
+    for y in (x @ rng.normal(size=(6, 8)), rng.normal(size=(200, 8))):
+        np.testing.assert_allclose(fit_calibrated(x, y).matrix, fit_affine(x, y).matrix, atol=1e-6)
+
+
+def test_a_calibrated_map_leaves_directions_alone_that_x_hardly_shows() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.normal(size=(3000, 2)) * [3, 1]
+    x = y + rng.normal(size=(3000, 2)) * [1, 5]
+    affine, ours = (fit(x, y).matrix.diagonal() for fit in (fit_affine, fit_calibrated))
+    np.testing.assert_allclose(affine, [9 / 10, 1 / 26], atol=0.01)
+    np.testing.assert_allclose(ours, [1, 1 / 26], atol=0.02)
+
+
 @pytest.mark.parametrize("components", [1, 2, 3, 5])
 def test_pls_agrees_with_scikit_learn(components: int) -> None:
     theirs = PLSRegression(components, scale=False, tol=1e-14, max_iter=10_000).fit(X, Y)
@@ -327,7 +364,7 @@ def test_pairs_without_weight_have_no_say() -> None:
     weights = np.r_[np.zeros(20), np.ones(40)]
     for method in sorted(set(translation_methods()) - {"robust"}):
         # Scaled to sum to n: without a penalty, the scale of the weights changes nothing.
-        options = {"ridge": 0} if method in ("ridge", "affine", "low_rank") else {}
+        options = {"ridge": 0} if method in ("ridge", "affine", "low_rank", "calibrated") else {}
         left, weighed = fit(method, X[20:], Y[20:], **options), fit(method, X, wrong, weights=weights, **options)
         torch.testing.assert_close(weighed.matrix, left.matrix, atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(weighed.bias, left.bias, atol=1e-2, rtol=1e-2)

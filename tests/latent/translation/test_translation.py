@@ -25,6 +25,7 @@ CLAIMS: dict[str, str] = {
     "ridge": "linear turns",
     "affine": "linear affine shifts turns",
     "low_rank": "linear affine shifts turns",
+    "calibrated": "linear affine shifts turns",
     "pls": "linear affine shifts turns",
     "cca": "linear affine shifts turns",
     "affine_gradient": "linear affine shifts",
@@ -35,6 +36,7 @@ NEAR = {
     "cca": {"shrinkage": 0.0},
     "low_rank": {"rank": 6, "ridge": 0},
     "affine": {"ridge": 0},
+    "calibrated": {"ridge": 0},
     "ridge": {"ridge": 0},
     "total_least_squares": {"rank": 6},
 }

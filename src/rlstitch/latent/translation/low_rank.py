@@ -1,4 +1,4 @@
-"""Translations through a few shared directions: reduced-rank regression, partial least squares, canonical
+"""Translations through a few shared directions: reduced-rank regression, calibration, partial least squares, canonical
 correlation. `weights` (n,) weigh the pairs, as if a pair of weight 2 stood there twice.
 """
 
@@ -9,6 +9,10 @@ import torch
 from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs
 from rlstitch.latent.translation.closed_form import Ridge, fit_affine
 from rlstitch.latent.translation.translation import Fit, Translation, centred_pairs, finish
+
+_MOST, _LARGEST = 128, 1e3
+"""Principal axes along which `fit_calibrated` removes shrinkage, at most, and entries of the inverse of a slope beyond
+which it is rounding: of an axis along which nothing is predicted."""
 
 
 def fit_low_rank(
@@ -52,6 +56,55 @@ def fit_low_rank(
     top = axes[:, -rank:]
     matrix = full.matrix @ top @ top.T
     return finish(matrix, mean_y - mean_x @ matrix, "low_rank", source, target)
+
+
+def fit_calibrated(x: Array, y: Array, *, ridge: Ridge = "auto", weights: Array | None = None) -> Translation:
+    """`fit_affine` without its shrinkage, for x with noise: multivariate calibration (Brown, 1982). At least 3 pairs.
+
+    Least squares predicts the mean of y given x. Where x has noise, its predictions lie too near to the mean of y, and
+    a controller of y reacts too little. Here the mean of the predictions given y is y, in the directions that matter:
+    with Z the coordinates of y along its first k principal axes, and Q those of the predictions, Q is about Z @ slope,
+    and is multiplied by the inverse of that slope. Of all k, up to the axes that hold 99 % of the variance of y and
+    `_MOST`, the one is taken for which Q @ slope^-1 alone is nearest to y. Other directions stay as they are predicted.
+
+    Where x determines y, this is `fit_affine`. Where y has the noise, `fit_affine` is right and this map exaggerates.
+    With few pairs a dimension the pairs do not show the noise, and little is corrected.
+
+    Args:
+        x: source samples `(n, d_x)`, tensor or array.
+        y: target samples `(n, d_y)`, row i for row i of x.
+        ridge: penalty, as in `fit_affine`.
+        weights: `(n,)`, at least 0: how much each pair counts; scaled to sum to n. None: equally.
+
+    Returns:
+        The fitted map, with a report on its own pairs.
+
+    Raises:
+        InvalidInputError: for fewer than 3 pairs, NaN or infinity.
+
+    Examples:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> y = torch.randn(2000, 1, generator=generator)
+        >>> x = y + torch.randn(2000, 1, generator=generator)
+        >>> [round(fit(x, y).matrix.item(), 1) for fit in (fit_affine, fit_calibrated)]
+        [0.5, 1.0]
+    """
+    source, target = to_pairs(x, y, minimum=3, method="fit_calibrated")
+    full = fit_affine(source.double(), target.double(), ridge=ridge, weights=weights)
+    mean_x, mean_y, centred_x, centred_y = centred_pairs(source, target, weights)
+    energy, axes = (part.flip(-1) for part in torch.linalg.eigh(centred_y.T @ centred_y))
+    energy = energy.clamp_min(torch.finfo(source.dtype).tiny)
+    predicted = centred_x @ full.matrix @ axes
+    spread, slope = predicted.T @ predicted, (centred_y @ axes).T @ predicted / energy[:, None]
+    matrix, least = full.matrix, energy.sum()
+    for k in range(1, min(_MOST, int((energy.cumsum(0) < 0.99 * least).sum()) + 1) + 1):
+        inverse = torch.linalg.inv_ex(slope[:k, :k]).inverse
+        # |Q slope^-1 - Z|^2, where Z^T Q = Z^T Z slope, and what the other axes hold.
+        left = (spread[:k, :k] @ inverse * inverse).sum() - energy[:k].sum() + energy[k:].sum()
+        if bool((left < least) & (inverse.abs().amax() < _LARGEST)):
+            least, change = left, axes[:, :k] @ (inverse - torch.eye(k).to(inverse)) @ axes[:, :k].T
+            matrix = full.matrix + full.matrix @ change
+    return finish(matrix, mean_y - mean_x @ matrix, "calibrated", source, target)
 
 
 def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array | None = None) -> Translation:
@@ -174,5 +227,5 @@ def _roots(centred: torch.Tensor, shrinkage: float, dtype: torch.dtype) -> tuple
     return (axes * inverse) @ axes.T, (axes * root) @ axes.T
 
 
-METHODS: dict[str, Fit] = {"low_rank": fit_low_rank, "pls": fit_pls, "cca": fit_cca}
+METHODS: dict[str, Fit] = {"low_rank": fit_low_rank, "calibrated": fit_calibrated, "pls": fit_pls, "cca": fit_cca}
 """Name -> fit."""
