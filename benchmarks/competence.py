@@ -251,8 +251,8 @@ def ratios_to(rows: list[dict[str, Any]], side: str) -> list[float]:
     return [row["seconds"] / mine[row["seed"]] for row in rows if row["side"] == side]
 
 
-def page(rows: list[dict[str, Any]], rates: dict[str, dict[str, float]], preset: str) -> str:
-    """Return the results in Markdown."""
+def page(rows: list[dict[str, Any]], rates: dict[str, dict[str, float]], preset: str, notes: str) -> str:
+    """Return the results in Markdown; `notes` are what the file of results says of how they came about."""
     best = {side: max(of_side, key=lambda name: of_side[name]) for side, of_side in rates.items()}
     seconds = {side: sum(row["seconds"] for row in rows if row["side"] == side) for side in rates}
     steps = {side: sum(row["steps"] for row in rows if row["side"] == side) for side in rates}
@@ -284,6 +284,7 @@ def page(rows: list[dict[str, Any]], rates: dict[str, dict[str, float]], preset:
     lines += [
         "",
         *([f"Not good within all steps of the preset: {'; '.join(never)}.", ""] if never else []),
+        *([notes, ""] if notes else []),
         "| seed | side | steps | seconds | steps/s | success at the end |",
         "|---|---|---|---|---|---|",
     ]
@@ -340,7 +341,7 @@ def main() -> None:
             rows.sort(key=lambda row: row["seed"])
             print(result, flush=True)
             write_json(stored, results)
-            RESULTS.with_suffix(".md").write_text(page(rows, rates, options.preset))
+            RESULTS.with_suffix(".md").write_text(page(rows, rates, options.preset, results.get("notes", "")))
 
 
 if __name__ == "__main__":

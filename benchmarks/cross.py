@@ -315,7 +315,7 @@ def write(cross: Cross, folder: Path, rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    """Measure what is missing; the table is written after every few cells."""
+    """Measure what is missing; the table is written after every cell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="a file of benchmarks/crosses")
     parser.add_argument("--workers", type=int, default=2)
@@ -345,9 +345,8 @@ def main() -> None:
         futures = [pool.submit(measure, options.table, options.agents, *cell, labels) for cell, labels in todo]
         for done, future in enumerate(as_completed(futures), 1):
             rows += future.result()
-            if done % 10 == 0 or done == len(todo):
-                write(cross, options.agents, rows)
-                print(f"{done} of {len(todo)}", flush=True)
+            write(cross, options.agents, rows)
+            print(f"{done} of {len(todo)}", flush=True)
 
 
 if __name__ == "__main__":
