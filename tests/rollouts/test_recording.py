@@ -12,13 +12,14 @@ from gymnasium import spaces
 from rooms import CONTINUOUS, DISCRETE, DotRoom, registered, untrained
 
 from rlstitch.envs import World, make_vec, replay_episodes
+from rlstitch.envs.replay import Recording
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.actors import RandomAgent
 from rlstitch.rollouts.anchors import choose_replay_anchor_set
 from rlstitch.rollouts.drivers import HeldActions, draw_actions
 from rlstitch.rollouts.evaluation import evaluate
 from rlstitch.rollouts.image_pairs import collect_paired_images
-from rlstitch.rollouts.recording import collect_frames, collect_recording
+from rlstitch.rollouts.recording import collect_frames, collect_recording, paired_episodes, paired_images, play_episodes
 from rlstitch.rollouts.video import record
 
 KINDS = [DISCRETE, CONTINUOUS]
@@ -135,6 +136,22 @@ def test_pairs_come_from_many_episodes_and_are_distinct(environment):
     assert len(targets) >= 6  # a target an episode (some are hidden in part by the dot)
     again, _ = collect_paired_images(world, world, count=64, agents=[agent])
     np.testing.assert_array_equal(x, again)
+
+
+@pytest.mark.parametrize("environment", KINDS)
+def test_pairs_of_episodes_are_those_of_their_replays(environment):
+    world, other = World(environment), World(environment, look="inverted")
+    agents = [untrained(one) for one in (world, other, replace(world, look="hue:90"))]
+    played = list(play_episodes(world, 10, seed=1, max_steps=30, first=0, agents=agents))
+    seen = map(np.concatenate, zip(*paired_episodes(played, world, other), strict=True))
+    recording = Recording(world, tuple(one.episode for one in played))
+    for ours, replayed in zip(seen, paired_images(recording, world, other), strict=True):
+        np.testing.assert_array_equal(ours, replayed)
+    for number, one in enumerate(played):
+        rewards = (one.episode.rewards[0] + 1, *one.episode.rewards[1:])
+        changed = replace(one, episode=replace(one.episode, rewards=rewards))
+        with pytest.raises(InvalidInputError, match="not deterministic"):
+            list(paired_episodes([*played[:number], changed], world, other))
 
 
 def test_frames_are_collected_until_there_are_enough():

@@ -19,7 +19,7 @@ from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.coverage import Coverage
 from rlstitch.rollouts.drivers import DOMAIN, Driver, Drivers, HeldActions, collection_seeds, draw_actions
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.rollouts.recording import ROUND, Images, collect_recording, paired_episodes, played_as
+from rlstitch.rollouts.recording import ROUND, Images, paired_episodes, play_episodes, played_as
 
 Pair = tuple[Images, Images]
 """Two images `(H, W, C)` of one state."""
@@ -113,20 +113,22 @@ def _digest(x: Images, y: Images) -> bytes:
 def _replayed_pairs(
     world_x: World, world_y: World, count: int, steps: int, seed: int, agents: Sequence[Agent]
 ) -> Iterator[tuple[list[Pair], int]]:
-    """Yield pairs of a round of recorded episodes, each played again in both worlds, and how many episodes."""
+    """Yield pairs of a round of recorded episodes, seen in both worlds, and how many episodes."""
     share, rng, first = -(-count // ROUND), np.random.default_rng((DOMAIN, seed)), 0
     while steps > 0:
         longest = min(LONGEST, max(1, steps // ROUND))
-        recording = collect_recording(world_x, episodes=ROUND, seed=seed, max_steps=longest, first=first, agents=agents)
+        played = list(
+            play_episodes(world_x, ROUND, seed=seed, max_steps=longest, first=first, agents=agents),
+        )
         yield (
             [
                 (x[row].copy(), y[row].copy())
-                for x, y in paired_episodes(recording, world_x, world_y)
+                for x, y in paired_episodes(played, world_x, world_y)
                 for row in np.sort(rng.permutation(len(x))[:share]).tolist()
             ],
             ROUND,
         )
-        steps -= sum(len(episode.actions) for episode in recording.episodes)
+        steps -= sum(len(one.episode.actions) for one in played)
         first += ROUND
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,17 @@ Images = Observations
 
 ROUND = 8
 """Episodes that are recorded at a time."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """An episode, and what was seen while it was recorded."""
+
+    episode: Episode
+    world: World
+    """As who chose the actions saw it."""
+    observations: Images
+    """`(T + 1, ...)` of that world."""
 
 
 def collect_recording(
@@ -52,6 +63,14 @@ def collect_recording(
         InvalidInputError: for numbers out of range.
         IncompatibleError: where an agent has no action in common with the world, or another view of a MiniGrid.
     """
+    played = play_episodes(world, episodes, seed=seed, max_steps=max_steps, first=first, agents=agents)
+    return Recording(world, tuple(one.episode for one in played))
+
+
+def play_episodes(
+    world: World, episodes: int, *, seed: int, max_steps: int, first: int, agents: Sequence[Agent]
+) -> Iterator[Played]:
+    """Yield the episodes of `collect_recording`, which has the same parameters, with their observations."""
     check_seed(seed)
     check_counts(episodes=episodes, max_steps=max_steps, first=first + 1)
     seeds = collection_seeds(seed, first + episodes)[first:]
@@ -63,11 +82,9 @@ def collect_recording(
             if players[-1].view != players[0].view:
                 name = agents[len(players) - 2].card.name
                 raise IncompatibleError(f"agent {name!r} takes the {place.view} view, the world gives {world.view}")
-        played = [
-            _play(number, players, agents, episode_seed, np.random.default_rng((DOMAIN, seed, number)), max_steps)
-            for number, episode_seed in enumerate(seeds, start=first)
-        ]
-    return Recording(world, tuple(played))
+        for number, episode_seed in enumerate(seeds, start=first):
+            rng = np.random.default_rng((DOMAIN, seed, number))
+            yield _play(number, players, agents, episode_seed, rng, max_steps)
 
 
 def _play(
@@ -77,7 +94,7 @@ def _play(
     seed: int,
     rng: np.random.Generator,
     max_steps: int,
-) -> Episode:
+) -> Played:
     """Play one episode: held actions, random actions and the agents take turns. The first player is the world's own."""
     turn, space = number % (2 + len(agents)), players[0].environment.single_action_space
     player = players[max(0, turn - 1)]
@@ -89,7 +106,8 @@ def _play(
             return None
         return first_action(held.next() if driver is None else driver.sample(observations, rng))
 
-    return player.play(seed, choose)[0]
+    episode, observations = player.play(seed, choose)
+    return Played(episode, player.world, observations)
 
 
 def collect_frames(world: World, count: int, *, seed: int = 0, agents: Sequence[Agent] = ()) -> Recording:
@@ -116,14 +134,31 @@ def paired_images(recording: Recording, world_x: World, world_y: World) -> tuple
     Raises:
         InvalidInputError: for another environment than the recording's, or one that is not deterministic.
     """
-    x, y = zip(*paired_episodes(recording, world_x, world_y), strict=True)
-    return np.concatenate(x), np.concatenate(y)
-
-
-def paired_episodes(recording: Recording, world_x: World, world_y: World) -> Iterator[tuple[Images, Images]]:
-    """Yield what `paired_images` returns, an episode at a time."""
     x, y = (
-        replay_episodes(recording, replace(played_as(world, recording.world), environment=world.environment))
+        np.concatenate([*replay_episodes(recording, _replayed_as(world, recording.world))])
         for world in (world_x, world_y)
     )
-    yield from zip(x, y, strict=True)
+    return x, y
+
+
+def paired_episodes(played: Sequence[Played], world_x: World, world_y: World) -> Iterator[tuple[Images, Images]]:
+    """Yield what `paired_images` returns of episodes of `world_x`, one at a time, without drawing again what was seen.
+
+    Each episode is played again once at least, which shows whether the environment is deterministic.
+    """
+    sides = [_replayed_as(world, world_x) for world in (world_x, world_y)]
+    kept = [sides.index(one.world) if one.world in sides else -1 for one in played]
+    replays = [
+        replay_episodes(
+            Recording(world_x, tuple(one.episode for one, at in zip(played, kept, strict=True) if at != number)), side
+        )
+        for number, side in enumerate(sides)
+    ]
+    for one, at in zip(played, kept, strict=True):
+        x, y = (one.observations if at == number else next(replay) for number, replay in enumerate(replays))
+        yield x, y
+
+
+def _replayed_as(world: World, recorded: World) -> World:
+    """Return a world with the task and actions of a recording; another environment stays, to be refused."""
+    return replace(played_as(world, recorded), environment=world.environment)
