@@ -40,6 +40,7 @@ from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.latent import fit_affine
 from rlstitch.rollouts.anchors import default_anchor_set
+from rlstitch.rollouts.drivers import PerturbedAgent
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.views import collect_views
 from rlstitch.stitching.controls import split_control, stitch_control
@@ -64,6 +65,8 @@ class Method:
     """A stitching method, one with rounds of refinement (`affine-refined-3`) or the control of one, `controller cloned`
     or `affine map of pixels`."""
     pairs: int = 1024
+    perturb: float = 0.0
+    """Share of random actions where the two agents play to collect pairs."""
     anchors: int = 0
     """Above 0: relativize on so many anchors, or fit on them as pairs."""
     drivers: tuple[str, ...] = ()
@@ -172,6 +175,7 @@ class Workplace:
     baselines: Baselines = field(default_factory=Baselines)
     relative: dict[Any, Agent] = field(default_factory=dict)
     images: dict[Any, Any] = field(default_factory=dict)
+    latents: dict[Any, LatentPairs] = field(default_factory=dict)
 
     def world(self, name: str) -> World:
         """Return an agent's own world."""
@@ -209,16 +213,23 @@ class Workplace:
         names = itertools.chain(*self.cross.groups.values())
         return next(other for other in names if self.world(other).variation != self.world(name).variation)
 
-    def pairs(self, encoder: str, controller: str, count: int, agents: tuple[Agent, Agent]) -> LatentPairs:
-        """Return latents of the same states under the two agents of a cell."""
-        if not self.cross.one_rollout:
-            own, policy = (loaded(self.folder, name) for name in (encoder, controller))
+    def pairs(self, encoder: str, controller: str, method: Method, agent: Agent | None = None) -> LatentPairs:
+        """Return latents of the same states under the two agents of a cell, or under another than the encoder's."""
+        own, policy = (loaded(self.folder, name) for name in (encoder, controller))
+        if self.cross.one_rollout:
+            images = self.rollout(encoder, controller, method.pairs)
+            x, y = (one.encode(seen) for one, seen in zip((agent or own, policy), images, strict=True))
+            return LatentPairs(x[:-HELD], y[:-HELD], x[-HELD:], y[-HELD:], distinct_views=len(x))
+        key = (encoder, controller, method.pairs, method.perturb)
+        if agent or key not in self.latents:
             drivers = cell_drivers(own, policy, cell_world(own.card.world, policy.card.world))
-            return gather_pairs(*agents, pairs=count, seed=0, drivers=drivers)
-        x, y = (
-            agent.encode(seen) for agent, seen in zip(agents, self.rollout(encoder, controller, count), strict=True)
-        )
-        return LatentPairs(x[:-HELD], y[:-HELD], x[-HELD:], y[-HELD:], distinct_views=len(x))
+            if method.perturb:
+                drivers = [PerturbedAgent(one.encoder, one.controller, one.card, method.perturb) for one in drivers]
+            pairs = gather_pairs(agent or own, policy, pairs=method.pairs, seed=0, drivers=drivers)
+            if agent:
+                return pairs
+            self.latents[key] = pairs
+        return self.latents[key]
 
     def relativized(self, name: str, images: np.ndarray, identity: str, method: Method) -> Agent:
         """Return an agent made relative to anchors, once a process."""
@@ -257,7 +268,7 @@ class Workplace:
                 len(x),
                 None,
             )
-        pairs = self.pairs(encoder, controller, method.pairs, (x_agent, y_agent))
+        pairs = self.pairs(encoder, controller, method)
         every = len(pairs.x) + len(pairs.x_held)
         if method.join == "controller cloned":
             x, y = torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held])
@@ -269,7 +280,7 @@ class Workplace:
             return pixel_agent(x_agent, y_agent, seen.views), len(seen), pairs.distinct_views
         stitched = stitch_control(
             *(x_agent, y_agent, pairs, method.join),
-            lambda agent: self.pairs(encoder, controller, method.pairs, (agent, y_agent)),
+            lambda agent: self.pairs(encoder, controller, method, agent),
         )
         return stitched, stitched.report.pairs, stitched.report.distinct_views
 
