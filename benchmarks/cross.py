@@ -297,7 +297,7 @@ class Workplace:
             if not near:
                 break
         stated = {**row.to_row(), "random_return": row.random_return, "native_return": row.native_return}
-        more = {"group": group, "label": method.label, "points": points, "distinct_views": views}
+        more = {"group": group, "encoder": encoder, "label": method.label, "points": points, "distinct_views": views}
         return {name: {**stated, **more}.get(name) for name in COLUMNS} | dict(method.relativize)
 
 
