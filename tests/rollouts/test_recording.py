@@ -147,6 +147,10 @@ def test_pairs_of_episodes_are_those_of_their_replays(environment):
     recording = Recording(world, tuple(one.episode for one in played))
     for ours, replayed in zip(seen, paired_images(recording, world, other), strict=True):
         np.testing.assert_array_equal(ours, replayed)
+    blank = [replace(one, observations=np.zeros_like(one.observations)) for one in played]
+    kept = [(not x.any(), not y.any()) for x, y in paired_episodes(blank, world, other)]
+    turns = [(True, False)] * 3 + [(False, True), (False, False)]  # random twice, then the agents, in their own looks
+    assert kept == 2 * turns
     for number, one in enumerate(played):
         rewards = (one.episode.rewards[0] + 1, *one.episode.rewards[1:])
         changed = replace(one, episode=replace(one.episode, rewards=rewards))
