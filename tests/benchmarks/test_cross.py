@@ -94,6 +94,7 @@ def test_every_method_gives_a_row(cross: Cross) -> None:
     for method in METHODS:
         measured = place.row("small", "small-red-s1", "small-green-s2", method)
         assert (measured["label"], measured["episodes"]) == (method.label, 2)
+        assert (measured["encoder"], measured["controller"]) == ("small-red-s1", "small-green-s2")
         assert measured["points"] == {"naive": 0}.get(method.label, measured["points"])
         assert math.isfinite(measured["return_mean"])
     assert measured["distinct_views"] >= 24
@@ -103,7 +104,9 @@ def test_a_second_run_measures_nothing(cross: Cross, workplace: Path, monkeypatc
     text = (
         "title: T\nabout: A\nresults: small\ngate: null\nepisodes: 2\ngroups: {small: [small-red-s1, small-green-s2]}\n"
     )
-    (workplace / "small.yaml").write_text(text + "methods: [{label: naive, pairs: 24}]\n")
+    (workplace / "small.yaml").write_text(
+        text + "methods: [{label: naive, pairs: 24}, {label: affine-self, pairs: 24}]\n"
+    )
     monkeypatch.setattr(sys, "argv", ["cross.py", "small.yaml", "--workers", "1"])
     main()
     assert "2 cells to measure" in capsys.readouterr().out
@@ -111,7 +114,7 @@ def test_a_second_run_measures_nothing(cross: Cross, workplace: Path, monkeypatc
     main()
     assert "0 cells to measure" in capsys.readouterr().out
     assert (workplace / "small.json").read_bytes() == before
-    assert "2 rows have no recovery" in (workplace / "small.md").read_text(), "untrained agents"
+    assert "4 rows have no recovery" in (workplace / "small.md").read_text(), "untrained agents"
 
 
 def test_an_interval_is_students() -> None:
