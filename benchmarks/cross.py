@@ -38,6 +38,7 @@ from rlstitch.envs import World, cell_world
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.cell import measure_cell
 from rlstitch.evaluation.options import CellOptions
+from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.latent import fit_affine
 from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.drivers import PerturbedAgent
@@ -354,10 +355,12 @@ def main() -> None:
         return
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(measure, options.table, options.agents, *cell, labels) for cell, labels in todo]
-        for done, future in enumerate(as_completed(futures), 1):
-            rows += future.result()
-            write(cross, options.agents, rows)
-            print(f"{done} of {len(todo)}", flush=True)
+        with ProgressReporter("cells", interval=0) as progress:
+            progress(0, len(todo))
+            for done, future in enumerate(as_completed(futures), 1):
+                rows += future.result()
+                write(cross, options.agents, rows)
+                progress(done, len(todo))
 
 
 if __name__ == "__main__":

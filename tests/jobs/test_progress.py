@@ -67,6 +67,16 @@ def test_a_line_tells_name_note_rate_and_time_left() -> None:
     assert stream.getvalue().count("\n") == 1, "nothing is shown twice"
 
 
+def test_a_state_can_be_shown_before_the_interval_is_over() -> None:
+    stream = io.StringIO()
+    with ProgressReporter("steps", stream=stream) as report:
+        report.show()
+        report(0, 4)
+        report(1, 4, "return 2")
+        report.show()
+        assert re.fullmatch(r"1 of 4 steps, return 2, [\d,.]+ steps/s, .*left\n", stream.getvalue())
+
+
 def test_a_terminal_gets_a_bar_and_lines_above_it() -> None:
     stream = Terminal()
     with ProgressReporter("steps", name="red", stream=stream) as report:

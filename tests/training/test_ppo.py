@@ -1,3 +1,4 @@
+import functools
 import json
 
 import gymnasium
@@ -13,6 +14,8 @@ from rlstitch.agents.card import AgentCard
 from rlstitch.agents.encoder import RelativeEncoder
 from rlstitch.api.train import draft_card, train
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import ProgressReporter
+from rlstitch.training import callbacks
 from rlstitch.training.ppo import build_ppo, train_ppo
 
 
@@ -79,6 +82,16 @@ def test_a_training_goes_on_where_no_video_can_be_made(tiny, tmp_path, monkeypat
     config = tiny(environment="Dark-v0", sensor="state", total_steps=256, encoder={}, evaluation={"episodes": 1})
     assert train(config, progress="lines").ended == "finished"
     assert capsys.readouterr().err.count("no videos in TensorBoard: Dark-v0 cannot render: no display") == 1
+
+
+def test_a_log_counts_the_steps_of_a_training_before_its_first_evaluation(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(callbacks, "ProgressReporter", functools.partial(ProgressReporter, interval=0))
+    config = tiny(total_steps=256, evaluation={"every_steps": 256, "episodes": 1})
+    train(config, progress="lines")
+    counts = [int(line.split()[1]) for line in capsys.readouterr().err.splitlines() if " of 256 steps" in line]
+    assert len({count for count in counts if 0 < count < 256}) > 10
+    assert counts[-1] == 256
 
 
 class UnjudgedRoom(DotRoom):

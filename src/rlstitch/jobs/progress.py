@@ -104,6 +104,12 @@ class ProgressReporter:
                 self._meter.set_postfix_str(printable(note), refresh=self.style == "bar")
             self._meter.update(done - self._meter.n)
 
+    def show(self) -> None:
+        """Show the last state now: a line in a log, whatever the interval."""
+        with self._lock:
+            if self._meter is not None:
+                self._meter.refresh()
+
     def write(self, line: str) -> None:
         """Write a line of text (above the bar, where there is one)."""
         line = printable(line)

@@ -244,7 +244,7 @@ class ProgressCallback(BaseCallback):
     ) -> None:
         super().__init__()
         self.state, self.total_steps, self.on_progress = state, total_steps, on_progress
-        self._reporter = ProgressReporter("steps", name=name, style=style, interval=0)
+        self._reporter = ProgressReporter("steps", name=name, style=style)
         self._evaluations = 0
 
     def _on_training_start(self) -> None:
@@ -252,8 +252,7 @@ class ProgressCallback(BaseCallback):
         self._report()
 
     def _on_step(self) -> bool:
-        if self._reporter.style == "bar":
-            self._report()
+        self._report()
         return True
 
     def _on_rollout_start(self) -> None:
@@ -262,6 +261,7 @@ class ProgressCallback(BaseCallback):
         if len(self.state.history) > self._evaluations:
             self._evaluations = len(self.state.history)
             self._report()
+            self._reporter.show()
 
     def _report(self) -> None:
         history = self.state.history
