@@ -44,8 +44,8 @@ from rlstitch.rollouts.anchors import default_anchor_set
 from rlstitch.rollouts.drivers import PerturbedAgent
 from rlstitch.rollouts.image_pairs import collect_paired_images
 from rlstitch.rollouts.views import collect_views
-from rlstitch.stitching.controls import split_control, stitch_control
-from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
+from rlstitch.stitching.controls import split_control, stitch_control, untrained_agent
+from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_latents
 from rlstitch.stitching.relativize import Distillation, relativize_agent, visited_states
 from rlstitch.stitching.stitch import Stitch, check_relative
 from rlstitch.storage.json_files import read_json, write_table
@@ -176,7 +176,7 @@ class Workplace:
     baselines: Baselines = field(default_factory=Baselines)
     relative: dict[Any, Agent] = field(default_factory=dict)
     images: dict[Any, Any] = field(default_factory=dict)
-    latents: dict[Any, LatentPairs] = field(default_factory=dict)
+    latents: dict[Any, list[LatentPairs]] = field(default_factory=dict)
 
     def world(self, name: str) -> World:
         """Return an agent's own world."""
@@ -214,23 +214,28 @@ class Workplace:
         names = itertools.chain(*self.cross.groups.values())
         return next(other for other in names if self.world(other).variation != self.world(name).variation)
 
-    def pairs(self, encoder: str, controller: str, method: Method, agent: Agent | None = None) -> LatentPairs:
-        """Return latents of the same states under the two agents of a cell, or under another than the encoder's."""
+    def pairs(self, encoder: str, controller: str, method: Method) -> list[LatentPairs]:
+        """Return latents of the same states under the two agents of a cell, and, for its control, untrained ones."""
         own, policy = (loaded(self.folder, name) for name in (encoder, controller))
-        if self.cross.one_rollout:
-            images = self.rollout(encoder, controller, method.pairs)
-            x, y = (one.encode(seen) for one, seen in zip((agent or own, policy), images, strict=True))
-            return LatentPairs(x[:-HELD], y[:-HELD], x[-HELD:], y[-HELD:], distinct_views=len(x))
+        controls = [split_control(one.join)[1] for one in self.cross.methods]
+        encoders = [own, untrained_agent(own)] if "untrained" in controls else [own]
         key = (encoder, controller, method.pairs, method.perturb)
-        if agent or key not in self.latents:
+        if key in self.latents:
+            return self.latents[key]
+        if self.cross.one_rollout:
+            x, y = self.rollout(encoder, controller, method.pairs)
+            latents = policy.encode(y)
+            pairs = [
+                LatentPairs(seen[:-HELD], latents[:-HELD], seen[-HELD:], latents[-HELD:], distinct_views=len(x))
+                for seen in (agent.encode(x) for agent in encoders)
+            ]
+        else:
             drivers = cell_drivers(own, policy, cell_world(own.card.world, policy.card.world))
             if method.perturb:
                 drivers = [PerturbedAgent(one.encoder, one.controller, one.card, method.perturb) for one in drivers]
-            pairs = gather_pairs(agent or own, policy, pairs=method.pairs, seed=0, drivers=drivers)
-            if agent:
-                return pairs
-            self.latents[key] = pairs
-        return self.latents[key]
+            pairs = gather_latents(encoders, policy, pairs=method.pairs, seed=0, drivers=drivers)
+        self.latents[key] = pairs
+        return pairs
 
     def relativized(self, name: str, images: np.ndarray, identity: str, method: Method) -> Agent:
         """Return an agent made relative to anchors, once a process."""
@@ -269,7 +274,7 @@ class Workplace:
                 len(x),
                 None,
             )
-        pairs = self.pairs(encoder, controller, method)
+        pairs, *untrained = self.pairs(encoder, controller, method)
         every = len(pairs.x) + len(pairs.x_held)
         if method.join == "controller cloned":
             x, y = torch.cat([pairs.x, pairs.x_held]), torch.cat([pairs.y, pairs.y_held])
@@ -279,10 +284,7 @@ class Workplace:
             plain = World(world.environment, task=world.task, view=world.view, tile_size=world.tile_size)
             seen = collect_views(plain, count=method.pairs, seed=0, agents=[y_agent, x_agent])
             return pixel_agent(x_agent, y_agent, seen.views), len(seen), pairs.distinct_views
-        stitched = stitch_control(
-            *(x_agent, y_agent, pairs, method.join),
-            lambda agent: self.pairs(encoder, controller, method, agent),
-        )
+        stitched = stitch_control(x_agent, y_agent, pairs, method.join, *untrained)
         return stitched, stitched.report.pairs, stitched.report.distinct_views
 
     def row(self, group: str, encoder: str, controller: str, method: Method) -> Row:

@@ -9,6 +9,7 @@ from stitch_samples import WIDTH, mixing, moved, unlike_weights
 
 from rlstitch.agents.encoder import MLPEncoder
 from rlstitch.agents.specs import MLPSpec
+from rlstitch.errors import InvalidInputError
 from rlstitch.rollouts.views import own_images
 from rlstitch.stitching.controls import chance_controls, split_control, stitch_control, untrained_agent, with_controls
 from rlstitch.stitching.stitch import stitch_agents
@@ -39,7 +40,7 @@ def test_each_method_that_fits_a_map_has_three():
 def test_only_the_controllers_own_encoder_does_as_well_as_a_planted_map(method, red, other, pair):
     pairs = pair(red, other)
     reports = {
-        name: stitch_control(red, other, pairs, name, lambda agent: pair(agent, other)).report
+        name: stitch_control(red, other, pairs, name, pair(untrained_agent(red), other)).report
         for name in with_controls([method])
     }
     plain, shuffled, untrained, own = reports.values()
@@ -52,8 +53,10 @@ def test_only_the_controllers_own_encoder_does_as_well_as_a_planted_map(method, 
 
 def test_a_control_without_a_name_is_the_method_itself(red, other, pair):
     pairs = pair(red, other)
-    one = stitch_control(red, other, pairs, "affine", lambda agent: pair(agent, other))
+    one = stitch_control(red, other, pairs, "affine")
     assert unlike_weights(one.translation, stitch_agents(red, other, pairs).translation) == []
+    with pytest.raises(InvalidInputError, match="affine-untrained: expected pairs of the untrained encoder"):
+        stitch_control(red, other, pairs, "affine-untrained")
 
 
 def test_an_untrained_encoder_has_fresh_weights_every_time_the_same(red, views):

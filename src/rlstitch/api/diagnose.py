@@ -126,7 +126,7 @@ def diagnose(
         raise InvalidInputError(f"episodes: expected 2 or more, found {episodes}")
     source = placed(encoder, env)
     target = placed(policy, env)
-    latents = load_pairs(source, target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
+    [latents] = load_pairs([source], target, pairs, seed, on_progress=progress.stage("collecting pairs", "steps"))
     progress.stage(f"fitting {method}")
     joined = stitch_agents(source, target, latents, method=method)
     states, note = _own_states(source, target, seed, progress.stage("playing the controller's own agent", "steps"))

@@ -26,10 +26,10 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.drivers import PerturbedAgent
 from rlstitch.rollouts.video import require_recordable
-from rlstitch.stitching.controls import chance_controls, stitch_control, with_controls
+from rlstitch.stitching.controls import chance_controls, stitch_control, untrained_agent, with_controls
 from rlstitch.stitching.methods import DEFAULT, get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
-from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
+from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_latents
 from rlstitch.stitching.refine import refine_stitch
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import Stitch, joined_name, stitch_agents
@@ -191,15 +191,16 @@ def stitch(options: StitchOptions) -> StitchOutcome:
     with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
         drivers = _drivers(source, target, options.perturb)
         collecting = progress.stage("collecting pairs", "steps")
-        latents = load_pairs(source, target, pairs, seed, drivers=drivers, on_progress=collecting)
+        controls = with_controls([method])[1:] if options.controls else []
+        encoders = [source, untrained_agent(source)] if controls else [source]
+        latents, *untrained = load_pairs(encoders, target, pairs, seed, drivers=drivers, on_progress=collecting)
         refining = progress.stage("refining", "states") if refine else progress.stage(f"fitting {method}")
         *before, joined = refine_stitch(
             source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
         )
-        joined_controls = {}
-        if options.controls:
-            collecting = progress.stage("collecting pairs for controls", "steps")
-            joined_controls = _controls(source, target, latents, method, pairs, seed, drivers, collecting)
+        if controls:
+            progress.stage("fitting controls")
+        joined_controls = {name: stitch_control(source, target, latents, name, *untrained) for name in controls}
         baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine + len(joined_controls))
         cells = measure_with_baselines(
             source, target, joined, latents, cell_options, baselines, before=before, controls=joined_controls
@@ -235,33 +236,6 @@ def _shown(
     return shown
 
 
-def _controls(
-    encoder: Agent,
-    policy: Agent,
-    latents: LatentPairs,
-    method: str,
-    pairs: int | str | Path | None,
-    seed: int,
-    drivers: Sequence[Agent],
-    on_progress: OnProgress,
-) -> dict[str, Stitch]:
-    """Return the controls of a method by name, on the states of `latents`."""
-
-    def pairs_with(other: Agent) -> LatentPairs:
-        if pairs is None or isinstance(pairs, int):
-            return gather_pairs(other, policy, pairs=pairs, seed=seed, drivers=drivers, on_progress=on_progress)
-        x, y = read_pairs(pairs)
-        if x.ndim == 2:
-            raise InvalidInputError(f"controls: an untrained encoder needs pairs of images, found latents in {pairs}")
-        return given_pairs(other, policy, x, y, seed=seed, where=str(pairs))
-
-    return {
-        name: stitch_control(encoder, policy, latents, name, pairs_with)
-        for name in with_controls([method])
-        if name != method
-    }
-
-
 def _pairs_identity(pairs: int | str | Path | None) -> int | str:
     if pairs is None:
         return "by coverage"
@@ -277,17 +251,20 @@ def _drivers(encoder: Agent, policy: Agent, perturb: float) -> list[Agent]:
 
 
 def load_pairs(
-    encoder: Agent,
+    encoders: Sequence[Agent],
     policy: Agent,
     pairs: int | str | Path | None,
     seed: int,
     *,
     drivers: Sequence[Agent] | None = None,
     on_progress: OnProgress = silent,
-) -> LatentPairs:
-    """Collect this number of pairs (None: by coverage), or read them from an `.npz` file."""
+) -> list[LatentPairs]:
+    """Collect this number of pairs (None: by coverage), or read them from an `.npz` file; for each encoder."""
     if pairs is None or isinstance(pairs, int):
-        return gather_pairs(encoder, policy, pairs=pairs, seed=seed, drivers=drivers, on_progress=on_progress)
+        return gather_latents(encoders, policy, pairs=pairs, seed=seed, drivers=drivers, on_progress=on_progress)
     if Path(pairs).suffix != ".npz":
         raise InvalidInputError(f"pairs: expected a whole number or an .npz file, found {str(pairs)!r}")
-    return given_pairs(encoder, policy, *read_pairs(pairs), seed=seed, where=str(pairs))
+    x, y = read_pairs(pairs)
+    if len(encoders) > 1 and x.ndim == 2:
+        raise InvalidInputError(f"controls: an untrained encoder needs pairs of images, found latents in {pairs}")
+    return [given_pairs(encoder, policy, x, y, seed=seed, where=str(pairs)) for encoder in encoders]

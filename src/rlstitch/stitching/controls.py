@@ -8,7 +8,7 @@ method is named after it: `affine-shuffled`, `affine-untrained`, `affine-self`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from rlstitch.agents.agent import Agent
+from rlstitch.errors import InvalidInputError
 from rlstitch.stitching.methods import fits_map
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.refine import refine_stitch, split_rounds
@@ -58,7 +59,8 @@ def stitch_control(
     policy: Agent,
     pairs: LatentPairs,
     name: str,
-    pairs_with: Callable[[Agent], LatentPairs],
+    untrained: LatentPairs | None = None,
+    *,
     seed: int = 0,
 ) -> Stitch:
     """Join two agents by a method, refined or not, or by the control of one; see `stitch_agents`.
@@ -67,7 +69,7 @@ def stitch_control(
         encoder, policy: the agents whose encoder and controller are joined.
         pairs: latents of the same views under both.
         name: of a method, of one with rounds of refinement (`split_rounds`), or of a control.
-        pairs_with: returns the pairs of the same views with another agent in the place of `encoder`.
+        untrained: of the same views, with `untrained_agent(encoder)` in the place of `encoder`; its control needs them.
         seed: of the states that a refinement collects.
     """
     method, control = split_control(name)
@@ -77,8 +79,9 @@ def stitch_control(
     if control == "shuffled":
         pairs = replace(pairs, y=pairs.y[np.random.default_rng(_SEED).permutation(len(pairs.y))])
     elif control == "untrained":
-        encoder = untrained_agent(encoder)
-        pairs = pairs_with(encoder)
+        if untrained is None:
+            raise InvalidInputError(f"{name}: expected pairs of the untrained encoder, found none")
+        encoder, pairs = untrained_agent(encoder), untrained
     elif control == "self":
         encoder, pairs = policy, replace(pairs, x=pairs.y, x_held=pairs.y_held)
     return stitch_agents(encoder, policy, pairs, method=method)

@@ -64,8 +64,13 @@ class LatentPairs:
             raise InvalidInputError("held-out pairs: there are none; collect more distinct views or fit on fewer pairs")
 
 
-def gather_pairs(
-    encoder: Agent,
+def gather_pairs(encoder: Agent, policy: Agent, **options: Any) -> LatentPairs:
+    """Return the pairs of `gather_latents`, which has the same options, of one encoder."""
+    return gather_latents([encoder], policy, **options)[0]
+
+
+def gather_latents(
+    encoders: Sequence[Agent],
     policy: Agent,
     *,
     pairs: int | None = FEW_PAIRS,
@@ -73,8 +78,8 @@ def gather_pairs(
     seed: int = 0,
     drivers: Sequence[Agent] | None = None,
     on_progress: OnProgress = silent,
-) -> LatentPairs:
-    """Collect views of the cell's world, encode them by both agents, and split them by distinct view.
+) -> list[LatentPairs]:
+    """Collect views of the cell's world, encode them by the agents, and split them by distinct view.
 
     The views come from a mixture of random, held-random and policy-driven actions; the encoder's agent drives too where
     it knows the environment and has actions that the controller's task has. Symbolic views of a MiniGrid are
@@ -84,21 +89,26 @@ def gather_pairs(
     are fewer than `FEWEST_HELD`, or than a tenth of all, the views that were met least often are held out, too.
 
     Args:
-        encoder, policy: the agents whose encoder and controller are to be joined.
+        encoders: the agents whose encoders are to be joined with the controller; all observe as the first does, and the
+            first drives.
+        policy: the agent that gives the controller.
         pairs: views to fit on, at most; None: `FEW_PAIRS` or `MANY_PAIRS`, by coverage.
         held: views to judge on, at most.
         seed: of the rollouts and the split.
         drivers: agents that play beside random actions; None: those of `cell_drivers`.
         on_progress: called with how much of the collection is done, and with all of it.
 
+    Returns:
+        Pairs for each encoder, of the same views with the same split.
+
     Raises:
-        IncompatibleError: where the two have no common world.
+        IncompatibleError: where the agents have no common world.
         InvalidInputError: for numbers below 1, where there are no two views to share out, or where the environment is
             no MiniGrid and not deterministic.
     """
     by_coverage, pairs = pairs is None, FEW_PAIRS if pairs is None else pairs
     check_counts(pairs=pairs, held=held)
-    collect = functools.partial(_collect, encoder, policy, on_progress=on_progress, drivers=drivers)
+    collect = functools.partial(_collect, encoders[0], policy, on_progress=on_progress, drivers=drivers)
     met = collect(count=pairs + held, seed=seed)
     if by_coverage and met.coverage.unseen > COVERED:
         pairs = MANY_PAIRS
@@ -110,11 +120,12 @@ def gather_pairs(
         parts += [further] if len(further.x) else []
     x_seen, y_seen = (np.concatenate(images) for images in zip(*((part.x, part.y) for part in parts), strict=True))
     rows = _split_rows(met.counts, len(x_seen), pairs, held, seed)
-    (x, x_held), (y, y_held) = (
-        [agent.encode(seen[chosen]) for chosen in rows] for agent, seen in ((encoder, x_seen), (policy, y_seen))
-    )
+    y, y_held = (policy.encode(y_seen[chosen]) for chosen in rows)
     new = len(x_seen) - distinct
-    return LatentPairs(x, y, x_held, y_held, distinct_views=len(x_seen), coverage=met.coverage, met_later=new)
+    return [
+        LatentPairs(x, y, x_held, y_held, distinct_views=len(x_seen), coverage=met.coverage, met_later=new)
+        for x, x_held in ([agent.encode(x_seen[chosen]) for chosen in rows] for agent in encoders)
+    ]
 
 
 def gather_images(
@@ -126,7 +137,7 @@ def gather_images(
     drivers: Sequence[Agent] | None = None,
     on_progress: OnProgress = silent,
 ) -> tuple[Images, Images]:
-    """Collect at most `count` distinct views of the cell's world, as each agent sees them; see `gather_pairs`.
+    """Collect at most `count` distinct views of the cell's world, as each agent sees them; see `gather_latents`.
 
     Args:
         encoder, policy: the agents that see them.
@@ -139,7 +150,7 @@ def gather_images(
         uint8 `(n, H, W, C)` each, row by row the same state; the sizes of the images may differ.
 
     Raises:
-        IncompatibleError, InvalidInputError: as `gather_pairs`.
+        IncompatibleError, InvalidInputError: as `gather_latents`.
     """
     check_counts(count=count)
     met = _collect(encoder, policy, count=count, seed=seed, on_progress=on_progress, drivers=drivers)
@@ -195,7 +206,7 @@ def gather_episodes(
         uint8 `(n, H, W, C)` each, row by row the same state, and the number of each row's episode `(n,)`.
 
     Raises:
-        IncompatibleError, InvalidInputError: as `gather_pairs`, of a MiniGrid too where it is not deterministic.
+        IncompatibleError, InvalidInputError: as `gather_latents`, of a MiniGrid too where it is not deterministic.
     """
     world = cell_world(encoder.card.world, policy.card.world)
     drivers = cell_drivers(encoder, policy, world)

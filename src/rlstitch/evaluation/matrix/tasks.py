@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from rlstitch.agents import Agent, load_agent
-from rlstitch.envs import World, cell_world, import_modules
+from rlstitch.envs import World, import_modules
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError
 from rlstitch.evaluation.baselines import evaluate_random
 from rlstitch.evaluation.matrix.plan import read_member
@@ -32,9 +32,9 @@ from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
 from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
-from rlstitch.stitching.controls import split_control, stitch_control
+from rlstitch.stitching.controls import split_control, stitch_control, untrained_agent
 from rlstitch.stitching.methods import load_methods
-from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_pairs
+from rlstitch.stitching.pairs import gather_latents
 from rlstitch.stitching.stitch import Stitch
 from rlstitch.storage import read_json, write_json
 
@@ -216,24 +216,18 @@ class _Group:
         """Join a controller by the method of each cell, and play when a batch is full."""
         if not cells:
             return
+        encoders = [self.encoder]
+        if any(split_control(cell["method"])[1] == "untrained" for cell in cells):
+            encoders.append(untrained_agent(self.encoder))
         try:
-            pairs = gather_pairs(self.encoder, policy, pairs=self.options.pairs, seed=self.options.seed)
+            pairs, *untrained = gather_latents(encoders, policy, pairs=self.options.pairs, seed=self.options.seed)
         except (IncompatibleError, InvalidInputError) as error:
             self._refuse(cells, error)
             return
-        drivers = cell_drivers(self.encoder, policy, cell_world(self.encoder.card.world, policy.card.world))
-        untrained: list[LatentPairs] = []  # of every method: its weights are the same each time
-
-        def pairs_with(agent: Agent) -> LatentPairs:
-            if not untrained:
-                options = self.options
-                untrained.append(gather_pairs(agent, policy, pairs=options.pairs, seed=options.seed, drivers=drivers))
-            return untrained[0]
-
         for method in dict.fromkeys(cell["method"] for cell in cells):
             of_method, control = [cell for cell in cells if cell["method"] == method], split_control(method)[1]
             try:
-                stitch = stitch_control(self.encoder, policy, pairs, method, pairs_with, self.options.seed)
+                stitch = stitch_control(self.encoder, policy, pairs, method, *untrained, seed=self.options.seed)
             except (IncompatibleError, InvalidInputError) as error:
                 self._refuse(of_method, error)
                 continue
