@@ -44,6 +44,20 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (1234.5, "1,234 cells/s"),
+        (1.0, "1.0 cells/s"),
+        (0.5, "30 cells/min"),
+        (0.02, "1.2 cells/min"),
+        (1e-3, "3.6 cells/h"),
+    ],
+)
+def test_a_slow_rate_is_no_zero(rate: float, text: str) -> None:
+    assert progress._rate(rate, " cells") == text
+
+
 def test_a_log_gets_a_line_for_each_interval_and_one_at_the_end() -> None:
     stream = io.StringIO()
     with ProgressReporter("results", stream=stream) as report:

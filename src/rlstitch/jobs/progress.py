@@ -40,6 +40,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
+def _rate(rate: float, unit: str) -> str:
+    """Return units a second in the longest of second, minute and hour in which they are one or more."""
+    count, span = next(((rate * n, name) for n, name in ((1, "s"), (60, "min")) if rate * n >= 1), (rate * 3600, "h"))
+    return f"{count:,.{0 if count >= 10 else 1}f}{unit}/{span}"
+
+
 class ProgressReporter:
     """Reports units of work done: call it with `(done, total)` as often as you like, and close it at the end.
 
@@ -201,7 +207,7 @@ class _Lines(_Bar):
         if not total or done == self.last_print_n < total:  # no news: an estimate would be stale
             parts.append(f"{duration(elapsed)} so far")
         elif rate > 0:
-            parts.append(f"{rate:,.{0 if rate >= 10 else 1}f}{state['unit']}/s")
+            parts.append(_rate(rate, state["unit"]))
             parts += [f"{duration((total - done) / rate)} left"] if done < total else []
         name = f"{state['prefix']}: " if state["prefix"] else ""
         self.fp.write(f"{name}{', '.join(parts)}\n")
