@@ -89,6 +89,15 @@ def test_worlds_take_the_defaults_of_their_family(cart):
     assert (lander.size, lander.frame_stack, lander.action_repeat) == (96, 5, 4)
 
 
+def test_a_look_that_the_backend_of_the_controller_cannot_draw_takes_another():
+    tiny = {"rounds": 1, "states": 16, "steps": 2, "episodes": 1, "save": False}
+    with pytest.raises(RlstitchError, match="it needs the backend gymnasium"):
+        graft("carracing-red-s2", look="far", **tiny)
+    outcome = graft("carracing-red-s2", look="far", backend="gymnasium", **tiny)
+    assert (outcome.agent.card.world.look, outcome.agent.card.world.backend) == ("far", "gymnasium")
+    assert load_agent("carracing-red-s2").card.world.backend == "envpool"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -14,7 +14,7 @@ from rlstitch.api.called_with import called_with
 from rlstitch.api.environment import AgentLike, placed
 from rlstitch.api.options import PlayOptions, ProgressOptions, SaveOptions
 from rlstitch.api.run_folder import open_run
-from rlstitch.envs import World, family_of, is_image, named_family, with_sensor
+from rlstitch.envs import Backend, World, family_of, is_image, named_family, with_sensor
 from rlstitch.errors import InvalidInputError, require_known
 from rlstitch.evaluation.baselines import Baselines
 from rlstitch.evaluation.options import CellOptions
@@ -37,7 +37,7 @@ LARGEST, SIZE, STACK = 128, 64, 3
 that observes vectors, which know velocities, they are stacked."""
 
 OBSERVED = ("view", "tile_size", "frame_stack", "padding", "size", "crop")
-"""Fields of a world that shape observations, beside sensor and look."""
+"""Fields of a world that shape observations, beside sensor, look and backend."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class GraftOptions(PlayOptions, ProgressOptions, SaveOptions):
     _: KW_ONLY
     sensor: Literal["pixels", "state", "ram", "symbolic"] | None = None
     look: str = "standard"
+    backend: Backend | None = None
     world: Mapping[str, Any] | None = None
     rounds: int = 4
     states: int = 20_000
@@ -118,6 +119,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
             `rlstitch.envs.as_world`.
         sensor: what the new encoder observes; None: what the controller's own agent does.
         look: of what the new encoder observes.
+        backend: another environment backend than that of the controller's agent, for both: one draws looks that another
+            cannot draw.
         world: further fields of its world that shape observations, as `size`, `frame_stack`, `crop`, `view`.
         rounds: of playing and fitting.
         states: steps that are played, in all rounds together.
@@ -141,6 +144,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
     """
     cell_options, progress, look = options.cells, options.reporter, options.look
     policy = placed(options.controller, options.env)
+    if options.backend:
+        policy = placed(policy, {"backend": options.backend})
     arch = options.arch or named_family(policy.card.world.environment).graft_defaults.get("arch", "small")
     shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "action_weight", "seed")}
     how = Grafting(**shared, arch=arch)

@@ -24,6 +24,11 @@ class Graft(EnvironmentOptions):
     """What the new encoder observes."""
     look: Annotated[str, arg(metavar="NAME", aliases=("--variation",))] = "standard"
     """Look of what the new encoder observes: standard, red, green, ..."""
+    backend: Annotated[
+        Literal["gymnasium", "envpool"] | None,
+        arg(metavar="gymnasium|envpool", help_behavior_hint="(default: the controller's own)"),
+    ] = None
+    """Another environment backend, for looks that the controller's own cannot draw."""
     set: Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(metavar="KEY=VALUE")] = ()
     """What else shapes its observations, such as size=64, frame_stack=3 or crop=320."""
     rounds: Annotated[int, arg(metavar="NUMBER")] = 4
@@ -67,6 +72,7 @@ class Graft(EnvironmentOptions):
                 env=self.environment(),
                 sensor=self.sensor,
                 look=self.look,
+                backend=self.backend,
                 world=parse_overrides(item for group in self.set for item in group),
                 rounds=self.rounds,
                 states=self.states,

@@ -97,15 +97,20 @@ class Look:
                 f"{', '.join(kind.usage for kind in LOOKS.values() if kind.layer in ('none', 'pixels'))}"
             )
 
-    def check_camera(self) -> None:
+    def check_camera(self, remedy: str = "") -> None:
         """Check that the look leaves the camera where it is, and the ground the same in every episode.
+
+        Args:
+            remedy: what the message names as the way to have such a look, if there is one.
 
         Raises:
             InvalidInputError: where it does not; for environments and backends that cannot draw it.
         """
         if self.camera is not None:
             does = "moves the camera" if "far" in self.camera.split("+") else "changes the ground with the episode"
-            raise InvalidInputError(f"look: {self.name!r} {does}, which this environment or its backend cannot do")
+            raise InvalidInputError(
+                f"look: {self.name!r} {does}, which this environment or its backend cannot do{remedy and f'; {remedy}'}"
+            )
 
     def check_tint(self, family: str, kind: str, known: Collection[str]) -> None:
         """Check that a family that draws floors of its own has the look's, and that no objects change their colours.

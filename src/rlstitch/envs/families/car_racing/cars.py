@@ -115,7 +115,7 @@ def pixel_look(name: str) -> PixelFunction:
     Raises:
         InvalidInputError: where it moves the camera, or changes the ground with the episode.
     """
-    get_look(name).check_camera()
+    get_look(name).check_camera("it needs the backend gymnasium")
     ground, _, rest = split_look(name)
     return lambda images: rest.apply(recolour(images, ground))
 
