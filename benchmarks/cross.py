@@ -98,6 +98,8 @@ class Cross:
     """Where the upper end of a cell is less than 5 points below the bar."""
     differ: tuple[str, ...] = ("seed",)
     """`seed`, `look`, `task`, `sensor`: in which both sides of a cell differ."""
+    one_way: bool = False
+    """Whether an encoder is joined only with the controllers of agents that its group names after its own."""
     one_rollout: bool = False
     """Whether all agents play in one rollout that every look sees, and pairs and anchors are its states."""
     success: bool = False
@@ -137,7 +139,7 @@ class Cross:
         ]
         if method.join == "relative":
             yield from ((name, name) for name in good)
-        for encoder, controller in itertools.permutations(good, 2):
+        for encoder, controller in (itertools.combinations if self.one_way else itertools.permutations)(good, 2):
             one, other = loaded(folder, encoder).card, loaded(folder, controller).card
             values = {"seed": (one.seed, other.seed), "look": (one.world.variation, other.world.variation),
                       "task": (one.world.task, other.world.task),

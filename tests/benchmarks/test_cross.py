@@ -85,6 +85,8 @@ def test_cells_are_pairs_of_agents_that_exist_and_differ_in_seed(cross: Cross) -
     assert ("small-red-s1", "small-red-s1") in set(cross.cells("small", Path("agents"), METHODS[3]))
     only = replace(METHODS[0], among=("red-s1", "green-s2"))
     assert len(set(cross.cells("small", Path("agents"), only))) == 2
+    one_way = set(replace(cross, one_way=True).cells("small", Path("agents"), METHODS[0]))
+    assert one_way == {("small-red-s1", "small-green-s2"), ("small-blue-s1", "small-green-s2")}
     gated = replace(cross, gate=0.95)
     assert list(gated.cells("small", Path("agents"), METHODS[0])) == [], "agents without a success rate do not pass"
 
