@@ -90,6 +90,8 @@ def test_encoding_in_batches_is_encoding_at_once():
     agent, batch = make_agent(), observations(10)
     torch.testing.assert_close(agent.encode(batch, batch_size=3), agent.encode(batch), rtol=0, atol=1e-6)
     assert agent.encode(batch[:0]).shape == (0, agent.encoder.latent_dim)
+    many = observations(300)
+    torch.testing.assert_close(agent.encode(many), agent.encode(many, batch_size=300), rtol=0, atol=1e-6)
 
 
 def test_encoding_is_the_encoder_and_actions_the_controller_after_it():
