@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def _rate(rate: float, unit: str) -> str:
-    """Return units a second in the longest of second, minute and hour in which they are one or more."""
+    """Return a rate in words: units a second; a minute or an hour where there would be less than one."""
     count, span = next(((rate * n, name) for n, name in ((1, "s"), (60, "min")) if rate * n >= 1), (rate * 3600, "h"))
     return f"{count:,.{0 if count >= 10 else 1}f}{unit}/{span}"
 
