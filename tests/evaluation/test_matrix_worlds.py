@@ -19,7 +19,7 @@ from rlstitch.evaluation.matrix.plan import Place, plan_matrix, read_places, why
 from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.rollouts.evaluation import evaluate
-from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.pairs import gather_latents, gather_pairs
 from rlstitch.stitching.stitch import stitch_agents
 from rlstitch.storage import read_json
 
@@ -80,7 +80,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory):
 
     def counted(*agents, **options):
         calls.append(agents)
-        return gather_pairs(*agents, **options)
+        return gather_latents(*agents, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("worlds"))
@@ -88,7 +88,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory):
             save_agent(untrained(name, environment=SMALL, **options), Path("agents") / name)
         plain = matrix(AGENTS, out=HERE, **FAST)
         before = stamps()
-        patch.setattr(tasks, "gather_pairs", counted)
+        patch.setattr(tasks, "gather_latents", counted)
         plan = plan_matrix(AGENTS, FAST["methods"], CellOptions(4, 24), worlds=WORLDS)
         expected = sum(entry.results for entry in open_work(plan, HERE))
         result = matrix(AGENTS, out=HERE, worlds=WORLDS, **FAST)
