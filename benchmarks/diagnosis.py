@@ -213,8 +213,8 @@ def write_page(rows: Sequence[Row]) -> None:
         f"Bar: {BAR} on worlds that the score was not fitted on: **{passed}**. Over all {len(rows)} cells "
         f"{spearman(scores, rows):.2f}; within one world",
         f"{min(alone):.2f} to {max(alone):.2f}.",
-        "Where nearly every map recovers everything (lavagap, lunarlander-state, carracing), the ranks among these are",
-        "noise, and no score foretells them.",
+        "Where nearly every map recovers everything (lavagap, lunarlander-state), the ranks among these are noise, and",
+        "no score foretells them.",
         *(["", f"**Not run**: {', '.join(not_run)}."] if not_run else []),
         "",
         "## The score",

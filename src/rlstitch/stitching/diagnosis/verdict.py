@@ -16,9 +16,9 @@ Label = Literal["will carry", "doubtful", "will fail", "not judged"]
 
 CARRIES, FAILS = 0.9, 0.5
 """Scores from which the verdict is `will carry`, and below which it is `will fail`."""
-OWN_WEIGHTS = (0.85, 1.3)
+OWN_WEIGHTS = (0.75, 1.6)
 """a and b of the score from the controller's own states, fitted on all worlds of the benchmark."""
-HELD_WEIGHTS = (1.05, 1.55)
+HELD_WEIGHTS = (0.8, 1.65)
 """a and b of the score from held-out pairs alone."""
 INDIFFERENT = 0.05
 """`Indicators.dependence` below which a controller ignores its input, so that it would keep its actions anyhow."""
