@@ -11,7 +11,8 @@ from rlstitch.agents import Agent, build_controller, build_encoder
 from rlstitch.envs import World, family_of, render_views
 from rlstitch.errors import IncompatibleError, InvalidInputError
 from rlstitch.rollouts.views import collect_views
-from rlstitch.stitching.pairs import FEWEST_HELD, LatentPairs, gather_images, gather_pairs
+from rlstitch.stitching.controls import untrained_agent
+from rlstitch.stitching.pairs import FEWEST_HELD, LatentPairs, gather_images, gather_latents, gather_pairs
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,21 @@ def test_the_seed_decides(red, green):
     assert torch.equal(one.x, two.x)
     assert torch.equal(one.y_held, two.y_held)
     assert not torch.equal(one.x, other.x)
+
+
+def test_several_encoders_see_the_same_states_with_the_same_split(red, green):
+    other = untrained_agent(red)
+    one, two = gather_latents([red, other], green, pairs=20, held=8, seed=3)
+    alone = gather_pairs(red, green, pairs=20, held=8, seed=3)
+    for side in ("x", "y", "x_held", "y_held"):
+        assert torch.equal(getattr(one, side), getattr(alone, side))
+    assert torch.equal(two.y, one.y)
+    assert torch.equal(two.y_held, one.y_held)
+    # The other encoder with the same agents playing: its latents are of the same states, in the same order.
+    again = gather_pairs(other, green, pairs=20, held=8, seed=3, drivers=[green, red])
+    assert torch.equal(two.x, again.x)
+    assert torch.equal(two.x_held, again.x_held)
+    assert not torch.equal(two.x, one.x)
 
 
 @pytest.mark.parametrize(("pairs", "held"), [(0, 8), (-1, 8), (8, 0)])

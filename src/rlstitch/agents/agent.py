@@ -151,10 +151,10 @@ class Agent:
     def encode(self, observations: ArrayLike, *, batch_size: int | None = None) -> Tensor:
         """Encode observations uint8 `(N, H, W, C)` or `(N, D)` as latents `(N, latent_dim)`, `batch_size` at a time.
 
-        By default 1,024; on a CPU 128 images, of which the layers' outputs stay in its caches.
+        By default 1,024; on a CPU 64 images, of which the layers' outputs stay in its caches.
         """
         array = np.atleast_1d(_as_array(observations))
-        size = (128 if array.ndim == 4 and self.device.type == "cpu" else 1024) if batch_size is None else batch_size
+        size = (64 if array.ndim == 4 and self.device.type == "cpu" else 1024) if batch_size is None else batch_size
         parts = [self.encoder(self.inputs(array[start : start + size])) for start in range(0, len(array), size)]
         return torch.cat(parts) if parts else torch.empty(0, self.encoder.latent_dim, device=self.device)
 
