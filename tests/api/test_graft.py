@@ -1,5 +1,7 @@
 """Grafts: a new encoder for a frozen controller, fitted on paired observations alone."""
 
+import math
+
 import pytest
 import torch
 from stitch_samples import untrained_cart
@@ -110,6 +112,8 @@ def test_a_look_that_the_backend_of_the_controller_cannot_draw_takes_another():
         ({"sensor": "pixels", "states": 3}, "states: expected two a round or more, found 3"),
         ({"sensor": "pixels", "rounds": 0}, "rounds: expected at least 1, found 0"),
         ({"sensor": "pixels", "action_weight": -1.0}, "action_weight: expected 0 or a number above, found -1.0"),
+        ({"sensor": "pixels", "latent_weight": math.nan}, "latent_weight: expected 0 or a number above, found nan"),
+        ({"sensor": "pixels", "latent_weight": 0.0, "action_weight": 0.0}, "expected one above 0, found 0 for both"),
         ({"sensor": "pixels", "name": "cart"}, "is there already"),
     ],
 )

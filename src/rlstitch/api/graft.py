@@ -99,6 +99,7 @@ class GraftOptions(PlayOptions, ProgressOptions, SaveOptions):
     rounds: int = 4
     states: int = 20_000
     steps: int = 6_000
+    latent_weight: float = 1.0
     action_weight: float = 1.0
     arch: str | None = None
     resume: bool = False
@@ -125,7 +126,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
         rounds: of playing and fitting.
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together.
-        action_weight: of the divergence of the action distribution beside the errors of latents; 0: latents alone.
+        latent_weight: of the errors of latents in the fit; 0: actions alone.
+        action_weight: of the divergence of the action distribution in the fit; 0: latents alone.
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, what squares around one object
             show; None: the default of the environment's family, else `small`.
         episodes: of each evaluation.
@@ -147,8 +149,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
     if options.backend:
         policy = placed(policy, {"backend": options.backend})
     arch = options.arch or named_family(policy.card.world.environment).graft_defaults.get("arch", "small")
-    shared = {field: getattr(options, field) for field in ("rounds", "states", "steps", "action_weight", "seed")}
-    how = Grafting(**shared, arch=arch)
+    shared = ("rounds", "states", "steps", "latent_weight", "action_weight", "seed")
+    how = Grafting(**{field: getattr(options, field) for field in shared}, arch=arch)
     if options.save:
         require_storable(policy.controller)
     target = graft_world(policy, options.sensor, look, options.world or {})

@@ -37,8 +37,10 @@ class Graft(EnvironmentOptions):
     """Steps that are played, in all rounds together."""
     steps: Annotated[int, arg(metavar="NUMBER")] = 6_000
     """Steps of the optimizer, in all rounds together."""
+    latent_weight: Annotated[float, arg(metavar="NUMBER")] = 1.0
+    """Weight of the errors of latents in the fit; 0: actions alone."""
     action_weight: Annotated[float, arg(metavar="NUMBER")] = 1.0
-    """Weight of the actions beside the latents in the fit; 0: latents alone."""
+    """Weight of the divergence of actions in the fit; 0: latents alone."""
     encoder_arch: Annotated[
         Literal["small", "nature", "crop"] | None,
         arg(metavar="small|nature|crop", help_behavior_hint="(default: that of the environment's family, else small)"),
@@ -77,6 +79,7 @@ class Graft(EnvironmentOptions):
                 rounds=self.rounds,
                 states=self.states,
                 steps=self.steps,
+                latent_weight=self.latent_weight,
                 action_weight=self.action_weight,
                 arch=self.encoder_arch,
                 episodes=self.episodes,

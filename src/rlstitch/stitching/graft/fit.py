@@ -125,15 +125,21 @@ class EncoderFit:
         *,
         steps: int,
         learning_rate: float,
-        action_weight: float,
+        weights: tuple[float, float],
         seed: int,
         on_progress: OnProgress = silent,
     ) -> None:
         """Fit the encoder by Adam: squared errors of the latents in units of their deviations, and the KL divergence
-        of the controller's actions, times its weight.
+        of the controller's actions.
 
         Args:
             states: as `taken` returns them.
+            controller: is not changed.
+            steps: of the optimizer.
+            learning_rate: at the first step; it decays to 0 by a cosine.
+            weights: of the errors and of the divergence.
+            seed: of the batches.
+            on_progress: called with the steps done and those in all.
         """
         generator = torch.Generator().manual_seed(seed)
         rows = torch.nonzero(~states.held).flatten()
@@ -149,7 +155,7 @@ class EncoderFit:
             errors = ((latents - states.latents[batch]) / unit) ** 2
             divergence = action_divergence(controller, controller.action_parameters(latents), states.actions[batch])
             optimizer.zero_grad(set_to_none=True)
-            (errors.mean() + action_weight * divergence.mean()).backward()
+            (weights[0] * errors.mean() + weights[1] * divergence.mean()).backward()
             optimizer.step()
             schedule.step()
         on_progress(steps, steps)

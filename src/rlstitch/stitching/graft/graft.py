@@ -41,7 +41,8 @@ class Grafting:
         states: steps that are played, in all rounds together.
         steps: of the optimizer, in all rounds together; the last round takes half of them.
         learning_rate: of Adam at the first step of a round; it decays to 0 by a cosine.
-        action_weight: of the divergence of actions beside the errors of latents; 0: latents alone.
+        latent_weight: of the errors of latents; 0: actions alone.
+        action_weight: of the divergence of actions; 0: latents alone.
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, squares around an object.
         hidden: widths of the hidden layers of an encoder of vectors.
         seed: of episodes, first weights and batches.
@@ -51,6 +52,7 @@ class Grafting:
     states: int = 20_000
     steps: int = 6_000
     learning_rate: float = 1e-3
+    latent_weight: float = 1.0
     action_weight: float = 1.0
     arch: str = "small"
     hidden: tuple[int, ...] = (64, 64)
@@ -61,8 +63,11 @@ class Grafting:
         for name in ("states", "steps"):
             if getattr(self, name) < 2 * self.rounds:
                 raise InvalidInputError(f"{name}: expected two a round or more, found {getattr(self, name)}")
-        if not 0 <= self.action_weight < math.inf:
-            raise InvalidInputError(f"action_weight: expected 0 or a number above, found {self.action_weight}")
+        for name in ("latent_weight", "action_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidInputError(f"{name}: expected 0 or a number above, found {getattr(self, name)}")
+        if not self.latent_weight and not self.action_weight:
+            raise InvalidInputError("latent_weight and action_weight: expected one above 0, found 0 for both")
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Graft:
             self.policy.controller,
             steps=how.steps // 2 if number == how.rounds - 1 else how.steps // (2 * how.rounds - 2),
             learning_rate=how.learning_rate,
-            action_weight=how.action_weight,
+            weights=(how.latent_weight, how.action_weight),
             seed=int(np.random.SeedSequence((how.seed, number)).generate_state(1)[0]),
             on_progress=stage(f"{title}: fitting", "steps"),
         )
