@@ -192,7 +192,8 @@ def test_a_video_is_of_the_episodes_that_evaluation_counts(agent, deterministic)
     frames, notes = stacked(shown.frames), list(shown.notes())
     assert len(frames) == len(notes) == counted.lengths.sum() + 3 * 2
     assert notes[0] == "episode 1 of 3, step 0"
-    assert notes[-1].startswith(f"episode 3 of 3: return {counted.returns[2]:.2f} in {counted.lengths[2]} steps")
+    outcome = "success" if counted.successes[2] else "failure"
+    assert notes[-1] == f"3 of 3: {outcome}, return {counted.returns[2]:.2f}, step {counted.lengths[2]}"
     assert min(frames.shape[1:3]) >= 256
 
 

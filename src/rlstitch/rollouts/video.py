@@ -46,10 +46,11 @@ class Video:
         """Yield for each frame which episode and step it shows, and in the end the return and the outcome."""
         lengths, returns, successes = self.outcomes.lengths, self.outcomes.returns, self.outcomes.successes
         for episode, (length, value) in enumerate(zip(lengths, returns, strict=True)):
-            name = f"episode {episode + 1} of {len(lengths)}"
-            yield from (f"{name}, step {step}" for step in range(length))
-            outcome = "" if successes is None else ", success" if successes[episode] else ", failure"
-            yield from [f"{name}: return {value:.2f} in {length} steps{outcome}"] * self.hold
+            name = f"{episode + 1} of {len(lengths)}"
+            yield from (f"episode {name}, step {step}" for step in range(length))
+            outcome = "" if successes is None else "success, " if successes[episode] else "failure, "
+            # As short as three panels need it: a longer text is cut.
+            yield from [f"{name}: {outcome}return {value:.2f}, step {length}"] * self.hold
 
 
 def record(
