@@ -104,6 +104,11 @@ def test_names(overrides: dict[str, object], name: str) -> None:
     assert load_config("minigrid-doorkey", overrides).name == name
 
 
+def test_a_sensor_that_the_preset_is_named_after_stands_in_the_name_once() -> None:
+    assert load_config("atari-pong-ram", {"seed": 1}).name == "atari-pong-ram-s1"
+    assert load_config("lunarlander-pixels", {"seed": 1, "sensor": "state"}).name == "lunarlander-pixels-state-s1"
+
+
 def test_without_a_preset_the_name_comes_from_the_environment() -> None:
     assert TrainConfig(environment=DOORKEY).name == "doorkey-5x5-standard-s0"
 

@@ -363,7 +363,7 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
     """Return `<stem>[-relative]-<look>[-<keys>][-<task>]-s<seed>[-from-<agent>]`.
 
     Only characters that a folder's name can hold are left. Where the sensor is stated and gives vectors, which have no
-    look, it stands in the look's place.
+    look, it stands in the look's place, unless the stem ends in it.
 
     Args:
         stem: first part.
@@ -373,7 +373,10 @@ def default_name(stem: str, flat: Mapping[str, Any]) -> str:
     if flat.get("representation") == "relative":
         parts.append("relative")
     sensor = flat.get("world.sensor") or "pixels"
-    parts.append(str(flat.get("world.look", "standard") if sensor == "pixels" else sensor))
+    if sensor == "pixels":
+        parts.append(str(flat.get("world.look", "standard")))
+    elif not stem.endswith(f"-{sensor}"):
+        parts.append(str(sensor))
     if keys := flat.get("world.keys"):
         parts += map(str, keys if isinstance(keys, list | tuple) else [keys])
     if flat.get("world.task", "standard") != "standard":
