@@ -35,24 +35,17 @@ from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor
 from rlstitch.training.ppo import compute_distinct_once
 
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
-OPTIONS = ("plain", "fused Adam", "channels last", "torch.compile", "bfloat16", "distinct", "distinct, bfloat16")
+OPTIONS = ("plain", "fused Adam", "torch.compile", "bfloat16", "distinct", "distinct, bfloat16")
 PRESETS = ("minigrid-doorkey", "minigrid-lavagap")
 PRECISIONS = ("float32", "bfloat16")
 RESULTS = Path("docs/results/precision")
-
-
-class ChannelsLastPolicy(EncoderControllerPolicy):
-    """The same policy with images and convolutions in the memory order that some processors prefer."""
-
-    def _encode(self, obs: torch.Tensor) -> torch.Tensor:
-        return super()._encode(obs.contiguous(memory_format=torch.channels_last))
 
 
 def make_model(option: str, arch: str) -> PPO:
     """Make PPO with one option and a rollout of its own in the buffer."""
     distinct = option.startswith("distinct")
     model = PPO(
-        ChannelsLastPolicy if option == "channels last" else EncoderControllerPolicy,
+        EncoderControllerPolicy,
         StableBaselinesVecEnv(make_vec(World(ENVIRONMENT), 16, seed=0)),
         n_steps=128,
         batch_size=256,
@@ -73,8 +66,6 @@ def make_model(option: str, arch: str) -> PPO:
     )
     if distinct:
         compute_distinct_once(model)
-    if option == "channels last":
-        model.policy.features_extractor.to(memory_format=torch.channels_last)
     if option == "torch.compile":
         model.policy.features_extractor.forward = torch.compile(model.policy.features_extractor.forward)
     model.learn(2048)

@@ -166,9 +166,13 @@ class EncoderControllerPolicy(ActorCriticPolicy):
 
     def _encode(self, obs: Tensor | DistinctObservations) -> Tensor:
         images, grid = (obs.images, obs.grid) if isinstance(obs, DistinctObservations) else (obs, None)
-        images = images.float()
         if is_image(self.observation_space.shape or ()):
+            # Convolutions of whole images are faster where their channels lie side by side.
+            order = torch.preserve_format if grid is not None else torch.channels_last
+            images = images.to(torch.float32, memory_format=order)
             images.div_(255.0)  # in place, unlike the stock preprocessing: one pass less a batch
+        else:
+            images = images.float()
         if not self._autocast:
             return self.features_extractor(images, grid)
         with torch.autocast(images.device.type, torch.bfloat16):

@@ -105,7 +105,10 @@ class States:
         stacked = self.shown[stacks]
         stacked[stacks < 0] = 0
         inputs = stacked.flatten(1, 2)
-        return inputs.float().div_(255.0) if inputs.dtype == torch.uint8 else inputs
+        if inputs.dtype != torch.uint8:
+            return inputs
+        # Convolutions are faster where the channels of a pixel lie side by side.
+        return inputs.to(torch.float32, memory_format=torch.channels_last).div_(255.0)
 
     @torch.no_grad()
     def seen_by(self, read: Callable[[Tensor], Tensor]) -> States:
