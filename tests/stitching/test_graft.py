@@ -60,27 +60,16 @@ def test_scaled_channels_are_taken_up_by_the_first_convolution(cart):
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_a_fit_heeds_the_actions_by_their_weight(cart, weight):
+@pytest.mark.parametrize("target", ["latents", "actions"])
+def test_a_fit_heeds_latents_and_actions_by_their_weights(cart, target, weight):
     states, _ = states_of(cart, World("CartPole-v1", sensor="state", frame_stack=2))
     spec = {"kind": "mlp", "observation_shape": [8], "hidden": [8], "latent_dim": cart.controller.latent_dim}
+    weights = (weight, 1.0) if target == "latents" else (1.0, weight)
     fitted = []
-    for actions in (states.actions, -states.actions):
+    for sign in (1, -1):
         fit = EncoderFit(spec, 2, 0)
-        options = {"steps": 3, "learning_rate": 1e-2, "weights": (1.0, weight), "seed": 0}
-        fit.train(replace(states, actions=actions), cart.controller, **options)
-        fitted.append(fit.latents(states))
-    assert torch.equal(*fitted) == (weight == 0)
-
-
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_a_fit_heeds_the_latents_by_their_weight(cart, weight):
-    states, _ = states_of(cart, World("CartPole-v1", sensor="state", frame_stack=2))
-    spec = {"kind": "mlp", "observation_shape": [8], "hidden": [8], "latent_dim": cart.controller.latent_dim}
-    fitted = []
-    for latents in (states.latents, -states.latents):
-        fit = EncoderFit(spec, 2, 0)
-        options = {"steps": 3, "learning_rate": 1e-2, "weights": (weight, 1.0), "seed": 0}
-        fit.train(replace(states, latents=latents), cart.controller, **options)
+        changed = replace(states, **{target: sign * getattr(states, target)})
+        fit.train(changed, cart.controller, steps=3, learning_rate=1e-2, weights=weights, seed=0)
         fitted.append(fit.latents(states))
     assert torch.equal(*fitted) == (weight == 0)
 
