@@ -73,6 +73,36 @@ def trained(place: Path):
     return make
 
 
+def test_stacked_vectors_are_read_as_the_newest_and_the_changes_before_it(trained):
+    agent = load_agent(trained("seed=4", "frame_stack=3", "encoder.frames=differences").folder)
+    encoder, plain = agent.encoder, build_encoder({**agent.encoder.spec(), "frames": 1})
+    plain.load_state_dict(encoder.state_dict())
+    oldest, middle, newest = torch.randn(3, 5, 4)
+    changes = torch.cat([middle - oldest, newest - middle, newest], dim=1)
+    stacked = torch.cat([oldest, middle, newest], dim=1)
+    torch.testing.assert_close(encoder(stacked), plain(changes), rtol=0, atol=0)
+    assert encoder.normalization.var[:4].max() < encoder.normalization.var[8:].max(), "changes are smaller than states"
+
+
+def test_the_preset_of_pong_reads_two_frames_of_ram_as_one_and_a_change():
+    pytest.importorskip("ale_py")
+    encoder = draft_card(load_config("atari-pong-ram"))[0].encoder
+    assert (encoder["frames"], encoder["observation_shape"]) == (2, [256])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("encoder.frames=differences",), "frame_stack: expected 2 or more with encoder.frames differences, found 1"),
+        (("frame_stack=2", "encoder.frames=separate"), "expected channels or differences for vectors, found separate"),
+        ((*PIXELS, "encoder.frames=differences"), "expected channels or separate for images .*, found differences"),
+    ],
+)
+def test_a_way_of_reading_a_stack_that_the_observations_do_not_have_is_refused(trained, settings, message):
+    with pytest.raises(InvalidInputError, match=message):
+        trained(*settings)
+
+
 def test_a_state_agent_is_trained_saved_and_loaded(trained):
     result = trained("seed=1")
     card = load_agent(result.folder).card

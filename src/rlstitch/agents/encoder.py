@@ -232,11 +232,19 @@ class MLPEncoder(Encoder):
     def observe(self, inputs: Tensor) -> None:
         """Take vectors `(N, D)` into the running normalization."""
         if self.normalization is not None:
-            self.normalization.update(inputs)
+            self.normalization.update(self._differences(inputs))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Encode float vectors `(N, D)` as latents `(N, latent_dim)`."""
+        vectors = self._differences(vectors)
         return self.layers(vectors if self.normalization is None else self.normalization(vectors))
+
+    def _differences(self, vectors: Tensor) -> Tensor:
+        """Each frame but the newest as the change to the next: its size is then that of a change, not of a value."""
+        if self._spec.frames == 1:
+            return vectors
+        width = vectors.shape[1] // self._spec.frames
+        return torch.cat([vectors[:, width:] - vectors[:, :-width], vectors[:, -width:]], dim=1)
 
 
 class PartsEncoder(Encoder):

@@ -64,6 +64,17 @@ class MLPSpec(_Spec):
     """Normalized numbers are cut to -clip ... clip."""
     epsilon: float = Field(default=1e-8, ge=0.0, le=1e9, allow_inf_nan=False)
     """Added to the variances."""
+    frames: int = Field(default=1, ge=1, le=32)
+    """Stacked vectors that one observation holds, the newest last; above 1, each but the newest is taken as the
+    difference that the next one has from it."""
+
+    @model_validator(mode="after")
+    def _frames_fit(self) -> Self:
+        if self.observation_shape[0] % self.frames:
+            raise ValueError(
+                f"observation_shape: expected a length that {self.frames} frames share, found {self.observation_shape}"
+            )
+        return self
 
 
 class CropSpec(_Spec):

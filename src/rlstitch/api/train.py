@@ -266,6 +266,7 @@ def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = No
             f"encoder.arch: {config.world.environment} gives observations of {describe_shape(shape)}; expected "
             f"{expected}, found {encoder.arch}"
         )
+    _check_frames(config, vectors=encoder.arch == "mlp" and len(layout) < 2)
     width = latent_dim or encoder.latent_dim
     if len(layout) > 1:
         return _parts_spec(config, layout, width)
@@ -274,9 +275,21 @@ def _encoder_spec(config: TrainConfig, shape: Shape, latent_dim: int | None = No
     )
 
 
+def _check_frames(config: TrainConfig, *, vectors: bool) -> None:
+    """Refuse ways of reading a stack that the observations do not have."""
+    frames, stack = config.encoder.frames, config.world.frame_stack
+    if frames == ("separate" if vectors else "differences"):
+        other = "differences" if vectors else "separate"
+        kind = "vectors" if vectors else "images or several keys"
+        raise InvalidInputError(f"encoder.frames: expected channels or {other} for {kind}, found {frames}")
+    if frames == "differences" and stack < 2:
+        raise InvalidInputError(f"frame_stack: expected 2 or more with encoder.frames differences, found {stack}")
+
+
 def _vector_spec(config: TrainConfig, shape: Shape, width: int | None) -> MLPSpec:
+    frames = config.world.frame_stack if config.encoder.frames == "differences" else 1
     fields = config.encoder.model_dump(include={"hidden", "activation", "normalize"})
-    return MLPSpec.model_validate({"observation_shape": shape, "latent_dim": width, **fields})
+    return MLPSpec.model_validate({"observation_shape": shape, "latent_dim": width, "frames": frames, **fields})
 
 
 def _image_spec(config: TrainConfig, shape: Shape, width: int | None, arch: str) -> CNNSpec:

@@ -96,8 +96,9 @@ class EncoderConfig(_Section):
     pixels a side. `mlp` takes vectors."""
     latent_dim: Annotated[Count, Field(le=65536)] | None = 256
     """Width of the latents; null with `r3l`, where the convolutions decide."""
-    frames: Literal["channels", "separate"] = "channels"
-    """Stacked frames are channels of one image, or each is encoded separately and the latents are concatenated."""
+    frames: Literal["channels", "separate", "differences"] = "channels"
+    """Stacked frames are channels of one image (vectors: one vector), or each image is encoded separately and the
+    latents are concatenated, or each vector but the newest is taken as its difference from the next."""
     hidden: Annotated[tuple[Annotated[Count, Field(le=65536)], ...], Field(max_length=16)] = (64,)
     """Hidden layers of `mlp`."""
     activation: Literal["relu", "tanh"] = "tanh"
