@@ -47,6 +47,10 @@ def work():
     rlstitch.train(rlstitch.load_config("minigrid-doorkey", settings))
 timed(work, warm_up=False)
 """
+_ALL_VIEWS_FITTED = """
+import rlstitch.stitching.pairs
+rlstitch.stitching.pairs.FURTHER_STEPS = 1  # no new views are looked for to judge maps on, as in the older checkout
+"""
 _LATENT = """
 from rlstitch import latent
 rng = np.random.default_rng(0)
@@ -79,6 +83,14 @@ WORK: dict[str, str | list[str]] = {
     + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, **settings), warm_up=False)",
     "relativize": _TIMED + f"timed(lambda: rlstitch.relativize({AGENTS[2]!r}, episodes=20, save=False), warm_up=False)",
     "rlstitch matrix": ["matrix", *AGENTS, "--methods", "naive,affine,auto", "--episodes", "40"],
+    "stitch, all views fitted": _TIMED
+    + _ALL_VIEWS_FITTED
+    + "settings = dict(method='affine', pairs=1024, episodes=100, save=False)\n"
+    + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, **settings))",
+    "matrix, all views fitted": _TIMED
+    + _ALL_VIEWS_FITTED
+    + "from rlstitch.cli.main import main\n"
+    + f"timed(lambda: main(['matrix', *{AGENTS!r}, '--methods', 'naive,affine', '--episodes', '40']), warm_up=False)",
     "latent, cosine": _latent("latent.project_cosine(x, anchors)", 8, *_WIDE),
     "latent, L1": _latent("latent.project_l1(x[:4000], anchors[:256])", 4, *_WIDE),
     "latent, Mahalanobis": _latent('latent.project_mahalanobis(x, anchors)', 4, *_WIDE),

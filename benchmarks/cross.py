@@ -8,7 +8,7 @@ A cell is one encoder with one controller of another seed. Random actions and th
 scale: 0 and 100 %. Agents whose own success is below the file's `gate` are listed and left out. Rows that are stored in
 the file's `results` are kept. Beyond the methods of `rlstitch stitch` a table may name `controller cloned`, `affine map
 of pixels`, controls (`affine-shuffled`, `affine-untrained`, `affine-self`), and, with `anchors`, `relative` (both
-agents relativized on one anchor set) and `affine` (fitted on the anchors as pairs).
+agents relativized on one anchor set), its first two controls, and `affine` (fitted on the anchors as pairs).
 """
 
 from __future__ import annotations
@@ -239,11 +239,15 @@ class Workplace:
         self.latents[key] = pairs
         return pairs
 
-    def relativized(self, name: str, images: np.ndarray, identity: str, method: Method) -> Agent:
-        """Return an agent made relative to anchors, once a process."""
-        key = (name, identity, *sorted(method.relativize.items()))
+    def relativized(self, name: str, images: np.ndarray, identity: str, method: Method, control: str = "") -> Agent:
+        """Return an agent made relative to anchors, or the encoder's side of a control, once a process."""
+        key = (name, identity, control, *sorted(method.relativize.items()))
         if key not in self.relative:
             agent = loaded(self.folder, name)
+            if control == "untrained":
+                agent = untrained_agent(agent)
+            elif control == "shuffled":
+                images = images[np.random.default_rng(0).permutation(len(images))]
             names = [field.name for field in fields(Distillation) if field.name in method.relativize]
             self.relative[key] = relativize_agent(
                 agent,
@@ -263,11 +267,10 @@ class Workplace:
         x_agent, y_agent = (loaded(self.folder, name) for name in (encoder, controller))
         if method.anchors:
             x, y, identity = self.anchors(group, encoder, controller, method)
-            if method.join == "relative":
-                one, other = (
-                    self.relativized(encoder, x, identity, method),
-                    self.relativized(controller, y, identity, method),
-                )
+            base, control = split_control(method.join)
+            if base == "relative":
+                one = self.relativized(encoder, x, identity, method, control)
+                other = self.relativized(controller, y, identity, method)
                 check_relative(one, other)
                 return Agent(one.encoder, other.controller, y_agent.card), len(x), None
             translation = fit_affine(x_agent.encode(x), y_agent.encode(y))

@@ -87,7 +87,7 @@ def test_any_environment_is_seen_as_a_config_says():
     assert [cell.method for cell in outcome.cells] == ["random", "native", "naive", "affine"]
     assert evaluate(plain.agent, episodes=4).evaluation.lengths.max() <= 13  # 25 steps, two at a time
     assert next(record(plain.agent, scale=40).frames).shape == (40, 40, 3)  # for people: as it is drawn
-    assert "32x32x6 (2 images, each action 2 times)" in str(show_agent(plain.folder))
+    assert "32x32x6 (2 frames, each action 2 times)" in str(show_agent(plain.folder))
 
 
 def test_stacked_grey_images_are_trained_on():

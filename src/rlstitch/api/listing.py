@@ -79,7 +79,7 @@ def _observation_details(world: World) -> str:
     parts = [
         named_family(world.environment).describe(world),
         f"sensor {world.sensor}" * (world.sensor not in (None, "pixels")),
-        f"{world.frame_stack} images" * (world.frame_stack > 1),
+        f"{world.frame_stack} frames" * (world.frame_stack > 1),
         f"each action {world.action_repeat} times" * (world.action_repeat > 1),
         f"by {world.backend}" * (world.backend != "gymnasium"),
     ]
