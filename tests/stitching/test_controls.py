@@ -75,3 +75,14 @@ def test_statistics_of_inputs_stay_in_an_untrained_encoder(red):
     kept = [name for name, _ in encoder.named_buffers()]
     assert kept
     assert set(unlike_weights(agent.encoder, encoder)) == {name for name, _ in encoder.named_parameters()}
+
+
+def test_rounds_of_refinement_are_of_the_control_and_not_of_the_method(red, other, pair):
+    pairs, fresh = pair(red, other), pair(untrained_agent(red), other)
+    refined = stitch_control(red, other, pairs, "affine-refined-1")
+    control = stitch_control(red, other, pairs, "affine-refined-1-untrained", fresh)
+    assert (refined.report.round, control.report.round) == (1, 1)
+    assert unlike_weights(control.agent.encoder.base, untrained_agent(red).encoder) == []
+    assert control.report.kl > refined.report.kl
+    with pytest.raises(InvalidInputError, match="affine-refined-1-shuffled: rounds of refinement add pairs"):
+        stitch_control(red, other, pairs, "affine-refined-1-shuffled")

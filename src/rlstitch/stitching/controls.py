@@ -20,7 +20,7 @@ from rlstitch.errors import InvalidInputError
 from rlstitch.stitching.methods import fits_map
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.refine import refine_stitch, split_rounds
-from rlstitch.stitching.stitch import Stitch, stitch_agents
+from rlstitch.stitching.stitch import Stitch
 
 CONTROLS: MappingProxyType[str, str] = MappingProxyType(
     {
@@ -71,12 +71,17 @@ def stitch_control(
         name: of a method, of one with rounds of refinement (`split_rounds`), or of a control.
         untrained: of the same views, with `untrained_agent(encoder)` in the place of `encoder`; its control needs them.
         seed: of the states that a refinement collects.
+
+    Raises:
+        InvalidInputError: for an untrained encoder without its pairs, and for shuffled pairs of a refined method.
     """
     method, control = split_control(name)
     method, rounds = split_rounds(method)
-    if rounds:
-        return refine_stitch(encoder, policy, pairs, rounds=rounds, method=method, seed=seed)[-1]
     if control == "shuffled":
+        if rounds:
+            raise InvalidInputError(
+                f"{name}: rounds of refinement add pairs of the same states, which are not shuffled"
+            )
         pairs = replace(pairs, y=pairs.y[np.random.default_rng(_SEED).permutation(len(pairs.y))])
     elif control == "untrained":
         if untrained is None:
@@ -84,7 +89,7 @@ def stitch_control(
         encoder, pairs = untrained_agent(encoder), untrained
     elif control == "self":
         encoder, pairs = policy, replace(pairs, x=pairs.y, x_held=pairs.y_held)
-    return stitch_agents(encoder, policy, pairs, method=method)
+    return refine_stitch(encoder, policy, pairs, rounds=rounds, method=method, seed=seed)[-1]
 
 
 def untrained_agent(agent: Agent) -> Agent:
