@@ -5,13 +5,15 @@
 
 Each round runs every piece of work once in each checkout, in an order that alternates, each in a process of its own, so
 that a machine whose speed drifts slows both. A ratio is the old checkout's time by the new one's: above 1 the new one
-is faster. Times are processor time in one thread: of the work alone, after imports, or of a whole command. The work
-uses public names only, which both checkouts have.
+is faster. Times are processor time in one thread: of the work alone, after imports, or of a whole command. Modules are
+compiled before, as they are once installed. The work uses public names only, which both checkouts have.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
+import itertools
 import json
 import os
 import statistics
@@ -78,9 +80,10 @@ WORK: dict[str, str | list[str]] = {
     "train, relative": _train(16_384, representation="relative"),
     "evaluate, sampled": _TIMED + f"timed(lambda: rlstitch.evaluate({AGENTS[0]!r}, episodes=600))",
     "evaluate, greedy": _TIMED + f"timed(lambda: rlstitch.evaluate({AGENTS[2]!r}, episodes=600, deterministic=True))",
-    "stitch": _TIMED
-    + "settings = dict(method='affine', pairs=1024, episodes=100, save=False)\n"
-    + f"timed(lambda: rlstitch.stitch({AGENTS[0]!r}, {AGENTS[1]!r}, **settings), warm_up=False)",
+    "rlstitch stitch": [
+        *("stitch", "--encoder", AGENTS[0], "--policy", AGENTS[1], "--method", "affine", "--pairs", "1024"),
+        *("--episodes", "100", "--no-save"),
+    ],
     "relativize": _TIMED + f"timed(lambda: rlstitch.relativize({AGENTS[2]!r}, episodes=20, save=False), warm_up=False)",
     "rlstitch matrix": ["matrix", *AGENTS, "--methods", "naive,affine,auto", "--episodes", "40"],
     "stitch, all views fitted": _TIMED
@@ -149,17 +152,19 @@ def main() -> None:
     options = parser.parse_args()
     chosen = {name: work for name, work in WORK.items() if any(part in name for part in options.only)}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
-    for number in range(options.rounds):
-        for name, work in chosen.items():
-            order = (options.old.resolve(), ROOT) if number % 2 else (ROOT, options.old.resolve())
-            taken = {checkout: seconds(checkout, work) for checkout in order}
-            times[name].append((taken[options.old.resolve()], taken[ROOT]))
-            print(f"{number + 1}  {name}: {times[name][-1][0] / times[name][-1][1]:.2f}", flush=True)
+    old = options.old.resolve()
+    for checkout in (old, ROOT):
+        compileall.compile_dir(checkout / "src", quiet=1)
+    for number, (name, work) in itertools.product(range(options.rounds), chosen.items()):
+        order = (old, ROOT) if number % 2 else (ROOT, old)
+        taken = {checkout: seconds(checkout, work) for checkout in order}
+        times[name].append((taken[old], taken[ROOT]))
+        print(f"{number + 1}  {name}: {taken[old] / taken[ROOT]:.2f}", flush=True)
     lines = ["| work | old, s | new, s | old ÷ new, median | lowest | highest |", "|---|---|---|---|---|---|"]
-    for name, taken in times.items():
-        ratios = [old / new for old, new in taken]
-        old, new = (statistics.median(column) for column in zip(*taken, strict=True))
-        row = (old, new, statistics.median(ratios), min(ratios), max(ratios))
+    for name, pairs in times.items():
+        ratios = [before / after for before, after in pairs]
+        medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+        row = (*medians, statistics.median(ratios), min(ratios), max(ratios))
         lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
     print("\n".join(lines))
     if options.out:

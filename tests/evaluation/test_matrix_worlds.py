@@ -174,3 +174,15 @@ def test_the_command_takes_worlds_and_names_the_nearest_look(two, capsys):
     assert main([*command[:-1], "nowhere", "--worlds", "cell,invertd"]) == 2
     assert "did you mean inverted" in capsys.readouterr().err
     assert not Path("nowhere").exists()
+
+
+def test_encoders_of_another_environment_are_joined_on_one_collection():
+    policy = untrained("policy", environment=SMALL)
+    encoders = [untrained(f"elsewhere-{seed}", environment="MiniGrid-LavaGapS5-v0", seed=seed) for seed in (1, 2)]
+    tasks.forget_agents()
+    for encoder in encoders:
+        shared = gather_latents([encoder], policy, pairs=24, seed=0, views_by=tasks._views_once)[0]
+        alone = gather_pairs(encoder, policy, pairs=24, seed=0)
+        assert all(getattr(shared, side).equal(getattr(alone, side)) for side in ("x", "y", "x_held", "y_held"))
+    kept = tasks._collected.cache_info()
+    assert (kept.misses, kept.hits) == (1, 1)

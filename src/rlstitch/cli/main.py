@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 
 from rlstitch.cli.console import complain, fit_width, open_streams, say, silence_output
 from rlstitch.errors import InvalidInputError, RlstitchError, require_known
+from rlstitch.jobs.resources import collect_garbage_rarely
 from rlstitch.storage.limits import THREADS
 from rlstitch.storage.text import printable
 
@@ -174,6 +175,7 @@ def _help(width: int) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (see the module's docstring)."""
     open_streams()
+    collect_garbage_rarely()
     try:
         status = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.jobs.progress import OnProgress
+from rlstitch.jobs.resources import collect_garbage_rarely
 from rlstitch.jobs.tasks import Answer, execute, throttled
 from rlstitch.storage.files import check_target
 
 
 def main() -> None:
     """Serve tasks until the standard input closes."""
+    collect_garbage_rarely()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored

@@ -32,6 +32,7 @@ from rlstitch.evaluation.options import CellOptions
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.rollouts.episodes import Outcomes
 from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_together
+from rlstitch.rollouts.views import ViewCollection, Views, collect_views
 from rlstitch.stitching.controls import split_control, stitch_control, untrained_agent
 from rlstitch.stitching.methods import load_methods
 from rlstitch.stitching.pairs import gather_latents
@@ -220,7 +221,8 @@ class _Group:
         if any(split_control(cell["method"])[1] == "untrained" for cell in cells):
             encoders.append(untrained_agent(self.encoder))
         try:
-            pairs, *untrained = gather_latents(encoders, policy, pairs=self.options.pairs, seed=self.options.seed)
+            options: dict[str, Any] = {"pairs": self.options.pairs, "seed": self.options.seed}
+            pairs, *untrained = gather_latents(encoders, policy, views_by=_views_once, **options)
         except (IncompatibleError, InvalidInputError) as error:
             self._refuse(cells, error)
             return
@@ -289,6 +291,22 @@ def _load(folder: Path, written: int) -> Agent:
     return load_agent(folder)
 
 
+@functools.lru_cache(maxsize=16)
+def _collected(
+    world: World, agents: tuple[Agent, ...], known: bytes, shape: tuple[int, ...], **numbers: Any
+) -> ViewCollection:
+    views = np.frombuffer(known, dtype=np.uint8).reshape(shape) if shape else None
+    return collect_views(world, agents=agents, known=views, **numbers)
+
+
+def _views_once(
+    world: World, *, agents: Sequence[Agent], on_progress: OnProgress, known: Views | None = None, **numbers: Any
+) -> ViewCollection:
+    """`collect_views`, once for all encoders of other environments: these do not drive, and all meet the same."""
+    shown, shape = (b"", ()) if known is None else (known.tobytes(), known.shape)
+    return _collected(world, tuple(agents), shown, shape, **numbers)
+
+
 def _agent(named: Sequence[str]) -> Agent:
     """Return the agent in a folder, which must still be the one of this identity: results are stored under it."""
     folder, identity = named
@@ -301,8 +319,9 @@ def _agent(named: Sequence[str]) -> Agent:
 
 
 def forget_agents() -> None:
-    """Free the memory of the agents that this process has read."""
+    """Free the memory of the agents that this process has read, and of the views that they met."""
     _load.cache_clear()
+    _collected.cache_clear()
 
 
 def _played(agent: Agent, world: World, options: CellOptions, stitch: Stitch | None = None) -> Content:

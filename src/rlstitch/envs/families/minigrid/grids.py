@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from minigrid.core.world_object import Ball, Box, Floor, Goal, Key, Lava, Wall
+from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 
 from rlstitch.envs.families.minigrid.tiles import (
     AGENT_STRIDE,
@@ -105,15 +105,19 @@ def _read_cell(obj: Any) -> int:
     return code * CELL_STRIDE + _NOBODY + (0 if obj.see_behind() else _OPAQUE)
 
 
-class _Cells(dict[tuple[type, str], int]):
-    """The cells of stateless objects by class and colour, read from the first object of each sort."""
+class _Cells(dict[tuple[Any, ...], int]):
+    """The cells of MiniGrid's own objects by class, colour and state, read from the first object of each sort."""
 
     def of(self, obj: Any) -> int:
         """The cell that shows an object, or nothing."""
         if obj is None:
             return _EMPTY_CELL
-        key = (type(obj), obj.color)
-        if key[0] not in _STATELESS:
+        kind = type(obj)
+        if kind is Door:
+            key: tuple[Any, ...] = (kind, obj.color, obj.is_open, obj.is_locked)
+        elif kind in _STATELESS:
+            key = (kind, obj.color)
+        else:
             return _read_cell(obj)
         if key not in self:
             self[key] = _read_cell(obj)
@@ -186,7 +190,7 @@ class SymbolicGrids:
                         stateful[place] = obj
             self._last[row] = cells.copy()
         for place, obj in stateful.items():
-            flat[place] = _read_cell(obj)
+            flat[place] = self._known.of(obj)
 
     def _agents(self, rows: Index) -> tuple[Index, Index, Index]:
         """Flat positions, directions and carried cells of the agents."""
