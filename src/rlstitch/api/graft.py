@@ -23,6 +23,7 @@ from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import MISSING, number, table_text
 from rlstitch.rollouts.recording import played_as
+from rlstitch.stitching.graft.fit import Divergence
 from rlstitch.stitching.graft.graft import METHOD, Graft, Grafting, GraftRound
 from rlstitch.storage import (
     command_line,
@@ -101,6 +102,7 @@ class GraftOptions(PlayOptions, ProgressOptions, SaveOptions):
     steps: int = 6_000
     latent_weight: float = 1.0
     action_weight: float = 1.0
+    divergence: Divergence = "forward"
     arch: str | None = None
     resume: bool = False
 
@@ -128,6 +130,9 @@ def graft(options: GraftOptions) -> GraftOutcome:
         steps: of the optimizer, in all rounds together.
         latent_weight: of the errors of latents in the fit; 0: actions alone.
         action_weight: of the divergence of the action distribution in the fit; 0: latents alone.
+        divergence: direction of that divergence. `forward`: the new encoder gives every action that the controller may
+            take its probability; `reverse`: it leaves out what the controller would not do, which earns more where
+            observations do not tell enough (docs/results/atari.md).
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, what squares around one object
             show; None: the default of the environment's family, else `small`.
         episodes: of each evaluation.
@@ -149,7 +154,7 @@ def graft(options: GraftOptions) -> GraftOutcome:
     if options.backend:
         policy = placed(policy, {"backend": options.backend})
     arch = options.arch or named_family(policy.card.world.environment).graft_defaults.get("arch", "small")
-    shared = ("rounds", "states", "steps", "latent_weight", "action_weight", "seed")
+    shared = ("rounds", "states", "steps", "latent_weight", "action_weight", "divergence", "seed")
     how = Grafting(**{field: getattr(options, field) for field in shared}, arch=arch)
     if options.save:
         require_storable(policy.controller)

@@ -41,6 +41,9 @@ class Graft(EnvironmentOptions):
     """Weight of the errors of latents in the fit; 0: actions alone."""
     action_weight: Annotated[float, arg(metavar="NUMBER")] = 1.0
     """Weight of the divergence of actions in the fit; 0: latents alone."""
+    divergence: Annotated[Literal["forward", "reverse"], arg(metavar="forward|reverse")] = "forward"
+    """Direction of that KL divergence: forward keeps every action that the controller may take, reverse leaves out
+    those that it would not."""
     encoder_arch: Annotated[
         Literal["small", "nature", "crop"] | None,
         arg(metavar="small|nature|crop", help_behavior_hint="(default: that of the environment's family, else small)"),
@@ -81,6 +84,7 @@ class Graft(EnvironmentOptions):
                 steps=self.steps,
                 latent_weight=self.latent_weight,
                 action_weight=self.action_weight,
+                divergence=self.divergence,
                 arch=self.encoder_arch,
                 episodes=self.episodes,
                 seed=self.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from rlstitch.stitching.actions import action_divergence, compare_actions
 from rlstitch.stitching.graft.locate import fit_locator
 from rlstitch.stitching.graft.states import States
 
+Divergence = Literal["forward", "reverse"]
 BATCH = 128
 _FIRST = ("convolutions.0.weight", "convolutions.0.bias")
 SCALED = 500
@@ -126,11 +127,12 @@ class EncoderFit:
         steps: int,
         learning_rate: float,
         weights: tuple[float, float],
+        divergence: Divergence = "forward",
         seed: int,
         on_progress: OnProgress = silent,
     ) -> None:
         """Fit the encoder by Adam: squared errors of the latents in units of their deviations, and the KL divergence
-        of the controller's actions.
+        of actions.
 
         Args:
             states: as `taken` returns them.
@@ -138,6 +140,9 @@ class EncoderFit:
             steps: of the optimizer.
             learning_rate: at the first step; it decays to 0 by a cosine.
             weights: of the errors and of the divergence.
+            divergence: forward: that of the controller's own actions from the new ones, which gives every action that
+                the controller may take its probability; reverse: that of the new actions from the controller's own,
+                which leaves out what the controller would not do where the observation leaves that open.
             seed: of the batches.
             on_progress: called with the steps done and those in all.
         """
@@ -153,9 +158,10 @@ class EncoderFit:
             batch = rows[torch.randint(len(rows), (BATCH,), generator=generator)]
             latents = torch.func.functional_call(fitted, self._plain(fitted), (states.inputs(batch),))
             errors = ((latents - states.latents[batch]) / unit) ** 2
-            divergence = action_divergence(controller, controller.action_parameters(latents), states.actions[batch])
+            pair = (controller.action_parameters(latents), states.actions[batch])
+            kl = action_divergence(controller, *(pair if divergence == "forward" else pair[::-1]))
             optimizer.zero_grad(set_to_none=True)
-            (weights[0] * errors.mean() + weights[1] * divergence.mean()).backward()
+            (weights[0] * errors.mean() + weights[1] * kl.mean()).backward()
             optimizer.step()
             schedule.step()
         on_progress(steps, steps)

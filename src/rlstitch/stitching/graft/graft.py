@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -21,10 +22,10 @@ from pydantic import TypeAdapter, ValidationError
 from rlstitch.agents import Agent, AgentCard, CNNSpec, CropSpec, MLPSpec, parent_card
 from rlstitch.envs import Observations, World, is_image, make_vec
 from rlstitch.envs.replay import Episode
-from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.errors import ArtefactError, InvalidInputError, require_known
 from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.rollouts.evaluation import check_counts
-from rlstitch.stitching.graft.fit import EncoderFit, HeldOutFit, held_out_fit
+from rlstitch.stitching.graft.fit import Divergence, EncoderFit, HeldOutFit, held_out_fit
 from rlstitch.stitching.graft.states import STRAY_FIRST, STRAY_LATER, States, mean_return, pair_states, play_states
 from rlstitch.storage import first_problem, read_json, read_tensors, staged_folder, write_json, write_tensors
 
@@ -43,6 +44,7 @@ class Grafting:
         learning_rate: of Adam at the first step of a round; it decays to 0 by a cosine.
         latent_weight: of the errors of latents; 0: actions alone.
         action_weight: of the divergence of actions; 0: latents alone.
+        divergence: direction of the KL divergence of actions, as `EncoderFit.train` has it.
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, squares around an object.
         hidden: widths of the hidden layers of an encoder of vectors.
         seed: of episodes, first weights and batches.
@@ -54,6 +56,7 @@ class Grafting:
     learning_rate: float = 1e-3
     latent_weight: float = 1.0
     action_weight: float = 1.0
+    divergence: Divergence = "forward"
     arch: str = "small"
     hidden: tuple[int, ...] = (64, 64)
     seed: int = 0
@@ -66,6 +69,7 @@ class Grafting:
         for name in ("latent_weight", "action_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInputError(f"{name}: expected 0 or a number above, found {getattr(self, name)}")
+        require_known("divergence", self.divergence, get_args(Divergence))
         if not self.latent_weight and not self.action_weight:
             raise InvalidInputError("latent_weight and action_weight: expected one above 0, found 0 for both")
 
@@ -145,6 +149,7 @@ class Graft:
             steps=how.steps // 2 if number == how.rounds - 1 else how.steps // (2 * how.rounds - 2),
             learning_rate=how.learning_rate,
             weights=(how.latent_weight, how.action_weight),
+            divergence=how.divergence,
             seed=int(np.random.SeedSequence((how.seed, number)).generate_state(1)[0]),
             on_progress=stage(f"{title}: fitting", "steps"),
         )
