@@ -1,5 +1,6 @@
 """States of a graft, the fit of its encoder, and how far it agrees where a controller can be driven."""
 
+import copy
 from contextlib import closing
 from dataclasses import replace
 
@@ -72,6 +73,26 @@ def test_a_fit_heeds_latents_and_actions_by_their_weights(cart, target, weight):
         fit.train(changed, cart.controller, steps=3, learning_rate=1e-2, weights=weights, seed=0)
         fitted.append(fit.latents(states))
     assert torch.equal(*fitted) == (weight == 0)
+
+
+@pytest.mark.parametrize("divergence", ["forward", "reverse"])
+def test_of_states_that_look_alike_a_fit_gives_the_mean_of_the_divergence(cart, divergence):
+    """The arithmetic mean of the probabilities minimizes the one, the geometric mean the other."""
+    states, _ = states_of(cart, World("CartPole-v1", sensor="state", frame_stack=2))
+    logits = torch.tensor([4.0, -2.0])
+    actions = torch.zeros_like(states.actions)
+    actions[:, 0] = logits[torch.arange(len(states)) % 2]
+    alike = replace(states, stacks=torch.full_like(states.stacks, -1), actions=actions)
+    controller = copy.deepcopy(cart.controller)
+    fit = EncoderFit({"kind": "mlp", "observation_shape": [8], "latent_dim": controller.latent_dim}, 2, 0)
+    with torch.no_grad():
+        controller.action_head.weight *= 10  # so that its probabilities are not all about a half
+    options = {"steps": 300, "learning_rate": 0.03, "weights": (0.0, 1.0), "seed": 0}
+    fit.train(alike, controller, divergence=divergence, **options)
+    with torch.no_grad():
+        fitted = controller.action_parameters(fit.latents(alike)[:1]).softmax(dim=1)[0, 0]
+    means = {"forward": logits.sigmoid().mean(), "reverse": logits.mean().sigmoid()}
+    assert float(fitted) == pytest.approx(float(means[divergence]), abs=0.05)
 
 
 CROP = {"kind": "crop", "image_shape": [24, 24, 9], "frames": 3, "side": 6, "latent_dim": 5}
