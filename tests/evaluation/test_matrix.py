@@ -147,12 +147,18 @@ def test_rounds_of_refinement_make_a_method_of_its_own(two):
     assert last.diagnostics["round"] == 2
 
 
+def test_the_control_of_a_refined_method_is_refined_too(two):
+    name = "affine-refined-2-untrained"
+    row = rows_of(matrix(["red", "green"], out=HERE, episodes=4, pairs=24, methods=(name,)))["red", "green", name].row
+    assert row.diagnostics["round"] == 2
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
         ("naive-refined-2", "fits a map"),
         ("afine-refined-2", "did you mean affine"),
-        ("affine-refined-2-shuffled", "found both"),
+        ("affine-refined-2-shuffled", "which are not shuffled"),
         ("affine-refined-0", "unknown stitching method"),
     ],
 )

@@ -38,10 +38,27 @@ def split_control(name: str) -> tuple[str, str]:
     return (method, control) if method and control in CONTROLS else (name, "")
 
 
+def split_name(name: str) -> tuple[str, int, str]:
+    """Return a method, its rounds of refinement and its control: `affine-refined-2-untrained` is `affine`, 2 and
+    `untrained`.
+
+    Raises:
+        InvalidInputError: for shuffled pairs of a refined method, and for rounds of one that fits no map.
+        UnknownNameError: for rounds of an unknown method.
+    """
+    method, control = split_control(name)
+    base, rounds = split_rounds(method)
+    if rounds and control == "shuffled":
+        raise InvalidInputError(f"{name}: rounds of refinement add pairs of the same states, which are not shuffled")
+    return base, rounds, control
+
+
 def chance_controls(method: str) -> list[str]:
     """Return the names of the controls that a method has to be above."""
-    base = split_rounds(method.partition(",")[0])[0]
-    return [f"{base}-{control}" for control in ("shuffled", "untrained")]
+    name = method.partition(",")[0]
+    base, rounds = split_rounds(name)
+    own = [f"{base}-{control}" for control in ("shuffled", "untrained")]
+    return [*own, f"{name}-untrained"] if rounds else own
 
 
 def with_controls(methods: Sequence[str]) -> list[str]:
@@ -75,13 +92,8 @@ def stitch_control(
     Raises:
         InvalidInputError: for an untrained encoder without its pairs, and for shuffled pairs of a refined method.
     """
-    method, control = split_control(name)
-    method, rounds = split_rounds(method)
+    method, rounds, control = split_name(name)
     if control == "shuffled":
-        if rounds:
-            raise InvalidInputError(
-                f"{name}: rounds of refinement add pairs of the same states, which are not shuffled"
-            )
         pairs = replace(pairs, y=pairs.y[np.random.default_rng(_SEED).permutation(len(pairs.y))])
     elif control == "untrained":
         if untrained is None:

@@ -15,9 +15,8 @@ from rlstitch.agents.manifest import find_agent, list_agents
 from rlstitch.envs import World, cell_world, check_task, get_variation, make_vec, task_words
 from rlstitch.errors import ArtefactError, IncompatibleError, InvalidInputError, UnknownNameError, require_known
 from rlstitch.evaluation.options import CellOptions
-from rlstitch.stitching.controls import split_control
+from rlstitch.stitching.controls import split_name
 from rlstitch.stitching.methods import Method, get_method
-from rlstitch.stitching.refine import split_rounds
 from rlstitch.storage import canonical_json, read_json
 
 CELL = "cell"
@@ -237,15 +236,12 @@ def plan_matrix(
 
 def base_method(name: str) -> Method:
     """Return the method that a name stands for without its control or its rounds of refinement."""
-    return get_method(split_rounds(split_control(name)[0])[0])
+    return get_method(split_name(name)[0])
 
 
 def _full_name(name: str) -> str:
-    """Return the name of a method, its control or its refinement, whose method may be given as `module:name`."""
-    method, control = split_control(name)
-    base, rounds = split_rounds(method)
-    if rounds and control:
-        raise InvalidInputError(f"method: expected rounds of refinement or a control, found both: {name!r}")
+    """Return the name of a method, its refinement or a control of either, whose method may be `module:name`."""
+    base = split_name(name)[0]
     return get_method(base).name + name.removeprefix(base)
 
 
