@@ -114,6 +114,7 @@ def test_a_look_that_the_backend_of_the_controller_cannot_draw_takes_another():
         ({"sensor": "pixels", "action_weight": -1.0}, "action_weight: expected 0 or a number above, found -1.0"),
         ({"sensor": "pixels", "latent_weight": math.nan}, "latent_weight: expected 0 or a number above, found nan"),
         ({"sensor": "pixels", "latent_weight": 0.0, "action_weight": 0.0}, "expected one above 0, found 0 for both"),
+        ({"sensor": "pixels", "divergence": "revers"}, "unknown divergence 'revers'; did you mean reverse?"),
         ({"sensor": "pixels", "name": "cart"}, "is there already"),
     ],
 )
