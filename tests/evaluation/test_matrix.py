@@ -148,9 +148,11 @@ def test_rounds_of_refinement_make_a_method_of_its_own(two):
 
 
 def test_the_control_of_a_refined_method_is_refined_too(two):
-    name = "affine-refined-2-untrained"
-    row = rows_of(matrix(["red", "green"], out=HERE, episodes=4, pairs=24, methods=(name,)))["red", "green", name].row
-    assert row.diagnostics["round"] == 2
+    methods = ("affine-refined-2", "affine-refined-2-untrained")
+    rows = rows_of(matrix(["red", "green"], out=HERE, episodes=4, pairs=24, methods=methods))
+    refined, control = (rows["red", "green", name].row.diagnostics for name in methods)
+    assert control["round"] == refined["round"] == 2
+    assert control["residual"] != refined["residual"]  # of another encoder
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_encoders_of_another_environment_are_joined_on_one_collection():
     encoders = [untrained(f"elsewhere-{seed}", environment="MiniGrid-LavaGapS5-v0", seed=seed) for seed in (1, 2)]
     tasks.forget_agents()
     for encoder in encoders:
-        shared = gather_latents([encoder], policy, pairs=24, seed=0, views_by=tasks._views_once)[0]
+        shared = gather_latents([encoder], policy, pairs=24, seed=0, collector=tasks._views_once)[0]
         alone = gather_pairs(encoder, policy, pairs=24, seed=0)
         assert all(getattr(shared, side).equal(getattr(alone, side)) for side in ("x", "y", "x_held", "y_held"))
     kept = tasks._collected.cache_info()

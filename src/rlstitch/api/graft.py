@@ -131,8 +131,8 @@ def graft(options: GraftOptions) -> GraftOutcome:
         latent_weight: of the errors of latents in the fit; 0: actions alone.
         action_weight: of the divergence of the action distribution in the fit; 0: latents alone.
         divergence: direction of that divergence. `forward`: the new encoder gives every action that the controller may
-            take its probability; `reverse`: it leaves out what the controller would not do, which earns more where
-            observations do not tell enough (docs/results/atari.md).
+            take its probability; `reverse`: it leaves out what the controller would not do, which earned more in
+            Boxing and Pong (docs/results/atari.md).
         arch: of an encoder of images: convolutions, `small` or `nature`, or `crop`, what squares around one object
             show; None: the default of the environment's family, else `small`.
         episodes: of each evaluation.

@@ -15,10 +15,9 @@ GIGAFLOPS_PER_THREAD = 50.0
 
 
 def collect_garbage_rarely() -> None:
-    """Let Python look for reference cycles after 50,000 new objects instead of 700, in a process that is all our own.
+    """Let Python look for reference cycles after 50,000 new objects instead of some hundreds, in a program of our own.
 
-    What is created while torch is imported stays; searching it again and again takes a tenth of the processor time of
-    a short command (docs/results/checkouts.md).
+    What is created while torch is imported stays, and to search it again and again costs time in every command.
     """
     gc.set_threshold(50_000, 20, 20)
 

@@ -78,7 +78,7 @@ def gather_latents(
     seed: int = 0,
     drivers: Sequence[Agent] | None = None,
     on_progress: OnProgress = silent,
-    views_by: Callable[..., ViewCollection] = collect_views,
+    collector: Callable[..., ViewCollection] = collect_views,
 ) -> list[LatentPairs]:
     """Collect views of the cell's world, encode them by the agents, and split them by distinct view.
 
@@ -98,7 +98,7 @@ def gather_latents(
         seed: of the rollouts and the split.
         drivers: agents that play beside random actions; None: those of `cell_drivers`.
         on_progress: called with how much of the collection is done, and with all of it.
-        views_by: `collect_views`, or a function that keeps what it returned.
+        collector: of symbolic views: `collect_views`, or a function that caches what it returns.
 
     Returns:
         Pairs for each encoder, of the same views with the same split.
@@ -110,7 +110,7 @@ def gather_latents(
     """
     by_coverage, pairs = pairs is None, FEW_PAIRS if pairs is None else pairs
     check_counts(pairs=pairs, held=held)
-    options: dict[str, Any] = {"on_progress": on_progress, "drivers": drivers, "views_by": views_by}
+    options: dict[str, Any] = {"on_progress": on_progress, "drivers": drivers, "collector": collector}
     collect = functools.partial(_collect, encoders[0], policy, **options)
     met = collect(count=pairs + held, seed=seed)
     if by_coverage and met.coverage.unseen > COVERED:
@@ -182,7 +182,7 @@ def _collect(
     on_progress: OnProgress,
     after: _Met | None = None,
     drivers: Sequence[Agent] | None = None,
-    views_by: Callable[..., ViewCollection] = collect_views,
+    collector: Callable[..., ViewCollection] = collect_views,
 ) -> _Met:
     """Collect at most `count` distinct views; `after` a collection, further ones that it did not meet, in less time."""
     world = cell_world(encoder.card.world, policy.card.world)
@@ -194,8 +194,8 @@ def _collect(
     if not all(family_of(one).has_views(one) for one in (world, policy.card.world)):
         pairs = collect_image_pairs(world, policy.card.world, **options)
         return _Met(pairs.x, pairs.y, pairs.counts, pairs.coverage, None)
-    plain = World(world.environment, task=world.task, view=world.view, tile_size=1)  # images that nobody looks at
-    met = views_by(plain, **options)
+    plain = World(world.environment, task=world.task, view=world.view, tile_size=1)  # its images are not used
+    met = collector(plain, **options)
     return _Met(own_images(encoder, met.views), own_images(policy, met.views), met.counts, met.coverage, met.views)
 
 

@@ -222,7 +222,7 @@ class _Group:
             encoders.append(untrained_agent(self.encoder))
         try:
             options: dict[str, Any] = {"pairs": self.options.pairs, "seed": self.options.seed}
-            pairs, *untrained = gather_latents(encoders, policy, views_by=_views_once, **options)
+            pairs, *untrained = gather_latents(encoders, policy, collector=_views_once, **options)
         except (IncompatibleError, InvalidInputError) as error:
             self._refuse(cells, error)
             return
