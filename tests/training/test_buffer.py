@@ -10,24 +10,28 @@ import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from training_samples import ACTIONS, SPACE, policy_of_images
 
-from rlstitch.training.buffer import DistinctObservations, DistinctRolloutBuffer
+from rlstitch.training.buffer import DistinctObservations, DistinctRolloutBuffer, Latents
 
 STEPS, ENVS = 16, 4
 
 
 def filled(kind: type[RolloutBuffer], distinct: int) -> RolloutBuffer:
-    generator = np.random.default_rng(0)
+    buffer = kind(STEPS, SPACE, ACTIONS, n_envs=ENVS)
+    fill(buffer, distinct)
+    return buffer
+
+
+def fill(buffer: RolloutBuffer, distinct: int, seed: int = 0) -> None:
+    generator = np.random.default_rng(seed)
     tiles = generator.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8)
     views = tiles[generator.integers(0, len(tiles), (distinct, 5, 5))].transpose(0, 3, 1, 4, 2, 5)
     views = views.reshape(distinct, *SPACE.shape)
-    buffer = kind(STEPS, SPACE, ACTIONS, n_envs=ENVS)
     for _ in range(STEPS):
         seen = views[generator.integers(0, distinct, ENVS)]
         numbers = generator.normal(size=(3, ENVS)).astype(np.float32)
         actions = generator.integers(0, 3, ENVS)
         buffer.add(seen, actions, numbers[0], np.zeros(ENVS), torch.tensor(numbers[1]), torch.tensor(numbers[2]))
     buffer.compute_returns_and_advantage(torch.zeros(ENVS), np.zeros(ENVS))
-    return buffer
 
 
 class PatchRolloutBuffer(DistinctRolloutBuffer):
@@ -86,3 +90,29 @@ def test_loss_and_gradients_are_those_of_every_observation_by_itself() -> None:
     assert len(stock) > 8
     for of_kind in ours:
         torch.testing.assert_close(of_kind, stock, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("distinct", [5, STEPS * ENVS * 100])
+def test_a_frozen_encoder_sees_each_observation_of_a_rollout_once(distinct: int) -> None:
+    given: list[int] = []
+
+    def encode(observations: torch.Tensor) -> torch.Tensor:
+        given.append(len(observations))
+        return observations.float().mean(dim=(2, 3))
+
+    ours, stock = (kind(STEPS, SPACE, ACTIONS, n_envs=ENVS) for kind in (DistinctRolloutBuffer, RolloutBuffer))
+    ours.encode = encode
+    for rollout in range(2):
+        given.clear()
+        for buffer in (ours, stock):
+            buffer.reset()
+            fill(buffer, distinct, seed=rollout)
+        for epoch in range(3):
+            np.random.seed(epoch)  # noqa: NPY002 (the stock buffer draws from it)
+            found = list(ours.get(32))
+            np.random.seed(epoch)  # noqa: NPY002
+            for own, of_stock in zip(found, stock.get(32), strict=True):
+                assert isinstance(own.observations, Latents)
+                assert torch.equal(own.observations.latents, of_stock.observations.float().mean(dim=(2, 3)))
+                assert torch.equal(own.old_log_prob, of_stock.old_log_prob)
+        assert sum(given) == len(np.unique(stock.observations, axis=0))

@@ -21,7 +21,7 @@ from rlstitch.agents import (
     parse_controller_spec,
 )
 from rlstitch.envs import is_image
-from rlstitch.training.buffer import DistinctObservations
+from rlstitch.training.buffer import DistinctObservations, Latents
 from rlstitch.training.output_table import OutputTable
 
 Precision = Literal["float32", "bfloat16"]
@@ -145,7 +145,7 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         return actions.reshape(-1, *self.action_space.shape or ()), outputs[:, :1], distribution.log_prob(actions)
 
     def evaluate_actions(
-        self, obs: Tensor | DistinctObservations, actions: Tensor
+        self, obs: Tensor | DistinctObservations | Latents, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """As Stable-Baselines3's, computing each distinct observation once where the buffer has found equal ones."""
         outputs = self._outputs(obs)
@@ -154,9 +154,10 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         distribution = self._distribution(outputs)
         return outputs[:, :1], distribution.log_prob(actions), distribution.entropy()
 
-    def _outputs(self, obs: Tensor | DistinctObservations) -> Tensor:
+    def _outputs(self, obs: Tensor | DistinctObservations | Latents) -> Tensor:
         """Return the value and the action parameters of observations, or of the distinct ones, `(N, 1 + A)`."""
-        for_actions, for_values = self.mlp_extractor(self._encode(obs))
+        latents = obs.latents if isinstance(obs, Latents) else self.encode(obs)
+        for_actions, for_values = self.mlp_extractor(latents)
         return torch.cat([self.value_net(for_values), self.action_net(for_actions)], dim=1)
 
     def _distribution(self, outputs: Tensor) -> Distribution:
@@ -164,7 +165,8 @@ class EncoderControllerPolicy(ActorCriticPolicy):
         deviation = [self.log_std] if isinstance(self.action_dist, DiagGaussianDistribution) else []
         return self.action_dist.proba_distribution(outputs[:, 1:], *deviation)
 
-    def _encode(self, obs: Tensor | DistinctObservations) -> Tensor:
+    def encode(self, obs: Tensor | DistinctObservations) -> Tensor:
+        """Return the latents of observations, or of the distinct ones, `(N, latent_dim)`."""
         images, grid = (obs.images, obs.grid) if isinstance(obs, DistinctObservations) else (obs, None)
         if is_image(self.observation_space.shape or ()):
             # Convolutions of whole images are faster where their channels lie side by side.

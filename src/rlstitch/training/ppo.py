@@ -115,6 +115,8 @@ def build_ppo(
     )
     policy: Any = model.policy
     compute_distinct_once(model)
+    if parts.freeze == "encoder":
+        model.rollout_buffer.encode = policy.encode
     policy.start_from(
         None if parts.encoder is None else parts.encoder.encoder,
         None if parts.controller is None else parts.controller.controller,
