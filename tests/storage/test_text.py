@@ -56,6 +56,12 @@ def test_a_table_leaves_out_columns_from_the_right_and_rows_from_the_bottom(monk
     assert max(map(len, lines[:-1])) <= 40
 
 
+def test_a_table_that_no_file_holds_keeps_all_rows() -> None:
+    """Such as the agents that `rlstitch list` shows: those of the user come last by name as often as not."""
+    lines = fitted([["agent"], *([f"a{row}"] for row in range(70))], left=1)
+    assert [line.split()[0] for line in lines[1:]] == [f"a{row}" for row in range(70)]
+
+
 @given(st.lists(st.lists(st.text(max_size=90), min_size=5, max_size=5), min_size=1, max_size=5), st.integers(0, 5))
 def test_a_table_of_anything_has_a_line_a_row(rows: list[list[str]], left: int) -> None:
     lines = fitted(rows, left=left)

@@ -109,9 +109,9 @@ def test_a_frozen_encoder_sees_each_observation_of_a_rollout_once(distinct: int)
             fill(buffer, distinct, seed=rollout)
         for epoch in range(3):
             np.random.seed(epoch)  # noqa: NPY002 (the stock buffer draws from it)
-            found = list(ours.get(32))
+            encoded = list(ours.get(32))
             np.random.seed(epoch)  # noqa: NPY002
-            for own, of_stock in zip(found, stock.get(32), strict=True):
+            for own, of_stock in zip(encoded, stock.get(32), strict=True):
                 assert isinstance(own.observations, Latents)
                 assert torch.equal(own.observations.latents, of_stock.observations.float().mean(dim=(2, 3)))
                 assert torch.equal(own.old_log_prob, of_stock.old_log_prob)

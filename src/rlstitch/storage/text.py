@@ -13,7 +13,7 @@ _PLAIN_WIDTH = 120
 _NARROWEST = 7
 """Characters that a name keeps in a table."""
 _ROWS = 60
-"""Lines of a table that are printed."""
+"""Lines of a table that are printed where a file holds them all."""
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks among them, and those that change the direction of writing."""
@@ -61,8 +61,8 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[s
 def fitted(rows: Sequence[Sequence[str]], *, left: int, where: object = "") -> list[str]:
     """Return a table as lines that are no wider than the terminal: `COLUMNS`, or 120 where there is no terminal.
 
-    Names are shortened first, by as little as it takes; then columns are left out from the right, and rows from the
-    bottom. A last line names what is left out.
+    Names are shortened first, by as little as it takes; then columns are left out from the right, and, where a file
+    holds them all, rows from the bottom. A last line names what is left out.
 
     Args:
         rows: the header and the others, of equal lengths; main columns and best rows first.
@@ -79,7 +79,8 @@ def fitted(rows: Sequence[Sequence[str]], *, left: int, where: object = "") -> l
     widths, names = widths[:count], min(left, count)
     while sum(widths) + 2 * (count - 1) > limit and names and max(widths[:names]) > _NARROWEST:
         widths[widths.index(max(widths[:names]))] -= 1
-    lines = aligned([list(map(shorten, row[:count], widths)) for row in (header, *body[:_ROWS])], left=left)
+    shown = body[:_ROWS] if where else body
+    lines = aligned([list(map(shorten, row[:count], widths)) for row in (header, *shown)], left=left)
     missing = [f"columns {', '.join(header[count:])}"] * (count < len(header))
-    missing += [f"{len(body) - _ROWS} rows"] * (len(body) > _ROWS)
+    missing += [f"{len(body) - _ROWS} rows"] * (len(shown) < len(body))
     return lines + ([f"left out: {' and '.join(missing)}{f' (see {where})' if where else ''}"] if missing else [])
