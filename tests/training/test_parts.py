@@ -1,5 +1,6 @@
 """Trainings that start from parts of agents: what is frozen stays bit for bit, the rest is trained."""
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -82,6 +83,30 @@ def test_frozen_modules_are_never_in_training_mode(tiny):
         modes = (model.policy.encoder.training, model.policy.action_net.training)
         assert modes == (frozen != "encoder", frozen != "controller")
         model.env.close()
+
+
+def test_latents_of_a_frozen_encoder_serve_all_epochs_in_the_place_of_observations(tiny):
+    untrained(tiny(), "parent")
+    config = tiny(start={"encoder": "parent", "freeze": "encoder"})
+    parts = load_parts(config.start)
+    model = build_ppo(draft_card(config, parts)[0], num_envs=4, n_steps=32, n_epochs=2, parts=parts)
+    model.learn(128)
+
+    def outputs() -> torch.Tensor:
+        np.random.seed(0)  # noqa: NPY002 (the buffer draws from it)
+        samples = model.rollout_buffer.get(32)
+        batches = [model.policy.evaluate_actions(s.observations, s.actions.long().flatten()) for s in samples]
+        return torch.cat([torch.stack([values.flatten(), log_prob]) for values, log_prob, _ in batches], dim=1)
+
+    encoded: list[int] = []
+    hook = model.policy.features_extractor.register_forward_hook(lambda *_: encoded.append(1))
+    model.train()  # a further update on the rollout whose latents are known
+    by_latents = outputs()
+    assert not encoded
+    hook.remove()
+    model.rollout_buffer.encode = None
+    torch.testing.assert_close(by_latents, outputs())
+    model.env.close()
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ _ENCODED_AT_ONCE = 256
 
 
 class Latents:
-    """What a frozen encoder makes of observations, `(N, latent_dim)`."""
+    """Latents `(N, latent_dim)` of a frozen encoder, in the place of observations."""
 
     def __init__(self, latents: Tensor) -> None:
         self.latents = latents
