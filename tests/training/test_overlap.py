@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rlstitch.api.train import draft_card
+from rlstitch.errors import InvalidInputError
 from rlstitch.training.checkpoint import reseed
 from rlstitch.training.overlap import OverlappedPPO
 from rlstitch.training.ppo import build_ppo, train_ppo
@@ -77,3 +78,19 @@ def test_a_training_that_is_interrupted_in_an_update_leaves_no_thread(tiny, tmp_
     assert train_ppo(model, card, config, tmp_path, progress="none").ended == "interrupted"
     assert inside
     assert threading.active_count() == before
+
+
+def test_an_error_of_the_environments_beside_an_update_is_raised(tiny, monkeypatch):
+    config = tiny()
+    model = build_ppo(draft_card(config)[0], num_envs=4, **{**config.ppo.model_dump(), "overlap": True})
+    step = model.env.step
+
+    def lost(actions):
+        if threading.current_thread() is not threading.main_thread():
+            raise InvalidInputError("the environment is lost")
+        return step(actions)
+
+    monkeypatch.setattr(model.env, "step", lost)
+    with pytest.raises(InvalidInputError, match="the environment is lost"):
+        model.learn(4 * ROLLOUT)
+    model.env.close()

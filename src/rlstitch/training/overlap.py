@@ -15,7 +15,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-_FOLLOWED = ("num_timesteps", "_last_obs", "_last_episode_starts")
+_FOLLOWED = ("num_timesteps", "_last_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer")
 """What a rollout changes in the algorithm, beside its buffer."""
 
 
@@ -72,9 +72,9 @@ class OverlappedPPO(PPO):
             try:
                 super().train()
             except BaseException:
-                callback.stopped = True
+                callback.stopped, self._ahead = True, None
                 raise
-        self._ahead.result()
+        self._ahead.result()  # raises what the rollout raised
 
     def _goes_on(self) -> bool:
         """Whether another rollout begins where the last one ended."""
