@@ -75,8 +75,9 @@ def fit_orthogonal(
     u, s, vh = singular(cross)
     matrix = product(u, vh)
     if scale:
-        # The norm after turning: with d_x > d_y a part of x is cut away.
-        size = ((centred_x @ matrix).square().sum(1) * (1 if w is None else w)).sum()
+        # The norm after turning, which is that before: only with d_x > d_y a part of x is cut away.
+        turned = product(centred_x, matrix) if source.shape[1] > target.shape[1] else centred_x
+        size = (torch.linalg.vector_norm(turned, dim=1).square() * (1 if w is None else w)).sum()
         matrix = matrix * torch.where(size > 0, s.sum() / size, torch.ones_like(size))
     # All singular values are equal (to the factor), or all 0 where x or y is constant and the factor is 0.
     condition = 1.0 if not scale else None
