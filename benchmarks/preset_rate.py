@@ -1,15 +1,10 @@
 """How fast presets train, beside the same PPO with an environment that costs nothing, and where the time goes.
 
     python benchmarks/preset_rate.py atari-pong atari-boxing-ram [--set KEY=VALUE] [--rounds 3] [--out FILE]
-    python benchmarks/preset_rate.py lunarlander-pixels --overlap [--rounds 3] [--out FILE]
 
 The free environment hands out the observations of one recorded rollout of random actions again and again. Rates are
 steps a second of processor time, so that other work on the machine counts little; one thread. Free and real rollouts
 alternate, and a share is the median over rounds of the shares within a round.
-
-`--overlap`: the same training with each rollout beside the update on the one before (`ppo.overlap`), with rates by the
-clock, since two threads work: nothing else may run on the machine. All ways alternate. The bound of the gain is that of
-an update which costs nothing beside its rollout, or the reverse.
 """
 
 from __future__ import annotations
@@ -17,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +26,13 @@ from rlstitch.config.training import TrainConfig, load_config
 from rlstitch.storage import write_table
 from rlstitch.training.ppo import build_ppo
 
-_OVERLAPPED = 8
-"""Rollouts of a measurement with `--overlap`, whose first one has no update beside it."""
-
 
 class Timed(VecEnvWrapper):
-    """Adds up the time of steps; once `free`, hands out what was recorded instead of stepping."""
+    """Adds up the processor time of steps; once `free`, hands out what was recorded instead of stepping."""
 
-    def __init__(self, environments: Any, record: int, clock: Callable[[], float]) -> None:
+    def __init__(self, environments: Any, record: int) -> None:
         super().__init__(environments)
-        self.seconds, self.free, self._next, self._clock = 0.0, False, 0, clock
+        self.seconds, self.free, self._next = 0.0, False, 0
         rng = np.random.default_rng(0)
         actions = rng.integers(environments.action_space.n, size=(record, environments.num_envs))
         environments.reset()
@@ -54,39 +45,38 @@ class Timed(VecEnvWrapper):
         if self.free:
             self._next = (self._next + 1) % len(self._steps)
             return self._steps[self._next]
-        started = self._clock()
+        started = time.process_time()
         result = self.venv.step_wait()
-        self.seconds += self._clock() - started
+        self.seconds += time.process_time() - started
         return result
 
 
-def build(config: TrainConfig, clock: Callable[[], float]) -> tuple[PPO, Timed]:
+def build(config: TrainConfig) -> tuple[PPO, Timed]:
     """Return the PPO of a preset, around environments that can be timed and replaced."""
     card, _ = draft_card(config)
     model = build_ppo(card, num_envs=config.num_envs, precision=config.precision, **config.ppo.model_dump())
-    model.env = timed = Timed(model.env, config.ppo.n_steps, clock)
+    model.env = timed = Timed(model.env, config.ppo.n_steps)
     return model, timed
 
 
-def seconds_of(model: PPO, rollouts: int, clock: Callable[[], float]) -> float:
-    """Return the time of rollouts and their updates."""
-    started = clock()
-    model.learn(rollouts * model.n_steps * model.n_envs, reset_num_timesteps=False)
-    return clock() - started
+def seconds_of_rollout(model: PPO) -> float:
+    """Return the processor time of one rollout and its update."""
+    started = time.process_time()
+    model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+    return time.process_time() - started
 
 
 def rates(preset: str, overrides: list[str], rounds: int) -> dict[str, Any]:
     """Return steps a second, the share of the free rate, and the shares of environment and update."""
     config = load_config(preset, overrides)
-    clock = time.process_time
-    model, timed = build(config, clock)
-    seconds_of(model, 1, clock)
+    model, timed = build(config)
+    seconds_of_rollout(model)
     steps, measured = config.ppo.n_steps * config.num_envs, []
     for _ in range(rounds):
         timed.free, timed.seconds = False, 0.0
-        real = seconds_of(model, 1, clock)
+        real = seconds_of_rollout(model)
         timed.free = True
-        measured.append((real, seconds_of(model, 1, clock), timed.seconds))
+        measured.append((real, seconds_of_rollout(model), timed.seconds))
     model.env.close()
     return {
         "preset": preset,
@@ -98,60 +88,18 @@ def rates(preset: str, overrides: list[str], rounds: int) -> dict[str, Any]:
     }
 
 
-def overlapped_rates(preset: str, overrides: list[str], rounds: int) -> dict[str, Any]:
-    """Return steps a second by the clock with rollouts and updates in turn, overlapped, and with a free environment."""
-    config = load_config(preset, overrides)
-    clock, steps = time.perf_counter, _OVERLAPPED * config.ppo.n_steps * config.num_envs
-    ways = [config.model_copy(update={"ppo": config.ppo.model_copy(update={"overlap": on})}) for on in (False, True)]
-    (model, timed), (other, _) = (build(way, clock) for way in ways)
-    updates: list[float] = []
-    update = model.train
-
-    def timed_update() -> None:
-        started = clock()
-        update()
-        updates.append(clock() - started)
-
-    model.train = timed_update  # type: ignore[method-assign]
-    for each in (model, other):
-        seconds_of(each, 1, clock)
-    measured = []
-    for _ in range(rounds):
-        updates.clear()
-        alone = seconds_of(model, _OVERLAPPED, clock)
-        updating = sum(updates)
-        beside = seconds_of(other, _OVERLAPPED, clock)
-        timed.free = True
-        measured.append((alone, beside, seconds_of(model, _OVERLAPPED, clock), updating))
-        timed.free = False
-    for each in (model, other):
-        each.env.close()
-    return {
-        "preset": preset,
-        "in_turn": round(steps / statistics.median(alone for alone, *_ in measured)),
-        "overlapped": round(steps / statistics.median(beside for _, beside, *_ in measured)),
-        "gain": round(statistics.median(alone / beside for alone, beside, *_ in measured), 3),
-        "bound": round(statistics.median(alone / max(part, alone - part) for alone, _, _, part in measured), 3),
-        "free": round(steps / statistics.median(free for _, _, free, _ in measured)),
-        "share_of_free": round(statistics.median(free / beside for _, beside, free, _ in measured), 3),
-        "versions": str(current_versions()),
-    }
-
-
 def main() -> None:
     """Measure and print each preset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another key of the configs")
-    parser.add_argument("--overlap", action="store_true", help="beside the same with rollouts beside updates")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    measure = overlapped_rates if options.overlap else rates
     rows = []
     for preset in options.presets:
-        rows.append(measure(preset, options.set, options.rounds))
+        rows.append(rates(preset, options.set, options.rounds))
         print(rows[-1], flush=True)
     if options.out is not None:
         write_table(rows, options.out)

@@ -1,12 +1,11 @@
-"""What makes a gradient step faster, and whether options that change the numbers learn as the default does.
+"""What makes a gradient step faster, and whether bfloat16 learns as float32 does.
 
     python benchmarks/training_options.py rates  [--repeats 7] [--threads 1]
-    python benchmarks/training_options.py curves [--option overlap] [--seeds 5] [--steps 131072] [--workers 2]
+    python benchmarks/training_options.py curves [--seeds 5] [--steps 131072] [--workers 2]
 
 `rates`: seconds of one PPO update (4 epochs of 8 minibatches of 256 views, DoorKey-5x5) on a rollout of its own, each
 option against the plain float32 update of the same round; ratios are medians over rounds. `curves`: the same training
-with and without an option (`precision`: bfloat16; `overlap`: rollouts beside updates), without early stop, into
-docs/results/<option>.{md,csv,json}. Runs that are there are kept.
+in both precisions, without early stop, into docs/results/precision.{md,csv,json}. Runs that are there are kept.
 """
 
 from __future__ import annotations
@@ -38,17 +37,8 @@ from rlstitch.training.ppo import compute_distinct_once
 ENVIRONMENT = "MiniGrid-DoorKey-5x5-v0"
 OPTIONS = ("plain", "fused Adam", "torch.compile", "bfloat16", "distinct", "distinct, bfloat16")
 PRESETS = ("minigrid-doorkey", "minigrid-lavagap")
-CURVES: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
-    "precision": (
-        "bfloat16 against float32",
-        {"float32": {"precision": "float32"}, "bfloat16": {"precision": "bfloat16"}},
-    ),
-    "overlap": (
-        "Rollouts beside updates against one after the other",
-        {"in turn": {"ppo.overlap": False}, "overlapped": {"ppo.overlap": True}},
-    ),
-}
-"""By option: the title of its page, and the settings of both ways by their names."""
+PRECISIONS = ("float32", "bfloat16")
+RESULTS = Path("docs/results/precision")
 
 
 def make_model(option: str, arch: str) -> PPO:
@@ -100,59 +90,57 @@ def rates(repeats: int) -> None:
             print(f"  {option:20} {statistics.median(r['plain'] / r[option] for r in rounds):.2f} x the plain rate")
 
 
-def curve(job: tuple[str, str, str, int, int]) -> list[dict[str, Any]]:
+def curve(job: tuple[str, str, int, int]) -> list[dict[str, Any]]:
     """Train once and return its evaluations: one row each."""
-    option, preset, way, seed, steps = job
+    preset, precision, seed, steps = job
     torch.set_num_threads(1)
-    folder = Path("runs") / option
+    folder = Path("runs/precision")
     settings = {
-        **CURVES[option][1][way],
+        "precision": precision,
         "total_steps": steps,
         "stop_at_success": None,
         "threads": 1,
         "device": "cpu",
         "seed": seed,
-        "name": f"{preset}-{way.replace(' ', '-')}-s{seed}-{steps}",
+        "name": f"{preset}-{precision}-s{seed}-{steps}",
     }
     config = load_config(preset, settings)
     trained = train(config, resume=True, agents=folder / "agents", runs=folder / "runs", progress="none")
     points = json.loads((trained.run_folder / "curve.json").read_text())
-    return [{"preset": preset, option: way, "seed": seed, **point} for point in points]
+    return [{"preset": preset, "precision": precision, "seed": seed, **point} for point in points]
 
 
-def curves(option: str, seeds: int, steps: int, workers: int) -> None:
+def curves(seeds: int, steps: int, workers: int) -> None:
     """Train all pairs and compare the area under the curve, the same seeds side by side."""
-    title, ways = CURVES[option]
-    jobs = [(option, preset, way, seed, steps) for preset in PRESETS for seed in range(1, seeds + 1) for way in ways]
+    jobs = [(preset, way, seed, steps) for preset in PRESETS for seed in range(1, seeds + 1) for way in PRECISIONS]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         rows = [row for rows in pool.map(curve, jobs) for row in rows]
-    results = Path("docs/results") / option
-    write_table(rows, results)
-    plain_way, other_way = ways
+    write_table(rows, RESULTS)
     lines = [
-        f"# {title}",
+        "# bfloat16 against float32",
         "",
-        f"`python benchmarks/training_options.py curves --option {option} --seeds {seeds} --steps {steps}`. Mean",
-        f"success over the evaluations of a training (the area under its curve) and at its end, {seeds} seeds each;",
-        "the difference with its 95 % interval (Welch: a seed does not lead two ways down the same path).",
+        f"`python benchmarks/training_options.py curves --seeds {seeds} --steps {steps}`. Mean success over the "
+        "evaluations",
+        f"of a training (the area under its curve) and at its end, {seeds} seeds a precision; the difference with its",
+        "95 % interval (Welch: a seed does not lead two precisions down the same path).",
         "",
-        f"| preset | measure | {plain_way} | {other_way} | {other_way} - {plain_way} |",
+        "| preset | measure | float32 | bfloat16 | bfloat16 - float32 |",
         "|---|---|---|---|---|",
     ]
     for preset in PRESETS:
         for name, reduce in (("mean over the curve", np.mean), ("at the end", lambda values: values[-1])):
             per_way = []
-            for way in ways:
-                mine = [row for row in rows if row["preset"] == preset and row[option] == way]
+            for way in PRECISIONS:
+                mine = [row for row in rows if row["preset"] == preset and row["precision"] == way]
                 per_seed = [[r["success"] for r in mine if r["seed"] == seed] for seed in range(1, seeds + 1)]
                 per_way.append(np.array([float(reduce(values)) for values in per_seed]))
-            plain, other = per_way
-            difference = other.mean() - plain.mean()
-            both_constant = plain.std() == 0 and other.std() == 0
-            interval = None if both_constant else stats.ttest_ind(other, plain, equal_var=False).confidence_interval()
+            plain, mixed = per_way
+            difference = mixed.mean() - plain.mean()
+            both_constant = plain.std() == 0 and mixed.std() == 0
+            interval = None if both_constant else stats.ttest_ind(mixed, plain, equal_var=False).confidence_interval()
             around = "" if interval is None else f" [{interval.low:+.3f}, {interval.high:+.3f}]"
-            lines.append(f"| {preset} | {name} | {plain.mean():.3f} | {other.mean():.3f} | {difference:+.3f}{around} |")
-    results.with_suffix(".md").write_text("\n".join(lines) + "\n")
+            lines.append(f"| {preset} | {name} | {plain.mean():.3f} | {mixed.mean():.3f} | {difference:+.3f}{around} |")
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
@@ -160,7 +148,6 @@ def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("rates", "curves"))
-    parser.add_argument("--option", choices=sorted(CURVES), default="precision")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=5)
@@ -173,7 +160,7 @@ def main() -> None:
     if options.part == "rates":
         rates(options.repeats)
     else:
-        curves(options.option, options.seeds, options.steps, options.workers)
+        curves(options.seeds, options.steps, options.workers)
 
 
 if __name__ == "__main__":

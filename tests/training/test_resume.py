@@ -47,13 +47,6 @@ print(json.dumps(statuses))
 """
 
 
-KINDS = {
-    "absolute": {},
-    "relative": {"representation": "relative"},
-    "overlapped": {"ppo": {"n_steps": 32, "n_minibatches": 2, "n_epochs": 2, "overlap": True}},
-}
-
-
 def weights(folder):
     agent = load_agent(folder)
     return {**agent.encoder.state_dict(), **{f"c.{k}": v for k, v in agent.controller.state_dict().items()}}
@@ -72,14 +65,14 @@ def cut_off(*trainings):
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
-    """A folder where a config was trained, made once for each kind."""
+    """A folder where a config was trained, made once for each representation."""
 
     @functools.cache
-    def make(kind):
-        folder = tmp_path_factory.mktemp(kind)
+    def make(representation):
+        folder = tmp_path_factory.mktemp(representation)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            train(tiny(**KINDS[kind]), progress="none")
+            train(tiny(representation=representation), progress="none")
         return folder
 
     return make
@@ -87,10 +80,11 @@ def whole(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def broken(tiny, tmp_path_factory):
-    """By kind and signal: a folder where a training was cut off, and its exit status."""
-    cases = [(kind, how, tmp_path_factory.mktemp(kind)) for kind in KINDS for how in (signal.SIGKILL, signal.SIGINT)]
-    statuses = cut_off(*[(folder, tiny(**KINDS[kind]), how, False) for kind, how, folder in cases])
-    return {(kind, how): (folder, status) for (kind, how, folder), status in zip(cases, statuses, strict=True)}
+    """By representation and signal: a folder where a training was cut off, and its exit status."""
+    parts, signals = ("absolute", "relative"), (signal.SIGKILL, signal.SIGINT)
+    cases = [(part, how, tmp_path_factory.mktemp(part)) for part in parts for how in signals]
+    statuses = cut_off(*[(folder, tiny(representation=part), how, False) for part, how, folder in cases])
+    return {(part, how): (folder, status) for (part, how, folder), status in zip(cases, statuses, strict=True)}
 
 
 @pytest.fixture
@@ -102,12 +96,12 @@ def killed(broken, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("representation", ["absolute", "relative"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_resumed_equals_uninterrupted(tiny, whole, broken, tmp_path, monkeypatch, kind, how):
-    config = tiny(**KINDS[kind])
-    finished = whole(kind)
-    original, status = broken[kind, how]
+def test_resumed_equals_uninterrupted(tiny, whole, broken, tmp_path, monkeypatch, representation, how):
+    config = tiny(representation=representation)
+    finished = whole(representation)
+    original, status = broken[representation, how]
     resumed = shutil.copytree(original, tmp_path / "resumed")
     if how == signal.SIGKILL:
         assert status == -signal.SIGKILL

@@ -86,8 +86,6 @@ class PPOConfig(_Section):
     """Limit of the absolute rewards that the algorithm sees, before the factor; reported returns are unclipped."""
     terminal_on_life_loss: bool = False
     """Whether the algorithm sees an end where a game goes on with a life less; evaluations play whole games."""
-    overlap: bool = False
-    """Whether each rollout is collected while the one before is learned from, by the policy as it was before that."""
 
 
 class EncoderConfig(_Section):
@@ -265,7 +263,7 @@ class TrainConfig(_Section):
         identity = {key: value for key, value in self.resolved(compact=True).items() if key not in _NOT_IDENTITY}
         if self.encoder.frames == "channels":
             identity["encoder"].pop("frames", None)
-        for name in ("reward_scale", "reward_clip", "terminal_on_life_loss", "overlap"):  # newer than stored hashes
+        for name in ("reward_scale", "reward_clip", "terminal_on_life_loss"):  # newer than stored hashes
             if getattr(self.ppo, name) == PPOConfig.model_fields[name].default:
                 identity["ppo"].pop(name)
         if self.start == StartConfig():

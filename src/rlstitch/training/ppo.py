@@ -37,7 +37,6 @@ from rlstitch.training.callbacks import (
 )
 from rlstitch.training.checkpoint import TrainingState, list_checkpoints, load_checkpoint, reseed
 from rlstitch.training.normalization import NormalizationCallback, random_observations
-from rlstitch.training.overlap import OverlappedPPO
 from rlstitch.training.parts import NO_PARTS, Parts
 from rlstitch.training.policy import EncoderControllerPolicy, EncoderExtractor, Precision
 
@@ -84,8 +83,7 @@ def build_ppo(
             `n_epochs` times in `n_minibatches` batches; `linear` anneals Adam's learning rate to 0; the others are
             named as in Schulman et al. (1707.06347). `reward_scale` is a factor on the rewards that are learned from:
             where returns are in the hundreds, errors of the values would drown the gradient of the policy.
-            `reward_clip` limits them before; `terminal_on_life_loss` ends episodes for the learner alone; `overlap`
-            collects each rollout beside the update on the one before.
+            `reward_clip` limits them before; `terminal_on_life_loss` ends episodes for the learner alone.
 
     Raises:
         InvalidInputError: where the minibatches do not divide a rollout.
@@ -99,8 +97,7 @@ def build_ppo(
         terminal_on_life_loss=config.terminal_on_life_loss,
     )
     shape = environments.observation_space.shape or ()
-    algorithm = OverlappedPPO if config.overlap else PPO
-    model = algorithm(
+    model = PPO(
         EncoderControllerPolicy,
         # Channels are first already: without this wrapper a stack with more channels than rows would be turned again.
         VecTransposeImage(environments, skip=True) if is_image(shape) else environments,
@@ -197,8 +194,6 @@ def train_ppo(
     checkpoints = list_checkpoints(folder / "checkpoints") if resume else []
     state = load_checkpoint(model, checkpoints[-1]) if checkpoints else TrainingState()
     stop = StopCallback(state, config.stop_at_success, config.stop_patience)
-    if isinstance(model, OverlappedPPO):
-        model.reset_every = config.checkpoint.every_steps
     every, episodes = config.evaluation.every_steps, config.evaluation.episodes
     quarter = None if config.evaluation.video is True else max(1, config.total_steps // 4)
     callbacks: list[BaseCallback] = []
