@@ -130,12 +130,5 @@ class Observer:
         """Take what all environments show after a step, `(N, ...)`; the observations are a fresh array."""
         seen = self._seen(shown)
         if self.world.frame_stack > 1:
-            stacked = np.empty_like(self.observations)
-            # One copy moves every stack on by a frame; what it leaves in the place of the newest is replaced, a channel
-            # at a time, since NumPy is slow to copy a few bytes of each pixel.
-            stacked.reshape(-1)[: -self._channels] = self.observations.reshape(-1)[self._channels :]
-            newest = stacked[..., -self._channels :]
-            for channel in range(self._channels) if is_image(self.shape) else [slice(None)]:
-                newest[..., channel] = seen[..., channel]
-            seen = stacked
+            seen = np.concatenate([self.observations[..., self._channels :], seen], axis=-1)
         self.observations = seen.copy() if seen is shown else seen

@@ -69,6 +69,18 @@ def test_widths_that_differ_are_padding_with_zeros() -> None:
     np.testing.assert_allclose(fit_orthogonal(Y, X, center=False, scale=False).matrix, backward[:4], atol=1e-10)
 
 
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize(("x", "y"), [(X, Y), (Y, X), (X, SQUARE)], ids=["narrower", "wider", "equal"])
+def test_the_factor_is_the_least_squares_one(x: Any, y: Any, weights: Any) -> None:
+    """A turn into fewer dimensions cuts a part of x away, so that lengths before it do not tell the factor."""
+    turn = fit_orthogonal(x, y, scale=False, weights=weights).matrix.numpy()
+    centred_x, centred_y = (z - np.average(z, axis=0, weights=weights) for z in (x, y))
+    repeated = None if weights is None else np.repeat(weights, y.shape[1])
+    model = LinearRegression(fit_intercept=False).fit((centred_x @ turn).reshape(-1, 1), centred_y.ravel(), repeated)
+    scaled = fit_orthogonal(x, y, weights=weights).matrix.numpy()
+    np.testing.assert_allclose(scaled, model.coef_[0] * turn, atol=1e-9)
+
+
 def test_no_turn_beats_the_orthogonal_fit() -> None:
     best = evaluate_translation(fit_orthogonal(X, SQUARE, scale=False), X, SQUARE).residual
     centred, target = X - X.mean(0), SQUARE - SQUARE.mean(0)
