@@ -26,9 +26,9 @@ def moments(episodes: int) -> tuple[np.ndarray, np.ndarray]:
     import gymnasium
     from gymnasium.envs.box2d.lunar_lander import heuristic
 
-    from rlstitch.envs.families.lunar_lander.lander import make_lander
+    from rlstitch.envs.families.lunar_lander.lander import SceneObservation, make_lander
 
-    theirs, ours = gymnasium.make("LunarLander-v3", render_mode="rgb_array"), make_lander()
+    theirs, ours = gymnasium.make("LunarLander-v3", render_mode="rgb_array"), SceneObservation(make_lander())
     rng = np.random.default_rng(0)
     images, scenes = [], []
     for episode in range(episodes):

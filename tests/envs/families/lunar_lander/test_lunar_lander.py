@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from rlstitch.envs import World, make_vec, record_actions, replay_episodes
 from rlstitch.envs.families.lunar_lander.drawing import SKIES, Drawing, split_sky
-from rlstitch.envs.families.lunar_lander.lander import make_lander, read_scenes
+from rlstitch.envs.families.lunar_lander.lander import SceneObservation, make_lander, read_scenes
 from rlstitch.envs.frames import shrink
 from rlstitch.envs.looks.look import get_look
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
@@ -25,7 +25,7 @@ PLAN = [0, 2, 2, 1, 2, 3, 3, 2, 0, 0, 1, 2] * 12
 def landing(seed: int, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Some images of Gymnasium's environment, and our scenes of the same moments; both give the same numbers."""
     theirs = gymnasium.make(LANDER, render_mode="rgb_array", **kwargs)
-    ours = make_lander()
+    ours = SceneObservation(make_lander())
     for name, value in kwargs.items():
         setattr(ours.unwrapped, name, value)
     state, _ = theirs.reset(seed=seed)

@@ -18,19 +18,19 @@ def cover(corners: Floats, rows: int, columns: int) -> Floats:
     of the polygon (Green's theorem).
 
     Args:
-        corners: `(N, V, 2)` x to the right and y down, in cells, in one sense of rotation; no edge crosses another.
+        corners: `(..., V, 2)` x to the right and y down, in cells, in one sense of rotation; no edge crosses another.
         rows, columns: of the grid, whose upper left corner is (0, 0). Polygons may reach beyond it.
 
     Returns:
-        `(N, rows, columns)`.
+        `(..., rows, columns)`.
     """
     x, y = corners[..., 0], corners[..., 1]
-    x_end, y_end = np.roll(x, -1, axis=1), np.roll(y, -1, axis=1)
+    x_end, y_end = np.roll(x, -1, axis=-1), np.roll(y, -1, axis=-1)
     run = x_end - x
     slope = (y_end - y) / np.where(run == 0, 1, run)
     lines = np.arange(columns + 1, dtype=np.float32)
     low, high = np.minimum(x, x_end)[..., None], np.maximum(x, x_end)[..., None]
-    at = np.clip(lines, low, high)  # (N, V, columns + 1)
+    at = np.clip(lines, low, high)  # (..., V, columns + 1)
     height = y[..., None] + (at - x[..., None]) * slope[..., None]
     above, below = height[..., :-1], height[..., 1:]
     below = np.where(np.abs(below - above) > _FLAT, below, above + _FLAT)
@@ -40,5 +40,5 @@ def cover(corners: Floats, rows: int, columns: int) -> Floats:
     up = np.maximum(above[..., None, :] - depth, 0)
     down = np.maximum(below[..., None, :] - depth, 0)
     # The mean of max(y - depth, 0) on the way from `above` to `below`, times the width of that way.
-    areas = np.einsum("nvc,nvrc->nrc", weights, (down - up) * (down + up))
-    return np.abs(np.diff(areas, axis=1))
+    areas = np.einsum("...vc,...vrc->...rc", weights, (down - up) * (down + up))
+    return np.abs(np.diff(areas, axis=-2))

@@ -82,8 +82,10 @@ def _grow(polygon: Sequence[tuple[float, float]], by: float) -> Floats:
     return grown.astype(np.float32)
 
 
-_OUTLINES = [np.stack([_grow(polygon, _GROWN), _grow(polygon, -_SHRUNK)]) for polygon in (_LANDER, _LEG, _LEG)]
-"""Outside and inside of the edge of lander and legs, `(2, 6, 2)` each, in pixels about their centres, y upwards."""
+_OUTLINES = np.stack(
+    [np.stack([_grow(polygon, _GROWN), _grow(polygon, -_SHRUNK)]) for polygon in (_LANDER, _LEG, _LEG)]
+)
+"""Outside and inside of the edge of lander and legs, `(3, 2, 6, 2)`, in pixels about their centres, y upwards."""
 
 
 class Drawing:
@@ -110,8 +112,7 @@ class Drawing:
         drawn = colours[:, None, None] if pointwise is None else pointwise(colours[:, None, None])
         self._sky, self._ground, self._hull, self._edge, self._flag = drawn[:5, 0, 0].astype(np.float32)
         self._sparks = drawn[5:, 0, 0].astype(np.float32)
-        reach = max(float(np.abs(outline).max()) for outline in _OUTLINES) + 5
-        self._margin = np.ceil(2 * reach * self._cells).astype(int) + 2
+        self._margin = np.ceil(2 * (np.abs(_OUTLINES).max() + 5) * self._cells).astype(int) + 2
         self._flags = self._flag_cells()
 
     def __call__(self, scenes: Scenes) -> Images:
@@ -119,8 +120,8 @@ class Drawing:
         scene = read_scenes(np.asarray(scenes, dtype=np.float32))
         canvas = np.stack([self._background(ground) for ground in scene.ground])
         self._draw_sparks(canvas, scene.sparks)
-        for outline, bodies in zip(_OUTLINES, np.moveaxis(scene.bodies, 1, 0), strict=True):
-            self._draw_body(canvas, outline, bodies)
+        for part in (slice(1), slice(1, None)):  # the lander, then its legs, whose patches are smaller
+            self._draw_bodies(canvas, _OUTLINES[part], scene.bodies[:, part])
         top, left = self._margin[::-1]
         images = canvas[:, top : top + self._rows, left : left + self._columns]
         self._draw_flags(images)
@@ -128,7 +129,7 @@ class Drawing:
 
     def _place(self, pixels: Floats) -> Floats:
         """Points `(..., 2)` in pixels, y upwards, in cells of the canvas, y down."""
-        return (pixels * (1, -1) + (0, HEIGHT)).astype(np.float32) * self._cells + self._margin
+        return ((pixels * (1, -1) + (0, HEIGHT)).astype(np.float32) * self._cells + self._margin).astype(np.float32)
 
     def _background(self, ground: Floats) -> Images:
         """Sky and ground, with a margin all around, which nobody sees."""
@@ -136,57 +137,59 @@ class Drawing:
         if key not in self._grounds:
             if len(self._grounds) >= _MOST_GROUNDS:
                 self._grounds.clear()
-            across = np.linspace(0, WIDTH, CHUNKS)
-            surface = [*zip(across, ground * SCALE - _BELOW, strict=True), (WIDTH, -HEIGHT), (0, -HEIGHT)]
+            surface = [*zip(np.linspace(0, WIDTH, CHUNKS), ground * SCALE - _BELOW, strict=True)]
             rows, columns = self._rows + 2 * int(self._margin[1]), self._columns + 2 * int(self._margin[0])
-            share = cover(self._place(np.array([surface])), rows, columns)[0, ..., None]
+            corners = self._place(np.array([[*surface, (WIDTH, -HEIGHT), (0, -HEIGHT)]]))
+            top, bottom = int(corners[0, :CHUNKS, 1].min()), int(corners[0, :CHUNKS, 1].max()) + 1
+            share = np.zeros((rows, columns, 1), dtype=np.float32)
+            share[bottom:] = 1
+            corners[..., 1] -= top
+            share[top:bottom] = cover(corners, bottom - top, columns)[0, ..., None]
             self._grounds[key] = np.rint(self._sky + share * (self._ground - self._sky)).astype(np.uint8)
         return self._grounds[key]
 
     def _patches(self, canvas: Images, low: Floats, size: tuple[int, int]) -> tuple[npt.NDArray[np.intp], ...]:
-        """Return the upper left cell `(N, 2)`, x before y, of patches near `low`, and the index of their cells."""
+        """Return the upper left cells `(N, K, 2)`, x before y, of patches near `low`, and the index of their cells."""
         last = np.array(canvas.shape[2:0:-1]) - size[::-1]
         corner = np.clip(np.floor(low).astype(np.intp), 0, last)
-        rows = corner[:, 1, None] + np.arange(size[0])
-        columns = corner[:, 0, None] + np.arange(size[1])
-        return corner, rows[:, :, None], columns[:, None, :]
+        rows = corner[..., 1, None] + np.arange(size[0])
+        columns = corner[..., 0, None] + np.arange(size[1])
+        return corner, rows[..., None], columns[..., None, :]
 
-    def _draw_body(self, canvas: Images, outline: Floats, bodies: Floats) -> None:
-        cosine, sine = np.cos(bodies[:, 2]), np.sin(bodies[:, 2])
-        turned = np.stack(
-            [
-                outline[..., 0] * cosine[:, None, None] - outline[..., 1] * sine[:, None, None],
-                outline[..., 0] * sine[:, None, None] + outline[..., 1] * cosine[:, None, None],
-            ],
-            axis=-1,
-        )  # (N, 2, 6, 2)
-        corners = self._place(turned + (bodies[:, None, None, :2] * SCALE + _SHIFT))
-        reach = np.linalg.norm(outline[0], axis=-1).max() * self._cells
+    def _draw_bodies(self, canvas: Images, outlines: Floats, bodies: Floats) -> None:
+        cosine, sine = np.cos(bodies[..., 2])[..., None, None], np.sin(bodies[..., 2])[..., None, None]
+        x, y = np.moveaxis(outlines, -1, 0)
+        turned = np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=-1)
+        corners = self._place(turned + (bodies[..., None, None, :2] * SCALE + _SHIFT))  # (N, K, 2, 6, 2)
+        reach = np.linalg.norm(outlines, axis=-1).max() * self._cells
         size = (int(2 * reach[1]) + 2, int(2 * reach[0]) + 2)
-        corner, rows, columns = self._patches(canvas, corners[:, 0].min(axis=1), size)
-        count = len(canvas)
-        inside = (corners - corner[:, None, None]).astype(np.float32).reshape(2 * count, -1, 2)
-        outer, inner = np.moveaxis(cover(inside, *size).reshape(count, 2, *size, 1), 1, 0)
-        places = (np.arange(count)[:, None, None], rows, columns)
-        canvas[places] = np.rint(canvas[places] * (1 - outer) + self._edge * (outer - inner) + self._hull * inner)
+        corner, rows, columns = self._patches(canvas, corners[:, :, 0].min(axis=-2), size)
+        shares = cover(corners - corner[:, :, None, None].astype(np.float32), *size)[..., None]
+        every = np.arange(len(canvas))[:, None, None]
+        for i in range(bodies.shape[1]):
+            places = (every, rows[:, i], columns[:, i])
+            outer, inner = shares[:, i, 0], shares[:, i, 1]
+            canvas[places] = np.rint(canvas[places] * (1 - outer) + self._edge * (outer - inner) + self._hull * inner)
 
     def _draw_sparks(self, canvas: Images, sparks: Floats) -> None:
+        lit = sparks[..., 2] >= 0
+        most = lit.sum(axis=1).max()  # those that are lit come first
+        sparks, lit = sparks[:, :most], lit[:, :most]
         size = (int(2 * _SPARK * self._cells[1]) + 2, int(2 * _SPARK * self._cells[0]) + 2)
         middles = self._place(sparks[..., :2] * SCALE)
+        low, high = middles - _SPARK * self._cells, middles + _SPARK * self._cells
+        _, rows, columns = self._patches(canvas, low, size)
+        across, down = (
+            (np.minimum(high[..., axis, None], cells + 1) - np.maximum(low[..., axis, None], cells)).clip(0, 1)
+            for axis, cells in ((0, columns[..., 0, :]), (1, rows[..., 0]))
+        )
+        shares = (down[..., None] * across[..., None, :] * lit[..., None, None]).astype(np.float32)
+        colours = self._sparks[np.rint(sparks[..., 2].clip(0) * HEATS).astype(int)]
+        every = np.arange(len(canvas))[:, None, None]
         for i in range(sparks.shape[1]):
-            lit = np.flatnonzero(sparks[:, i, 2] >= 0)
-            if not len(lit):
-                break
-            low, high = middles[lit, i] - _SPARK * self._cells, middles[lit, i] + _SPARK * self._cells
-            _, rows, columns = self._patches(canvas, low, size)
-            across, down = (
-                np.minimum(high[:, axis, None], cells + 1) - np.maximum(low[:, axis, None], cells)
-                for axis, cells in ((0, columns[:, 0]), (1, rows[..., 0]))
-            )
-            share = (down.clip(0, 1)[:, :, None] * across.clip(0, 1)[:, None]).astype(np.float32)[..., None]
-            colour = self._sparks[np.rint(sparks[lit, i, 2] * HEATS).astype(int)][:, None, None]
-            places = (lit[:, None, None], rows, columns)
-            canvas[places] = np.rint(canvas[places] + share * (colour - canvas[places]))
+            places = (every, rows[:, i], columns[:, i])
+            drawn = canvas[places]
+            canvas[places] = np.rint(drawn + shares[:, i, ..., None] * (colours[:, i, None, None] - drawn))
 
     def _flag_cells(self) -> tuple[tuple[npt.NDArray[np.intp], ...], Floats, Floats]:
         """The cells that flags and poles cover, what they leave of the image there, and what they add."""

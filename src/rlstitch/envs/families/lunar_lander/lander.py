@@ -82,11 +82,11 @@ class Spark:
 
 
 def make_lander(*, continuous: bool = False, drawn: bool = True) -> gymnasium.Env[Any, Any]:
-    """Return one LunarLander with Gymnasium's limit of 1,000 steps, which observes scenes `(SCENE,)` or states `(8,)`.
+    """Return one LunarLander with Gymnasium's limit of 1,000 steps, which observes states `(8,)`.
 
     Args:
         continuous: whether actions are the powers of the engines.
-        drawn: whether it observes scenes; states alone cost two thirds as much.
+        drawn: whether it has sparks and can be observed by `SceneObservation`; without it a step costs less.
 
     Raises:
         MissingExtraError: where Box2D is not installed.
@@ -103,7 +103,6 @@ def make_lander(*, continuous: bool = False, drawn: bool = True) -> gymnasium.En
             super().__init__(continuous=continuous)
             if drawn:
                 self.render_mode = "rgb_array"  # else it makes no sparks
-                self.observation_space = spaces.Box(-np.inf, np.inf, (SCENE,), np.float32)
 
         def _create_particle(self, mass: float, x: float, y: float, ttl: float) -> Spark:
             spark = Spark(mass, x, y, ttl)
@@ -114,17 +113,22 @@ def make_lander(*, continuous: bool = False, drawn: bool = True) -> gymnasium.En
             if all_particle:
                 self.particles.clear()
 
+        def reset(self, **kwargs: Any) -> Any:
+            result = super().reset(**kwargs)
+            self._heights = [*(corners[0][1] for corners in self.sky_polys), self.sky_polys[-1][1][1]]
+            return result
+
         def step(self, action: Any) -> Any:
             state, reward, *ends, _ = super().step(action)
-            return self._scene(state) if drawn else state, reward, *ends, {"success": reward == LANDED}
-
-        def _scene(self, state: Any) -> Any:
-            heights = [*(corners[0][1] for corners in self.sky_polys), self.sky_polys[-1][1][1]]
             for spark in self.particles:
-                spark.fly(self.gravity, heights)
+                spark.fly(self.gravity, self._heights)
             self.particles = [spark for spark in self.particles if spark.heat >= 0]
+            return state, reward, *ends, {"success": reward == LANDED}
+
+        def scene(self, state: Any) -> Any:
+            """Return the scene of now, whose state is `state`."""
             scene = np.full(SCENE, -1.0, dtype=np.float32)
-            numbers = [*state, *heights]
+            numbers = [*state, *self._heights]
             for body in self.drawlist:
                 position = body.position
                 numbers += position.x, position.y, body.angle
@@ -134,3 +138,15 @@ def make_lander(*, continuous: bool = False, drawn: bool = True) -> gymnasium.En
             return scene
 
     return gymnasium.wrappers.TimeLimit(SceneLander(), MAX_STEPS)
+
+
+class SceneObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Observes the scenes `(SCENE,)` of `make_lander(drawn=True)`; outermost, one is made for each action."""
+
+    def __init__(self, environment: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(environment)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (SCENE,), np.float32)
+
+    def observation(self, state: Any) -> Any:
+        """Return the scene of a state."""
+        return self.unwrapped.scene(state)  # type: ignore[attr-defined]

@@ -87,8 +87,9 @@ class LunarLander(Family):
     def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
         from rlstitch.envs.actions import map_of
         from rlstitch.envs.families.lunar_lander.drawing import SceneObserver
-        from rlstitch.envs.families.lunar_lander.lander import make_lander
+        from rlstitch.envs.families.lunar_lander.lander import SceneObservation, make_lander
         from rlstitch.envs.gymnasium_batch import GymnasiumBatch
+        from rlstitch.envs.observation import observing
         from rlstitch.envs.vector import WorldVectorEnv
 
         task = self.task(world)
@@ -101,7 +102,14 @@ class LunarLander(Family):
         observer = SceneObserver(world, num_envs)
         drawn = world.sensor == "pixels"
         maker = functools.partial(make_lander, continuous=_continuous(world), drawn=drawn)
-        batch = GymnasiumBatch(maker, num_envs, task, action_repeat=world.action_repeat, workers=workers)
+        batch = GymnasiumBatch(
+            maker,
+            num_envs,
+            task,
+            observe=SceneObservation if drawn else observing,
+            action_repeat=world.action_repeat,
+            workers=workers,
+        )
         return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 
 
