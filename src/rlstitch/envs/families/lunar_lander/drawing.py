@@ -140,7 +140,8 @@ class Drawing:
             surface = [*zip(np.linspace(0, WIDTH, CHUNKS), ground * SCALE - _BELOW, strict=True)]
             rows, columns = self._rows + 2 * int(self._margin[1]), self._columns + 2 * int(self._margin[0])
             corners = self._place(np.array([[*surface, (WIDTH, -HEIGHT), (0, -HEIGHT)]]))
-            top, bottom = int(corners[0, :CHUNKS, 1].min()), int(corners[0, :CHUNKS, 1].max()) + 1
+            heights = corners[0, :CHUNKS, 1]
+            top, bottom = min(int(heights.min()), rows), min(int(heights.max()) + 1, rows)
             share = np.zeros((rows, columns, 1), dtype=np.float32)
             share[bottom:] = 1
             corners[..., 1] -= top
