@@ -137,15 +137,15 @@ class Drawing:
         if key not in self._grounds:
             if len(self._grounds) >= _MOST_GROUNDS:
                 self._grounds.clear()
-            surface = [*zip(np.linspace(0, WIDTH, CHUNKS), ground * SCALE - _BELOW, strict=True)]
             rows, columns = self._rows + 2 * int(self._margin[1]), self._columns + 2 * int(self._margin[0])
-            corners = self._place(np.array([[*surface, (WIDTH, -HEIGHT), (0, -HEIGHT)]]))
-            heights = corners[0, :CHUNKS, 1]
-            top, bottom = min(int(heights.min()), rows), min(int(heights.max()) + 1, rows)
-            share = np.zeros((rows, columns, 1), dtype=np.float32)
-            share[bottom:] = 1
-            corners[..., 1] -= top
-            share[top:bottom] = cover(corners, bottom - top, columns)[0, ..., None]
+            surface = self._place(np.stack([np.linspace(0, WIDTH, CHUNKS), ground * SCALE - _BELOW], axis=1))
+            top, bottom = int(surface[:, 1].min()), int(surface[:, 1].max()) + 1
+            corners = np.concatenate([surface, [(surface[-1, 0], bottom), (surface[0, 0], bottom)]], dtype=np.float32)
+            corners[:, 1] -= top  # small numbers: single precision is enough
+            share = np.ones((max(rows, bottom), columns, 1), dtype=np.float32)
+            share[:top] = 0
+            share[top:bottom] = cover(corners, bottom - top, columns)[..., None]
+            share = share[:rows]
             self._grounds[key] = np.rint(self._sky + share * (self._ground - self._sky)).astype(np.uint8)
         return self._grounds[key]
 
