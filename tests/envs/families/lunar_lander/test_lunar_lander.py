@@ -92,9 +92,7 @@ def test_an_episode_succeeds_where_the_lander_comes_to_rest() -> None:
 
 
 @pytest.mark.parametrize(("size", "rows"), [(64, 16), (64, 32), (64, 40), (64, 48), (1600, 1200)])
-def test_a_crop_is_the_upper_part_of_the_whole_image(
-    size: int, rows: int, seen: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_a_crop_is_the_upper_part_of_the_whole_image(size: int, rows: int, seen: tuple[np.ndarray, np.ndarray]) -> None:
     """The ground may lie below it, in it or across its edge, and be drawn on many small cells."""
     whole = Drawing("white", size, 64)(seen[1][:2]).astype(int)
     upper = Drawing("white", rows, 64, height=400 * rows // size)(seen[1][:2])
