@@ -118,6 +118,11 @@ def test_resumed_equals_uninterrupted(tiny, whole, broken, tmp_path, monkeypatch
     assert [row["steps"] for row in curves[0]] == [256, 512, 768, 1024]
 
 
+def test_the_number_of_processes_changes_nothing(tiny, whole, killed):
+    assert train(tiny(processes=2), resume=True, progress="none").ended == "finished"
+    assert equal(weights(whole("absolute") / "agents" / "tiny"), weights("agents/tiny"))
+
+
 def test_another_seed_gives_another_agent(tiny, whole, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(whole("absolute"), tmp_path, dirs_exist_ok=True))
     train(tiny(seed=4, name="other"), progress="none")

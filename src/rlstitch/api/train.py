@@ -197,7 +197,7 @@ def _run_ppo(
             num_envs=config.num_envs,
             device=device,
             precision=config.precision,
-            workers=int(config.processes),
+            workers=config.num_envs if config.processes is True else int(config.processes),
             parts=parts,
             **config.ppo.model_dump(),
         )

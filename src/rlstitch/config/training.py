@@ -201,8 +201,8 @@ class TrainConfig(_Section):
     stop_at_success: Annotated[Number, Field(gt=0, le=1)] | None = None
     """Stop once `stop_patience` evaluations in a row reach this success rate."""
     stop_patience: Annotated[Count, Field(le=10**6)] = 1
-    processes: bool = False
-    """Whether each environment runs in a process of its own; without effect for MiniGrid and envpool."""
+    processes: bool | Annotated[Integer, Field(ge=0, le=1024)] = False
+    """How many other processes step and draw the environments, a divisor of `num_envs`; true: one each."""
     threads: Annotated[Integer, Field(ge=1, le=limits.THREADS)] | None = None
     ppo: PPOConfig = PPOConfig()
     encoder: EncoderConfig = EncoderConfig()

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from rlstitch.envs.single import ActionSpace
     from rlstitch.envs.vector import WorldVectorEnv
 
-Maker: TypeAlias = "Callable[[World, int, int | None, AutoresetMode, int], WorldVectorEnv]"
-"""From world, number of environments, seed, autoreset mode and number of workers to a batch of environments."""
+Maker: TypeAlias = "Callable[[World, int, int | None, AutoresetMode], WorldVectorEnv]"
+"""From world, number of environments, seed and autoreset mode to a batch of environments."""
 
 
 class Family(NamedFamily):

@@ -1,4 +1,4 @@
-"""Gymnasium's environments as a simulator: each with its task and repeated actions, in this process or in others."""
+"""Gymnasium's environments as a simulator: each with its task and repeated actions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit, TransformReward
 
 from rlstitch.envs.observation import Shape, observing
@@ -71,7 +71,6 @@ class GymnasiumBatch:
         task: all of it but the meaning of actions.
         observe: wraps one so that it observes one array; outermost, so that nothing is rendered that is not observed.
         action_repeat: steps for one action.
-        workers: with a number above 0 each environment runs in a process of its own.
     """
 
     def __init__(
@@ -82,12 +81,9 @@ class GymnasiumBatch:
         *,
         observe: Observe = observing,
         action_repeat: int = 1,
-        workers: int = 0,
     ) -> None:
-        # The task is passed on: families that were added in this process need not be known in another.
         makers = [functools.partial(_make_one, maker, task, action_repeat, observe)] * num_envs
-        vector = AsyncVectorEnv if workers > 0 else SyncVectorEnv
-        self._envs = vector(makers, autoreset_mode=AutoresetMode.DISABLED)
+        self._envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
         self.action_space = cast("ActionSpace", self._envs.single_action_space)
         self.shape = cast("Shape", self._envs.single_observation_space.shape)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlstitch.envs.family import family_of, with_sensor
+from rlstitch.envs.shards import SeenElsewhere, Shards
 from rlstitch.envs.vector import WorldVectorEnv
 from rlstitch.envs.world import World
 from rlstitch.errors import InvalidInputError
@@ -31,8 +32,8 @@ def make_vec(
         num_envs: how many.
         seed: of the first reset without one: environment i gets seed + i.
         autoreset: "same_step" or "disabled".
-        workers: with a number above 0, each environment runs in a process of its own where the family has single
-            environments in Python; MiniGrids stay in this process, where a batch costs less than its way between two.
+        workers: how many other processes step and draw equal shares of them; 0 leaves them in this one. What happens
+            is the same, but `underlying` holds what agents see.
 
     Raises:
         UnknownNameError: for an environment that is not registered.
@@ -59,7 +60,13 @@ def make_vec(
         raise InvalidInputError(
             f"backend: {world.backend} has no {world.environment} here; it needs the backend {' or '.join(makers)}"
         )
-    result = makers[world.backend](world, num_envs, seed, _MODES[autoreset], workers)
+    mode, maker = _MODES[autoreset], makers[world.backend]
+    if workers:
+        shards = Shards(lambda size: maker(world, size, None, mode), num_envs, workers)
+        seen = SeenElsewhere(shards.shape, num_envs)
+        result = WorldVectorEnv(world, num_envs, shards, seen, family.task(world), seed=seed, autoreset_mode=mode)
+    else:
+        result = maker(world, num_envs, seed, mode)
     result.action_space.seed(seed)
     result.single_action_space.seed(seed)
     return result

@@ -96,7 +96,7 @@ class WorldVectorEnv(VectorEnv[Observations, npt.NDArray[Any], npt.NDArray[Any]]
             raise InvalidInputError(f"autoreset_mode: expected SAME_STEP or DISABLED, found {autoreset_mode}")
         self.world, self.num_envs = world, num_envs
         self.underlying: Shown = np.zeros((num_envs, 0), dtype=np.uint8)
-        self._simulator, self._observer, self._default_seed = simulator, observer, seed
+        self.simulator, self.observer, self._default_seed = simulator, observer, seed
         self._same_step = autoreset_mode == AutoresetMode.SAME_STEP
         self._waiting = np.ones(num_envs, dtype=np.bool_)
         self._actions = map_of(task, simulator.action_space, world.environment)
@@ -127,18 +127,18 @@ class WorldVectorEnv(VectorEnv[Observations, npt.NDArray[Any], npt.NDArray[Any]]
         """
         rows, seeds = read_reset(self._default_seed if seed is None else seed, options, self.num_envs)
         self._default_seed = None
-        self._observer.observations = self._observer.observations.copy()
+        self.observer.observations = self.observer.observations.copy()
         self._start(rows, seeds)
-        return self._observer.observations, {}
+        return self.observer.observations, {}
 
     def _start(self, rows: Rows, seeds: Sequence[int | None]) -> None:
-        shown = self._simulator.start(rows, seeds)
+        shown = self.simulator.start(rows, seeds)
         if len(rows) == self.num_envs:
             self.underlying = shown
         else:
             self.underlying = self.underlying.copy()
             self.underlying[rows] = shown
-        self._observer.start(rows, shown)
+        self.observer.start(rows, shown)
         self._waiting[rows] = False
 
     def step(self, actions: npt.NDArray[Any]) -> tuple[Observations, Rewards, Flags, Flags, dict[str, Any]]:
@@ -151,31 +151,31 @@ class WorldVectorEnv(VectorEnv[Observations, npt.NDArray[Any], npt.NDArray[Any]]
         if self._waiting.any():
             waiting = np.flatnonzero(self._waiting).tolist()
             raise InvalidInputError(f"step: environments {waiting} are not in an episode; reset them first")
-        space, chosen = self._simulator.action_space, actions
+        space, chosen = self.simulator.action_space, actions
         if self._actions is not None:
             chosen = apply_discrete(actions, self._actions, self.num_envs)
         elif not isinstance(space, spaces.Discrete):
             chosen = apply_rows(actions, space, self.num_envs)
-        self.underlying, rewards, terminations, truncations, infos = self._simulator.step(chosen)
-        self._observer.step(self.underlying)
+        self.underlying, rewards, terminations, truncations, infos = self.simulator.step(chosen)
+        self.observer.step(self.underlying)
         done = terminations | truncations
         if not self._same_step:
             self._waiting |= done
         elif done.any():
             final, rows = np.full(self.num_envs, None, dtype=object), np.flatnonzero(done)
             for row in rows.tolist():
-                final[row] = self._observer.observations[row].copy()
+                final[row] = self.observer.observations[row].copy()
             infos.update(final_obs=final, _final_obs=done, final_info=dict(infos), _final_info=done)
             self._start(rows, [None] * len(rows))
-        return self._observer.observations, rewards, terminations, truncations, infos
+        return self.observer.observations, rewards, terminations, truncations, infos
 
     def render(self) -> tuple[Images, ...] | None:
         """Return the newest images of each environment as the agent sees it; None where it sees vectors."""
-        return None if self.render_mode is None else tuple(self._observer.observations)
+        return None if self.render_mode is None else tuple(self.observer.observations)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments."""
-        self._simulator.close()
+        self.simulator.close()
 
 
 def read_reset(

@@ -77,7 +77,7 @@ def build_ppo(
         num_envs: environments at once.
         device: torch device.
         precision: `bfloat16` computes the encoder in mixed precision, which pays with large encoders.
-        workers: above 0, environments that draw themselves run in processes of their own.
+        workers: how many other processes step and draw the environments; 0 leaves them in this one.
         parts: the agents whose parts give the first weights.
         hyperparameters: fields of `PPOConfig`, which has their defaults. A rollout is `num_envs * n_steps` steps, used
             `n_epochs` times in `n_minibatches` batches; `linear` anneals Adam's learning rate to 0; the others are

@@ -104,7 +104,7 @@ class GymnasiumFamily(Family):
         """Return the actions as the environment itself counts and shapes them."""
         return self._facts(world)[4]
 
-    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode) -> WorldVectorEnv:
         import numpy as np
 
         from rlstitch.envs.actions import check_actions, map_of
@@ -114,7 +114,7 @@ class GymnasiumFamily(Family):
         from rlstitch.envs.single import make_single
         from rlstitch.envs.vector import WorldVectorEnv
 
-        # What cannot work is refused before anything is started: an error in another process is harder to read.
+        # What cannot work is refused before anything is started.
         look, task, space = self.pixel_look(world), self.task(world), self.action_space(world)
         look(np.zeros((1, 1, 1, 3), dtype=np.uint8))
         seen_layout(world, layout := self._shown(world))
@@ -123,9 +123,7 @@ class GymnasiumFamily(Family):
         observe = functools.partial(observing, sensor=world.sensor, name=world.environment, keys=world.keys)
         kwargs = _kwargs(world.make_kwargs, rendered=world.sensor != self.sensors_of(world)[0])
         maker = functools.partial(make_single, world.environment, (*self.modules, *world.modules), **kwargs)
-        batch = GymnasiumBatch(
-            maker, num_envs, task, observe=observe, action_repeat=world.action_repeat, workers=workers
-        )
+        batch = GymnasiumBatch(maker, num_envs, task, observe=observe, action_repeat=world.action_repeat)
         observer = Observer(world, look, batch.shape, num_envs, layout)
         return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 

@@ -227,7 +227,7 @@ def test_masked_resets_touch_only_their_environments():
     fresh, _ = make_vec(world, 3, seed=40).reset()
     np.testing.assert_array_equal(frames[[0, 2]], fresh[[0, 2]])
     np.testing.assert_array_equal(frames[1], before[1])
-    lengths = [environment.step_count for environment in env._simulator._environments]
+    lengths = [environment.step_count for environment in env.simulator._environments]
     assert lengths == [0, 5, 0]
 
 
@@ -333,7 +333,7 @@ def test_missions_are_observed_beside_the_view(sensor):
             seen, view = (one.step(act)[0] if steps else one.reset()[0] for one in (env, plain))
             parts = split_parts(seen, layout)
             assert np.array_equal(parts["image"], view)
-            missions = [code_text(inner.mission) for inner in env._simulator._environments]
+            missions = [code_text(inner.mission) for inner in env.simulator._environments]
             assert np.array_equal(parts["mission"], missions)
         with pytest.raises(InvalidInputError, match="expected one with symbolic views"):
             symbolic_views(env)

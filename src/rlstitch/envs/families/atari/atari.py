@@ -83,7 +83,7 @@ class Atari(Family):
         """Return whether one image of a state serves both worlds: it does where they are resized alike."""
         return super().shares_frames(world, other) and self.drawn_as(world) == self.drawn_as(other)
 
-    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode) -> WorldVectorEnv:
         from rlstitch.envs.actions import check_actions
         from rlstitch.envs.families.atari.games import AtariBatch, RamBatch
         from rlstitch.envs.frames import Observer

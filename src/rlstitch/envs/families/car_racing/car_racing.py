@@ -94,7 +94,7 @@ class CarRacing(Family):
         map_of(task, self.action_space(world), world.environment)
         return task
 
-    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode) -> WorldVectorEnv:
         from rlstitch.envs.families.car_racing.cars import MAX_STEPS, SIDE, drawn_when_seen, make_car, split_look
         from rlstitch.envs.frames import Observer
         from rlstitch.envs.gymnasium_batch import GymnasiumBatch
@@ -106,9 +106,7 @@ class CarRacing(Family):
         if world.backend == "gymnasium":
             discrete = world.actions == "discrete"
             maker = functools.partial(make_car, look.ground, discrete=discrete, far=look.far, drawn=False)
-            simulator = GymnasiumBatch(
-                maker, num_envs, task, observe=drawn_when_seen, action_repeat=repeat, workers=workers
-            )
+            simulator = GymnasiumBatch(maker, num_envs, task, observe=drawn_when_seen, action_repeat=repeat)
         elif task.alterations or task.filters:
             raise InvalidInputError(
                 f"task: envpool has no {world.task!r} of {world.environment}; it needs the backend gymnasium"

@@ -123,7 +123,7 @@ def make_lander(*, continuous: bool = False, drawn: bool = True) -> gymnasium.En
             for spark in self.particles:
                 spark.fly(self.gravity, self._heights)
             self.particles = [spark for spark in self.particles if spark.heat >= 0]
-            return state, reward, *ends, {"success": reward == LANDED}
+            return state, reward, *ends, {"success": bool(reward == LANDED)}
 
         def scene(self, state: Any) -> Any:
             """Return the scene of now, whose state is `state`."""

@@ -84,7 +84,7 @@ class LunarLander(Family):
 
         return spaces.Box(-1, 1, (2,), np.float32) if _continuous(world) else spaces.Discrete(4)
 
-    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode) -> WorldVectorEnv:
         from rlstitch.envs.actions import map_of
         from rlstitch.envs.families.lunar_lander.drawing import SceneObserver
         from rlstitch.envs.families.lunar_lander.lander import SceneObservation, make_lander
@@ -108,7 +108,6 @@ class LunarLander(Family):
             task,
             observe=SceneObservation if drawn else observing,
             action_repeat=world.action_repeat,
-            workers=workers,
         )
         return WorldVectorEnv(world, num_envs, batch, observer, task, seed=seed, autoreset_mode=mode)
 

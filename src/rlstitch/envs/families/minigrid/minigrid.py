@@ -140,7 +140,7 @@ class MiniGrid(Family):
             return code_index(encode_views(views))
         return render_views(views, variation=world.look, tile_size=world.tile_size)
 
-    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode, workers: int) -> WorldVectorEnv:
+    def _make(self, world: World, num_envs: int, seed: int | None, mode: AutoresetMode) -> WorldVectorEnv:
         from rlstitch.envs.families.minigrid.vector import MiniGridVectorEnv, MissionVectorEnv
 
         _check_observations(world)
