@@ -57,6 +57,13 @@ def test_another_look_or_task_is_played_instead(two):
     np.testing.assert_array_equal(own.random.returns, look.random.returns)
 
 
+def test_long_looks_and_tasks_have_a_short_folder(two):
+    look = "+".join(f"noise:0.0{digit},seed={digit}" for digit in range(1, 9))
+    tables = {evaluate("red", look=look, task=f"length:9+time-cost:0.{cost}", episodes=1).table for cost in (1, 2)}
+    assert len(tables) == 2
+    assert all(len(table.parent.name) < 130 for table in tables)
+
+
 def test_greedy_actions_are_said_to_be_greedy(two):
     outcome = evaluate("red", episodes=3, deterministic=True)
     assert outcome.evaluation.deterministic

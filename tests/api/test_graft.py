@@ -13,6 +13,7 @@ from rlstitch.envs import World
 from rlstitch.errors import RlstitchError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.stitching.graft import locate
+from rlstitch.stitching.graft.graft import Grafting
 
 TINY = {"rounds": 2, "states": 60, "steps": 8, "episodes": 1, "world": {"size": 24, "frame_stack": 2}}
 
@@ -73,6 +74,30 @@ def test_an_interrupted_graft_continues_and_ends_the_same(tmp_path, monkeypatch,
     assert weights_sha256(again.agent.encoder) == weights_sha256(whole.agent.encoder)
     assert again.rounds == whole.rounds
     assert not (again.run_folder / "rounds").exists()
+
+
+def test_a_graft_that_observes_what_its_controllers_agent_does_continues_too(tmp_path, monkeypatch, cart):
+    options = {**TINY, "rounds": 3, "world": {}, "save": False}
+    whole = graft(cart, **options)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert graft(cart, progress=Interrupted("round 2 of 3: fitting"), **options).ended == "interrupted"
+    again = graft(cart, resume=True, **options)
+    assert weights_sha256(again.agent.encoder) == weights_sha256(whole.agent.encoder)
+    assert again.rounds == whole.rounds
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
+def test_the_rounds_of_a_graft_take_its_steps_together(rounds):
+    how = Grafting(rounds=rounds, steps=24)
+    assert sum(map(how.steps_of, range(rounds))) == 24
+
+
+def test_the_default_name_of_a_graft_is_one_of_a_folder(cart):
+    look = "hue:120+noise:0.05"
+    outcome = graft("cart", sensor="pixels", look=look, **{**TINY, "rounds": 1})
+    assert outcome.folder.name == "cart-grafted-pixels-hue-120-noise-0.05"
+    assert load_agent(outcome.folder.name).card.world.look == look
 
 
 def test_an_encoder_of_states_is_grafted_to_a_controller_of_pixels(cart):

@@ -10,6 +10,7 @@ import gymnasium
 import pytest
 
 from rlstitch.agents import load_agent, save_agent
+from rlstitch.api.environment import placed
 from rlstitch.cli.main import main
 from rlstitch.config.training import TrainConfig, new_config
 from rlstitch.envs import World, make_vec, named_modules, packages, single
@@ -107,6 +108,8 @@ def test_commands_take_an_environment_and_its_arguments(own, capsys):
     ):
         assert main(line) == 2
         assert message in capsys.readouterr().err
+    kept = placed("four", {"make_kwargs": {"pace": 2}}).card.world.make_kwargs
+    assert kept == {"channels": 4, "pace": 2}  # those that are not given stay
     config = new_config({"environment": "own_rooms:OwnRoom-v0", "look": "inverted"})
     assert config.name == "ownroom-inverted-s0"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stitch_samples import untrained_cart
 
 from rlstitch.agents.artefact import load_agent
 from rlstitch.api.pairs import collect_pairs
@@ -38,6 +39,17 @@ def test_a_number_and_the_file_of_as_many_pairs_hold_the_same_views(two, workpla
     assert by_file.cells[-1].diagnostics == by_file.report.to_dict()
     again = stitch("red", "green", pairs="mine.npz", episodes=2, save=False)
     assert again.cells == by_file.cells
+
+
+def test_pairs_of_agents_that_observe_vectors_are_their_latents(workplace: Path) -> None:
+    agents = [untrained_cart(f"cart-{seed}", seed=seed) for seed in (1, 2)]
+    x, y = read_pairs(collect_pairs(*agents, "mine.npz", count=30).path)
+    assert (x.shape, y.shape) == ((30, agents[0].encoder.latent_dim), (30, agents[1].encoder.latent_dim))
+    by_file, collected = (
+        stitch(*agents, pairs=pairs, method="affine", episodes=2, save=False).report for pairs in ("mine.npz", 24)
+    )
+    assert by_file.r2 == pytest.approx(collected.r2, abs=0.2)  # of other held-out views
+    assert by_file.residual > 0  # not the map of the observations to themselves
 
 
 @pytest.mark.parametrize(

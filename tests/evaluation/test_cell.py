@@ -86,20 +86,30 @@ def test_the_rows_of_a_stitch_are_those_of_its_baselines_and_its_own(agents, sti
 
 @pytest.mark.parametrize(
     ("low", "highs", "expected", "verdict"),
-    [(95.0, (10.0, 20.0), True, "recovered"), (95.0, (10.0, 96.0), False, "failed"), (95.0, (), None, "recovered")],
+    [
+        (95.0, (10.0, 20.0, 30.0), True, "recovered"),
+        (95.0, (10.0, 96.0, 30.0), False, "failed"),
+        (95.0, (), None, "recovered"),
+    ],
 )
 def test_a_method_that_is_not_above_its_controls_has_failed(agents, low, highs, expected, verdict):
     result = OPTIONS.evaluate(agents[0])
     row = replace(make_row("a", "b", "affine", result), recovery=97.0, recovery_low=low, recovery_high=99.0)
     others = [
         replace(row, method=f"affine-{name}", recovery_high=high)
-        for name, high in zip(("shuffled", "untrained"), highs, strict=False)
+        for name, high in zip(("shuffled", "untrained", "refined-2-untrained"), highs, strict=False)
     ]
     own = replace(row, method="affine-self", recovery_high=120.0)
     for method in ("affine", "affine, round 2"):
         actual = judged(replace(row, method=method), [*others, own])
         assert (actual.above_controls, actual.verdict) == (expected, verdict)
     assert judged(replace(row, method="linear"), others).above_controls is None
+    assert judged(row, others[:1]).above_controls is None  # one control says nothing of the other
+    assert judged(replace(row, method="affine-refined-2"), others[:2]).above_controls is None
+    weak = replace(row, method="affine-refined-2-untrained", recovery_high=97.0)
+    assert judged(replace(row, method="affine-refined-2"), [*others[:2], weak]).above_controls is (
+        None if not highs else False
+    )
     assert [other.verdict for other in [*others, own]] == ["control"] * (len(others) + 1)
 
 

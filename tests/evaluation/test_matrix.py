@@ -139,10 +139,15 @@ def test_controls_are_cells_of_their_own_that_decide_where_a_method_counts(two):
 def test_rounds_of_refinement_make_a_method_of_its_own(two):
     options = {"episodes": 4, "pairs": 24, "methods": ("affine-refined-2",), "controls": True}
     rows = rows_of(matrix(["red", "green"], out=HERE, **options))
-    controls = {"affine-shuffled", "affine-untrained", "affine-self"}
+    controls = {"affine-shuffled", "affine-untrained", "affine-self", "affine-refined-2-untrained"}
     assert {method for _, _, method in rows} == {"affine-refined-2", *controls}
     row = rows["red", "green", "affine-refined-2"].row
-    last = stitch("red", "green", method="affine", refine=2, episodes=4, pairs=24, save=False).cells[-1]
+    alone = stitch("red", "green", method="affine", refine=2, controls=True, episodes=4, pairs=24, save=False).cells
+    last = alone[-1]
+    for cell in alone:
+        if cell.method in controls:
+            assert rows["red", "green", cell.method].row.return_mean == cell.return_mean, cell.method
+    assert controls < {cell.method for cell in alone}
     assert (row.return_mean, row.diagnostics) == (last.return_mean, last.diagnostics)
     assert last.diagnostics["round"] == 2
 

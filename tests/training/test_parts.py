@@ -125,6 +125,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path, monkeypa
     assert shas(agents[0]) == shas(agents[1])
 
 
+def test_an_interrupt_within_the_last_evaluation_keeps_the_agent(tiny, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rlstitch.api.train.evaluate", interrupted)
+        cut = train(tiny(), progress="none")
+    assert (cut.ended, cut.folder) == ("interrupted", (cut.run_folder / "interrupted" / "tiny").resolve())
+    whole = train(tiny(), resume=True, progress="none")
+    assert whole.ended == "finished"
+    assert shas(load_agent(cut.folder)) == shas(whole.agent)
+
+
 def test_a_run_is_not_resumed_from_another_parent(tiny):
     parent = untrained(tiny(), "parent")
     config = tiny(start={"encoder": "parent"})

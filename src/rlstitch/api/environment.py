@@ -24,7 +24,8 @@ def placed(agent: AgentLike, env: Any = None) -> Agent:
 
     Args:
         agent: see above; a model of Stable-Baselines3 is read as `rlstitch.agents.models.agent_of_live` does.
-        env: what `rlstitch.envs.as_world` takes, or fields of the agent's own world by name; None: that world.
+        env: what `rlstitch.envs.as_world` takes, or fields of the agent's own world by name, whose `make_kwargs` stay
+            but for those that are given; None: that world.
 
     Raises:
         UnknownNameError: for an unknown agent.
@@ -38,5 +39,8 @@ def placed(agent: AgentLike, env: Any = None) -> Agent:
     if env is None:
         return agent
     fields = env if isinstance(env, Mapping) else {name: getattr(as_world(env), name) for name in OF_ENVIRONMENT}
-    world = replace(agent.card.world, **fields)
+    world = agent.card.world
+    if isinstance(env, Mapping) and "make_kwargs" in env:
+        fields = {**fields, "make_kwargs": {**world.make_kwargs, **env["make_kwargs"]}}
+    world = replace(world, **fields)
     return Agent(agent.encoder, agent.controller, agent.card.model_copy(update={"world": world}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.rollouts.evaluation import Evaluation
 from rlstitch.rollouts.statistics import why_no_recovery
 from rlstitch.rollouts.video import require_recordable
-from rlstitch.storage import write_table
+from rlstitch.storage import file_name, write_table
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ def evaluate(options: EvaluateOptions) -> EvaluationOutcome:
     outcome = cells.evaluate(player, world, on_progress=baselines.next_part())
     random = baselines.random(world, cells)
     name = player.card.name
-    # Tasks hold colons, which file names cannot hold everywhere.
-    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join([name, *changes.values()]))
+    stem = file_name("-".join([name, *changes.values()]), longest=100)
     run_folder = open_run(
         f"evaluate-{stem}",
         {"agent": player},

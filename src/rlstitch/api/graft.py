@@ -27,6 +27,7 @@ from rlstitch.stitching.graft.fit import Divergence
 from rlstitch.stitching.graft.graft import METHOD, Graft, Grafting, GraftRound
 from rlstitch.storage import (
     command_line,
+    file_name,
     remove_folder,
     reserved_agent,
     write_table,
@@ -160,7 +161,7 @@ def graft(options: GraftOptions) -> GraftOutcome:
         require_storable(policy.controller)
     target = graft_world(policy, options.sensor, look, options.world or {})
     shown = [str(target.sensor), *([look] if look != "standard" else [])]
-    title = options.name or "-".join([policy.card.name, "grafted", *shown])
+    title = options.name or file_name("-".join([policy.card.name, "grafted", *shown]), longest=100)
     with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
         grafted = Graft(policy, target, how, name=title)
         identity = {**asdict(how), **asdict(cell_options), "world": target.to_dict()}

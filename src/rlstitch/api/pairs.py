@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.api.environment import AgentLike, placed
+from rlstitch.envs import is_image
 from rlstitch.errors import InvalidInputError
 from rlstitch.jobs.progress import ProgressReporter
 from rlstitch.jobs.resources import torch_threads
@@ -40,7 +41,9 @@ def collect_pairs(
     force: bool = False,
     progress: ProgressReporter | None = None,
 ) -> PairsOutcome:
-    """Collect views of the world of a cell as both agents see them, and write the images as a file of pairs.
+    """Collect views of the world of a cell as both agents see them, and write them as a file of pairs.
+
+    The file holds the images that an agent sees; of one that observes vectors its latents.
 
     Args:
         encoder: name, folder or value of the agent whose encoder is to be used: it sees `x`.
@@ -68,4 +71,8 @@ def collect_pairs(
     collecting = progress.stage("collecting pairs", "steps")
     x, y = gather_images(source, target, count=count, seed=seed, on_progress=collecting)
     progress.stage(f"writing {path.name}")
+    x, y = (
+        views if is_image(views.shape[1:]) else agent.encode(views).cpu().numpy()
+        for agent, views in ((source, x), (target, y))
+    )
     return PairsOutcome(write_pairs(path, x, y), len(x), x.shape[1:], y.shape[1:])

@@ -30,7 +30,7 @@ from rlstitch.stitching.controls import chance_controls, stitch_control, untrain
 from rlstitch.stitching.methods import DEFAULT, get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_latents
-from rlstitch.stitching.refine import refine_stitch
+from rlstitch.stitching.refine import check_rounds, refine_stitch
 from rlstitch.stitching.report import StitchReport
 from rlstitch.stitching.stitch import Stitch, joined_name, stitch_agents
 from rlstitch.storage import reserved_agent, sha256_of, write_table
@@ -159,8 +159,9 @@ def stitch(options: StitchOptions) -> StitchOutcome:
             agent of the last round is kept, whatever its return: no reward chooses.
         perturb: share of random actions, each held for some steps, where the two agents play to collect pairs: states
             beside their paths.
-        controls: measure the method's controls, too: on shuffled pairs, with an untrained encoder, and with the
-            controller's own encoder (see `rlstitch.stitching.controls`).
+        controls: measure the method's controls, too: on shuffled pairs, with an untrained encoder, with the
+            controller's own encoder, and after rounds with an untrained encoder that is refined as often (see
+            `rlstitch.stitching.controls`).
         deterministic: greedy actions instead of sampled ones, in every row alike.
         video: write a video of the stitched agent beside the naive and the native one.
         name: of the stitched agent; None: made of its parents' names.
@@ -178,6 +179,7 @@ def stitch(options: StitchOptions) -> StitchOutcome:
     """
     method, pairs, refine = get_method(options.method).name, options.pairs, options.refine
     cell_options, progress, seed = options.cells, options.reporter, options.seed
+    check_rounds(refine, method)
     if options.perturb and isinstance(pairs, str | Path):
         raise InvalidInputError(f"perturb: expected 0 where pairs are read from a file, found {options.perturb}")
     source = placed(options.encoder, options.env)
@@ -191,16 +193,19 @@ def stitch(options: StitchOptions) -> StitchOutcome:
     with reserved_agent(title, force=options.force) if options.save else nullcontext() as folder:
         drivers = _drivers(source, target, options.perturb)
         collecting = progress.stage("collecting pairs", "steps")
-        controls = with_controls([method])[1:] if options.controls else []
+        refined = f"{method}-refined-{refine}" if refine else method
+        controls = with_controls([refined])[1:] if options.controls else []
         encoders = [source, untrained_agent(source)] if controls else [source]
         latents, *untrained = load_pairs(encoders, target, pairs, seed, drivers=drivers, on_progress=collecting)
         refining = progress.stage("refining", "states") if refine else progress.stage(f"fitting {method}")
         *before, joined = refine_stitch(
             source, target, latents, rounds=refine, method=method, seed=seed, name=title, on_progress=refining
         )
-        if controls:
-            progress.stage("fitting controls")
-        joined_controls = {name: stitch_control(source, target, latents, name, *untrained) for name in controls}
+        fitting = progress.stage("fitting controls", *(["states"] if refine else [])) if controls else silent
+        joined_controls = {
+            name: stitch_control(source, target, latents, name, *untrained, seed=seed, on_progress=fitting)
+            for name in controls
+        }
         baselines = Baselines(progress.stage("playing", "episodes"), 4 + refine + len(joined_controls))
         cells = measure_with_baselines(
             source, target, joined, latents, cell_options, baselines, before=before, controls=joined_controls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -168,10 +168,14 @@ def train_locked(
         result = _run_ppo(config, card, parts, run_folder, device, images, resume, progress, on_progress)
         if result.history:
             write_table(result.history, run_folder / "curve")
-        if result.ended == "interrupted":
+        finished = None
+        if result.ended != "interrupted":
+            with suppress(KeyboardInterrupt):
+                finished = _finished_card(card, result, config, progress)
+        if finished is None:
             saved = save_agent(result.agent, run_folder / "interrupted" / config.name, force=True)
             return Trained(result.agent, saved, run_folder, "interrupted")
-        agent = Agent(result.agent.encoder, result.agent.controller, _finished_card(card, result, config, progress))
+        agent = Agent(result.agent.encoder, result.agent.controller, finished)
     save_agent(result.last, run_folder / "last" / config.name, force=True)
     save_agent(agent, folder, force=force)
     _remove(run_folder / "checkpoints")

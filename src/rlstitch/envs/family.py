@@ -38,6 +38,10 @@ class Family(NamedFamily):
     """One kind of environment. A subclass fills in what it has; methods that are not abstract have a usual answer."""
 
     tasks: TaskWords = COMMON_WORDS
+    gymnasium_kwargs: bool = True
+    """Whether `make_kwargs` of a world are those of `gymnasium.make`; else the family reads them itself."""
+    unused: tuple[str, ...] = ("view", "tile_size")
+    """Fields of a world that say nothing here: anything but their default is refused."""
     symbolic: bool = False
     """Whether batches have symbolic views `symbolic()`, one for each state, for `render_views` in any look."""
     look_free_backends: tuple[str, ...] = ()

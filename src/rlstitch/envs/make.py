@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from rlstitch.envs.family import family_of, with_sensor
 from rlstitch.envs.shards import SeenElsewhere, Shards
 from rlstitch.envs.vector import WorldVectorEnv
-from rlstitch.envs.world import World
+from rlstitch.envs.world import World, require_defaults
 from rlstitch.errors import InvalidInputError
 
 Autoreset = Literal["same_step", "disabled"]
@@ -55,6 +55,7 @@ def make_vec(
     world, family = with_sensor(world), family_of(world)
     if world.sensor not in (sensors := family.sensors_of(world)):
         raise InvalidInputError(f"sensor: {world.environment} has {', '.join(sensors)} only, found {world.sensor!r}")
+    require_defaults(world, family.unused, f"{world.environment} has no such option")
     makers = family.makers
     if world.backend not in makers:
         raise InvalidInputError(

@@ -61,8 +61,8 @@ class Row:
     reason: str = ""
     """Why nothing was measured: the values are then NaN or None."""
     above_controls: bool | None = None
-    """Whether the interval of the recovery lies above those of shuffled pairs and of an untrained encoder under the
-    same method; None where these were not measured."""
+    """Whether the interval of the recovery lies above those of all controls, see
+    `rlstitch.stitching.controls.chance_controls`; None where one of them was not measured."""
 
     def __post_init__(self) -> None:
         if self.policy not in ("sampled", "greedy"):
@@ -114,12 +114,12 @@ _NO_COLUMNS = ("diagnostics", "random_return", "native_return", "returns", "reas
 
 
 def judged(row: Row, others: Sequence[Row]) -> Row:
-    """Return a row that says whether it is above its controls, as far as they are among the others."""
+    """Return a row that says whether it is above its controls, where all of them are among the others."""
+    highs = {other.method: other.recovery_high for other in others if other.recovery_high is not None}
     names = chance_controls(row.method)
-    highs = [other.recovery_high for other in others if other.method in names and other.recovery_high is not None]
-    if not highs or row.recovery_low is None:
+    if row.recovery_low is None or not all(name in highs for name in names):
         return row
-    return replace(row, above_controls=row.recovery_low > max(highs))
+    return replace(row, above_controls=all(row.recovery_low > highs[name] for name in names))
 
 
 def unmeasured_row(encoder: str, controller: str, method: str, world: World, reason: str, *, like: Row) -> Row:

@@ -38,7 +38,8 @@ def world_from_above(world: World) -> World | None:
 def playing_speed(world: World) -> float:
     """Return how many steps a second people watch: as many as the environment states, 1 to 60, else 10."""
     family = family_of(world)
-    made = make_single(world.environment, (*family.modules, *world.modules), **world.make_kwargs)
+    kwargs = world.make_kwargs if family.gymnasium_kwargs else {}
+    made = make_single(world.environment, (*family.modules, *world.modules), **kwargs)
     made.close()
     frames = made.metadata.get("render_fps")
     return min(60.0, max(1.0, float(frames or 10) / world.action_repeat))

@@ -17,6 +17,7 @@ import torch
 
 from rlstitch.agents.agent import Agent
 from rlstitch.errors import InvalidInputError
+from rlstitch.jobs.progress import OnProgress, silent
 from rlstitch.stitching.methods import fits_map
 from rlstitch.stitching.pairs import LatentPairs
 from rlstitch.stitching.refine import refine_stitch, split_rounds
@@ -54,20 +55,24 @@ def split_name(name: str) -> tuple[str, int, str]:
 
 
 def chance_controls(method: str) -> list[str]:
-    """Return the names of the controls that a method has to be above."""
-    name = method.partition(",")[0]
-    base, rounds = split_rounds(name)
-    own = [f"{base}-{control}" for control in ("shuffled", "untrained")]
-    return [*own, f"{name}-untrained"] if rounds else own
+    """Return the names of the controls that a method has to be above.
+
+    Those of a refined method, `affine-refined-2` or the row `affine, round 2`, are those of the method itself, and an
+    untrained encoder that is refined as often.
+    """
+    name, _, number = method.partition(", round ")
+    base, rounds = (name, int(number)) if number else split_rounds(name)
+    refined = [f"{base}-refined-{rounds}-untrained"] if rounds else []
+    return [f"{base}-shuffled", f"{base}-untrained", *refined]
 
 
 def with_controls(methods: Sequence[str]) -> list[str]:
     """Return methods, each that fits a map followed by its controls."""
     names = []
     for method in methods:
-        base = split_rounds(method)[0]
-        fits = not split_control(method)[1] and fits_map(base)
-        names += [method, *(f"{base}-{control}" for control in CONTROLS if fits)]
+        base, _ = split_rounds(method)
+        controls = [*chance_controls(method), f"{base}-self"]
+        names += [method, *(controls if not split_control(method)[1] and fits_map(base) else [])]
     return names
 
 
@@ -79,6 +84,7 @@ def stitch_control(
     untrained: LatentPairs | None = None,
     *,
     seed: int = 0,
+    on_progress: OnProgress = silent,
 ) -> Stitch:
     """Join two agents by a method, refined or not, or by the control of one; see `stitch_agents`.
 
@@ -88,6 +94,7 @@ def stitch_control(
         name: of a method, of one with rounds of refinement (`split_rounds`), or of a control.
         untrained: of the same views, with `untrained_agent(encoder)` in the place of `encoder`; its control needs them.
         seed: of the states that a refinement collects.
+        on_progress: called with how much of these is collected, and with all of it.
 
     Raises:
         InvalidInputError: for an untrained encoder without its pairs, and for shuffled pairs of a refined method.
@@ -101,7 +108,7 @@ def stitch_control(
         encoder, pairs = untrained_agent(encoder), untrained
     elif control == "self":
         encoder, pairs = policy, replace(pairs, x=pairs.y, x_held=pairs.y_held)
-    return refine_stitch(encoder, policy, pairs, rounds=rounds, method=method, seed=seed)[-1]
+    return refine_stitch(encoder, policy, pairs, rounds=rounds, method=method, seed=seed, on_progress=on_progress)[-1]
 
 
 def untrained_agent(agent: Agent) -> Agent:

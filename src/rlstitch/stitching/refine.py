@@ -42,6 +42,14 @@ def split_rounds(name: str) -> tuple[str, int]:
     return parts[1], int(parts[2])
 
 
+def check_rounds(rounds: int, method: str) -> None:
+    """Raise InvalidInputError for fewer than 0 rounds, or rounds of a method that fits no map."""
+    if rounds < 0:
+        raise InvalidInputError(f"refine: expected 0 rounds or more, found {rounds}")
+    if rounds and not fits_map(method):
+        raise InvalidInputError(f"refine: expected a method that fits a map, found {method!r}")
+
+
 def refine_stitch(
     encoder: Agent,
     policy: Agent,
@@ -75,11 +83,8 @@ def refine_stitch(
         InvalidInputError: for fewer than 0 rounds, or a method that fits nothing, and as `gather_pairs`.
         UnknownNameError, IncompatibleError: as `stitch_agents`.
     """
-    if rounds < 0:
-        raise InvalidInputError(f"refine: expected 0 rounds or more, found {rounds}")
+    check_rounds(rounds, method)
     stitches = [stitch_agents(encoder, policy, pairs, method=method, name=name)]
-    if rounds and stitches[0].translation is None:
-        raise InvalidInputError(f"refine: expected a method that fits a map, found {method!r}")
     count = len(pairs.x)
     for number in range(rounds):
         driver = stitches[-1].agent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import sys
@@ -34,9 +35,15 @@ def is_name(text: str) -> bool:
     return re.fullmatch(NAME_PATTERN, text) is not None
 
 
-def file_name(text: str) -> str:
-    """Return a text with a hyphen for what the name of a file or folder should not hold."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+def file_name(text: str, *, longest: int | None = None) -> str:
+    """Return a text with a hyphen for what the name of a file or folder should not hold.
+
+    A name of more than `longest` characters is shortened, with a hash.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+    if longest is None or len(name) <= longest:
+        return name
+    return f"{name[: longest - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def agent_lock(name: str, runs: Path = RUNS) -> Path:

@@ -58,6 +58,7 @@ def test_a_look_has_one_text_however_it_is_written(look):
         ("noise:seed=3,sigma=0.05", "noise:0.05,seed=3"),
         ("hue:-120", "hue:240"),
         ("hue:360", "hue:0"),
+        ("hue:-1e-20", "hue:0"),
         ("zoom:2.0,filter=smooth,fill=#000000", "zoom:2"),
         ("shift:4,0", "shift:4"),
         ("shift:4,-2,edge=pad", "shift:4,-2"),

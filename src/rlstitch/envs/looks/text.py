@@ -59,7 +59,7 @@ class Parameter:
         value = int(text) if self.kind == "whole" else float(text)
         if not self.low <= value <= self.high:
             raise self._error(look, expected, text)
-        return value % self.period if self.period else value
+        return value % self.period % self.period if self.period else value  # -1e-20 % 360.0 is 360.0
 
     def _error(self, look: str, expected: str, text: str) -> InvalidInputError:
         return InvalidInputError(f"look: {look}: {self.name}: expected {expected}, found {text!r}")

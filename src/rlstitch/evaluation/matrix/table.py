@@ -264,7 +264,7 @@ def _summary(
         profile={"levels": [float(level) for level in LEVELS]}
         | {name: values.tolist() for name, values in asdict(profile).items()},
         place=place,
-        above_controls=sum(above) if above else None,
+        above_controls=sum(above) if above and len(above) == len(counted) else None,
     )
 
 

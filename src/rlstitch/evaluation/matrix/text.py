@@ -11,6 +11,7 @@ from typing import Any
 
 from rlstitch.evaluation.matrix.plan import CELL, Plan, left_out_text
 from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
+from rlstitch.stitching.controls import chance_controls, split_name
 from rlstitch.storage.text import fitted
 
 _WHERE = "world"
@@ -127,10 +128,16 @@ def control_texts(summary: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     return [
         f"{entry['method']}{'' if (place := entry.get('place', CELL)) == CELL else f' in {place}'} is above its "
-        f"controls (shuffled pairs, untrained encoder) in {above} of {entry['cells']} cells"
+        f"controls ({_controls_of(entry['method'])}) in {above} of {entry['cells']} cells"
         for entry in summary
         if (above := entry.get("above_controls")) is not None
     ]
+
+
+def _controls_of(method: str) -> str:
+    words = {"shuffled": "shuffled pairs", "untrained": "untrained encoder"}
+    parts = map(split_name, chance_controls(method))
+    return ", ".join(f"{'refined ' * bool(rounds)}{words[control]}" for _, rounds, control in parts)
 
 
 def _compared(results: MatrixResults) -> list[str]:

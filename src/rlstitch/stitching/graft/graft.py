@@ -73,6 +73,12 @@ class Grafting:
         if not self.latent_weight and not self.action_weight:
             raise InvalidInputError("latent_weight and action_weight: expected one above 0, found 0 for both")
 
+    def steps_of(self, number: int) -> int:
+        """Return the steps of the optimizer in a round, the first being 0."""
+        if self.rounds == 1:
+            return self.steps
+        return self.steps // 2 if number == self.rounds - 1 else self.steps // (2 * self.rounds - 2)
+
 
 @dataclass(frozen=True)
 class GraftRound:
@@ -146,7 +152,7 @@ class Graft:
         self._fit.train(
             taken,
             self.policy.controller,
-            steps=how.steps // 2 if number == how.rounds - 1 else how.steps // (2 * how.rounds - 2),
+            steps=how.steps_of(number),
             learning_rate=how.learning_rate,
             weights=(how.latent_weight, how.action_weight),
             divergence=how.divergence,

@@ -155,11 +155,9 @@ def pair_states(
     if not episodes:
         raise InvalidInputError("episodes: expected one or more, found none")
     recording, own_world = Recording(by, tuple(episodes)), policy.card.world
-    sides = {
-        place: (seen if seen and place == by else replay_episodes(recording, place)) for place in (world, own_world)
-    }
+    sides = (seen if seen and place == by else replay_episodes(recording, place) for place in (world, own_world))
     parts = []
-    for number, (shown, own) in enumerate(zip(sides[world], sides[own_world], strict=True)):
+    for number, (shown, own) in enumerate(zip(*sides, strict=True)):
         parts.append(_states_of(policy, world, shown, own, held=(first + number) % _HELD_OUT == 1))
         on_progress(number + 1, len(episodes))
     return States.joined(parts)

@@ -11,6 +11,7 @@ import pytest
 from rlstitch.envs import StableBaselinesVecEnv, World, family_of, make_vec, record_actions, replay_episodes
 from rlstitch.envs.families.atari.games import behind_glass, facts
 from rlstitch.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from rlstitch.rollouts.display import playing_speed
 from rlstitch.rollouts.image_pairs import collect_image_pairs
 
 pytest.importorskip("ale_py", reason="needs rlstitch[atari]")
@@ -128,11 +129,17 @@ def test_tasks_limit_games_cost_time_and_filter_actions():
         (World("ALE/Pong-v5", action_repeat=4), "action_repeat: expected 1 for ALE/Pong-v5"),
         (World("ALE/Pong-v5", actions="continuous"), "actions: ALE/Pong-v5 has discrete ones only"),
         (World("ALE/Pong-v5", look="far"), "has no 'far'"),
+        (World("ALE/Pong-v5", tile_size=16), "tile_size: ALE/Pong-v5 has no such option"),
     ],
 )
 def test_what_a_game_cannot_have_is_one_line(world, message):
     with pytest.raises(InvalidInputError, match=message):
         make_vec(world, 1, seed=0)
+
+
+def test_how_fast_people_watch_a_game_does_not_depend_on_its_settings():
+    settings = {"noop_max": 10, "use_fire_reset": False}
+    assert playing_speed(World("ALE/Pong-v5", make_kwargs=settings)) == playing_speed(World("ALE/Pong-v5")) > 1
 
 
 def test_an_unknown_game_is_named_with_its_neighbours():

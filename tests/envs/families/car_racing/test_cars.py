@@ -67,6 +67,12 @@ def test_recoloured_pictures_are_nearly_those_that_are_drawn_in_that_colour(driv
     assert np.abs(drives["green"].astype(int) - drives[ground])[:, :GROUND_ROWS].mean() > 20
 
 
+@pytest.mark.parametrize("rows", [GROUND_ROWS, GROUND_ROWS + 6])
+def test_a_crop_leaves_of_the_bar_what_it_shows_of_it(drives, rows):
+    whole = recolour(drives["green"], "red")
+    np.testing.assert_array_equal(recolour(drives["green"][:, :rows], "red"), whole[:, :rows])
+
+
 def test_plain_ground_takes_the_papers_colours_exactly():
     plain = np.array([*PALETTES["green"], (102, 102, 102), (255, 0, 0), (0, 0, 0)], dtype=np.uint8).reshape(1, 1, 5, 3)
     for ground, (background, grass) in PALETTES.items():

@@ -153,6 +153,8 @@ def test_actions_are_four_or_two_engines() -> None:
         ({"look": "red"}, "the sensor state gives vectors, not images"),
         ({"make_kwargs": {"gravity": -3}}, "which has the tasks gravity and wind"),
         ({"backend": "envpool"}, "it needs the backend gymnasium"),
+        ({"keys": ("position",)}, "keys: LunarLander-v3 has no such option; expected"),
+        ({"view": "full"}, "view: LunarLander-v3 has no such option; expected 'agent', found 'full'"),
     ],
 )
 def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -34,6 +34,9 @@ class Atari(Family):
     defaults = MappingProxyType({"size": 84, "frame_stack": 4})
     tasks = TaskWords("Atari")
 
+    gymnasium_kwargs = False
+    unused = (*Family.unused, "keys")
+
     @property
     def makers(self) -> Mapping[str, Maker]:
         """ALE's own batch, under the name of the library whose ids these are."""

@@ -88,7 +88,7 @@ def recolour(images: Images, ground: str) -> Images:
     if ground == "green":
         return images
     out = images.copy()
-    field = out[..., : out.shape[-3] * GROUND_ROWS // SIDE, :, :] if out.shape[-3] == SIDE else out
+    field = out[..., :GROUND_ROWS, :, :] if out.shape[-2] == SIDE else out  # they may be cropped, not shrunk
     red, green, blue = (field[..., channel].astype(np.int16) for channel in range(3))
     excess = np.maximum(green - np.maximum(red, blue), 0)
     added = _shares(ground)[excess]

@@ -49,7 +49,8 @@ _BELOW = 0.25
 _POLES, _PAD, _POLE_HEIGHT = (240, 360), 100, 50
 _SPARK = 1.75
 """Half the side of a square as large as the spark that pygame draws."""
-_MOST_GROUNDS = 1024
+_GROUNDS_BYTES = 2**25
+"""Of the grounds that are kept; each episode has one of its own."""
 
 
 def split_sky(name: str) -> tuple[str, Look]:
@@ -135,9 +136,9 @@ class Drawing:
         """Sky and ground, with a margin all around, which nobody sees."""
         key = ground.tobytes()
         if key not in self._grounds:
-            if len(self._grounds) >= _MOST_GROUNDS:
-                self._grounds.clear()
             rows, columns = self._rows + 2 * int(self._margin[1]), self._columns + 2 * int(self._margin[0])
+            if len(self._grounds) * 3 * rows * columns >= _GROUNDS_BYTES:
+                self._grounds.clear()
             surface = self._place(np.stack([np.linspace(0, WIDTH, CHUNKS), ground * SCALE - _BELOW], axis=1))
             top, bottom = int(surface[:, 1].min()), int(surface[:, 1].max()) + 1
             corners = np.concatenate([surface, [(surface[-1, 0], bottom), (surface[0, 0], bottom)]], dtype=np.float32)

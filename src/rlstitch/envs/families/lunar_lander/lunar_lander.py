@@ -59,6 +59,8 @@ class LunarLander(Family):
         ),
     )
 
+    unused = (*Family.unused, "keys")
+
     @property
     def makers(self) -> Mapping[str, Maker]:
         """Gymnasium's physics."""

@@ -55,6 +55,7 @@ class MiniGrid(Family):
 
     name = "MiniGrid"
     symbolic = True
+    unused = ()
     sensors = ("pixels", "symbolic")
     modules = ("minigrid",)
     preset_prefix = "minigrid-"
