@@ -162,8 +162,8 @@ seeds 0 to {seeds - 1}. All rows: `word-vectors.csv`.
 Jaccard, MRR and cosine are those of 2209.15430, where uniform anchors on 20,000 words gave .38 / .93 / .86; fewer words
 are an easier search. Relative, seed 0: {first["jaccard"]:.3f} / {first["mrr"]:.3f} / {first["cosine"]:.3f}. For the
 other rows no published figure was at hand. Their cosines below .86 cannot be compared with it: relative coordinates of
-all words share a mean, which raises that cosine (without it, centred: {mean_std(centred, "cosine")}), and the cosines of
-translated vectors are measured in y's own space. `held-out` counts only queries that are not uniform anchors; the
+all words share a mean, which raises that cosine (without it, centred: {mean_std(centred, "cosine")}), and the cosines
+of translated vectors are measured in y's own space. `held-out` counts only queries that are not uniform anchors; the
 candidates are always all words.
 
 {method_table(rows)}
