@@ -19,6 +19,8 @@ Row = dict[str, Any]
 def page(cross: Cross, rows: Sequence[Row]) -> str:
     """Return the page in Markdown: the file's text, a table by policy, verdicts, and the cells below the bar."""
     lines = [f"# {cross.title}", "", cross.about.strip()]
+    if not rows:
+        return "\n".join(lines) + "\n"
     for policy in dict.fromkeys(row["policy"] for row in rows):
         lines += [
             "",

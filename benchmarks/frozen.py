@@ -171,7 +171,7 @@ def missing(runs: Sequence[Run]) -> str:
     """Return what is aimed at, and which trainings the table lacks."""
     done = {(run.variant, run.seed) for run in runs}
     left = [f"{name} {seed}" for name in VARIANTS for seed in SEEDS if (name, seed) not in done]
-    return "Aimed at are 50 % of the steps, as the median of three seeds." + (
+    return "The aim is 50 % of the steps, in the median of three seeds." + (
         f" Not run, or not finished: {', '.join(left)}." if left else ""
     )
 
@@ -181,7 +181,7 @@ def write(runs: Sequence[Run]) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "stable-baselines3", "minigrid"))
     curves = "![Return by steps: median and range of the seeds](frozen-encoder.png)"
     closing = (
-        f"After the end of a training its last evaluation counts on. {packages}, Python {platform.python_version()}."
+        f"In the plot a training that has ended keeps its last value. {packages}, Python {platform.python_version()}."
     )
     text = "\n".join([PAGE, *table(runs), "", missing(runs), "", curves, "", closing, ""])
     RESULTS.with_suffix(".md").write_text(text, encoding="utf-8")

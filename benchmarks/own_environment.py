@@ -50,8 +50,8 @@ def write(page: Path, rows: Mapping[tuple[str, str], Mapping[str, Row]], episode
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "stable-baselines3", "gymnasium"))
     lines = [
         "# An environment of one's own", "",
-        "64×64 RGB images of an environment that no family knows (`benchmarks/courier`: fetch a parcel and bring it",
-        "to a door, 8×8 places), two looks, four seeds. Recovery in percent (0: random actions, 100: the native",
+        "64×64 RGB images of an environment that belongs to no family (`benchmarks/courier`: fetch a parcel and bring",
+        "it to a door, 8×8 places), two looks, four seeds. Recovery in percent (0: random actions, 100: the native",
         f"controller in its own world) with 95 % intervals; {episodes} episodes a row, sampled actions. `stitch`",
         "(column `task_matched`) and `relativize` are called without an option.", "",
         "```", "python benchmarks/own_environment.py", "```", "",

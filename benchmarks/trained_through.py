@@ -50,23 +50,24 @@ doorkey-relative-LOOK-sSEED --set threads=1 relative.anchors=512` for red 1 and 
 anchors, all the views that the world shows; cosines after standard scaling, α 0.99), then `python
 benchmarks/trained_through.py`. Recovery in percent of the *absolute* native agent of the same look and seed (100;
 random play 0), 100 sampled episodes a cell, seeds differ. ± is half of the 95 % interval (Student's t over cells);
-two cells are told one by one. One thread of a shared two-core machine, torch 2.13.0.
+where a row has two cells, both values are given. One thread of a shared two-core machine, torch 2.13.0.
 
 The same agents were then taken apart: their encoders with controllers distilled anew on another projection (1,000
-steps), beside absolutely trained encoders (red 1, green 2, red 3) treated alike. `rank`: effective rank of the
-latents before the projection; `matched`: mean cosine, about their means, of what the two encoders' features say of
-the same view; `nearest`: how often that view is the nearest; `agreement`: how often the controller's likeliest action
+steps), beside absolutely trained encoders (red 1, green 2, red 3) treated in the same way. `rank`: effective rank of
+the latents before the projection; `matched`: mean cosine, about their means, of the two encoders' features of the
+same view; `nearest`: how often that view is the nearest; `agreement`: how often the controller's likeliest action
 stays the same.
 """
 CONCLUSION = """
-What was trained through carries or fails by its *statistics*, not by its encoder (two agents, two cells). As trained,
-one crossing fails and one plays. Anchors lag behind the encoder: embedded afresh, both crossings play, but the agents
-themselves lose, as their controllers learned with the old ones. The rest is standard scaling: features of the same
-view are hardly alike (matched 0.53), whatever the controller, while those of absolutely trained encoders are alike
-enough (0.81) to cross at 98. Whitened, the features of both kinds agree equally well (0.89 and 0.90), and both carry;
-noise in the distillation adds nothing here. An affine map fitted on the anchors carries too: nothing is missing from
-the encoders. So an agent that was trained through a projection is mended by `rlstitch relativize`, which keeps its
-encoder and whitens.
+Whether agents that were trained through a projection can be crossed depends on its *statistics*, not on the encoders
+(two agents, two cells). As trained, one crossing fails and the other keeps most of the return. The stored anchors lag
+behind the encoder: with anchors embedded anew both crossings work, but the agents themselves lose return, since their
+controllers learned with the old ones. The rest is due to standard scaling: features of the same view are hardly alike
+(matched 0.53), whatever the controller, while those of absolutely trained encoders are similar enough (0.81) to cross
+at 98. Whitened, the features of both kinds agree equally well (0.89 and 0.90), and both cross without loss; noise in
+the distillation has no effect here. An affine map fitted on the anchors works, too: nothing is missing from the
+encoders. So `rlstitch relativize`, which keeps the encoder and whitens, repairs an agent that was trained through a
+projection.
 
 Not measured: a third agent, other worlds, and training through whitened cosines or with another α. Distilled rows were
 measured before `relativize` distilled on anchors too; CarRacing: [its page](car-racing.md).

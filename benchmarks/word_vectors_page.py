@@ -161,19 +161,20 @@ seeds 0 to {seeds - 1}. All rows: `word-vectors.csv`.
 
 Jaccard, MRR and cosine are those of 2209.15430, where uniform anchors on 20,000 words gave .38 / .93 / .86; fewer words
 are an easier search. Relative, seed 0: {first["jaccard"]:.3f} / {first["mrr"]:.3f} / {first["cosine"]:.3f}. For the
-other rows no published figure was at hand. Their cosines below .86 are no shortfall against it: relative coordinates
-of all words share a mean, which holds that cosine up (without it, centred, {mean_std(centred, "cosine")}), and
-the cosines of translated vectors are those of y's own space.
-`held-out` counts only queries that are no uniform anchors; the candidates are always all words.
+other rows no published figure was at hand. Their cosines below .86 cannot be compared with it: relative coordinates of
+all words share a mean, which raises that cosine (without it, centred: {mean_std(centred, "cosine")}), and the cosines
+of translated vectors are measured in y's own space. `held-out` counts only queries that are not uniform anchors; the
+candidates are always all words.
 
 {method_table(rows)}
 
 **From {SEED_PAIRS} pairs.** Bootstrapping gets {SEED_PAIRS} pairs and y in an order unknown to it, and is asked for
 {ANCHORS} anchors. Of those it discovers {mean_std(boot, "anchors right")} are right, and
-{mean_std(boot, "words paired right")} of all words are paired rightly, in
-{mean_std(boot, "rounds")} rounds. So {share(boot, given, "jaccard")} of the Jaccard and {share(boot, given, "mrr")} of
-the MRR of as many given anchors are kept (all words; the paper, 2303.00721, keeps most). It leans on both
-sides holding the same words; among its held-out words are some that it found itself.
+{mean_std(boot, "words paired right")} of all words are paired rightly, in {mean_std(boot, "rounds")} rounds. So
+{share(boot, given, "jaccard")} of the Jaccard and {share(boot, given, "mrr")} of
+the MRR of as many given anchors are kept (all words; the paper,
+2303.00721, keeps most). The method needs the same words on both sides; some of its held-out words are anchors that it
+found itself.
 
 **Functional maps.** Words paired rightly after refinement: {mean_std(few, "words paired right")} from
 {SEED_PAIRS} pairs and 50 functions, {mean_std(many, "words paired right")} from {ANCHORS} pairs and 150.
@@ -182,20 +183,21 @@ Similarity of C before refinement:
 coordinates, of which there are fewer than dimensions.
 
 **Inverse relative projection.** Held-out Jaccard / MRR / cosine by the bound on the condition number (columns), means
-over {SWEEP_SEEDS} seeds. `anchors` prunes Y's anchors (the paper's way; `inverse relative` above has the default bound
-of 30), `spectrum` keeps all and cuts singular values (`inverse relative, all anchors`, 10).
-A bound of 30 keeps {kept:.0f} of 300 anchors for 300 dimensions, and they reach {spanned:.3f} of the squared norm.
-The best MRR is near 30 at any number of anchors; what a higher bound brings back into reach is drowned in noise.
+over {SWEEP_SEEDS} seeds. `anchors` prunes Y's anchors (the paper's way; `inverse relative` above has a bound of 30, the
+default when it was measured), `spectrum` keeps all anchors and cuts singular values (`inverse relative, all anchors`, a
+bound of 10, the default now). A bound of 30 keeps {kept:.0f} of 300 anchors for 300 dimensions, and they reach
+{spanned:.3f} of the squared norm. The best MRR is near 30 at any number of anchors; the directions that a higher bound
+adds are dominated by noise.
 
 {inverse_table(inverses)}
 
 **No pairs: Gromov-Wasserstein** on the {MATCHED_WORDS} most frequent words, {matching["seconds"]:.0f} s:
-{matching["words paired right"]:.3f} paired rightly. It reads as failed: its structure is {matching["structure"]:.2f},
-no more than the {matching["structure by chance"]:.2f} that the same solver reaches on random spaces of the same
-covariance, so that the mean confidence is {matching["mean confidence"]:.2f}. The true pairing has
-{matching["structure of the truth"]:.2f}, little more: about these words, distances alone say little, and the solver
-stops at a wrong optimum. {SEED_PAIRS} pairs do far better (above).
-A step is cubic in the number of words, hence not all of them.
+{matching["words paired right"]:.3f} paired rightly. By its own measures the match has failed: its structure is
+{matching["structure"]:.2f}, no more than the {matching["structure by chance"]:.2f} that the same solver reaches on
+random spaces of the same covariance, so that the mean confidence is {matching["mean confidence"]:.2f}. The true pairing
+has {matching["structure of the truth"]:.2f}, little more: about these words, distances alone say little, and the solver
+stops at a wrong optimum. {SEED_PAIRS} pairs do far better (above). A step is cubic in the number of words, so the other
+words are left out.
 
 **Which anchors, how many.** Jaccard / MRR of relative representations, not centred (the plot has both). Random,
 farthest and k-medoids are means over {SWEEP_SEEDS} seeds, chosen by word2vec alone; top-k are the most frequent words.
