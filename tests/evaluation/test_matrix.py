@@ -25,7 +25,7 @@ from rlstitch.evaluation.matrix.plan import cell_identity, native_identity, plan
 from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
 from rlstitch.evaluation.matrix.text import terminal_text
-from rlstitch.evaluation.matrix.videos import worst_cells
+from rlstitch.evaluation.matrix.videos import record_cells, worst_cells
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.page import render_matrix
@@ -459,6 +459,13 @@ def test_the_worst_cells_of_the_best_method_are_recorded_once(made_up, short_fil
     assert video.stat().st_mtime_ns == written
     with pytest.raises(InvalidInputError, match="video: expected 0 or more cells, found -1"):
         matrix(["red", "green"], out=HERE, video=-1, **FAST)
+
+
+def test_a_cell_of_a_refined_method_is_recorded_as_it_was_joined(two, short_films):
+    outcome = matrix(["red", "green"], out=HERE, **{**FAST, "methods": ["affine-refined-1"]})
+    (video,) = record_cells(outcome, outcome.results.cells[:1])
+    assert video == HERE / "videos/green--red--affine-refined-1.mp4"
+    assert video.is_file()
 
 
 def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):

@@ -24,7 +24,7 @@ from sklearn.decomposition import PCA
 from stitch_samples import untrained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rlstitch.agents.artefact import save_agent
+from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.api.matrix import matrix as run_matrix
 from rlstitch.api.report import find_videos
 from rlstitch.api.report import report as report_matrix
@@ -36,6 +36,8 @@ from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, matrix_heat
 from rlstitch.reporting.matrix.page import payload, render_matrix
 from rlstitch.reporting.matrix.tables import correlations, headline, markdown, method_line
 from rlstitch.rollouts.video import write_gif, write_mp4
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.refine import refine_stitch
 from rlstitch.storage import limits, read_json
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`|$title"
@@ -372,6 +374,35 @@ def test_the_command_reports_a_matrix_that_was_measured(measured, capsys):
     assert (measured / "tensorboard").is_dir()
     assert main(["report", "nowhere"]) == 2
     assert "expected the folder of a matrix" in capsys.readouterr().err
+
+
+def test_latents_of_refined_methods_and_of_controls_go_through_the_map_that_was_measured(measured):
+    methods = ("affine", "affine-refined-1", "affine-shuffled", "affine-untrained", "affine-self")
+    run_matrix(["red", "green"], methods=methods, episodes=2, pairs=24, out=Path("derived"))
+    cells = [f"red--green--{method}" for method in methods]
+    report = report_matrix("derived", cells=cells, tensorboard=False)
+    assert report.notes == ()
+    shown = dict(zip(methods, report.latents, strict=True))
+    assert len({each.after for each in shown.values()}) == len(methods)
+    assert {each.target for each in shown.values()} == {shown["affine"].target}
+    np.testing.assert_allclose(shown["affine-self"].before, shown["affine"].target)
+    red, green = (load_agent(Path("agents") / name) for name in ("red", "green"))
+    pairs = gather_pairs(red, green, pairs=24)
+    x, y = torch.cat([pairs.x_held, pairs.x]), torch.cat([pairs.y_held, pairs.y])
+    refined = refine_stitch(red, green, pairs, rounds=1)[-1].translation
+    row = next(row for row in report.data.rows if row["encoder"] == "red" and row["method"] == "affine-refined-1")
+    assert lay_out(row, x[:160], refined(x[:160]), y[:160]) == shown["affine-refined-1"]
+
+
+def test_a_map_that_cannot_be_fitted_again_takes_its_own_panel_alone(measured):
+    def rename(rows):
+        return [row | {"method": "of-a-friend"} if row["method"] == "naive" else row for row in rows]
+
+    change(measured / "cells.json", lambda rows: rename([row | {"state": "done"} for row in rows]))
+    change(measured / "matrix.json", lambda about: about.pop("cells_sha256") and None)
+    report = report_matrix("here", cells=["red--green--of-a-friend", "red--green--affine"], tensorboard=False)
+    assert [each.method for each in report.latents] == ["affine"]
+    assert "no latents of red → green, of-a-friend: unknown stitching method 'of-a-friend'" in str(report)
 
 
 def test_agents_that_are_gone_or_others_have_no_latents_and_the_report_says_why(measured, monkeypatch):
