@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -30,6 +31,7 @@ from rlstitch.api.report import find_videos
 from rlstitch.api.report import report as report_matrix
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.reporting.matrix.commands import cell_commands
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, matrix_heat_plot, share_reaching
@@ -229,6 +231,24 @@ def test_tables_hold_the_figures_of_the_rows(matrix):
     assert len({line.count("|") for line in text.splitlines() if line.startswith("| doorkey")}) == 1
 
 
+def test_only_numbers_get_a_minus_sign(matrix):
+    method = "affine-refined-1"
+    for name in ("cells.json", "matrix.json"):
+        path = matrix / name
+        path.write_text(path.read_text(encoding="utf-8").replace('"auto"', f'"{method}"'), encoding="utf-8")
+    change(
+        matrix / "cells.json", lambda rows: [row | {"recovery": row["recovery"] and -row["recovery"]} for row in rows]
+    )
+    change(matrix / "matrix.json", lambda about: [e.update(mean={"estimate": -5.5, "low": -7.0, "high": -4.0})
+           for e in about["summary"]] and about)  # fmt: skip
+    change(matrix / "matrix.json", lambda about: about.pop("cells_sha256", None) and None)
+    words = Page(render_matrix(read_matrix(matrix))).words
+    assert words.count(method) > 5
+    assert "affine−" not in words
+    assert "−5.5 [−7.0, −4.0]" in words
+    assert not re.search(r"(?<![\w-])-\d", words)
+
+
 def test_a_method_without_counted_cells_has_dashes():
     entry = {"method": "naive", "cells": 0, "mean": None, "iqm": None, "recovered": None, "success": None}
     assert method_line(entry | {"refused": 3, "missing": 1}) == ("naive", "0", "–", "–", "–", "–", "3", "1")
@@ -392,6 +412,61 @@ def test_latents_of_refined_methods_and_of_controls_go_through_the_map_that_was_
     refined = refine_stitch(red, green, pairs, rounds=1)[-1].translation
     row = next(row for row in report.data.rows if row["encoder"] == "red" and row["method"] == "affine-refined-1")
     assert lay_out(row, x[:160], refined(x[:160]), y[:160]) == shown["affine-refined-1"]
+
+
+def commands_of(data, method, place="cell"):
+    """The commands of the first cell of red and green under a method, as the page shows them."""
+    names = {("red", "green"), ("red", "red")}
+    row = next(row for row in data.select(method, place) if (row["encoder"], row["controller"]) in names)
+    lines = cell_commands(data, row)
+    return row, [line.replace("ENCODER", row["encoder"]).replace("CONTROLLER", row["controller"]) for line in lines]
+
+
+@pytest.mark.parametrize("method", ["naive", "affine", "affine-refined-1", "affine-shuffled"])
+def test_the_first_command_of_a_cell_makes_this_cell(measured, method, short_films):
+    options = {"episodes": 3, "pairs": 20, "seed": 5, "deterministic": True}
+    run_matrix(["red", "green"], methods=[method], out=Path("other"), **options)
+    row, (command, *more) = commands_of(read_matrix("other"), method)
+    assert main(shlex.split(command)[1:]) == (2 if row["state"] == "refused" else 0)
+    rows = [row for path in Path("runs").glob("stitch-*/cells.json") for row in json.loads(path.read_text())]
+    names = {"affine-refined-1": "affine, round 1"}
+    assert [each["return_mean"] for each in rows if each["method"] == names.get(method, method)] == (
+        [row["return_mean"]] if row["state"] == "done" else []
+    )
+    shown = {path.stem for path in Path("videos").glob("*.mp4")}
+    assert shown == ({f"red--green--{method}"} if method in ("affine", "affine-refined-1") else set())
+    assert [line.split()[1] for line in more] == (["diagnose"] if method in ("naive", "affine") else [])
+    assert {main(shlex.split(line)[1:]) for line in more} <= {2 if row["state"] == "refused" else 0}
+
+
+def test_cells_of_other_worlds_and_controls_of_refined_methods_are_made_by_a_matrix(measured):
+    place, method = "green/scrambled", "affine-refined-1-untrained"
+    options = {"episodes": 3, "pairs": 20, "seed": 5}
+    run_matrix(["red", "green"], methods=[method], worlds=("cell", place), out=Path("other"), **options)
+    data = read_matrix("other")
+    for where in ("cell", place):
+        row, (command,) = commands_of(data, method, where)
+        assert main([*shlex.split(command)[1:], "--out", "again"]) == 0
+        again = read_matrix("again").select(method, where)
+        assert next(each for each in again if each["encoder"] == "red")["return_mean"] == row["return_mean"]
+    row, (command,) = commands_of(data, "native", place)
+    assert command == "rlstitch evaluate red --look green --task scrambled --episodes 3 --seed 5"
+    assert main(shlex.split(command)[1:]) == 0
+    [table] = Path("runs").glob("evaluate-*/episodes.json")
+    assert np.mean([each["return"] for each in json.loads(table.read_text())]) == pytest.approx(row["return_mean"])
+
+
+def test_commands_name_the_environment_and_are_left_out_for_methods_that_are_not_known(matrix):
+    called = "rlstitch matrix --env my.module:Lava-v0 'red*' --make-kwargs size=9 text='a b' --gym-packages x --greedy"
+    change(matrix / "matrix.json", lambda about: about.update(command=called))
+    change(matrix / "cells.json", lambda rows: rows[0].update(method="of-a-friend"))
+    change(matrix / "cells.json", lambda rows: rows[1].update(method="native"))
+    data = read_matrix(matrix)
+    assert cell_commands(data, data.rows[0]) == cell_commands(data, data.rows[1]) == []
+    assert cell_commands(data, data.rows[2])[1] == (
+        "rlstitch diagnose ENCODER CONTROLLER --method auto --pairs 1024 --seed 0 "
+        "--env my.module:Lava-v0 --make-kwargs size=9 'text=a b' --gym-packages x"
+    )
 
 
 def test_a_map_that_cannot_be_fitted_again_takes_its_own_panel_alone(measured):

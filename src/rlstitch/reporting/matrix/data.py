@@ -52,6 +52,8 @@ class Metric:
     """Whether it is known before any episode is played."""
     decimals: int | None = None
     """Shown; None: by the largest value."""
+    lowest_first: bool = False
+    """Whether agents are ordered from the lowest mean on."""
 
     @property
     def edges(self) -> tuple[float, float] | None:
@@ -78,9 +80,9 @@ METRICS = (
     Metric("recovery", "recovery %", ends=(0.0, 100.0)),
     Metric("return_mean", "return"),
     Metric("success", "success %", 100.0, (0.0, 100.0)),
-    Metric("length_mean", "episode length"),
+    Metric("length_mean", "episode length", lowest_first=True),
     Metric("action_agreement", "same action %", 100.0, (0.0, 100.0), fit=True),
-    Metric("kl", "KL (nats)", fit=True, decimals=3),
+    Metric("kl", "KL (nats)", fit=True, decimals=3, lowest_first=True),
     Metric("r2", "R²", ends=(0.0, 1.0), fit=True, decimals=2),
 )
 OUTCOMES = ("recovery", "return_mean", "success")

@@ -22,6 +22,7 @@ from rlstitch.reporting.plots import (
     matched_plot,
     scatter_plot,
 )
+from rlstitch.reporting.tables import minus
 from rlstitch.stitching.controls import split_control
 from rlstitch.storage import limits, read_bytes
 from rlstitch.storage.files import decode_text
@@ -100,7 +101,8 @@ def method_plots(data: MatrixData) -> list[tuple[str, Plot]]:
     for entry in entries:
         value, low, high = (entry["mean"][key] for key in ("estimate", "low", "high"))
         kind = "control" if split_control(entry["method"])[1] else "native"
-        intervals.append(Interval(entry["method"], value, low, high, kind, f"{value:.1f} [{low:.1f}, {high:.1f}]"))
+        text = minus(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+        intervals.append(Interval(entry["method"], value, low, high, kind, text))
     label = "mean recovery %, with 95 % interval"
     plots = {"plot wide": interval_plot(intervals, label), "plot narrow": interval_plot(intervals, label, narrow=True)}
     return [(classes, plot) for classes, plot in plots.items() if plot is not None]
