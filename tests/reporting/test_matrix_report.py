@@ -34,9 +34,10 @@ from rlstitch.errors import ArtefactError, InvalidInputError
 from rlstitch.reporting.matrix.commands import cell_commands
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
+from rlstitch.reporting.matrix.leaderboard import leaderboard, write_leaderboard
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, matrix_heat_plot, share_reaching
 from rlstitch.reporting.matrix.page import payload, render_matrix
-from rlstitch.reporting.matrix.tables import correlations, headline, markdown, method_line
+from rlstitch.reporting.matrix.tables import best_method, correlations, headline, markdown, method_line, worst_row
 from rlstitch.rollouts.video import write_gif, write_mp4
 from rlstitch.stitching.pairs import gather_pairs
 from rlstitch.stitching.refine import refine_stitch
@@ -247,6 +248,51 @@ def test_only_numbers_get_a_minus_sign(matrix):
     assert "affine−" not in words
     assert "−5.5 [−7.0, −4.0]" in words
     assert not re.search(r"(?<![\w-])-\d", words)
+
+
+def test_a_method_of_fewer_cells_is_not_the_best_and_every_file_says_why(matrix):
+    mean = {"estimate": 120.0, "low": 119.0, "high": 121.0}
+    change(matrix / "matrix.json", lambda about: about["summary"][0].update(mean=mean))
+    data = read_matrix(matrix)
+    naive, affine, auto = data.summary
+    assert naive["cells"] < affine["cells"] == auto["cells"]
+    best = max(affine, auto, key=lambda entry: entry["mean"]["estimate"])
+    assert headline(data).startswith(f"{best['method']} recovers ")
+    assert f"% on average over {best['cells']} cells" in headline(data)
+    assert data.rows[worst_row(data)]["method"] == best["method"]
+    assert [line["method"] for line in leaderboard(data)][-2:] == ["naive", "random"]
+    text = (
+        f"Means are over different cells (affine {affine['cells']}, auto {auto['cells']}, naive {naive['cells']}): "
+        "the best is chosen among the methods that share the most, affine, auto"
+    )
+    report = report_matrix(matrix, latents=0)
+    write_leaderboard(data, {})
+    page = report.page.read_text(encoding="utf-8")
+    files = [
+        Page(page).words,
+        *((matrix / name).read_text(encoding="utf-8") for name in ("report.md", "leaderboard.md")),
+    ]
+    for words in files:
+        assert text in words
+        assert "covers the episodes of these cells only" in words
+    plot = page[page.index('<svg class="plot wide"') : page.index('<svg class="plot narrow"')]
+    places = [plot.index(f">{entry['method']} ({entry['cells']} cells)<") for entry in (best, naive)]
+    assert places == sorted(places)
+    events = EventAccumulator(str(report.events))
+    events.Reload()
+    [event] = events.Tensors("matrix/different-cells")
+    assert event.tensor_proto.string_val[0].decode() == text
+
+
+def test_methods_of_the_same_cells_are_all_compared(matrix):
+    change(matrix / "cells.json", lambda rows: [row for row in rows if row["method"] != "naive"])
+    data = read_matrix(matrix)
+    best = max(data.summary[1:], key=lambda entry: entry["mean"]["estimate"])
+    assert best_method(data) == best
+    for text in (headline(data), markdown(data), render_matrix(data)):
+        assert "different cells" not in text
+        assert "on average over" not in text
+        assert f"({best['cells']} cells)" not in text
 
 
 def test_a_method_without_counted_cells_has_dashes():

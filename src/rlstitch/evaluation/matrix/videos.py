@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlstitch.agents import load_agent
-from rlstitch.evaluation.matrix.plan import NATIVE
 from rlstitch.evaluation.matrix.run import MatrixOutcome
-from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults
+from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, ranked_methods
 from rlstitch.evaluation.matrix.tasks import cell_path, join_cell
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.video import video_side_by_side
-from rlstitch.stitching.controls import split_control
 from rlstitch.stitching.stitch import joined_name
 
 EPISODES = 3
@@ -21,11 +19,11 @@ EPISODES = 3
 def worst_cells(results: MatrixResults, count: int) -> list[MatrixCell]:
     """Return the cells of the lowest recovery under the method of the highest mean, the lowest first.
 
-    They are those of the first world; none where no cell has a recovery.
+    The method is one of `ranked_methods`. The cells are those of the first world; none where no cell has a recovery.
     """
     place = results.methods[0].place
-    shown = [entry for entry in results.methods if entry.place == place and entry.method != NATIVE and entry.mean]
-    shown = [entry for entry in shown if not split_control(entry.method)[1]]
+    ranked = ranked_methods(results.counted_cells(place))
+    shown = [entry for entry in results.methods if entry.place == place and entry.method in ranked]
     best = max(shown, key=lambda entry: entry.mean["estimate"] if entry.mean else 0.0, default=None)
     cells = [
         (cell.recovery, number, cell)

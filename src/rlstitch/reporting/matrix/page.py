@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
+from rlstitch.evaluation.matrix.text import INTERVALS
 from rlstitch.reporting.html import render
 from rlstitch.reporting.matrix.commands import cell_commands
 from rlstitch.reporting.matrix.data import PARTS, STATES, MatrixData, Metric, place_of
@@ -33,6 +34,7 @@ from rlstitch.reporting.matrix.tables import (
     correlations,
     method_table,
     undefined_texts,
+    uneven_texts,
     verdict,
     worst_row,
 )
@@ -93,6 +95,8 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         lines=lines,
         comparisons=[minus(text) for text in compared_texts(data)],
         undefined=undefined_texts(data),
+        uneven=uneven_texts(data),
+        intervals_note=INTERVALS,
         profiles=[
             (_svg(plot, f"profile-{i}", text), text) for i, (text, plot) in enumerate(profile_plots(data).items())
         ],
@@ -134,7 +138,7 @@ def _cards(data: MatrixData) -> list[tuple[str, str, str]]:
     cards = []
     if best is not None and worst is not None:
         mean, row = best["mean"], data.rows[worst]
-        ends = minus(f"{best['method']}, [{mean['low']:.1f}, {mean['high']:.1f}]")
+        ends = minus(f"{best['method']}, [{mean['low']:.1f}, {mean['high']:.1f}], {best['cells']} cells")
         cards.append(("best mean recovery", minus(f"{mean['estimate']:.1f} %"), ends))
         value = minus(f"{row['recovery']:.1f} %")
         cards.append(("its worst cell", value, f"{row['encoder']} → {row['controller']}"))
