@@ -52,6 +52,14 @@ class InvalidInputError(RlstitchError, ValueError):
     """A value, shape or combination that cannot be used."""
 
 
+class TooFewPairsError(InvalidInputError):
+    """Fewer pairs than a map can be fitted on."""
+
+    def __init__(self, what: str, minimum: int, count: int) -> None:
+        super().__init__(f"{what} needs at least {minimum} pairs, found {count}")
+        self.minimum, self.count = minimum, count
+
+
 class ArtefactError(RlstitchError):
     """A stored file that is missing, truncated, altered, or not what it claims to be."""
 

@@ -24,8 +24,8 @@ from rlstitch.evaluation.matrix import tasks
 from rlstitch.evaluation.matrix.plan import cell_identity, native_identity, plan_matrix
 from rlstitch.evaluation.matrix.run import open_work
 from rlstitch.evaluation.matrix.table import assemble
-from rlstitch.evaluation.matrix.text import terminal_text
-from rlstitch.evaluation.matrix.videos import worst_cells
+from rlstitch.evaluation.matrix.text import markdown, terminal_text
+from rlstitch.evaluation.matrix.videos import record_cells, worst_cells
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.page import render_matrix
@@ -426,10 +426,34 @@ def test_summaries_and_comparisons_of_known_returns(made_up):
     assert (naive.recovered, affine.recovered) == (0.0, 1.0)
     levels, share = (np.array(affine.profile[name]) for name in ("levels", "share"))
     assert share[levels == 70.0] == 1.0
+    assert "different cells" not in terminal_text(plan, results, folder)
     (compared,) = results.comparisons
     assert (compared.first, compared.second) == ("naive", "affine")
     assert compared.improvement["estimate"] == 0.0
     assert compared.test["median_difference"] == pytest.approx(-80.0)
+
+
+def test_a_method_of_fewer_cells_is_not_the_best_and_the_summary_says_why(made_up):
+    plan, folder, _ = made_up
+    refused, better = (pairing.identity("naive", plan.options) for pairing in plan.pairings)
+    for path in (folder / "cells").iterdir():
+        content = read_json(path)
+        if content["identity"] == refused:
+            write_json(path, {key: content[key] for key in ("identity", "schema_version")} | {"refused": "too wide"})
+        elif content["identity"] == better:
+            write_json(path, content | {"returns": [2.0] * 4})
+    results = assemble(plan, folder)
+    naive, affine = results.methods
+    assert naive.mean["estimate"] > affine.mean["estimate"]
+    assert {cell.method for cell in worst_cells(results, 9)} == {"affine"}
+    expected = (
+        "Means are over different cells (affine 2, naive 1): "
+        "the best is chosen among the methods that share the most, affine"
+    )
+    assert expected in terminal_text(plan, results, folder)
+    summary = markdown(plan, results, complete=True)
+    assert f"- {expected}" in summary
+    assert "episodes of these cells only" in summary
 
 
 def test_a_native_no_better_than_random_leaves_no_recovery(made_up):
@@ -464,6 +488,13 @@ def test_the_worst_cells_of_the_best_method_are_recorded_once(made_up, short_fil
     assert video.stat().st_mtime_ns == written
     with pytest.raises(InvalidInputError, match="video: expected 0 or more cells, found -1"):
         matrix(["red", "green"], out=HERE, video=-1, **FAST)
+
+
+def test_a_cell_of_a_refined_method_is_recorded_as_it_was_joined(two, short_films):
+    outcome = matrix(["red", "green"], out=HERE, **{**FAST, "methods": ["affine-refined-1"]})
+    (video,) = record_cells(outcome, outcome.results.cells[:1])
+    assert video == HERE / "videos/green--red--affine-refined-1.mp4"
+    assert video.is_file()
 
 
 def test_the_command_prints_its_table_and_refuses_in_one_line(two, capsys):

@@ -191,6 +191,45 @@ def test_metrics_and_orders_are_drawn_anew(page):
     assert len({tuple(each) for each in seen}) == len(seen)
 
 
+@pytest.mark.parametrize(("metric", "label", "lowest"), [("kl", "KL (nats)", True), ("recovery", "recovery %", False)])
+def test_means_of_stitched_cells_order_the_agents(browser, tmp_path, metric, label, lowest):
+    folder = made_up_matrix(tmp_path, agents=6)
+    rows = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
+    first = rows[0]["encoder"]
+    # Beside its stitched cells, an agent has a control and a native, and one cell of its own seed, all of them extreme.
+    done = next(row for row in rows if row["encoder"] == first and row["counted"])
+    same = next(row for row in rows if row["encoder"] == first and row["same_seed"] and row["state"] == "done")
+    rows += [done | {"method": "affine-shuffled", metric: 1e6}, done | {"method": "native", metric: 1e6}]
+    same[metric] = 1e6
+    (folder / "cells.json").write_text(json.dumps(rows), encoding="utf-8")
+    report = report_matrix(folder, latents=0, tensorboard=False)
+    browser.open(report.page)
+    Select(find(browser, "#metric")).select_by_visible_text(label)
+    Select(find(browser, "#order")).select_by_value("mean")
+    assert Select(find(browser, "#order")).first_selected_option.text == (
+        f"by mean, {'lowest' if lowest else 'highest'} first"
+    )
+    means = {}
+    for name in report.data.encoders:
+        own = [row for row in rows if row["encoder"] == name and row["method"] in METHODS and row["counted"]]
+        means[name] = np.mean([row[metric] for row in own if row[metric] is not None])
+    shown = browser.script(
+        "return [...document.querySelectorAll('.heat:first-child tbody th')].map((e) => e.textContent)"
+    )
+    assert shown == sorted(means, key=means.__getitem__, reverse=not lowest)
+
+
+def test_the_chosen_cell_shows_the_commands_that_make_it(page, report):
+    find(page, '#cells-head th[data-key="kl"] button').click()
+    find(page, ROWS).click()
+    row = min((row for row in report.data.rows if row["kl"] is not None), key=lambda row: row["kl"])
+    shown = [each.text for each in page.driver.find_elements(By.CSS_SELECTOR, "#cell pre")]
+    assert shown == [
+        f"rlstitch {command} {row['encoder']} {row['controller']} --method {row['method']} --pairs 1024 {options}"
+        for command, options in (("stitch", "--episodes 100 --seed 0 --video"), ("diagnose", "--seed 0"))
+    ]
+
+
 def test_a_point_of_a_diagnostic_chooses_its_cell(page, report):
     rows = [row for row in report.data.rows if row["method"] == "affine" and row["kl"] is not None]
     points = page.driver.find_elements(By.CSS_SELECTOR, "#scatter-0-kl-1 g > use, g#scatter-0-kl-1 > use")

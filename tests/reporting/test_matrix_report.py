@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -24,18 +25,22 @@ from sklearn.decomposition import PCA
 from stitch_samples import untrained
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rlstitch.agents.artefact import save_agent
+from rlstitch.agents.artefact import load_agent, save_agent
 from rlstitch.api.matrix import matrix as run_matrix
 from rlstitch.api.report import find_videos
 from rlstitch.api.report import report as report_matrix
 from rlstitch.cli.main import main
 from rlstitch.errors import ArtefactError, InvalidInputError
+from rlstitch.reporting.matrix.commands import cell_commands
 from rlstitch.reporting.matrix.data import read_matrix
 from rlstitch.reporting.matrix.latents import choose_rows, find_rows, lay_out
+from rlstitch.reporting.matrix.leaderboard import leaderboard, write_leaderboard
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, matrix_heat_plot, share_reaching
 from rlstitch.reporting.matrix.page import payload, render_matrix
-from rlstitch.reporting.matrix.tables import correlations, headline, markdown, method_line
+from rlstitch.reporting.matrix.tables import best_method, correlations, headline, markdown, method_line, worst_row
 from rlstitch.rollouts.video import write_gif, write_mp4
+from rlstitch.stitching.pairs import gather_pairs
+from rlstitch.stitching.refine import refine_stitch
 from rlstitch.storage import limits, read_json
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`|$title"
@@ -227,6 +232,69 @@ def test_tables_hold_the_figures_of_the_rows(matrix):
     assert len({line.count("|") for line in text.splitlines() if line.startswith("| doorkey")}) == 1
 
 
+def test_only_numbers_get_a_minus_sign(matrix):
+    method = "affine-refined-1"
+    for name in ("cells.json", "matrix.json"):
+        path = matrix / name
+        path.write_text(path.read_text(encoding="utf-8").replace('"auto"', f'"{method}"'), encoding="utf-8")
+    change(
+        matrix / "cells.json", lambda rows: [row | {"recovery": row["recovery"] and -row["recovery"]} for row in rows]
+    )
+    change(matrix / "matrix.json", lambda about: [e.update(mean={"estimate": -5.5, "low": -7.0, "high": -4.0})
+           for e in about["summary"]] and about)  # fmt: skip
+    change(matrix / "matrix.json", lambda about: about.pop("cells_sha256", None) and None)
+    words = Page(render_matrix(read_matrix(matrix))).words
+    assert words.count(method) > 5
+    assert "affine−" not in words
+    assert "−5.5 [−7.0, −4.0]" in words
+    assert not re.search(r"(?<![\w-])-\d", words)
+
+
+def test_a_method_of_fewer_cells_is_not_the_best_and_every_file_says_why(matrix):
+    mean = {"estimate": 120.0, "low": 119.0, "high": 121.0}
+    change(matrix / "matrix.json", lambda about: about["summary"][0].update(mean=mean))
+    data = read_matrix(matrix)
+    naive, affine, auto = data.summary
+    assert naive["cells"] < affine["cells"] == auto["cells"]
+    best = max(affine, auto, key=lambda entry: entry["mean"]["estimate"])
+    assert headline(data).startswith(f"{best['method']} recovers ")
+    assert f"% on average over {best['cells']} cells" in headline(data)
+    assert data.rows[worst_row(data)]["method"] == best["method"]
+    assert [line["method"] for line in leaderboard(data)][-2:] == ["naive", "random"]
+    text = (
+        f"Means are over different cells (affine {affine['cells']}, auto {auto['cells']}, naive {naive['cells']}): "
+        "the best is chosen among the methods that share the most, affine, auto"
+    )
+    report = report_matrix(matrix, latents=0)
+    write_leaderboard(data, {})
+    page = report.page.read_text(encoding="utf-8")
+    files = [
+        Page(page).words,
+        *((matrix / name).read_text(encoding="utf-8") for name in ("report.md", "leaderboard.md")),
+    ]
+    for words in files:
+        assert text in words
+        assert "covers the episodes of these cells only" in words
+    plot = page[page.index('<svg class="plot wide"') : page.index('<svg class="plot narrow"')]
+    places = [plot.index(f">{entry['method']} ({entry['cells']} cells)<") for entry in (best, naive)]
+    assert places == sorted(places)
+    events = EventAccumulator(str(report.events))
+    events.Reload()
+    [event] = events.Tensors("matrix/different-cells")
+    assert event.tensor_proto.string_val[0].decode() == text
+
+
+def test_methods_of_the_same_cells_are_all_compared(matrix):
+    change(matrix / "cells.json", lambda rows: [row for row in rows if row["method"] != "naive"])
+    data = read_matrix(matrix)
+    best = max(data.summary[1:], key=lambda entry: entry["mean"]["estimate"])
+    assert best_method(data) == best
+    for text in (headline(data), markdown(data), render_matrix(data)):
+        assert "different cells" not in text
+        assert "on average over" not in text
+        assert f"({best['cells']} cells)" not in text
+
+
 def test_a_method_without_counted_cells_has_dashes():
     entry = {"method": "naive", "cells": 0, "mean": None, "iqm": None, "recovered": None, "success": None}
     assert method_line(entry | {"refused": 3, "missing": 1}) == ("naive", "0", "–", "–", "–", "–", "3", "1")
@@ -372,6 +440,90 @@ def test_the_command_reports_a_matrix_that_was_measured(measured, capsys):
     assert (measured / "tensorboard").is_dir()
     assert main(["report", "nowhere"]) == 2
     assert "expected the folder of a matrix" in capsys.readouterr().err
+
+
+def test_latents_of_refined_methods_and_of_controls_go_through_the_map_that_was_measured(measured):
+    methods = ("affine", "affine-refined-1", "affine-shuffled", "affine-untrained", "affine-self")
+    run_matrix(["red", "green"], methods=methods, episodes=2, pairs=24, out=Path("derived"))
+    cells = [f"red--green--{method}" for method in methods]
+    report = report_matrix("derived", cells=cells, tensorboard=False)
+    assert report.notes == ()
+    shown = dict(zip(methods, report.latents, strict=True))
+    assert len({each.after for each in shown.values()}) == len(methods)
+    assert {each.target for each in shown.values()} == {shown["affine"].target}
+    np.testing.assert_allclose(shown["affine-self"].before, shown["affine"].target)
+    red, green = (load_agent(Path("agents") / name) for name in ("red", "green"))
+    pairs = gather_pairs(red, green, pairs=24)
+    x, y = torch.cat([pairs.x_held, pairs.x]), torch.cat([pairs.y_held, pairs.y])
+    refined = refine_stitch(red, green, pairs, rounds=1)[-1].translation
+    row = next(row for row in report.data.rows if row["encoder"] == "red" and row["method"] == "affine-refined-1")
+    assert lay_out(row, x[:160], refined(x[:160]), y[:160]) == shown["affine-refined-1"]
+
+
+def commands_of(data, method, place="cell"):
+    """The commands of the first cell of red and green under a method, as the page shows them."""
+    names = {("red", "green"), ("red", "red")}
+    row = next(row for row in data.select(method, place) if (row["encoder"], row["controller"]) in names)
+    lines = cell_commands(data, row)
+    return row, [line.replace("ENCODER", row["encoder"]).replace("CONTROLLER", row["controller"]) for line in lines]
+
+
+@pytest.mark.parametrize("method", ["naive", "affine", "affine-refined-1", "affine-shuffled"])
+def test_the_first_command_of_a_cell_makes_this_cell(measured, method, short_films):
+    options = {"episodes": 3, "pairs": 20, "seed": 5, "deterministic": True}
+    run_matrix(["red", "green"], methods=[method], out=Path("other"), **options)
+    row, (command, *more) = commands_of(read_matrix("other"), method)
+    assert main(shlex.split(command)[1:]) == (2 if row["state"] == "refused" else 0)
+    rows = [row for path in Path("runs").glob("stitch-*/cells.json") for row in json.loads(path.read_text())]
+    names = {"affine-refined-1": "affine, round 1"}
+    assert [each["return_mean"] for each in rows if each["method"] == names.get(method, method)] == (
+        [row["return_mean"]] if row["state"] == "done" else []
+    )
+    shown = {path.stem for path in Path("videos").glob("*.mp4")}
+    assert shown == ({f"red--green--{method}"} if method in ("affine", "affine-refined-1") else set())
+    assert [line.split()[1] for line in more] == (["diagnose"] if method in ("naive", "affine") else [])
+    assert {main(shlex.split(line)[1:]) for line in more} <= {2 if row["state"] == "refused" else 0}
+
+
+def test_cells_of_other_worlds_and_controls_of_refined_methods_are_made_by_a_matrix(measured):
+    place, method = "green/scrambled", "affine-refined-1-untrained"
+    options = {"episodes": 3, "pairs": 20, "seed": 5}
+    run_matrix(["red", "green"], methods=[method], worlds=("cell", place), out=Path("other"), **options)
+    data = read_matrix("other")
+    for where in ("cell", place):
+        row, (command,) = commands_of(data, method, where)
+        assert main([*shlex.split(command)[1:], "--out", "again"]) == 0
+        again = read_matrix("again").select(method, where)
+        assert next(each for each in again if each["encoder"] == "red")["return_mean"] == row["return_mean"]
+    row, (command,) = commands_of(data, "native", place)
+    assert command == "rlstitch evaluate red --look green --task scrambled --episodes 3 --seed 5"
+    assert main(shlex.split(command)[1:]) == 0
+    [table] = Path("runs").glob("evaluate-*/episodes.json")
+    assert np.mean([each["return"] for each in json.loads(table.read_text())]) == pytest.approx(row["return_mean"])
+
+
+def test_commands_name_the_environment_and_are_left_out_for_methods_that_are_not_known(matrix):
+    called = "rlstitch matrix --env my.module:Lava-v0 'red*' --make-kwargs size=9 text='a b' --gym-packages x --greedy"
+    change(matrix / "matrix.json", lambda about: about.update(command=called))
+    change(matrix / "cells.json", lambda rows: rows[0].update(method="of-a-friend"))
+    change(matrix / "cells.json", lambda rows: rows[1].update(method="native"))
+    data = read_matrix(matrix)
+    assert cell_commands(data, data.rows[0]) == cell_commands(data, data.rows[1]) == []
+    assert cell_commands(data, data.rows[2])[1] == (
+        "rlstitch diagnose ENCODER CONTROLLER --method auto --pairs 1024 --seed 0 "
+        "--env my.module:Lava-v0 --make-kwargs size=9 'text=a b' --gym-packages x"
+    )
+
+
+def test_a_map_that_cannot_be_fitted_again_takes_its_own_panel_alone(measured):
+    def rename(rows):
+        return [row | {"method": "of-a-friend"} if row["method"] == "naive" else row for row in rows]
+
+    change(measured / "cells.json", lambda rows: rename([row | {"state": "done"} for row in rows]))
+    change(measured / "matrix.json", lambda about: about.pop("cells_sha256") and None)
+    report = report_matrix("here", cells=["red--green--of-a-friend", "red--green--affine"], tensorboard=False)
+    assert [each.method for each in report.latents] == ["affine"]
+    assert "no latents of red → green, of-a-friend: unknown stitching method 'of-a-friend'" in str(report)
 
 
 def test_agents_that_are_gone_or_others_have_no_latents_and_the_report_says_why(measured, monkeypatch):

@@ -103,6 +103,9 @@ def test_a_map_of_each_frame_is_one_map_and_needs_frames_that_are_encoded_alone(
     assert torch.equal(matrix[:half, :half], matrix[half:, half:])
     assert not matrix[:half, half:].any()
     assert not matrix[half:, :half].any()
+    one = LatentPairs(x[:1], y[:1], x_held, y_held, distinct_views=21)  # two frames, where a map needs three
+    with pytest.raises(InvalidInputError, match="pairs: per_frame needs at least 2, found 1"):
+        stitch_agents(stacked, stacked, one, method="per_frame")
     with pytest.raises(IncompatibleError, match="found 1 of 'red' and 1 of 'red'"):
         stitch_agents(red, red, pair(red, red), method="per_frame")
     with pytest.raises(IncompatibleError, match="found 2 of 'red' and 1 of 'red'"):
@@ -223,14 +226,16 @@ def test_auto_needs_pairs_to_choose_by(red, pair):
         stitch_agents(red, red, replace(pairs, x=pairs.x[:3], y=pairs.y[:3]), method="auto")
 
 
-@pytest.mark.parametrize(("method", "needed"), [("orthogonal", 2), ("linear", 2), ("affine", 3)])
-def test_too_few_pairs_are_refused(method, needed, red, pair):
+@pytest.mark.parametrize("method", [*TRANSLATIONS, "low_rank", "auto", "auto_matched"])
+def test_too_few_pairs_are_refused_by_the_names_of_the_option_and_the_method(method, red, pair):
+    least = dict.fromkeys(("orthogonal", "scaled_orthogonal", "linear", "ridge"), 2)
+    needed = (least | {"robust": 4, "residual": 10, "auto": 4, "auto_matched": 4}).get(method, 3)
     pairs = pair(red, red)
 
     def few(count: int) -> LatentPairs:
         return LatentPairs(pairs.x[:count], pairs.y[:count], pairs.x_held, pairs.y_held, pairs.distinct_views)
 
-    with pytest.raises(InvalidInputError, match=f"at least {needed} .*found .*{needed - 1}"):
+    with pytest.raises(InvalidInputError, match=f"^pairs: {method} needs at least {needed}, found {needed - 1}$"):
         stitch_agents(red, red, few(needed - 1), method=method)
     assert stitch_agents(red, red, few(needed), method=method).report.pairs == needed
 

@@ -11,6 +11,7 @@ from rlstitch.api.report import report
 from rlstitch.config.suite import load_suite
 from rlstitch.evaluation.matrix.run import Execution, MatrixOutcome, measure_matrix
 from rlstitch.evaluation.matrix.suite import plan_suite
+from rlstitch.evaluation.matrix.text import ranking_texts
 from rlstitch.jobs.progress import OnProgress
 from rlstitch.jobs.resources import available_cores, torch_threads
 from rlstitch.reporting.matrix.data import read_matrix
@@ -36,6 +37,7 @@ class Benchmark:
     def __str__(self) -> str:
         folder = self.page.parent
         lines = fitted(leaderboard_rows(self.standings), left=1, where=folder / "leaderboard.md")
+        lines += ranking_texts(self.matrix.results.counted_cells(self.matrix.plan.places[0]))
         lines += ["", f"leaderboard  {folder / 'leaderboard.md'}, {folder / 'leaderboard.csv'}"]
         lines += [f"page         {self.page}"]
         if self.left_out:

@@ -17,7 +17,7 @@ from rlstitch.reporting.matrix.data import MatrixData, place_of, read_matrix
 from rlstitch.reporting.matrix.latents import LatentScatter, choose_rows, find_rows, scatter_cells
 from rlstitch.reporting.matrix.matrix_plots import diagnostic_plots, latents_plot, matrix_heat_plot, profile_plots
 from rlstitch.reporting.matrix.page import Video, render_matrix
-from rlstitch.reporting.matrix.tables import headline, undefined_texts, write_tables
+from rlstitch.reporting.matrix.tables import headline, undefined_texts, uneven_texts, write_tables
 from rlstitch.reporting.plots import Plot
 from rlstitch.reporting.tensorboard import write_events
 from rlstitch.storage import limits, read_bytes, write_bytes
@@ -105,7 +105,8 @@ def report(
             if is_file_of(animation := video.path.with_suffix(".gif"), b"GIF8"):
                 images[f"videos/{video.path.stem}"] = read_bytes(animation, max_bytes=limits.VIDEO_BYTES)
         progress.stage("TensorBoard events")
-        texts = {"matrix/undefined": "\n\n".join(undefined)} if (undefined := undefined_texts(data)) else {}
+        sentences = {"matrix/undefined": undefined_texts(data), "matrix/different-cells": uneven_texts(data)}
+        texts = {tag: "\n\n".join(lines) for tag, lines in sentences.items() if lines}
         events = write_events(data.folder / "tensorboard", scalars=_scalars(data), images=images, texts=texts)
     return MatrixReport(
         data, page, tuple(tables), events, tuple(embedded), tuple(shown), (*notes, *left_out), tuple(files)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlstitch.errors import InvalidInputError
+from rlstitch.errors import InvalidInputError, TooFewPairsError
 
 Array: TypeAlias = torch.Tensor | NDArray[Any]
 A = TypeVar("A", torch.Tensor, NDArray[Any])
@@ -143,7 +143,7 @@ def to_pairs(
     if len(source) != len(target):
         raise InvalidInputError(f"x and y must be paired row by row, found {len(source)} and {len(target)} rows")
     if len(source) < minimum:
-        raise InvalidInputError(f"{method} needs at least {minimum} pairs, found {len(source)}")
+        raise TooFewPairsError(method, minimum, len(source))
     return source, target.to(source)
 
 

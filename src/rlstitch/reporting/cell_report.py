@@ -14,6 +14,7 @@ from rlstitch.reporting.plots import Interval, interval_plot
 from rlstitch.reporting.tables import (
     MISSING,
     conditions,
+    minus,
     number,
     percent,
     recovery_parts,
@@ -158,7 +159,7 @@ def _label(cell: Row) -> str:
 
 
 def _value(cell: Row) -> str:
-    return " ".join(return_parts(cell)).replace("-", "−")
+    return minus(" ".join(return_parts(cell)))
 
 
 def _diagnostic(name: str, value: object) -> str:

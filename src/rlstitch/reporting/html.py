@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from rlstitch.errors import InvalidInputError
+from rlstitch.reporting.tables import minus
 from rlstitch.storage import read_bytes
 from rlstitch.storage.text import printable
 
@@ -55,7 +56,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: value if hasattr(value, "__html__") else _text(value),
     )
-    environment.filters |= {"code": _code, "minus": lambda text: str(text).replace("-", "−")}
+    environment.filters |= {"code": _code, "minus": lambda text: minus(str(text))}
     environment.policies["json.dumps_kwargs"] = {
         "ensure_ascii": False, "allow_nan": False, "separators": (",", ":"),
     }  # fmt: skip

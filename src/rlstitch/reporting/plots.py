@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from rlstitch.reporting.page_svg import page_svg
-from rlstitch.reporting.tables import number
+from rlstitch.reporting.tables import minus, number
 from rlstitch.storage.text import printable, shorten
 
 COLOURS = {
@@ -221,7 +221,7 @@ def _reference_lines(axes: Axes, colour: str, name: str, values: Sequence[float]
     middle = sum(values) / len(values)
     share = (middle - low) / (high - low)
     where = "left" if share < 0.15 else "right" if share > 0.85 else "center"
-    text = " to ".join(dict.fromkeys(number(end).replace("-", "−") for end in (min(values), max(values))))
+    text = " to ".join(dict.fromkeys(minus(number(end)) for end in (min(values), max(values))))
     axes.text(middle, top, f"{name} {text}", transform=axes.get_xaxis_transform(), ha=where, color=COLOURS["soft"])
     for value in values:
         axes.axvline(value, color=COLOURS[colour], linestyle=(0, (4, 3)), linewidth=1.5, zorder=1)

@@ -38,6 +38,11 @@ def percent(value: float | None) -> str:
     return number(value, like=100.0)
 
 
+def minus(text: str) -> str:
+    """Return a text with a minus sign before each negative number; hyphens in names stay as they are."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+
+
 def return_parts(cell: Row) -> tuple[str, str]:
     """Return the mean return and its interval as text, with equal decimals: `0.96`, `[0.95, 0.97]`."""
     ends = [end for end in (cell.return_mean, cell.return_low, cell.return_high) if math.isfinite(end)]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rlstitch.agents.controller import Controller
+from rlstitch.errors import TooFewPairsError
 from rlstitch.latent import Translation
 from rlstitch.rollouts.statistics import Floats, bootstrap_interval
 from rlstitch.stitching.actions import compare_actions
@@ -46,6 +47,8 @@ def choose_map(fits: Mapping[str, Fit], pairs: LatentPairs, controller: Controll
     Raises:
         InvalidInputError: where the pairs are too few for a candidate.
     """
+    if len(pairs.x) < FOLDS:
+        raise TooFewPairsError(f"{FOLDS}-fold cross-validation", FOLDS, len(pairs.x))
     changed = {name: _changed(fit, pairs, controller) for name, fit in fits.items()}
     best = min(changed, key=lambda name: float(changed[name].mean()))
     tied = [name for name in fits if is_tie(changed[name] - changed[best])]

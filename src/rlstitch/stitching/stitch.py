@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from rlstitch.agents import Agent, Controller, Encoder, RelativeEncoder, TranslatedEncoder, parent_card
 from rlstitch.envs import cell_world
-from rlstitch.errors import IncompatibleError, InvalidInputError, RlstitchError
+from rlstitch.errors import IncompatibleError, InvalidInputError, RlstitchError, TooFewPairsError
 from rlstitch.latent import Translation
 from rlstitch.stitching.choice import Choice
 from rlstitch.stitching.methods import BUILT_IN, Method, get_method
@@ -90,6 +90,10 @@ def _fitted(method: Method, pairs: LatentPairs, controller: Controller) -> Trans
     """Fit by a method; what one of a user's own raises is an error of the input."""
     try:
         return method.fit(pairs, controller)
+    except TooFewPairsError as error:
+        count = len(pairs.x)
+        needed = -(-error.minimum * count // error.count) if error.count else error.minimum  # frames are pairs, too
+        raise InvalidInputError(f"pairs: {method.name} needs at least {needed}, found {count}") from None
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if method.name in BUILT_IN or isinstance(error, RlstitchError):
             raise

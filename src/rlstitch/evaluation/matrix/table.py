@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +22,8 @@ from rlstitch.rollouts.statistics import RESAMPLES, iqm, mean
 from rlstitch.stitching.controls import split_control
 
 Floats = npt.NDArray[np.float64]
+Cells = dict[str, set[tuple[str, str]]]
+"""Encoder and controller of each counted cell in one world, by method; of no natives and no controls."""
 LEVELS = tuple(range(-20, 121, 10))
 """Recoveries in percent at which the performance profiles are evaluated."""
 _MAX_SAMPLES = 200_000_000  # scores that one bootstrap may sample: seconds
@@ -131,10 +133,30 @@ class MatrixResults:
         """The cells that cannot be measured."""
         return [cell for cell in self.cells if cell.state == "refused"]
 
+    def counted_cells(self, place: str) -> Cells:
+        """Return the cells of methods that count in a world."""
+        own = (cell for cell in self.cells if cell.counted and cell.place == place)
+        return group_cells((cell.method, cell.encoder, cell.controller) for cell in own)
+
     @property
     def undefined(self) -> list[MatrixCell]:
         """The cells that were measured and have no recovery."""
         return [cell for cell in self.cells if cell.state == "done" and cell.recovery is None]
+
+
+def group_cells(counted: Iterable[tuple[str, str, str]]) -> Cells:
+    """Return the cells of methods from method, encoder and controller of each."""
+    cells: Cells = {}
+    for method, encoder, controller in counted:
+        if method != NATIVE and not split_control(method)[1]:
+            cells.setdefault(method, set()).add((encoder, controller))
+    return cells
+
+
+def ranked_methods(cells: Cells) -> list[str]:
+    """Return the methods whose means can be compared for the best: those that share the most cells."""
+    most = max(cells.values(), key=len, default=set())
+    return [method for method, own in cells.items() if own == most]
 
 
 def assemble(plan: Plan, folder: Path, *, same_seed: bool = False) -> MatrixResults:

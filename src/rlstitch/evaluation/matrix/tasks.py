@@ -9,7 +9,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -35,7 +35,7 @@ from rlstitch.rollouts.evaluation import Evaluation, Head, can_share, evaluate_t
 from rlstitch.rollouts.views import ViewCollection, Views, collect_views
 from rlstitch.stitching.controls import split_control, stitch_control, untrained_agent
 from rlstitch.stitching.methods import load_methods
-from rlstitch.stitching.pairs import gather_latents
+from rlstitch.stitching.pairs import LatentPairs, gather_latents
 from rlstitch.stitching.stitch import Stitch
 from rlstitch.storage import read_json, write_json
 
@@ -283,6 +283,24 @@ class _Group:
         _write(self.folder, identity, content)
         self.done += 1
         self._on_done(self.done)
+
+
+def join_cell(encoder: Agent, policy: Agent, method: str, options: CellOptions) -> tuple[Stitch, LatentPairs]:
+    """Join two agents as their cell under a method, refined or not, or under a control was joined.
+
+    Returns:
+        The stitch, and the first pairs of the encoder that it is of.
+
+    Raises:
+        UnknownNameError, IncompatibleError, InvalidInputError: as `gather_latents` and `stitch_control`.
+    """
+    control = split_control(method)[1]
+    encoders = [encoder, untrained_agent(encoder)] if control == "untrained" else [encoder]
+    pairs, *untrained = gather_latents(encoders, policy, pairs=options.pairs, seed=options.seed)
+    stitch = stitch_control(encoder, policy, pairs, method, *untrained, seed=options.seed)
+    if control == "self":
+        return stitch, replace(pairs, x=pairs.y, x_held=pairs.y_held)
+    return stitch, (*untrained, pairs)[0]
 
 
 # One process plays an encoder with many controllers, and most of these under the next encoder again.

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from rlstitch.evaluation.matrix.plan import CELL, Plan, left_out_text
-from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, MethodSummary
+from rlstitch.evaluation.matrix.table import Cells, MatrixCell, MatrixResults, MethodSummary, ranked_methods
 from rlstitch.stitching.controls import chance_controls, split_name
 from rlstitch.storage.text import fitted
 
 _WHERE = "world"
 _HEADER = ("method", "cells", "mean", "95 % interval", "IQM", "95 % interval", "≥ 90 %", "success")
 _MISSING = "–"
+INTERVALS = (
+    "The 95 % interval of a mean covers the episodes of these cells only: "
+    "it takes native and random returns as exact, and does not cover other agents."
+)
 
 
 def terminal_text(plan: Plan, results: MatrixResults, folder: Path) -> str:
@@ -40,7 +44,7 @@ def markdown(plan: Plan, results: MatrixResults, *, complete: bool) -> str:
     lines += [
         "",
         "Recovery in percent: 0 is random actions, 100 the native controller. Intervals are stratified bootstraps",
-        "over the episodes of these cells (arXiv 2108.13264).",
+        f"over episodes (arXiv 2108.13264). {INTERVALS}",
         "",
     ]
     lines += [f"- {line}" for line in (*_notes(plan, results), *_compared(results))]
@@ -71,6 +75,7 @@ def _notes(plan: Plan, results: MatrixResults) -> list[str]:
     if same:
         notes.append(f"{same} cells join agents of one seed: not in the means (--same-seed counts them)")
     notes += [left_out_text(plan.left_out)] if plan.left_out else []
+    notes += [text for place in plan.places for text in ranking_texts(results.counted_cells(place), place)]
     notes += _reasons(plan, results.refused, "refused")
     if missing := sum(cell.state == "missing" for cell in results.cells):
         notes.append(f"{missing} cells missing; the same command goes on")
@@ -138,6 +143,20 @@ def _controls_of(method: str) -> str:
     words = {"shuffled": "shuffled pairs", "untrained": "untrained encoder"}
     parts = map(split_name, chance_controls(method))
     return ", ".join(f"{'refined ' * bool(rounds)}{words[control]}" for _, rounds, control in parts)
+
+
+def ranking_texts(cells: Cells, place: str = CELL) -> list[str]:
+    """Return which methods are compared for the best where their cells in a world differ; nothing where they do not."""
+    ranked = ranked_methods(cells)
+    if len(ranked) == len(cells):
+        return []
+    counts = ", ".join(
+        f"{method} {len(own)}" for method, own in sorted(cells.items(), key=lambda entry: -len(entry[1]))
+    )
+    return [
+        f"Means{'' if place == CELL else f' in {place}'} are over different cells ({counts}): "
+        f"the best is chosen among the methods that share the most, {', '.join(ranked)}"
+    ]
 
 
 def _compared(results: MatrixResults) -> list[str]:

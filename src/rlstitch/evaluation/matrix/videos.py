@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlstitch.agents import load_agent
-from rlstitch.evaluation.matrix.plan import NATIVE
 from rlstitch.evaluation.matrix.run import MatrixOutcome
-from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults
-from rlstitch.evaluation.matrix.tasks import cell_path
+from rlstitch.evaluation.matrix.table import MatrixCell, MatrixResults, ranked_methods
+from rlstitch.evaluation.matrix.tasks import cell_path, join_cell
 from rlstitch.jobs.progress import OnProgress, part, silent
 from rlstitch.rollouts.video import video_side_by_side
-from rlstitch.stitching.controls import split_control
-from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import joined_name, stitch_agents
+from rlstitch.stitching.stitch import joined_name
 
 EPISODES = 3
 
@@ -22,11 +19,11 @@ EPISODES = 3
 def worst_cells(results: MatrixResults, count: int) -> list[MatrixCell]:
     """Return the cells of the lowest recovery under the method of the highest mean, the lowest first.
 
-    They are those of the first world; none where no cell has a recovery.
+    The method is one of `ranked_methods`. The cells are those of the first world; none where no cell has a recovery.
     """
     place = results.methods[0].place
-    shown = [entry for entry in results.methods if entry.place == place and entry.method != NATIVE and entry.mean]
-    shown = [entry for entry in shown if not split_control(entry.method)[1]]
+    ranked = ranked_methods(results.counted_cells(place))
+    shown = [entry for entry in results.methods if entry.place == place and entry.method in ranked]
     best = max(shown, key=lambda entry: entry.mean["estimate"] if entry.mean else 0.0, default=None)
     cells = [
         (cell.recovery, number, cell)
@@ -64,10 +61,9 @@ def record_cells(outcome: MatrixOutcome, cells: Sequence[MatrixCell], on_progres
         if paths[-1].is_file() and paths[-1].stat().st_mtime >= measured:
             continue
         encoder, policy = (load_agent(folders[name]) for name in (cell.encoder, cell.controller))
-        pairs = gather_pairs(encoder, policy, pairs=plan.options.pairs, seed=plan.options.seed)
-        agent = stitch_agents(encoder, policy, pairs, method=cell.method).agent
+        stitch, _ = join_cell(encoder, policy, cell.method, plan.options)
         video_side_by_side(
-            [("native controller", policy), (f"stitched ({cell.method})", agent)],
+            [("native controller", policy), (f"stitched ({cell.method})", stitch.agent)],
             path,
             episodes=min(EPISODES, plan.options.episodes),
             seed=plan.options.seed,

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.evaluation.matrix.table import Comparison, MethodSummary
+from rlstitch.evaluation.matrix.table import Cells, Comparison, MethodSummary, group_cells
 from rlstitch.storage import canonical_json, first_problem, is_name, limits, parse_json, read_bytes, read_json, recover
 
 SCHEMA_VERSION = 1
@@ -52,6 +52,8 @@ class Metric:
     """Whether it is known before any episode is played."""
     decimals: int | None = None
     """Shown; None: by the largest value."""
+    lowest_first: bool = False
+    """Whether agents are ordered from the lowest mean on."""
 
     @property
     def edges(self) -> tuple[float, float] | None:
@@ -78,9 +80,9 @@ METRICS = (
     Metric("recovery", "recovery %", ends=(0.0, 100.0)),
     Metric("return_mean", "return"),
     Metric("success", "success %", 100.0, (0.0, 100.0)),
-    Metric("length_mean", "episode length"),
+    Metric("length_mean", "episode length", lowest_first=True),
     Metric("action_agreement", "same action %", 100.0, (0.0, 100.0), fit=True),
-    Metric("kl", "KL (nats)", fit=True, decimals=3),
+    Metric("kl", "KL (nats)", fit=True, decimals=3, lowest_first=True),
     Metric("r2", "R²", ends=(0.0, 1.0), fit=True, decimals=2),
 )
 OUTCOMES = ("recovery", "return_mean", "success")
@@ -150,6 +152,13 @@ class MatrixData:
         """The mean return of each agent whose native evaluation some row holds, by name."""
         returns = ((row["controller"], row.get("native_return")) for row in self.rows)
         return {name: value for name, value in returns if value is not None}
+
+    def counted_cells(self, place: str | None = None) -> Cells:
+        """Return the cells of methods that count in a world; `place` None is the first world."""
+        place = place or self.places[0]
+        own = (row for row in self.rows if row.get("counted") and row["recovery"] is not None)
+        own = (row for row in own if place_of(row) == place)
+        return group_cells((row["method"], row["encoder"], row["controller"]) for row in own)
 
     def select(self, method: str, place: str | None = None) -> list[CellRow]:
         """Return the rows of a method in a world; `place` None is the first world."""

@@ -10,14 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.agents.artefact import load_agent
-from rlstitch.agents.encoder import TranslatedEncoder
 from rlstitch.errors import ArtefactError, InvalidInputError, RlstitchError
 from rlstitch.evaluation.matrix.plan import NATIVE, plan_matrix
+from rlstitch.evaluation.matrix.tasks import join_cell
 from rlstitch.evaluation.options import CellOptions
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
 from rlstitch.stitching.controls import split_control
-from rlstitch.stitching.pairs import gather_pairs
-from rlstitch.stitching.stitch import stitch_agents
 
 POINTS = 160
 """Largest number of matched states that are shown."""
@@ -78,20 +76,18 @@ def scatter_cell(data: MatrixData, row: CellRow, *, points: int = POINTS) -> Lat
     Raises:
         RlstitchError: if an agent is missing, was trained again, or cannot be stitched.
     """
+    if row["method"] == NATIVE:
+        raise InvalidInputError("a native agent has no map")
     names = (row["encoder"], row["controller"])
     members = {member.name: member for member in plan_matrix(names, [row["method"]], CellOptions()).members}
     for name in names:
         if name not in members or members[name].identity != data.members.get(name, {}).get("identity"):
             raise ArtefactError(f"agent {name!r} is another than it was when the matrix was measured")
     encoder, policy = (load_agent(members[name].folder) for name in names)
-    pairs = gather_pairs(
-        encoder, policy, pairs=int(data.options.get("pairs", 1024)), seed=int(data.options.get("seed", 0))
-    )
-    joined = stitch_agents(encoder, policy, pairs, method=row["method"]).agent.encoder
+    options = CellOptions(pairs=int(data.options.get("pairs", 1024)), seed=int(data.options.get("seed", 0)))
+    stitch, pairs = join_cell(encoder, policy, row["method"], options)
     x, y = (torch.cat(sides)[:points] for sides in ((pairs.x_held, pairs.x), (pairs.y_held, pairs.y)))
-    # An encoder that is translated itself has its own map in `x` already: this one came last.
-    mapped = joined.translation(x) if row["method"] not in UNMAPPED and isinstance(joined, TranslatedEncoder) else x
-    return lay_out(row, x, mapped, y)
+    return lay_out(row, x, x if stitch.translation is None else stitch.translation(x), y)
 
 
 def lay_out(row: CellRow, x: torch.Tensor, mapped: torch.Tensor, y: torch.Tensor) -> LatentScatter:

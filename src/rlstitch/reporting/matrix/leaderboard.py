@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
+from rlstitch.evaluation.matrix.table import ranked_methods
+from rlstitch.evaluation.matrix.text import INTERVALS
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, place_of
-from rlstitch.reporting.matrix.tables import compared_texts, headline
+from rlstitch.reporting.matrix.tables import compared_texts, headline, uneven_texts
 from rlstitch.reporting.tables import MISSING, markdown_lines, number, plain_markdown
 from rlstitch.stitching.controls import CONTROLS, split_control
 from rlstitch.storage import write_bytes, write_table
@@ -25,14 +27,18 @@ control, cells above the controls, seconds to fit, and the mean recovery and ret
 def leaderboard(data: MatrixData) -> list[Standing]:
     """Return the methods in the cells' own worlds, the highest mean recovery first; None for what was not measured.
 
-    The native agents and random actions, the ends of the scale, stand first and last.
+    Those that are not among `ranked_methods`, whose means are over other cells, follow the others. The native agents
+    and random actions, the ends of the scale, stand first and last.
     """
     rows = [row for row in data.rows if row.get("counted") and place_of(row) == data.places[0]]
     rows = [row for row in rows if row["recovery"] is not None]
     entries = {entry["method"]: entry for entry in data.summary if entry.get("place", CELL) == data.places[0]}
     methods = [name for name in entries if name != NATIVE and not split_control(name)[1]]
     lines = [_standing(entries, name, [row for row in rows if row["method"] == name]) for name in methods]
-    lines.sort(key=lambda line: -np.inf if line["mean"] is None else line["mean"], reverse=True)
+    ranked = ranked_methods(data.counted_cells())
+    lines.sort(
+        key=lambda line: (line["method"] in ranked, -np.inf if line["mean"] is None else line["mean"]), reverse=True
+    )
     native, random = (_reference(name, rows, lines) for name in (NATIVE, RANDOM))
     return [native, *lines, random]
 
@@ -135,10 +141,11 @@ def _markdown(data: MatrixData, standings: Sequence[Standing], facts: Mapping[st
     lines += [] if data.complete else ["**Cells are missing; the same command goes on.**", ""]
     lines += [*markdown_lines(header, rows, names=1), ""]
     lines += [
-        "Recovery in percent: 0 is random actions, 100 the native controllers; [95 % interval] over episodes.",
+        "Recovery in percent: 0 is random actions, 100 the native controllers.",
+        INTERVALS,
         "Controls: a map of unrelated states, an encoder with fresh weights, the controller's own encoder.",
     ]
-    if compared := compared_texts(data):
+    if compared := [*uneven_texts(data), *compared_texts(data)]:
         lines += ["", *(f"- {plain_markdown(text)}" for text in compared)]
     for name, title in (("recovery", "Mean recovery %"), ("return", "Mean return")):
         keys = [key for key in standings[0] if key.startswith(f"{name} ")]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rlstitch.errors import ArtefactError
 from rlstitch.evaluation.matrix.plan import CELL
+from rlstitch.evaluation.matrix.table import ranked_methods
+from rlstitch.evaluation.matrix.text import ranking_texts
 from rlstitch.reporting.matrix.data import MatrixData, Metric, in_place
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.plots import (
@@ -22,6 +24,7 @@ from rlstitch.reporting.plots import (
     matched_plot,
     scatter_plot,
 )
+from rlstitch.reporting.tables import minus
 from rlstitch.stitching.controls import split_control
 from rlstitch.storage import limits, read_bytes
 from rlstitch.storage.files import decode_text
@@ -71,13 +74,15 @@ def profile_plots(data: MatrixData) -> dict[str, Plot]:
     for entry in data.summary:
         if profile := entry.get("profile"):
             points = zip(*(profile[key] for key in ("levels", "share", "low", "high")), strict=True)
-            profiles[_name(entry["method"], entry.get("place", CELL))] = list(points)
+            profiles[_name(data, entry["method"], entry.get("place", CELL), entry["cells"])] = list(points)
     cells: dict[str, list[Point]] = {}
     for place in data.places:
         for method in data.methods:
             values = [row["recovery"] for row in data.select(method, place) if row.get("counted")]
             if values := [value for value in values if value is not None]:
-                cells[_name(method, place)] = [(float(level), share_reaching(values, level)) for level in LEVELS]
+                cells[_name(data, method, place, len(values))] = [
+                    (float(level), share_reaching(values, level)) for level in LEVELS
+                ]
     plots = {
         "Performance profiles: the share of all episodes whose recovery is above each level, with 95 % bands.": (
             profiles,
@@ -93,14 +98,21 @@ def profile_plots(data: MatrixData) -> dict[str, Plot]:
 
 
 def method_plots(data: MatrixData) -> list[tuple[str, Plot]]:
-    """Return mean recovery by method with its interval, the best first, for wide and narrow screens, by CSS class."""
+    """Return mean recovery by method with its interval, for wide and narrow screens, by CSS class.
+
+    The best is first; methods that are not among `ranked_methods`, whose means are over other cells, are last.
+    """
     entries = [entry for entry in data.summary if entry.get("place", CELL) == data.places[0] and entry.get("mean")]
-    entries.sort(key=lambda entry: entry["mean"]["estimate"], reverse=True)
+    cells = data.counted_cells()
+    apart = cells.keys() - set(ranked_methods(cells))
+    entries.sort(key=lambda entry: (entry["method"] not in apart, entry["mean"]["estimate"]), reverse=True)
     intervals = []
     for entry in entries:
         value, low, high = (entry["mean"][key] for key in ("estimate", "low", "high"))
         kind = "control" if split_control(entry["method"])[1] else "native"
-        intervals.append(Interval(entry["method"], value, low, high, kind, f"{value:.1f} [{low:.1f}, {high:.1f}]"))
+        text = minus(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+        name = _name(data, entry["method"], data.places[0], entry["cells"])
+        intervals.append(Interval(name, value, low, high, kind, text))
     label = "mean recovery %, with 95 % interval"
     plots = {"plot wide": interval_plot(intervals, label), "plot narrow": interval_plot(intervals, label, narrow=True)}
     return [(classes, plot) for classes, plot in plots.items() if plot is not None]
@@ -156,8 +168,10 @@ def matrix_heat_plot(data: MatrixData, method: str, metric: Metric, place: str) 
     return heat_plot(table, (data.encoders, data.controllers), f"{method}{in_place(place)}: {metric.label}", ends)
 
 
-def _name(method: str, place: str) -> str:
-    return method if place == CELL else f"{method}, {place}"
+def _name(data: MatrixData, method: str, place: str, cells: int) -> str:
+    """Return how a plot names a method: with the number of its cells where other methods have other cells."""
+    name = method if place == CELL else f"{method}, {place}"
+    return f"{name} ({cells} cells)" if ranking_texts(data.counted_cells(place)) else name
 
 
 def _clipped(value: float, metric: Metric) -> float:

@@ -13,7 +13,9 @@ from typing import Any
 from markupsafe import Markup
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
+from rlstitch.evaluation.matrix.text import INTERVALS
 from rlstitch.reporting.html import render
+from rlstitch.reporting.matrix.commands import cell_commands
 from rlstitch.reporting.matrix.data import PARTS, STATES, MatrixData, Metric, place_of
 from rlstitch.reporting.matrix.latents import LatentScatter
 from rlstitch.reporting.matrix.leaderboard import leaderboard, leaderboard_rows
@@ -32,11 +34,13 @@ from rlstitch.reporting.matrix.tables import (
     correlations,
     method_table,
     undefined_texts,
+    uneven_texts,
     verdict,
     worst_row,
 )
 from rlstitch.reporting.plots import RAMP, Plot
-from rlstitch.stitching.controls import CONTROLS
+from rlstitch.reporting.tables import minus
+from rlstitch.stitching.controls import split_control
 from rlstitch.storage import limits, read_bytes
 
 _SCRIPTS = ("core.js", "heat.js", "table.js", "cell.js")
@@ -77,7 +81,7 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         "matrix.html",
         scripts=_SCRIPTS,
         title=f"Stitching matrix {data.folder.resolve().name}",
-        summary=f"{verdict(data)}.",
+        summary=f"{minus(verdict(data))}.",
         cards=_cards(data),
         intervals=[
             Markup(plot.svg(f"methods-{i}", "Mean recovery by method, with intervals", classes=classes))
@@ -89,8 +93,10 @@ def render_matrix(data: MatrixData, *, videos: Sequence[Video] = (), latents: Se
         header=_columns(header, header.index("method") + 1),
         names=header.index("method") + 1,
         lines=lines,
-        comparisons=[text.replace(" -", " −") for text in compared_texts(data)],
+        comparisons=[minus(text) for text in compared_texts(data)],
         undefined=undefined_texts(data),
+        uneven=uneven_texts(data),
+        intervals_note=INTERVALS,
         profiles=[
             (_svg(plot, f"profile-{i}", text), text) for i, (text, plot) in enumerate(profile_plots(data).items())
         ],
@@ -132,9 +138,9 @@ def _cards(data: MatrixData) -> list[tuple[str, str, str]]:
     cards = []
     if best is not None and worst is not None:
         mean, row = best["mean"], data.rows[worst]
-        ends = f"{best['method']}, [{mean['low']:.1f}, {mean['high']:.1f}]".replace("-", "−")
-        cards.append(("best mean recovery", f"{mean['estimate']:.1f} %".replace("-", "−"), ends))
-        value = f"{row['recovery']:.1f} %".replace("-", "−")
+        ends = minus(f"{best['method']}, [{mean['low']:.1f}, {mean['high']:.1f}], {best['cells']} cells")
+        cards.append(("best mean recovery", minus(f"{mean['estimate']:.1f} %"), ends))
+        value = minus(f"{row['recovery']:.1f} %")
         cards.append(("its worst cell", value, f"{row['encoder']} → {row['controller']}"))
         cards.append(
             ("cells at 90 % or more", f"{best['recovered']:.0%}", f"of {best['cells']} under {best['method']}")
@@ -190,6 +196,9 @@ def payload(data: MatrixData) -> dict[str, Any]:
     for column, home in (("map", "maps"), ("world", "worlds"), ("reason", "reasons"), ("state", "states")):
         names[home] = list(dict.fromkeys(str(row.get(column) or "") for row in data.rows))
         columns[column] = _indices(names[home], [str(row.get(column) or "") for row in data.rows])
+    commands = ["\n".join(cell_commands(data, row)) for row in data.rows]
+    names["commands"] = list(dict.fromkeys(commands))
+    columns["commands"] = _indices(names["commands"], commands)
     for column in ("encoder", "controller"):
         columns[column] = _indices(names["agents"], [row[column] for row in data.rows])
     columns["method"] = _indices(names["methods"], [row["method"] for row in data.rows])
@@ -206,7 +215,7 @@ def payload(data: MatrixData) -> dict[str, Any]:
         **names,
         "places": data.places,
         "native_method": NATIVE,
-        "controls": list(CONTROLS),
+        "stitched": [name != NATIVE and not split_control(name)[1] for name in names["methods"]],
         "ramp": RAMP,
         "metrics": list(metrics.values()),
         "scatters": [{"fit": fit.key, "outcome": data.outcomes[0].key} for fit in data.fits],
@@ -252,4 +261,5 @@ def _describe(metric: Metric, data: MatrixData) -> dict[str, Any]:
         "low": low,
         "high": high if high > low else low + 1.0,
         "fit": metric.fit,
+        "lowest_first": metric.lowest_first,
     }

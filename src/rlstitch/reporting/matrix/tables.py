@@ -18,10 +18,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from rlstitch.evaluation.matrix.plan import CELL, NATIVE
-from rlstitch.evaluation.matrix.text import comparison_text, control_texts
+from rlstitch.evaluation.matrix.table import ranked_methods
+from rlstitch.evaluation.matrix.text import INTERVALS, comparison_text, control_texts, ranking_texts
 from rlstitch.reporting.matrix.data import CellRow, MatrixData, in_place, place_of
 from rlstitch.reporting.tables import MISSING, markdown_lines, plain_markdown
-from rlstitch.stitching.controls import split_control
 from rlstitch.storage import write_bytes, write_json
 
 METHOD_HEADER = ("method", "cells", "mean recovery %", "IQM %", "≥ 90 %", "success", "refused", "missing")
@@ -54,10 +54,13 @@ def method_table(data: MatrixData) -> list[tuple[str, ...]]:
 
 
 def best_method(data: MatrixData) -> Mapping[str, Any] | None:
-    """Return the summary of the method with the highest mean recovery in the first world; None without a recovery."""
+    """Return the summary of the method with the highest mean recovery in the first world; None without a recovery.
+
+    It is one of `ranked_methods`: means over different cells are not compared.
+    """
+    ranked = ranked_methods(data.counted_cells())
     first = [entry for entry in data.summary if entry.get("place", CELL) == data.places[0]]
-    shown = [entry for entry in first if entry["method"] != NATIVE and not split_control(entry["method"])[1]]
-    known = [entry for entry in shown if entry.get("mean") is not None]
+    known = [entry for entry in first if entry["method"] in ranked and entry.get("mean") is not None]
     return max(known, key=lambda entry: entry["mean"]["estimate"], default=None)
 
 
@@ -92,12 +95,18 @@ def verdict(data: MatrixData) -> str:
         return f"No cell has a recovery{'' if undefined_cells(data) else ' yet'}"
     text = f"{best['method']} recovers {best['mean']['estimate']:.1f} % on average{in_place(data.places[0])}"
     above, cells = best.get("above_controls"), best["cells"]
+    text += f" over {cells} cells" if ranking_texts(data.counted_cells()) else ""
     return text if above is None else f"{text}, above its controls in {above} of {cells} cells"
 
 
 def compared_texts(data: MatrixData) -> list[str]:
     """Return in how many cells each method is above its controls, and how the methods compare."""
     return [*control_texts(data.summary), *map(comparison_text, data.comparisons)]
+
+
+def uneven_texts(data: MatrixData) -> list[str]:
+    """Return for each world where methods have different cells, which of them are compared for the best."""
+    return [text for place in data.places for text in ranking_texts(data.counted_cells(place), place)]
 
 
 def undefined_cells(data: MatrixData) -> list[CellRow]:
@@ -188,7 +197,8 @@ def markdown(data: MatrixData) -> str:
     header, *rows = method_table(data)
     lines = ["# Report of a stitching matrix", "", plain_markdown(headline(data)), ""]
     lines += markdown_lines(header, rows, names=header.index("method") + 1)
-    lines += ["", "Recovery in percent: 0 is random actions, 100 the native controller; [95 % interval] over episodes."]
+    lines += ["", "Recovery in percent: 0 is random actions, 100 the native controller.", INTERVALS]
+    lines += ["", *(f"- {plain_markdown(text)}" for text in uneven)] if (uneven := uneven_texts(data)) else []
     if compared := compared_texts(data):
         lines += ["", *(f"- {plain_markdown(text)}" for text in compared)]
     if undefined := undefined_texts(data):

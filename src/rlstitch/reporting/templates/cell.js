@@ -35,11 +35,8 @@ function agentLink(side, row) {
   return button;
 }
 function commands(row) {
-  const [encoder, controller] = ["encoder", "controller"].map((side) => agentOf(side, row));
-  const method = methodOf(row), control = data.controls.find((name) => method.endsWith(`-${name}`));
-  if (method === data.native_method) return [`rlstitch evaluate ${encoder}`];
-  const joined = `${encoder} ${controller} --method ${control ? method.slice(0, -control.length - 1) : method}`;
-  return [`rlstitch stitch ${joined}${control ? " --controls" : " --video"}`, ...(control ? [] : [`rlstitch diagnose ${joined}`])];
+  const text = data.commands[cols.commands[row]].replace(/ENCODER|CONTROLLER/g, (side) => agentOf(side.toLowerCase(), row));
+  return text.split("\n").filter(Boolean);
 }
 function showCell(row) {
   const list = make("dl");

@@ -24,16 +24,19 @@ function label(agent) {
   const name = data.agents[agent].slice(shared.length);
   return name.length > 24 ? `${name.slice(0, 12)}…${name.slice(-11)}` : name; // names differ at their ends
 }
+// Over stitched cells: none of natives, of controls, or of agents of one seed that do not count.
 function order(side) {
   const agents = [...new Set(cols[side])].sort((a, b) => a - b), values = cols[heat.metric.key];
   if (byId("order").value !== "mean") return agents;
   const sums = new Float64Array(N), counts = new Float64Array(N);
   for (let row = 0; row < rowCount; row += 1) {
-    if (values[row] === null || cols.place[row] !== heat.place) continue;
+    if (values[row] === null || cols.place[row] !== heat.place || !data.stitched[cols.method[row]]) continue;
+    if (cols.same_seed[row] && !cols.counted[row]) continue;
     sums[cols[side][row]] += values[row];
     counts[cols[side][row]] += 1;
   }
-  const means = sums.map((sum, i) => (counts[i] ? sum / counts[i] : -Infinity));
+  const sign = heat.metric.lowest_first ? -1 : 1;
+  const means = sums.map((sum, i) => (counts[i] ? sign * sum / counts[i] : -Infinity));
   return agents.sort((a, b) => means[b] - means[a] || a - b);
 }
 
@@ -114,6 +117,7 @@ function drawAll() {
   const plain = {...heat.metric, scale: 1};
   byId("ramp-low").textContent = `${heat.metric.label}: ${written(heat.metric.low, plain)}`;
   byId("ramp-high").textContent = written(heat.metric.high, plain);
+  byId("order").options[1].text = `by mean, ${heat.metric.lowest_first ? "lowest" : "highest"} first`;
   for (const method of heat.tables.keys()) draw(method);
   mark(page.chosen);
 }
