@@ -106,6 +106,21 @@ def negligible(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).tiny / torch.finfo(dtype).eps
 
 
+def noise_floor(x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """(d,): deviations of the columns of x (n, d) at or below this are rounding of constant values. `dtype`: what the
+    numbers came in, where x is wider.
+    """
+    dtype = dtype or x.dtype
+    return (x.detach().abs().amax(0) * torch.finfo(dtype).eps * 8).clamp_min(negligible(dtype))
+
+
+def gram_rounding(shape: torch.Size, dtype: torch.dtype) -> float:
+    """Eigenvalues of the float64 Gram matrix of data of this shape and dtype are rounding below the largest times
+    this.
+    """
+    return float(max(shape) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
+
+
 def like(result: torch.Tensor, model: A) -> A:
     """`result` as the kind of `model`: a tensor, or for anything else a NumPy array."""
     return result if isinstance(model, torch.Tensor) else result.detach().cpu().numpy()

@@ -286,6 +286,10 @@ def test_report_golden_values() -> None:
     constant = torch.tensor([[3.0, 3.0]])
     assert evaluate_translation(Translation.identity(2), constant, constant).r2 == 1.0
     assert evaluate_translation(Translation.identity(2), constant, constant + 1).r2 == 0.0
+    for dtype in (torch.float32, torch.float64):  # whose mean is not exact
+        tenths, nothing = torch.full((7, 2), 0.1, dtype=dtype), Translation(torch.zeros(2, 2), torch.zeros(2))
+        assert evaluate_translation(nothing, tenths, tenths).r2 == 0.0
+        assert evaluate_translation(Translation.identity(2), tenths, tenths).r2 == 1.0
     assert condition_number(torch.ones(2, 2)) == float("inf")
     assert isinstance(report, FitReport)
 

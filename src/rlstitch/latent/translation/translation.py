@@ -14,7 +14,7 @@ from torch import nn
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import _files
-from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor, to_weights
+from rlstitch.latent._arrays import A, Array, like, noise_floor, to_pairs, to_tensor, to_weights
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 
@@ -93,8 +93,9 @@ class Translation(nn.Module):
         computed when it is first asked for, as is a condition number of None.
         """
         n = len(x)
-        spaced = slice(None, None, max(1, n // _MEASURED))
-        x, y = (pairs.detach()[spaced][:_MEASURED].clone() for pairs in (x, y))
+        kept = min(n, _MEASURED)
+        spaced = torch.arange(kept, device=x.device) * n // kept
+        x, y = (pairs.detach()[spaced] for pairs in (x, y))
         self._report, self._fitted = None, (n, x, y, condition)
 
     def _load_from_state_dict(self, *args: Any) -> None:
@@ -241,7 +242,8 @@ def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tupl
     """Residual, r2 and mean cosine for tensors that have been checked."""
     mapped = translation.mapped(x.detach())
     error = float((mapped - y).square().sum(1).mean())
-    spread = float((y - y.mean(0)).square().sum(1).mean())
+    variances = (y - y.mean(0)).square().mean(0)
+    spread = float(variances[variances.sqrt() > noise_floor(y)].sum())
     # Rounding of y itself counts as an exact fit.
     exact = error <= float(y.square().sum(1).mean()) * torch.finfo(y.dtype).eps ** 2 * 64
     r2 = 1 - error / spread if spread > 0 else float(exact)
@@ -252,13 +254,23 @@ def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tupl
 def centred_pairs(
     x: torch.Tensor, y: torch.Tensor, weights: Array | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64."""
-    w, x, y = to_weights(weights, len(x), x.double()), x.double(), y.double()
-    if w is None:
-        return x.mean(0), y.mean(0), x - x.mean(0), y - y.mean(0)
-    column = w[:, None]
-    mean_x, mean_y = (x * column).mean(0), (y * column).mean(0)
-    return mean_x, mean_y, (x - mean_x) * column.sqrt(), (y - mean_y) * column.sqrt()
+    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64.
+
+    Constant columns are exactly 0: centring leaves rounding of them.
+    """
+    w = to_weights(weights, len(x), x.double())
+    (mean_x, centred_x), (mean_y, centred_y) = (_about_mean(space, w) for space in (x, y))
+    return mean_x, mean_y, centred_x, centred_y
+
+
+def _about_mean(space: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    wide = space.double()
+    mean = wide.mean(0) if weights is None else (wide * weights[:, None]).mean(0)
+    moved = wide - mean
+    if weights is not None:
+        root = weights[:, None].sqrt()
+        moved, wide = moved * root, wide * root
+    return mean, moved * (moved.square().mean(0).sqrt() > noise_floor(wide, space.dtype))
 
 
 def finish(
