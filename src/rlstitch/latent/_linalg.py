@@ -97,7 +97,7 @@ def distances(
     squared = (x @ (-2 * y).T).add_(_square_norm(x)[:, None]).add_(_square_norm(y))
     if not squared.requires_grad:
         return squared.clamp_min_(0).sqrt_()
-    positive = squared > 0
+    positive = ~(squared <= 0)  # NaN is passed on
     root = torch.where(positive, squared, torch.ones_like(squared)).sqrt()
     return torch.where(positive, root, torch.zeros_like(root))
 
