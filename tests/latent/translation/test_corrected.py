@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,21 @@ def test_a_residual_map_draws_no_global_random_numbers_and_is_fitted_in_inferenc
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(again(x), fitted(x))
     assert torch.equal(stored(x), fitted(x))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_the_nearest_centre_does_not_depend_on_where_the_space_lies(offset: float):
+    x, y = bent()
+    moved = (x + offset).double()
+    translation = fit_local(moved, y).float()
+    ours = translation.correction(moved.float())
+    nearest = torch.cdist(moved, translation.centres.double()).argmin(dim=1)
+    expected = torch.einsum("nd,nde->ne", moved.float(), translation.matrices[nearest]) + translation.biases[nearest]
+    torch.testing.assert_close(ours, expected, atol=0.05, rtol=0)
+
+
+def test_few_different_points_make_fewer_clusters_without_a_warning():
+    x = torch.tensor([[0.0], [1.0]]).repeat(100, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_local(x, x, clusters=5)

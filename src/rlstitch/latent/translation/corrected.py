@@ -6,6 +6,7 @@ affine map and learn what it leaves, so that they equal it where it leaves nothi
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any, NoReturn, Self
 
@@ -93,7 +94,10 @@ class LocalTranslation(CorrectedTranslation):
 
     def correction(self, x: torch.Tensor) -> torch.Tensor:
         """See `CorrectedTranslation`."""
-        nearest = (x @ self.centres.T - self.centres.square().sum(dim=1) / 2).argmax(dim=-1, keepdim=True)
+        # Inner products lose digits far from the origin.
+        middle = self.centres.mean(dim=0)
+        centres = self.centres - middle
+        nearest = ((x - middle) @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=-1, keepdim=True)
         own = (nearest == torch.arange(self.size, device=x.device)).to(x)
         everywhere = torch.einsum("...d,kde->...ke", x, self.matrices) + self.biases
         return torch.einsum("...k,...ke->...e", own, everywhere)
@@ -164,11 +168,14 @@ def fit_local(x: Array, y: Array, *, clusters: int = 8) -> LocalTranslation:
         InvalidInputError: for a number of clusters outside its range, fewer than 3 pairs, NaN or infinity.
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     require_count(clusters, LARGEST, "clusters", "a number of clusters")
     source, target, affine, left = _fitted(*to_pairs(x, y, minimum=3, method="fit_local"))
     size = max(1, min(clusters, len(source) // _FEWEST))
-    model = KMeans(size, random_state=0, n_init=1).fit(source.double().cpu().numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different x than clusters
+        model = KMeans(size, random_state=0, n_init=1).fit(source.double().cpu().numpy())
     translation = LocalTranslation(affine, size)
     translation.centres.copy_(torch.from_numpy(model.cluster_centers_))
     for cluster in range(size):

@@ -19,6 +19,7 @@ from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 
 FORMAT = 1
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
 # The most pairs that the report of a fit looks at.
 _MEASURED = 256
 
@@ -180,25 +181,34 @@ class Translation(nn.Module):
         Raises InvalidInputError where the spec is of another format or lacks an entry.
         """
         missing = sorted({"format", "method", "width_in", "width_out", "dtype", "report"} - spec.keys())
-        if missing or spec["format"] != FORMAT:
+        if missing or type(spec["format"]) is not int or spec["format"] != FORMAT:
             stated = reprlib.repr(spec.get("format"))
             raise InvalidInputError(
                 f"spec must be of format {FORMAT}, found {stated} with {missing or 'nothing'} missing"
             )
-        dtype = torch.float64 if spec["dtype"] == "float64" else torch.float32
-        report = dict(spec["report"]) if spec["report"] else None
-        if report and report["condition_number"] is None:
-            report["condition_number"] = math.inf
+        if (name := spec["dtype"]) not in _DTYPES or not isinstance(spec["method"], str):
+            raise InvalidInputError(f"spec must have a method and a dtype of {_DTYPES}, found {reprlib.repr(name)}")
+        dtype = getattr(torch, name)
         width_in, width_out = spec["width_in"], spec["width_out"]
         if not all(type(width) is int and width > 0 for width in (width_in, width_out)):
             widths = f"{reprlib.repr(width_in)} and {reprlib.repr(width_out)}"
             raise InvalidInputError(f"spec must have widths of at least 1, found {widths}")
         zeros = torch.zeros(width_in, width_out, dtype=dtype)
-        return cls(zeros, zeros.new_zeros(width_out), str(spec["method"]), FitReport(**report) if report else None)
+        return cls(zeros, zeros.new_zeros(width_out), spec["method"], _read_report(spec["report"]))
 
     def extra_repr(self) -> str:
         """Shown by print."""
         return f"{self.method}, {self.width_in} -> {self.width_out}"
+
+
+def _read_report(stated: Any) -> FitReport | None:
+    if not stated:
+        return None
+    report = FitReport(**{**stated, **({"condition_number": math.inf} if stated["condition_number"] is None else {})})
+    figures = (report.residual, report.r2, report.mean_cosine, report.condition_number)
+    if type(report.n_pairs) is not int or report.n_pairs < 1 or not all(type(x) in (int, float) for x in figures):
+        raise InvalidInputError(f"spec must have a report of numbers, found {reprlib.repr(stated)}")
+    return report
 
 
 def _resolution(matrix: torch.Tensor) -> float:
@@ -207,7 +217,8 @@ def _resolution(matrix: torch.Tensor) -> float:
 
 def condition_number(matrix: torch.Tensor) -> float:
     """The largest over the smallest singular value; infinite where the smallest is below what the dtype resolves."""
-    values = torch.linalg.svdvals(matrix)
+    # No singular values are known of half precision.
+    values = torch.linalg.svdvals(matrix if matrix.dtype == torch.float64 else matrix.float())
     largest, smallest = float(values[0]), float(values[-1])
     return largest / smallest if smallest > largest * _resolution(matrix) else math.inf
 
