@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import IncompatibleError, InvalidInputError
-from rlstitch.latent._arrays import as_array, require_count, to_numpy, to_tensor
+from rlstitch.latent._arrays import as_array, require_count, to_tensor
 from rlstitch.latent.anchors import choose_anchors
 
 V = TypeVar("V", bound=torch.Tensor | NDArray[Any])
@@ -66,7 +66,7 @@ class LatentSpace(Generic[V]):
         """The rows with these numbers, in their order, or those where a mask of n booleans is true. Raises
         InvalidInputError for a number outside [0, n) or named twice, and a mask of another length.
         """
-        given = to_numpy(as_array(rows, "rows"))
+        given = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else np.asarray(rows)
         if given.dtype == bool:
             if given.shape != (len(self),):
                 raise InvalidInputError(f"rows must be a mask of {len(self)} booleans, found shape {given.shape}")

@@ -253,8 +253,7 @@ def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tupl
     """Residual, r2 and mean cosine for tensors that have been checked."""
     mapped = translation.mapped(x.detach())
     error = float((mapped - y).square().sum(1).mean())
-    variances = (y - y.mean(0)).square().mean(0)
-    spread = float(variances[variances.sqrt() > noise_floor(y)].sum())
+    spread = float(_without_constants(y - y.mean(0), noise_floor(y)).square().sum(1).mean())
     # Rounding of y itself counts as an exact fit.
     exact = error <= float(y.square().sum(1).mean()) * torch.finfo(y.dtype).eps ** 2 * 64
     r2 = 1 - error / spread if spread > 0 else float(exact)
@@ -281,7 +280,12 @@ def _about_mean(space: torch.Tensor, weights: torch.Tensor | None) -> tuple[torc
     if weights is not None:
         root = weights[:, None].sqrt()
         moved, wide = moved * root, wide * root
-    return mean, moved * (moved.square().mean(0).sqrt() > noise_floor(wide, space.dtype))
+    return mean, _without_constants(moved, noise_floor(wide, space.dtype))
+
+
+def _without_constants(centred: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+    """Columns whose deviation is not above the floor (d,) become 0."""
+    return centred * (centred.square().mean(0).sqrt() > floor)
 
 
 def finish(
