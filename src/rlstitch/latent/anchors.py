@@ -106,7 +106,7 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
         best = int(nearest.argmax())
         if float(nearest[best]) <= floor:
             # Products do not tell what is left from duplicates: from here on by differences, one by one.
-            distances, ahead, floor = partial(_differences, tensor), 0, -1.0
+            distances, ahead, floor = partial(_differences, tensor), 0, -torch.inf
             known.clear()
             nearest.fill_(torch.inf)
             for row in chosen:
@@ -272,7 +272,7 @@ def _distances(
     Any increasing function of the metric is enough.
     """
     if not isinstance(metric, str):
-        return lambda rows: torch.stack([metric(points, points[row]).to(points) for row in rows]), 0, -1.0
+        return lambda rows: torch.stack([metric(points, points[row]).to(points) for row in rows]), 0, -torch.inf
     if metric == "euclidean":
         # |p - q|^2 = |p|^2 - 2 p.q + |q|^2, about the mean to keep digits; |q|^2 and |p|^2 are added in place.
         moved = points - points.mean(0)
@@ -287,10 +287,10 @@ def _distances(
         units = unit_rows(points)
         directed = units.any(1)  # rows of no length come last, with duplicates
         if metric == "cosine":
-            return lambda rows: (1 - units[rows] @ units.T).mul_(directed), _AHEAD, -1.0
-        return lambda rows: (1 - (units[rows] @ units.T).abs_()).mul_(directed), _AHEAD, -1.0
+            return lambda rows: (1 - units[rows] @ units.T).mul_(directed), _AHEAD, -torch.inf
+        return lambda rows: (1 - (units[rows] @ units.T).abs_()).mul_(directed), _AHEAD, -torch.inf
     if metric == "l1":
-        return lambda rows: torch.cdist(points[rows], points, p=1), 0, -1.0
+        return lambda rows: torch.cdist(points[rows], points, p=1), 0, -torch.inf
     raise UnknownNameError("metric", metric, ["euclidean", "cosine", "abs_cosine", "l1"])
 
 

@@ -216,7 +216,8 @@ def fit_isotropic(x: Array) -> Normalization:
         True
     """
     points = to_tensor(x, "x", min_rows=1)
-    scale = _usable(_deviations(points).square().mean().sqrt())
+    variances = points.var(0, correction=0) * (_deviations(points) > 0)
+    scale = _usable(variances.mean().sqrt())
     return _elementwise(points.mean(0), scale.expand(points.shape[1]).clone(), "isotropic")
 
 
