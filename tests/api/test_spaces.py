@@ -233,3 +233,10 @@ def test_too_few_common_keys_to_compare() -> None:
     save_space(LatentSpace(np.eye(3), ("a", "b", "c")), Path("few.npz"))
     with pytest.raises(InvalidInputError, match="at least 4 keys must be common to both spaces, found 3"):
         compare_spaces("few.npz", "few.npz")
+
+
+@pytest.mark.parametrize("kind", [">f8", ">f4", np.longdouble, ">i4"])
+def test_numbers_that_torch_does_not_know_are_read(spaces: tuple[Path, Path], kind: Any) -> None:
+    rows = (np.random.default_rng(0).normal(size=(20, 4)) * 10).astype(kind)
+    save_space(LatentSpace(rows, tuple(f"k{row}" for row in range(20))), Path("foreign.npz"))
+    assert compare_spaces(Path("foreign.npz"), spaces[1]).pairs == 20

@@ -88,6 +88,26 @@ def test_duplicates_come_last() -> None:
     assert sorted(rows.tolist()) == list(range(12))
 
 
+@pytest.mark.parametrize("apart", [1e2, 1e4])
+def test_duplicates_come_after_points_that_float32_tells_apart(apart: float) -> None:
+    steps = np.linspace(0, 2, 6)[:, None] * [[1.0, 0, 0, 0]]
+    points = np.concatenate([np.tile(steps, (5, 1)) + side for side in (-apart, apart)]).astype(np.float32)
+    for seed in range(10):
+        rows = choose_farthest(points, 14, seed=seed)
+        assert len(np.unique(points[rows[:12]], axis=0)) == 12
+        assert len(set(rows.tolist())) == 14
+
+
+@pytest.mark.parametrize("metric", ["cosine", "abs_cosine"])
+def test_rows_of_no_length_come_last(metric: str) -> None:
+    points = sample(30)
+    points[:5] = 0
+    for seed in range(5):
+        rows = choose_farthest(points, 30, metric=metric, seed=seed)
+        assert (rows[1:20] >= 5).all()
+        assert sorted(rows.tolist()) == list(range(30))
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_kmedoids_finds_planted_clusters(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if large:
@@ -119,6 +139,8 @@ def test_central_and_ranked() -> None:
     scores = np.array([0.5, 2.0, -1.0, 2.0])
     assert choose_ranked(scores, 3).tolist() == [1, 3, 0]
     assert choose_ranked(torch.from_numpy(scores), 2, largest=False).tolist() == [2, 0]
+    whole = 2**40 + np.arange(5)
+    assert choose_ranked(whole, 2).tolist() == choose_ranked(torch.from_numpy(whole), 2).tolist() == [4, 3]
 
 
 @pytest.mark.parametrize("method", ANCHOR_METHODS)
@@ -170,6 +192,18 @@ def test_anchors_from_another_domain() -> None:
     far, near = coverage(task, a.vectors), coverage(task, task[:12])
     assert (far.n_points, far.n_anchors, far.rank) == (50, 12, 4)
     assert far.relative > near.relative
+
+
+def test_coverage_does_not_see_where_the_space_lies() -> None:
+    points, far = np.round(8 * sample(200)) / 8, 2**19
+    here = coverage(points, points[:60])
+    moved = coverage((points + far).astype(np.float32), (points[:60] + far).astype(np.float32))
+    assert (moved.rank, moved.distinct) == (here.rank, here.distinct) == (3, 60)
+    ours, theirs = ((c.relative, c.nearest_max, c.condition_number) for c in (here, moved))
+    assert theirs == pytest.approx(ours, rel=1e-3)
+    equal = np.full((50, 3), 0.1, np.float32)
+    assert coverage(equal, equal[:4]).relative == 0
+    assert coverage(equal, equal[:4]).rank == 0
 
 
 def test_coverage_laws() -> None:

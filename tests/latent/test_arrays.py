@@ -100,6 +100,8 @@ def test_pairs_and_weights() -> None:
         to_pairs(torch.ones(3, 2), torch.ones(3, 2), minimum=4, method="a fit")
     x, y = to_pairs(np.ones((3, 2), np.float32), np.ones((3, 5)))
     assert x.dtype == y.dtype == torch.float32
+    with pytest.raises(InvalidInputError, match=r"y as torch\.float32 must be finite, found 3"):
+        to_pairs(np.ones((3, 2), np.float32), np.full((3, 1), 1e45))
     weights = to_weights(np.array([1.0, 0, 3]), 3, x)
     assert weights is not None
     torch.testing.assert_close(weights, torch.tensor([0.75, 0, 2.25]))

@@ -135,6 +135,28 @@ def test_the_layer_takes_the_options_of_its_relation(similarity, options):
     np.testing.assert_allclose(layer(torch.from_numpy(x)).numpy(), expected, atol=1e-10)
 
 
+def test_a_layer_takes_the_anchors_that_are_loaded_into_it():
+    x, first, other = (torch.randn(9, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    for similarity in TRACEABLE:
+        layer, loaded = (
+            RelativeProjection(first, similarity=similarity),
+            RelativeProjection(other, similarity=similarity),
+        )
+        layer.load_state_dict(loaded.state_dict())
+        torch.testing.assert_close(layer(x), loaded(x))
+
+
+@pytest.mark.parametrize("similarity", TRACEABLE)
+def test_a_layer_passes_nan_on(similarity):
+    x = torch.randn(40, 300, generator=torch.Generator().manual_seed(0))
+    layer = RelativeProjection(x[:6], similarity=similarity)
+    x[1, 2] = torch.nan
+    for rows, gradient in ((3, False), (40, False), (3, True)):
+        result = layer(x[:rows].clone().requires_grad_(gradient))
+        assert result[1].isnan().all()
+        assert not result[2].isnan().any()
+
+
 def test_a_layer_learns_through_every_relation():
     anchors = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     for similarity in TRACEABLE:

@@ -131,6 +131,24 @@ def test_a_constant_dimension_is_only_centred() -> None:
     assert normalize(points)[:, 1].abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("kind", ["isotropic", "whiten", "pca_whiten"])
+def test_a_large_constant_dimension_changes_nothing_for_the_others(kind: str) -> None:
+    points = sample(dtype=torch.float32)
+    small, large = (torch.cat([points, torch.full((60, 1), value)], 1) for value in (0.0, 1e9))
+    expected, ours = (fit_normalization(kind, space)(space) for space in (small, large))
+    torch.testing.assert_close(ours[:, :6], expected[:, :6], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("n", [300, 30_000])
+def test_whitening_reaches_directions_that_float32_resolves_however_many_the_points(n: int) -> None:
+    points = sample(n, 16, dtype=torch.float32) * torch.logspace(0, -2, 16)
+    covariance = torch.cov(points.double().T, correction=0)
+    weight = fit_whitening(points, shrinkage=0.0).weight.double()
+    torch.testing.assert_close(
+        torch.linalg.eigvalsh(weight @ covariance @ weight), torch.ones(16).double(), rtol=0.01, atol=0.01
+    )
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 5)), elements=st.floats(-1e3, 1e3)),

@@ -169,6 +169,33 @@ def test_bad_targets_are_refused():
         evaluate_retrieval(q, q, ks=(0,))
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_euclidean_neighbours_far_from_the_origin(kind):
+    x = (np.random.default_rng(0).normal(size=(200, 8)) + 1000).astype(kind)
+    exact = naive_scores(x.astype(np.float64), x.astype(np.float64), "euclidean")
+    result = nearest(x, x, 6, metric="euclidean")
+    np.testing.assert_array_equal(result.indices, (-exact).argsort(1)[:, :6])
+    np.testing.assert_allclose(result.scores[:, 0], 0, atol=1e-6)
+    assert result.scores.dtype == kind
+    assert evaluate_retrieval(x, x, metric="euclidean").mrr == 1
+    shifted = nearest_approximate(x, x, 6, metric="euclidean", cells=4, probes=4).indices
+    assert neighbour_jaccard(shifted, result.indices) > 0.999
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_keys_that_the_dtype_of_the_queries_does_not_hold(metric):
+    q, c = data()
+    ranks = match_ranks(q[:10].astype(np.float32), c[:10] * 1e45, metric=metric)
+    np.testing.assert_array_equal(ranks, match_ranks(q[:10].astype(np.float32), c[:10] * 1e45 + 0, metric=metric))
+    assert np.ptp(ranks) > 0
+
+
+def test_jaccard_takes_what_is_missing_for_no_neighbour():
+    first, second = np.array([[0, -1, -1], [3, 4, 5]]), np.array([[1, -1, -1], [4, 3, -1]])
+    assert neighbour_jaccard(first, second) == pytest.approx((0 + 2 / 3) / 2)
+    assert neighbour_jaccard(-np.ones((2, 3)), -np.ones((2, 3))) == 1
+
+
 def test_jaccard():
     first, second = np.array([[0, 1, 2], [3, 4, 5]]), np.array([[2, 1, 0], [5, 6, 7]])
     assert neighbour_jaccard(first, second) == pytest.approx((1 + 1 / 5) / 2)

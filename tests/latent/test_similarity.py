@@ -259,6 +259,23 @@ def test_mutual_knn_is_that_of_sets(monkeypatch):
     assert mutual_knn(x, y, len(x) - 1) == 1.0
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_neighbours_in_float32_are_those_in_float64(metric):
+    x = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)) + 1000
+    assert mutual_knn(x, x.double(), 10, metric=metric) == 1
+    if metric == "euclidean":
+        assert mutual_knn(x, x - 1000, 10, metric=metric) == 1
+
+
+@pytest.mark.parametrize("name", sorted(set(MEASURES) - {"pwcca"}))
+def test_symmetric_whatever_the_dtypes(name):
+    x, y = (torch.from_numpy(space) for space in spaces())
+    x, y = x.float(), y + 1e4
+    assert MEASURES[name](x, y) == pytest.approx(MEASURES[name](y, x), abs=1e-9)
+    assert MEASURES[name](x, y) == pytest.approx(MEASURES[name](x.double(), y), abs=1e-9)
+    MEASURES[name](x, y * 1e40)
+
+
 def test_matched_cosine():
     assert matched_cosine(np.eye(3), np.eye(3)) == pytest.approx(1.0)
     assert matched_cosine(np.eye(2), -np.eye(2)) == pytest.approx(-1.0)
@@ -334,6 +351,23 @@ def test_cca_measures_have_naive_twins():
     assert svcca(x, y, variance=1.0) == pytest.approx(rho.mean(), abs=1e-9)
     weights = np.abs(variates.T @ (x - x.mean(0))).sum(1)
     assert pwcca(x, y) == pytest.approx(weights @ rho / weights.sum(), abs=1e-9)
+
+
+def test_directions_that_float64_resolves_are_kept():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 3))
+    y = rng.normal(size=(100, 3))
+    y[:, 0] = x[:, 0]
+    small = x * [1e-8, 1, 1]
+    assert svcca(small, y, variance=1.0) == pytest.approx(svcca(x, y, variance=1.0))
+    # Rounding of float32 is no direction.
+    copies = np.c_[x, x @ rng.normal(size=(3, 3))].astype(np.float32)
+    assert svcca(copies, y, variance=1.0) == pytest.approx(svcca(x, y, variance=1.0), abs=1e-4)
+
+
+def test_cka_does_not_exceed_one():
+    rng = np.random.default_rng(0)
+    assert all(linear_cka(x, 3 * x) <= 1 for x in (rng.normal(size=(20, d)) for d in range(1, 60)))
 
 
 def test_svcca_drops_directions_of_little_variance():

@@ -29,6 +29,13 @@ def test_subset_select_sample_map() -> None:
     letters = space("abcdef", name="letters")
     assert letters.subset([5, 0]).keys == ("f", "a")
     assert letters.subset(np.array([1, 2])).keys == ("b", "c")
+    mask = np.array([False, True, False, False, False, True])
+    assert letters.subset(range(2, 4)).keys == ("c", "d")
+    for given in (mask, mask.tolist(), torch.from_numpy(mask)):
+        assert letters.subset(given).keys == ("b", "f")
+    with pytest.raises(InvalidInputError, match="rows must be a mask of 6 booleans"):
+        letters.subset(mask[:4])
+    assert letters.subset([]).keys == ()
     picked = letters.select(["e", "b"])
     np.testing.assert_array_equal(picked.vectors[:, 0], [ord("e"), ord("b")])
     drawn = letters.sample(4, seed=1)

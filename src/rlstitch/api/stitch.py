@@ -26,7 +26,13 @@ from rlstitch.jobs.resources import torch_threads
 from rlstitch.reporting.tables import percent, table_text
 from rlstitch.rollouts.drivers import PerturbedAgent
 from rlstitch.rollouts.video import require_recordable
-from rlstitch.stitching.controls import chance_controls, stitch_control, untrained_agent, with_controls
+from rlstitch.stitching.controls import (
+    chance_controls,
+    split_control,
+    stitch_control,
+    untrained_agent,
+    with_controls,
+)
 from rlstitch.stitching.methods import DEFAULT, get_method
 from rlstitch.stitching.pair_files import given_pairs, read_pairs
 from rlstitch.stitching.pairs import LatentPairs, cell_drivers, gather_latents
@@ -110,7 +116,7 @@ def control_lines(cells: Sequence[Row]) -> list[str]:
 def gain_lines(cells: Sequence[Row]) -> list[str]:
     """Return what each round of refinement met and gained, a line for each."""
     lines = []
-    for before, cell in pairwise(cells):
+    for before, cell in pairwise(cell for cell in cells if not split_control(cell.method)[1]):
         fit = cell.diagnostics or {}
         if fit.get("round"):
             gain = None if cell.recovery is None or before.recovery is None else cell.recovery - before.recovery

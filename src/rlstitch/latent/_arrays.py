@@ -106,6 +106,21 @@ def negligible(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).tiny / torch.finfo(dtype).eps
 
 
+def noise_floor(x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """(d,): deviations of the columns of x (n, d) at or below this are rounding of constant values. `dtype`: what the
+    numbers came in, where x is wider.
+    """
+    dtype = dtype or x.dtype
+    return (x.detach().abs().amax(0) * torch.finfo(dtype).eps * 8).clamp_min(negligible(dtype))
+
+
+def gram_rounding(shape: torch.Size, dtype: torch.dtype) -> float:
+    """Eigenvalues of the float64 Gram matrix of data of this shape and dtype are rounding below the largest times
+    this.
+    """
+    return float(max(shape) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
+
+
 def like(result: torch.Tensor, model: A) -> A:
     """`result` as the kind of `model`: a tensor, or for anything else a NumPy array."""
     return result if isinstance(model, torch.Tensor) else result.detach().cpu().numpy()
@@ -131,11 +146,27 @@ def same_width(x: torch.Tensor, other: torch.Tensor, name: str, other_name: str)
         )
 
 
+def convert(x: torch.Tensor, model: torch.Tensor, name: str) -> torch.Tensor:
+    """`x` in the dtype of `model`, on its device. Raises InvalidInputError where a value is too large for that."""
+    result = x.to(model)
+    if torch.finfo(result.dtype).max < torch.finfo(x.dtype).max:
+        require_finite(result, f"{name} as {result.dtype}")
+    return result
+
+
 def to_pairs(
     x: Array, y: Array, *, minimum: int = 2, method: str = "this fit", finite: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paired samples (n, d_x), (n, d_y) as tensors of x's dtype on x's device; the widths may differ. `finite=False`
-    leaves it to the caller to look for NaN and infinity.
+    """`paired` samples in x's dtype. Raises InvalidInputError as that, and where y is too large for it."""
+    source, target = paired(x, y, minimum=minimum, method=method, finite=finite)
+    return source, convert(target, source, "y")
+
+
+def paired(
+    x: Array, y: Array, *, minimum: int = 2, method: str = "this fit", finite: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paired samples (n, d_x), (n, d_y) as tensors on x's device; widths and dtypes may differ. `finite=False` leaves
+    it to the caller to look for NaN and infinity.
 
     Raises InvalidInputError where the numbers of rows differ, or are below `minimum`.
     """
@@ -144,7 +175,7 @@ def to_pairs(
         raise InvalidInputError(f"x and y must be paired row by row, found {len(source)} and {len(target)} rows")
     if len(source) < minimum:
         raise TooFewPairsError(method, minimum, len(source))
-    return source, target.to(source)
+    return source, target.to(source.device)
 
 
 def to_weights(weights: Array | None, n: int, like_tensor: torch.Tensor) -> torch.Tensor | None:
@@ -154,7 +185,7 @@ def to_weights(weights: Array | None, n: int, like_tensor: torch.Tensor) -> torc
     """
     if weights is None:
         return None
-    w = to_tensor(weights, "weights", ndim=1).to(like_tensor)
+    w = convert(to_tensor(weights, "weights", ndim=1), like_tensor, "weights")
     if len(w) != n:
         raise InvalidInputError(f"weights must have one value a pair ({n}), found {len(w)}")
     if bool((w < 0).any()) or int((w > 0).sum()) < 2:

@@ -97,7 +97,7 @@ def distances(
     squared = (x @ (-2 * y).T).add_(_square_norm(x)[:, None]).add_(_square_norm(y))
     if not squared.requires_grad:
         return squared.clamp_min_(0).sqrt_()
-    positive = squared > 0
+    positive = ~(squared <= 0)  # NaN is passed on
     root = torch.where(positive, squared, torch.ones_like(squared)).sqrt()
     return torch.where(positive, root, torch.zeros_like(root))
 
@@ -169,7 +169,8 @@ def least_squares(x: torch.Tensor, y: torch.Tensor, dtype: torch.dtype) -> torch
 
     `dtype`: what the data came in, which tells how small a singular value is rounding.
     """
-    tolerance = max(x.shape) * torch.finfo(dtype).eps
+    # Rounding of the data grows as the data with more rows: their number says nothing.
+    tolerance = x.shape[1] * torch.finfo(dtype).eps
     x, y = x.double(), y.double()
     # Not torch.linalg.lstsq: its gelsy (torch 2.13) misses the rank where columns are 0, and its gelsd is slower than
     # this.

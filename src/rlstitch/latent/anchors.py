@@ -16,7 +16,18 @@ import numpy as np
 import torch
 
 from rlstitch.errors import UnknownNameError, require_known
-from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
+from rlstitch.latent._arrays import (
+    A,
+    Array,
+    as_array,
+    centred,
+    convert,
+    like,
+    require_count,
+    same_width,
+    to_numpy,
+    to_tensor,
+)
 from rlstitch.latent.normalization import unit_rows
 from rlstitch.latent.projection.registry import projector
 
@@ -56,7 +67,7 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
     """Farthest-point sampling: a random first row, then always the row farthest from those chosen (Gonzalez, 1985).
 
     `metric`: euclidean, cosine (1 - cos), abs_cosine (1 - |cos|), l1, or a function (points (n, d), one (d,)) -> (n,).
-    Duplicates of chosen points come last.
+    Duplicates of chosen points come last, and so do rows of no length, which have no direction, under the cosines.
 
     Args:
         points: candidates `(n, d)`.
@@ -77,7 +88,7 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
         tensor(1)
     """
     tensor = _checked(points, k).detach()
-    distances, ahead = _distances(tensor, metric)
+    distances, ahead, floor = _distances(tensor, metric)
     chosen = [int(_draw(len(tensor), 1, seed)[0])]
     nearest = torch.full((len(tensor),), torch.inf, dtype=tensor.dtype, device=tensor.device)
     known: dict[int, torch.Tensor] = {}
@@ -92,7 +103,17 @@ def choose_farthest(points: A, k: int, *, metric: str | Distance = "euclidean", 
             known = dict(zip(rows.tolist(), distances(rows), strict=True))
         torch.minimum(nearest, known[last], out=nearest)
         nearest[last] = -torch.inf
-        chosen.append(int(nearest.argmax()))
+        best = int(nearest.argmax())
+        if float(nearest[best]) <= floor:
+            # Products do not tell what is left from duplicates: from here on by differences, one by one.
+            distances, ahead, floor = partial(_differences, tensor), 0, -torch.inf
+            known.clear()
+            nearest.fill_(torch.inf)
+            for row in chosen:
+                torch.minimum(nearest, _euclidean_squared(tensor, tensor[row]), out=nearest)
+            nearest[chosen] = -torch.inf
+            best = int(nearest.argmax())
+        chosen.append(best)
     return like(torch.tensor(chosen, device=tensor.device), points)
 
 
@@ -182,6 +203,9 @@ def choose_ranked(scores: A, k: int, *, largest: bool = True) -> A:
     """
     values = to_tensor(scores, "scores", ndim=1, min_rows=1)
     require_count(k, len(values), "k", "the number of scores")
+    given = to_numpy(as_array(scores, "scores"))
+    if given.dtype.kind in "iu":  # large whole numbers are one and the same in float32
+        values = torch.from_numpy(given.astype(np.int64)).to(values.device)
     return like(values.argsort(descending=largest, stable=True)[:k], scores)
 
 
@@ -235,25 +259,38 @@ def _euclidean_squared(points: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
     return (points - one).square_().sum(1)
 
 
-def _distances(points: torch.Tensor, metric: str | Distance) -> tuple[Callable[[torch.Tensor], torch.Tensor], int]:
-    """From row numbers (b,) to the distances (b, n) of those rows to all points, and how many rows to ask for ahead.
+def _differences(points: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    return torch.stack([_euclidean_squared(points, points[row]) for row in rows])
+
+
+def _distances(
+    points: torch.Tensor, metric: str | Distance
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], int, float]:
+    """From row numbers (b,) to the distances (b, n) of those rows to all points, how many rows to ask for ahead, and
+    the distance at or below which it is rounding.
 
     Any increasing function of the metric is enough.
     """
     if not isinstance(metric, str):
-        return lambda rows: torch.stack([metric(points, points[row]).to(points) for row in rows]), 0
+        return lambda rows: torch.stack([metric(points, points[row]).to(points) for row in rows]), 0, -torch.inf
     if metric == "euclidean":
         # |p - q|^2 = |p|^2 - 2 p.q + |q|^2, about the mean to keep digits; |q|^2 and |p|^2 are added in place.
         moved = points - points.mean(0)
         squares = moved.square().sum(1)
-        return lambda rows: torch.addmm(squares, moved[rows], moved.T, alpha=-2).add_(squares[rows, None]), _AHEAD
+        floor = 8 * torch.finfo(points.dtype).eps * float(squares.max())
+        return (
+            lambda rows: torch.addmm(squares, moved[rows], moved.T, alpha=-2).add_(squares[rows, None]),
+            _AHEAD,
+            floor,
+        )
     if metric in ("cosine", "abs_cosine"):
         units = unit_rows(points)
+        directed = units.any(1)  # rows of no length come last, with duplicates
         if metric == "cosine":
-            return lambda rows: 1 - units[rows] @ units.T, _AHEAD
-        return lambda rows: 1 - (units[rows] @ units.T).abs_(), _AHEAD
+            return lambda rows: (1 - units[rows] @ units.T).mul_(directed), _AHEAD, -torch.inf
+        return lambda rows: (1 - (units[rows] @ units.T).abs_()).mul_(directed), _AHEAD, -torch.inf
     if metric == "l1":
-        return lambda rows: torch.cdist(points[rows], points, p=1), 0
+        return lambda rows: torch.cdist(points[rows], points, p=1), 0, -torch.inf
     raise UnknownNameError("metric", metric, ["euclidean", "cosine", "abs_cosine", "l1"])
 
 
@@ -315,16 +352,18 @@ def coverage(points: Array, anchors: Array, *, batch_size: int = 4096) -> Covera
         True
     """
     space = to_tensor(points, "points", min_rows=1).detach()
-    chosen = to_tensor(anchors, "anchors", min_rows=1).detach().to(space)
+    chosen = to_tensor(anchors, "anchors", min_rows=1).detach()
+    chosen = convert(chosen, space, "anchors")
     same_width(space, chosen, "points", "anchors")
     require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
     distance = projector(chosen, "euclidean", exact=True)
     nearest = torch.cat([distance(batch).amin(1) for batch in space.split(batch_size)]).double()
-    spread = float((space - space.mean(0)).double().square().sum(1).mean().sqrt())
-    values = torch.linalg.svdvals((chosen - chosen.mean(0)).double())
-    # Measured against the anchors themselves: centring equal anchors leaves rounding.
-    size = float(torch.linalg.vector_norm(chosen.double()))
-    kept = values[values > max(float(values[0]), size) * max(chosen.shape) * torch.finfo(chosen.dtype).eps]
+    spread = float(centred(space.double(), "points", constant_allowed=True).square().sum(1).mean().sqrt())
+    wide = chosen.double()
+    values = torch.linalg.svdvals(wide - wide.mean(0))
+    # Measured against the anchors themselves, too: centring equal anchors leaves rounding.
+    rounding = torch.finfo(chosen.dtype).eps * max(float(values[0]) * max(chosen.shape), float(wide.norm()))
+    kept = values[values > rounding]
     return Coverage(
         n_points=len(space),
         n_anchors=len(chosen),

@@ -10,7 +10,7 @@ from torch import nn
 from rlstitch.errors import IncompatibleError, InvalidInputError, UnknownNameError
 from rlstitch.latent._arrays import Array, same_width, to_tensor
 from rlstitch.latent.normalization import Normalization, fit_normalization, fit_whitening
-from rlstitch.latent.projection.registry import SIMILARITIES, Similarity, bind
+from rlstitch.latent.projection.registry import SIMILARITIES, Similarity, bind, normalized
 from rlstitch.latent.projection.similarities import kernel_inverse
 
 
@@ -50,14 +50,22 @@ class RelativeProjection(nn.Module):
         self.similarity = similarity
         if isinstance(similarity, str):
             bind(self.anchors, similarity, options)  # refuses what the similarity does not take
-        if similarity == "kernel_ridge":
-            options = {"inverse": kernel_inverse(self.anchors, **options)}
+        options = normalized(options, self.normalization)
         self.whitening: Normalization | None = None
         if similarity == "mahalanobis":
             # The Euclidean distance after whitening; its fit looks at values, so it is done here and not in `forward`.
             source = options.pop("points", None)
             self.whitening = fit_whitening(self.anchors if source is None else source)
         self.options = options
+        self._known = self._solved()
+
+    def _solved(self) -> dict[str, torch.Tensor]:
+        """What is known of the anchors: it looks at values, so it is no work for `forward`."""
+        return {"inverse": kernel_inverse(self.anchors, **self.options)} if self.similarity == "kernel_ridge" else {}
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known = self._solved()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Similarities (n, k) of x (n, d) to the anchors; NaN is passed on, not looked for, as in any layer."""
@@ -66,7 +74,7 @@ class RelativeProjection(nn.Module):
         samples, anchors = self.normalization(x), self.anchors.to(x)
         if self.whitening is not None:
             return bind(self.whitening(anchors), "euclidean", {})(self.whitening(samples))
-        return bind(anchors, self.similarity, self.options)(samples)
+        return bind(anchors, self.similarity, {**self.options, **self._known})(samples)
 
 
 class Stitched(nn.Module):

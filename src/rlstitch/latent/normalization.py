@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import require_known
-from rlstitch.latent._arrays import A, Array, like, negligible, require_between, to_tensor
+from rlstitch.latent._arrays import A, Array, gram_rounding, like, negligible, noise_floor, require_between, to_tensor
 
 
 class Normalization(nn.Module):
@@ -171,7 +171,7 @@ def fit_standardization(x: Array) -> Normalization:
                 [ 1.2247,  0.0000]])
     """
     points = to_tensor(x, "x", min_rows=1)
-    return _elementwise(points.mean(0), _usable(points.std(0, correction=0), _noise_floor(points)), "standardize")
+    return _elementwise(points.mean(0), _usable(_deviations(points)), "standardize")
 
 
 def fit_mean_norm(x: Array) -> Normalization:
@@ -216,7 +216,8 @@ def fit_isotropic(x: Array) -> Normalization:
         True
     """
     points = to_tensor(x, "x", min_rows=1)
-    scale = _usable(points.var(0, correction=0).mean().sqrt(), _noise_floor(points).max())
+    variances = points.var(0, correction=0) * (_deviations(points) > 0)
+    scale = _usable(variances.mean().sqrt())
     return _elementwise(points.mean(0), scale.expand(points.shape[1]).clone(), "isotropic")
 
 
@@ -251,18 +252,19 @@ def fit_whitening(x: Array, *, shrinkage: float = 0.1, kind: Literal["zca", "pca
     points = to_tensor(x, "x", min_rows=1)
     # Eigenvalues span many orders of magnitude: float64 whatever comes in.
     mean = points.double().mean(0)
-    centred = points.double() - mean
+    centred = (points.double() - mean) * (_deviations(points) > 0)
     covariance = centred.T @ centred / len(centred)
     average = covariance.diagonal().mean()
-    if not bool(average.sqrt() > _noise_floor(points).max()):
+    if not bool(average > 0):
         # Of the same shape as any other whitening, so that weights can be exchanged.
         same = torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
         return Normalization(mean.to(points), same, same.clone(), "whiten" if kind == "zca" else "pca_whiten")
     covariance = (1 - shrinkage) * covariance
     covariance.diagonal().add_(shrinkage * average)
     variances, axes = torch.linalg.eigh(covariance)
-    floor = variances[-1] * torch.finfo(points.dtype).eps * max(points.shape)
-    deviations = variances.clamp_min(floor).sqrt()
+    # Beyond it, rounding of a weight in this dtype would outgrow the least weight.
+    share = max(torch.finfo(points.dtype).eps, gram_rounding(points.shape, points.dtype))
+    deviations = variances.clamp_min(variances[-1] * share).sqrt()
     weight, weight_inverse = axes / deviations, (axes * deviations).T
     if kind == "zca":
         weight, weight_inverse = weight @ axes.T, axes @ weight_inverse
@@ -298,13 +300,14 @@ def _elementwise(shift: torch.Tensor, scale: torch.Tensor, kind: str) -> Normali
     return Normalization(shift, 1 / scale, scale.clone(), kind)
 
 
-def _noise_floor(points: torch.Tensor) -> torch.Tensor:
-    """(d,): deviations at or below this are rounding of constant values."""
-    return (points.abs().amax(0) * torch.finfo(points.dtype).eps * 8).clamp_min(negligible(points.dtype))
+def _deviations(points: torch.Tensor) -> torch.Tensor:
+    """The (biased) standard deviation of each column (d,), 0 for a constant one."""
+    deviations = points.std(0, correction=0)
+    return torch.where(deviations > noise_floor(points), deviations, torch.zeros_like(deviations))
 
 
-def _usable(deviation: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
-    return torch.where(deviation > floor, deviation, torch.ones_like(deviation))
+def _usable(deviation: torch.Tensor) -> torch.Tensor:
+    return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
 
 _FITS: dict[str, Callable[..., Normalization]] = {

@@ -14,7 +14,7 @@ import scipy.stats
 import torch
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import Array, to_pairs, to_tensor
+from rlstitch.latent._arrays import Array, paired, to_tensor
 from rlstitch.latent.projection.registry import Similarity, relative_projection
 from rlstitch.latent.similarity import matched_cosine
 
@@ -77,7 +77,7 @@ def reference_similarity(
         >>> reference_similarity(x.flip(0), x, torch.arange(8)) < 0.9
         True
     """
-    space, other = to_pairs(x, reference, minimum=2, method="latent evaluation")
+    space, other = paired(x, reference, minimum=2, method="latent evaluation")
     chosen = torch.as_tensor(anchors, device=space.device)
     if chosen.ndim != 1 or len(chosen) == 0 or chosen.is_floating_point():
         raise InvalidInputError(f"anchors must be indices (k,), found {chosen.dtype} of shape {tuple(chosen.shape)}")

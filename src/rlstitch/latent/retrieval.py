@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from rlstitch.errors import InvalidInputError, needs_extra, require_known
-from rlstitch.latent._arrays import A, Array, like, require_count, same_width, to_tensor
+from rlstitch.latent._arrays import A, Array, convert, like, require_count, same_width, to_tensor
 from rlstitch.latent.normalization import unit_rows
 
 Metric = Literal["cosine", "dot", "euclidean"]
@@ -83,7 +83,7 @@ def nearest(queries: A, keys: Array, k: int, *, metric: Metric = "cosine", exclu
         return best.indices, best.values
 
     indices, scores = _over_blocks(q, c, metric, select)
-    return Neighbours(like(indices, queries), like(scores, queries))
+    return _neighbours(indices, scores, queries)
 
 
 def nearest_approximate(
@@ -129,16 +129,17 @@ def nearest_approximate(
     index = faiss.IndexIVFFlat(flat, c.shape[1], cells, measure)
     index.cp.min_points_per_centroid = 1  # a small set of keys is a choice here, not a mistake to be warned of
     index.nprobe = probes
-    stored = c.float().cpu().numpy()
+    sides = _about_keys(q, c) if metric == "euclidean" else (q, c)
+    sought, stored = (
+        convert(side.cpu(), torch.empty(0), name).numpy() for side, name in zip(sides, ("queries", "keys"), strict=True)
+    )
     index.train(stored)
     index.add(stored)
-    values, indices = index.search(q.float().cpu().numpy(), k)
+    values, indices = index.search(sought, k)
     missing = indices < 0
     values = -np.sqrt(np.maximum(values, 0)) if metric == "euclidean" else values
     values[missing] = -np.inf
-    return Neighbours(
-        like(torch.from_numpy(indices).to(q.device), queries), like(torch.from_numpy(values).to(q), queries)
-    )
+    return _neighbours(torch.from_numpy(indices).to(q.device), torch.from_numpy(values).to(q.device), queries)
 
 
 def csls(queries: A, keys: Array, k: int, *, neighbourhood: int = 10) -> Neighbours[A]:
@@ -179,7 +180,7 @@ def csls(queries: A, keys: Array, k: int, *, neighbourhood: int = 10) -> Neighbo
         return best.indices, best.values
 
     indices, scores = _over_blocks(q, c, "cosine", select)
-    return Neighbours(like(indices, queries), like(scores, queries))
+    return _neighbours(indices, scores, queries)
 
 
 def match_ranks(queries: A, keys: Array, targets: Array | None = None, *, metric: Metric = "cosine") -> A:
@@ -286,7 +287,7 @@ def evaluate_retrieval(
 
 def neighbour_jaccard(first: Array, second: Array) -> float:
     """Mean Jaccard index, in [0, 1], of the neighbour sets in the rows of two index arrays (n, k_1), (n, k_2), each
-    row without repetition.
+    row without repetition, but for -1, which is no neighbour (as of `nearest_approximate`). Of two empty sets it is 1.
 
     Args:
         first: row numbers of neighbours `(n, k)`.
@@ -307,19 +308,34 @@ def neighbour_jaccard(first: Array, second: Array) -> float:
         raise InvalidInputError(f"first and second must be (n, k) indices, found {tuple(a.shape)} and {tuple(b.shape)}")
     b, rows = b.to(a.device), max(1, _BLOCK_ELEMENTS // (a.shape[1] * b.shape[1]))
     blocks = zip(a.split(rows), b.split(rows), strict=True)
-    shared = torch.cat([(p[:, :, None] == q[:, None, :]).any(2).sum(1) for p, q in blocks]).double()
-    return float((shared / (a.shape[1] + b.shape[1] - shared)).mean())
+    alike = [((p[:, :, None] == q[:, None, :]).any(2) & (p != -1)).sum(1) for p, q in blocks]
+    shared, either = torch.cat(alike).double(), (a != -1).sum(1) + (b != -1).sum(1)
+    index = shared / (either - shared)
+    return float(torch.where(either > 0, index, torch.ones_like(index)).mean())
+
+
+def _neighbours(indices: torch.Tensor, scores: torch.Tensor, queries: A) -> Neighbours[A]:
+    """Of the kind of the queries, the scores in their dtype."""
+    dtype = to_tensor(queries, "queries", finite=False).dtype
+    return Neighbours(like(indices, queries), like(scores.to(dtype), queries))
 
 
 def _query_pair(queries: Array, keys: Array, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
     require_known("metric", metric, METRICS)
-    q = to_tensor(queries, "queries", min_rows=1)
-    c = to_tensor(keys, "keys", min_rows=1).to(q)
+    q, c = to_tensor(queries, "queries", min_rows=1).detach(), to_tensor(keys, "keys", min_rows=1).detach()
     same_width(q, c, "queries", "keys")
-    q, c = q.detach(), c.detach()
+    # Neither is rounded to the other's dtype.
+    wide = torch.promote_types(q.dtype, c.dtype)
+    q, c = q.to(wide), c.to(q.device, wide)
     if metric == "cosine":
         return unit_rows(q), unit_rows(c)
     return q, c
+
+
+def _about_keys(q: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Queries and keys about the mean of the keys, in float64: inner products lose digits far from the origin."""
+    center = c.double().mean(0)
+    return q.double() - center, c.double() - center
 
 
 def _over_blocks(
@@ -328,6 +344,8 @@ def _over_blocks(
     """`step(start, scores)` over blocks of queries, its results joined by rows."""
     rows = max(1, _BLOCK_ELEMENTS // len(c))
     parts = []
+    if metric == "euclidean":
+        q, c = _about_keys(q, c)
     for start in range(0, len(q), rows):
         block = q[start : start + rows]
         parts.append(step(start, -torch.cdist(block, c) if metric == "euclidean" else block @ c.T))

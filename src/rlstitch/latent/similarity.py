@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from rlstitch.errors import InvalidInputError, require_known
-from rlstitch.latent._arrays import Array, centred, require_count, require_positive, to_pairs
+from rlstitch.latent._arrays import Array, centred, paired, require_count, require_positive
 from rlstitch.latent._linalg import product
 from rlstitch.latent.retrieval import Metric, nearest
 
@@ -137,7 +137,7 @@ def rbf_cka(x: Array, y: Array, *, bandwidth: float = 1.0, debiased: bool = Fals
 def _centred_pair(
     x: Array, y: Array, *, minimum: int, method: str, constant_allowed: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    a, b = (space.detach().double() for space in to_pairs(x, y, minimum=minimum, method=method))
+    a, b = (space.detach().double() for space in paired(x, y, minimum=minimum, method=method))
     return centred(a, "x", constant_allowed=constant_allowed), centred(b, "y", constant_allowed=constant_allowed)
 
 
@@ -189,7 +189,7 @@ def _alignment(cross: float, own_x: float, own_y: float) -> float:
         raise InvalidInputError(
             "x and y must vary between samples, found a space whose HSIC with itself is not above 0"
         )
-    return cross / math.sqrt(own_x * own_y)
+    return min(cross / math.sqrt(own_x * own_y), 1.0)  # above it by rounding alone
 
 
 def _median_distance(space: torch.Tensor) -> float:
@@ -255,20 +255,20 @@ def pwcca(x: Array, y: Array) -> float:
     """
     p, q = _bases(x, y, 1.0, "PWCCA")
     left, correlations, _ = torch.linalg.svd(p.T @ q, full_matrices=False)
-    source = to_pairs(x, y)[0].detach().double()
+    source = paired(x, y)[0].detach().double()
     weights = ((p @ left).T @ (source - source.mean(0))).abs().sum(1)
     return float(weights @ correlations.clamp(max=1.0) / weights.sum())
 
 
 def _bases(x: Array, y: Array, variance: float, method: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Orthonormal bases (n, r) of the kept directions of each centred space."""
-    source, target = to_pairs(x, y, minimum=3, method=method)
+    source, target = paired(x, y, minimum=3, method=method)
     bases = []
-    for space, name in ((source.detach().double(), "x"), (target.detach().double(), "y")):
-        left, values, _ = torch.linalg.svd(centred(space, name), full_matrices=False)
-        rank = int((values > values[0] * 1e-10).sum())
+    for space, name in ((source, "x"), (target, "y")):
+        left, values, _ = torch.linalg.svd(centred(space.detach().double(), name), full_matrices=False)
+        rank = int((values > values[0] * max(1e-10, 8 * torch.finfo(space.dtype).eps)).sum())
         share = values.square().cumsum(0) / values.square().sum()
-        kept = min(rank, int((share < variance - 1e-12).sum()) + 1)
+        kept = rank if variance == 1 else min(rank, int((share < variance - 1e-12).sum()) + 1)
         if kept >= len(space) - 1:
             raise InvalidInputError(
                 f"{method} needs more samples than directions, found {len(space)} samples and {kept} directions of"
@@ -302,7 +302,7 @@ def procrustes_distance(x: Array, y: Array) -> float:
         >>> round(procrustes_distance(square, square * torch.tensor([1.0, 0.0])), 3)
         0.765
     """
-    source, target = to_pairs(x, y, minimum=2, method="the Procrustes distance")
+    source, target = paired(x, y, minimum=2, method="the Procrustes distance")
     a, b = centred(source.detach().double(), "x"), centred(target.detach().double(), "y")
     nuclear = torch.linalg.svdvals((a / a.norm()).T @ (b / b.norm())).sum()
     return math.sqrt(max(0.0, 2.0 - 2.0 * float(nuclear)))
@@ -334,7 +334,7 @@ def rsa(x: Array, y: Array, *, distance: Distance = "correlation", rank: bool = 
         >>> round(rsa(x, 3 * x.flip(1) + 1, distance="euclidean"), 6)
         1.0
     """
-    a, b = to_pairs(x, y, minimum=3, method="RSA")
+    a, b = paired(x, y, minimum=3, method="RSA")
     first, second = _pairwise(a.double(), distance, "x"), _pairwise(b.double(), distance, "y")
     for distances, name in ((first, "x"), (second, "y")):
         # Before ranking, which would turn rounding into an order. Cosine distances are of the size of 1.
@@ -373,12 +373,11 @@ def mutual_knn(x: Array, y: Array, k: int, *, metric: Metric = "cosine") -> floa
         >>> mutual_knn(x, x.flip(0), 5) < 1
         True
     """
-    a, b = to_pairs(x, y, minimum=2, method="mutual neighbours")
+    a, b = paired(x, y, minimum=2, method="mutual neighbours")
     require_count(k, len(a) - 1, "k", "one less than the number of samples")
     for space, name in ((a, "x"), (b, "y")):
         centred(space.detach().double(), name)  # of equal samples none is nearer
-    first = nearest(a, a, k, metric=metric, exclude_self=True).indices
-    second = nearest(b, b, k, metric=metric, exclude_self=True).indices
+    first, second = (nearest(s, s, k, metric=metric, exclude_self=True).indices for s in (a.double(), b.double()))
     # In blocks of few enough rows that a row of marks, one a sample, does not add up to a matrix of all.
     rows, shared = max(1, _MARKS // len(a)), 0
     for start in range(0, len(a), rows):
@@ -411,7 +410,7 @@ def matched_cosine(x: Array, y: Array) -> float:
         >>> matched_cosine(x, x.flip(0))
         0.0
     """
-    a, b = to_pairs(x, y, minimum=1, method="the matched cosine")
+    a, b = paired(x, y, minimum=1, method="the matched cosine")
     if a.shape[1] != b.shape[1]:
         raise InvalidInputError(f"x and y must be equally wide, found shapes {tuple(a.shape)} and {tuple(b.shape)}")
     return float(torch.nn.functional.cosine_similarity(a.double(), b.double(), dim=1, eps=1e-300).mean())

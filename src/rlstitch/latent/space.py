@@ -63,10 +63,15 @@ class LatentSpace(Generic[V]):
         return int(self.vectors.shape[1])
 
     def subset(self, rows: Sequence[int] | torch.Tensor | NDArray[Any]) -> LatentSpace[V]:
-        """The rows with these numbers, in their order. Raises InvalidInputError for a number outside [0, n) or named
-        twice.
+        """The rows with these numbers, in their order, or those where a mask of n booleans is true. Raises
+        InvalidInputError for a number outside [0, n) or named twice, and a mask of another length.
         """
-        numbers = [int(row) for row in rows]
+        given = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else np.asarray(rows)
+        if given.dtype == bool:
+            if given.shape != (len(self),):
+                raise InvalidInputError(f"rows must be a mask of {len(self)} booleans, found shape {given.shape}")
+            given = np.flatnonzero(given)
+        numbers = [int(row) for row in given]
         if outside := [row for row in numbers if not 0 <= row < len(self)]:
             raise InvalidInputError(f"rows must lie in [0, {len(self)}), found {outside[0]}")
         return replace(self, vectors=cast("V", self.vectors[numbers]), keys=tuple(self.keys[row] for row in numbers))

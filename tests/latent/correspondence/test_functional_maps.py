@@ -49,6 +49,21 @@ def test_eigenbasis_is_that_of_the_dense_laplacian(dense_below, monkeypatch):
     assert (basis.functions[np.abs(basis.functions).argmax(0), np.arange(12)] > 0).all()
 
 
+def test_a_graph_in_many_parts_has_as_many_eigenvalues_of_zero(monkeypatch):
+    monkeypatch.setattr(functional_maps, "_DENSE", 40)
+    rng = np.random.default_rng(0)
+    # 30 clusters of 10, and one of 60 that the sparse solver takes.
+    x = np.concatenate([rng.normal(size=(n, 3)) * 0.01 + rng.normal(size=3) * 10 for n in [10] * 30 + [60]])
+    basis = laplacian_eigenbasis(x, 40, neighbours=5, metric="euclidean")
+    monkeypatch.setattr(functional_maps, "_DENSE", 1000)
+    dense = laplacian_eigenbasis(x, 40, neighbours=5, metric="euclidean")
+    np.testing.assert_allclose(basis.values, dense.values, atol=1e-9)
+    assert (basis.values < 1e-9).sum() == 31
+    np.testing.assert_allclose(basis.functions.T @ basis.functions, np.eye(40), atol=1e-9)
+    within = dense.functions[:, :31] @ dense.functions[:, :31].T
+    np.testing.assert_allclose(within @ basis.functions[:, :31], basis.functions[:, :31], atol=1e-8)
+
+
 def test_eigenbasis_laws():
     x, _, _ = twins()
     plain = laplacian_eigenbasis(x, 8)

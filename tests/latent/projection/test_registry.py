@@ -13,8 +13,9 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 import rlstitch.latent as latent
 from rlstitch.errors import InvalidInputError, UnknownNameError
+from rlstitch.latent.modules import RelativeProjection
 from rlstitch.latent.normalization import NORMALIZATIONS, fit_normalization
-from rlstitch.latent.projection.registry import SIMILARITIES, project, projector, relative_projection
+from rlstitch.latent.projection.registry import SIMILARITIES, project, project_stream, projector, relative_projection
 
 N, K, D = 12, 20, 4
 DIFFERENTIABLE = [name for name in SIMILARITIES if name != "geodesic"]
@@ -300,3 +301,41 @@ def test_ridge_weights_are_kernel_ridge_regression_on_the_anchors() -> None:
     ridge = KernelRidge(alpha=0.01, kernel=kernel).fit(prepared(anchors), targets.numpy())
     weights = project(x, anchors, "kernel_ridge", penalty=0.01)
     np.testing.assert_allclose(weights @ targets, ridge.predict(prepared(x)), atol=1e-8)
+
+
+@pytest.mark.parametrize("similarity", ["mahalanobis", "geodesic"])
+def test_the_sample_of_a_space_is_normalised_as_x_and_the_anchors_are(similarity: str) -> None:
+    x, anchors, points = sample(N, 0), sample(K, 1), sample(40, 2)
+    normalize = fit_normalization("whiten", anchors)
+    expected = project(normalize(x), normalize(anchors), similarity, points=normalize(points))
+    torch.testing.assert_close(relative_projection(x, anchors, similarity=similarity, points=points), expected)
+    parts = project_stream(x, anchors, similarity, batch_size=5, normalization=normalize, points=points)
+    torch.testing.assert_close(torch.cat(list(parts)), expected)
+    if similarity == "mahalanobis":
+        torch.testing.assert_close(RelativeProjection(anchors, similarity=similarity, points=points)(x), expected)
+
+
+@pytest.mark.parametrize("similarity", DIFFERENTIABLE)
+def test_gradients_go_through_the_anchors_more_than_once(similarity: str) -> None:
+    anchors = sample(K, 1).requires_grad_()
+    run = projector(anchors, similarity)
+    gradients = []
+    for _ in range(2):
+        anchors.grad = None
+        run(sample(N, 0)).sum().backward()
+        gradients.append(anchors.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert gradients[0].abs().max() > 0
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_anchors_that_the_dtype_of_x_does_not_hold_are_refused(similarity: str) -> None:
+    x, large = sample(N, 0, dtype=torch.float32), sample(K, 1) * 1e45
+    for run in (projector(large, similarity), lambda x: getattr(latent, f"project_{similarity}")(x, large)):
+        with pytest.raises(InvalidInputError, match=r"anchors as torch\.float32 must be finite"):
+            run(x)
+
+
+def test_a_penalty_that_rounding_swallows_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="penalty must be large enough"):
+        project(sample(N, 0), sample(1, 1).repeat(9, 1), "kernel_ridge", penalty=1e-18)

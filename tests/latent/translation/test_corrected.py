@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,51 @@ def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path: Path):
 
 def test_an_affine_specification_names_no_kind():
     assert "kind" not in Translation.identity(3).spec()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e4])
+def test_a_unit_that_was_dead_while_fitting_changes_nothing_later(value: float):
+    x, y = bent()
+    x[:, 2] = value
+    translation = fit_residual(x, y)
+    assert translation.report.r2 > 0.6
+    later = x.clone()
+    later[:, 2] += 1
+    assert float((translation(later) - translation(x)).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e8])
+def test_the_network_learns_whatever_the_scale(size: float):
+    x, y = bent()
+    reports = [fit_residual(*pair).report for pair in ((x, y), (size * x, y), (x, size * y))]
+    assert [report.r2 for report in reports] == pytest.approx([reports[0].r2] * 3, abs=0.01)
+
+
+def test_a_residual_map_draws_no_global_random_numbers_and_is_fitted_in_inference_mode(tmp_path: Path):
+    x, y = bent()
+    state = torch.get_rng_state()
+    fitted = fit_residual(x, y)
+    stored = load_translation(save_translation(fitted, tmp_path / "map.safetensors"))
+    with torch.inference_mode():
+        again = fit_residual(x.clone(), y.clone())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(again(x), fitted(x))
+    assert torch.equal(stored(x), fitted(x))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_the_nearest_centre_does_not_depend_on_where_the_space_lies(offset: float):
+    x, y = bent()
+    moved = (x + offset).double()
+    translation = fit_local(moved, y).float()
+    ours = translation.correction(moved.float())
+    nearest = torch.cdist(moved, translation.centres.double()).argmin(dim=1)
+    expected = torch.einsum("nd,nde->ne", moved.float(), translation.matrices[nearest]) + translation.biases[nearest]
+    torch.testing.assert_close(ours, expected, atol=0.05, rtol=0)
+
+
+def test_few_different_points_make_fewer_clusters_without_a_warning():
+    x = torch.tensor([[0.0], [1.0]]).repeat(100, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_local(x, x, clusters=5)

@@ -81,6 +81,14 @@ def test_pruning_bounds_the_condition_number() -> None:
         assert condition(anchors[more[: len(rows) + 1]].numpy()) > bound
     assert len(prune_anchors(anchors, 3, max_condition=1e12)) == 3
     assert len(prune_anchors(torch.ones(5, 3), 5)) == 1
+    # Rows of no length neither count nor end the choice.
+    several = sample(20, 5, 0)
+    several[7] = 0
+    for seed in range(4):
+        rows = prune_anchors(several, 20, seed=seed)
+        assert len(rows) == 5
+        assert 7 not in rows
+    assert len(prune_anchors(torch.zeros(4, 3), 4)) == 1
     # Opposite vectors tell the same.
     assert len(prune_anchors(np.array([[1.0, 0], [-1, 0], [0, 1]]), 3)) == 2
 

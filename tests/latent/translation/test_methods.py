@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from rlstitch.errors import InvalidInputError, UnknownNameError
 from rlstitch.latent import (
+    Translation,
     evaluate_translation,
     fit,
     fit_affine,
@@ -301,6 +302,41 @@ def test_pls_agrees_with_scikit_learn(components: int) -> None:
     np.testing.assert_allclose(fit_pls(X, Y, components=components)(X), theirs.predict(X), atol=1e-6)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("dependent", ["a duplicate", "a constant", "rank 3 of 10"])
+def test_pls_ends_where_nothing_covaries_any_more(dependent: str, noise: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 5))
+    x = {
+        "a duplicate": np.c_[x, x[:, :1]],
+        "a constant": np.c_[x, np.full(200, 0.1)],
+        "rank 3 of 10": x[:, :3] @ rng.normal(size=(3, 10)),
+    }[dependent]
+    y = x @ rng.normal(size=(x.shape[1], 3)) + noise * rng.normal(size=(200, 3))
+    rank = np.linalg.matrix_rank(x - x.mean(0))
+    theirs = PLSRegression(rank, scale=False, tol=1e-14, max_iter=10_000).fit(x, y)
+    np.testing.assert_allclose(fit_pls(x, y)(x), theirs.predict(x), atol=1e-6)
+    np.testing.assert_allclose(fit_cca(x, y, shrinkage=0.0)(x), LinearRegression().fit(x, y).predict(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("method", translation_methods())
+def test_of_a_constant_x_nothing_is_learned(method: str, dtype: type) -> None:
+    x, y = np.full((20, 3), 0.1, dtype), Y[:20].astype(dtype)
+    translation = fit(method, x, y)
+    if "orthogonal" not in method and method not in ("linear", "ridge", "robust"):
+        np.testing.assert_allclose(translation(x), np.tile(y.mean(0), (20, 1)), atol=1e-5)
+    assert float(translation.matrix.abs().max()) < 1e3
+
+
+def test_more_pairs_do_not_take_directions_from_least_squares() -> None:
+    x = np.random.default_rng(0).normal(size=(30_000, 8)).astype(np.float32) + 200
+    y = x @ np.random.default_rng(1).normal(size=(8, 3)).astype(np.float32)
+    report = fit_linear(x, y).report
+    assert report is not None
+    assert report.r2 > 1 - 1e-8
+
+
 def test_all_components_give_least_squares() -> None:
     expected = LinearRegression().fit(X, Y).predict(X)
     np.testing.assert_allclose(fit_pls(X, Y)(X), expected, atol=1e-8)
@@ -375,9 +411,7 @@ def test_pairs_without_weight_have_no_say() -> None:
     wrong[:20] = 1e3
     weights = np.r_[np.zeros(20), np.ones(40)]
     for method in sorted(set(translation_methods()) - {"robust"}):
-        # Scaled to sum to n: without a penalty, the scale of the weights changes nothing.
-        options = {"ridge": 0} if method in ("ridge", "affine", "low_rank", "calibrated") else {}
-        left, weighed = fit(method, X[20:], Y[20:], **options), fit(method, X, wrong, weights=weights, **options)
+        left, weighed = fit(method, X[20:], Y[20:]), fit(method, X, wrong, weights=weights)
         torch.testing.assert_close(weighed.matrix, left.matrix, atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(weighed.bias, left.bias, atol=1e-2, rtol=1e-2)
 
@@ -391,7 +425,8 @@ def test_robust_agrees_with_its_base_where_all_pairs_fit() -> None:
 
 
 def test_options_are_checked() -> None:
-    for bad in (-1.0, float("nan"), float("inf"), "gcv"):
+    torch.testing.assert_close(fit_affine(X, Y, ridge=np.int64(2)).matrix, fit_affine(X, Y, ridge=2.0).matrix)
+    for bad in (-1.0, float("nan"), float("inf"), np.float32("nan"), "gcv"):
         with pytest.raises(InvalidInputError, match="ridge must be 'auto', 'cv', 'loo' or a finite number"):
             fit_affine(X, Y, ridge=bad)
     with pytest.raises(InvalidInputError, match="fit_affine needs at least 3 pairs, found 2"):
@@ -445,6 +480,16 @@ def test_a_large_fit_reports_all_its_pairs_from_some_of_them() -> None:
     assert report.n_pairs == full.n_pairs == 5000
     assert report.residual == pytest.approx(full.residual, rel=0.05)
     assert report.condition_number == full.condition_number == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize("n", [256, 257, 511, 1000])
+def test_the_rows_of_a_report_come_from_all_pairs(n: int) -> None:
+    x, y = torch.ones(n, 1), torch.ones(n, 1)
+    y[n // 2 :] = 3
+    translation = Translation.identity(1)
+    translation.record(x, y, None)
+    assert translation.report is not None
+    assert translation.report.residual == pytest.approx(2**0.5, rel=0.01)
 
 
 def test_the_report_is_that_of_the_fit_however_late_it_is_asked_for() -> None:

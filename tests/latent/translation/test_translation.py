@@ -233,10 +233,32 @@ def test_spec_and_state_or_a_file_rebuild_it(method: str, tmp_path: Path) -> Non
         assert again.spec() == translation.spec()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_map_in_half_precision_is_stored_and_reports(dtype: torch.dtype, tmp_path: Path) -> None:
+    x, y = gaussian(30, 4, seed=0, dtype=torch.float32), gaussian(30, 4, seed=1, dtype=torch.float32)
+    translation = fit("affine", x, y).to(dtype)
+    assert translation.report is not None
+    again = Translation.load(translation.save(tmp_path / "map.safetensors"))
+    assert again.matrix.dtype == dtype
+    assert torch.equal(again(x), translation(x))
+    assert again.report == translation.report
+
+
 def test_a_spec_of_another_format_is_refused() -> None:
     spec = Translation.identity(3).spec()
     with pytest.raises(InvalidInputError, match="spec must be of format 1, found 2"):
         Translation.from_spec({**spec, "format": 2})
+    report = {"n_pairs": 3, "residual": 0.0, "r2": 1.0, "mean_cosine": 1.0, "condition_number": None}
+    assert Translation.from_spec({**spec, "report": report}).report == FitReport(3, 0.0, 1.0, 1.0, float("inf"))
+    for change in (
+        {"format": True},
+        {"method": ["a"]},
+        {"dtype": "int8"},
+        {"report": {**report, "r2": "abc"}},
+        {"report": {**report, "n_pairs": -5}},
+    ):
+        with pytest.raises(InvalidInputError, match="spec must"):
+            Translation.from_spec({**spec, **change})
     spec.pop("width_in")
     with pytest.raises(InvalidInputError, match="'width_in'"):
         Translation.from_spec(spec)
@@ -286,6 +308,10 @@ def test_report_golden_values() -> None:
     constant = torch.tensor([[3.0, 3.0]])
     assert evaluate_translation(Translation.identity(2), constant, constant).r2 == 1.0
     assert evaluate_translation(Translation.identity(2), constant, constant + 1).r2 == 0.0
+    for dtype in (torch.float32, torch.float64):  # whose mean is not exact
+        tenths, nothing = torch.full((7, 2), 0.1, dtype=dtype), Translation(torch.zeros(2, 2), torch.zeros(2))
+        assert evaluate_translation(nothing, tenths, tenths).r2 == 0.0
+        assert evaluate_translation(Translation.identity(2), tenths, tenths).r2 == 1.0
     assert condition_number(torch.ones(2, 2)) == float("inf")
     assert isinstance(report, FitReport)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,11 +107,19 @@ def load_pair(x: Path | str, y: Path | str) -> tuple[LatentSpace[torch.Tensor], 
         IncompatibleError: where the spaces have no key in common.
         ArtefactError: where a file is missing, damaged, or holds no latent space.
     """
-    spaces: list[LatentSpace[torch.Tensor]] = [load_space(path).map(torch.as_tensor) for path in (x, y)]
+    spaces: list[LatentSpace[torch.Tensor]] = [load_space(path).map(_as_tensor) for path in (x, y)]
     dtype = torch.promote_types(spaces[0].vectors.dtype, spaces[1].vectors.dtype)
     wide = dtype if dtype == torch.float64 else torch.float32
     first, second = (space.map(lambda vectors: vectors.to(wide)) for space in spaces)
     return first.pair(second)
+
+
+def _as_tensor(vectors: Any) -> torch.Tensor:
+    """Vectors as a tensor; torch knows neither another byte order nor numbers of more than 64 bits."""
+    if isinstance(vectors, np.ndarray):
+        kind = vectors.dtype
+        vectors = vectors.astype(np.float64 if kind.itemsize > 8 else kind.newbyteorder("="), copy=False)
+    return torch.as_tensor(vectors)
 
 
 @torch_threads()

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import Array, require_count, require_positive, same_width, to_pairs, to_tensor
+from rlstitch.latent._arrays import Array, convert, paired, require_count, require_positive, same_width, to_tensor
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 from rlstitch.latent.retrieval import Neighbours
@@ -114,16 +114,15 @@ def couple(x: Array, y: Array, *, k: int | None = None, power: float = 8.0) -> C
         >>> couple(images, captions, k=4).classify(images[5:8], captions[:10])
         tensor([5, 6, 7])
     """
-    source, _ = to_pairs(x, y, minimum=1, method="ASIF")
+    source, target = paired(x, y, minimum=1, method="ASIF")
     k = min(800, len(source)) if k is None else k
     require_count(k, len(source), "k", "the number of pairs")
     require_positive(power, "power")
-    # Not y in x's dtype: each space keeps its own.
-    return Coupling(unit_rows(source.detach().cpu()), unit_rows(to_tensor(y, "y").detach().cpu()), k, power)
+    return Coupling(unit_rows(source.detach().cpu()), unit_rows(target.detach().cpu()), k, power)
 
 
 def _describe(samples: Array, anchors: torch.Tensor, k: int, power: float) -> Description:
-    points = to_tensor(samples, "samples", min_rows=1).detach().to(anchors)
+    points = convert(to_tensor(samples, "samples", min_rows=1).detach(), anchors, "samples")
     same_width(points, anchors, "samples", "the pairs")
     points = unit_rows(points)
     kept, columns = [], []

@@ -8,12 +8,13 @@ same functions on y, found from a few functions (descriptors) known on both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent._arrays import A, Array, follow, require_count, to_numpy, to_tensor
@@ -112,15 +113,35 @@ def laplacian_eigenbasis(x: A, k: int, *, neighbours: int = 20, metric: Metric =
     edges = edges.maximum(edges.T)
     root = 1 / np.sqrt(edges.sum(axis=1))
     scaled = edges.multiply(root[:, None]).multiply(root[None, :]).tocsr()
-    if n <= _DENSE or k > n // 3:
-        values, functions = np.linalg.eigh(np.eye(n) - scaled.toarray())
-        values, functions = values[:k], functions[:, :k]
-    else:
-        start = np.random.default_rng(0).normal(size=n)
-        values, functions = scipy.sparse.linalg.eigsh(scaled, k=k, which="LA", v0=start)
-        values, functions = 1 - values[::-1], functions[:, ::-1]
+    values, functions = _lowest(scaled, k) if n <= _DENSE or k > n // 3 else _lowest_of_parts(scaled, k)
     signs = np.sign(functions[np.abs(functions).argmax(0), np.arange(k)])
     return Eigenbasis(follow(np.clip(values, 0.0, 2.0), x), follow(functions * signs, x))
+
+
+def _lowest(scaled: Any, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The k lowest eigenvalues, rising, and eigenvectors (n, k) of I - scaled (n, n)."""
+    n = scaled.shape[0]
+    if n <= _DENSE or k > n // 3:
+        values, functions = np.linalg.eigh(np.eye(n) - scaled.toarray())
+        return values[:k], functions[:, :k]
+    start = np.random.default_rng(0).normal(size=n)
+    values, functions = scipy.sparse.linalg.eigsh(scaled, k=k, which="LA", v0=start)
+    return 1 - values[::-1], functions[:, ::-1]
+
+
+def _lowest_of_parts(scaled: Any, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`_lowest`, each connected part of the graph by itself: from one start the sparse solver misses equal values."""
+    pieces, label = connected_components(scaled, directed=False)
+    parts = np.split(np.argsort(label, kind="stable"), np.bincount(label).cumsum()[:-1])
+    each = [_lowest(scaled[part][:, part], min(k, len(part))) for part in parts]
+    owner = np.repeat(np.arange(pieces), [len(values) for values, _ in each])
+    column = np.concatenate([np.arange(len(values)) for values, _ in each])
+    values = np.concatenate([values for values, _ in each])
+    lowest = values.argsort(kind="stable")[:k]
+    functions = np.zeros((scaled.shape[0], k))
+    for place, index in enumerate(lowest):
+        functions[parts[owner[index]], place] = each[owner[index]][1][:, column[index]]
+    return values[lowest], functions
 
 
 def fit_functional_map(

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import A, Array, like, require_count, to_tensor
+from rlstitch.latent._arrays import A, Array, convert, like, require_count, to_tensor
 from rlstitch.latent.projection.registry import Similarity, project
 
 
@@ -168,7 +168,7 @@ def _blocks(blocks: Sequence[Array], *, equal: bool) -> list[torch.Tensor]:
     shapes = [tuple(part.shape) for part in parts]
     if any(len(part) != len(parts[0]) for part in parts) or (equal and len(set(shapes)) > 1):
         raise InvalidInputError(f"blocks must have {'one shape' if equal else 'equally many rows'}, found {shapes}")
-    return [part.to(parts[0]) for part in parts]
+    return [convert(part, parts[0], f"blocks[{index}]") for index, part in enumerate(parts)]
 
 
 def _expected(blocks: Sequence[torch.Tensor], count: int) -> Sequence[torch.Tensor]:

@@ -3,7 +3,8 @@
 Moschella et al., "Relative representations enable zero-shot latent space communication", arXiv:2209.15430, equation
 1, and the other relations of "From Bricks to Bridges", arXiv:2310.01211. Cosine, angular, gaussian and dot grow with
 likeness; the distances (euclidean, l1, linf, lp, mahalanobis, geodesic) fall with it and are not negated; basis and
-kernel_ridge are weights of the anchors. All but geodesic can be differentiated in x and in the anchors.
+kernel_ridge are weights of the anchors. All but geodesic can be differentiated in x and in the anchors, whose
+statistics (of a normalisation, and the covariance of mahalanobis) count as constants.
 
 `projector(anchors, ...)` does the anchors' part of the work once and returns the function of x.
 `project_stream` and `project_into` take data that does not fit in memory, batch by batch.
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import A, Array, as_array, like, require_count, same_width, to_tensor
+from rlstitch.latent._arrays import A, Array, as_array, convert, like, require_count, same_width, to_tensor
 from rlstitch.latent._registry import look_up
 from rlstitch.latent.normalization import Normalization, fit_normalization
 from rlstitch.latent.projection.similarities import METHODS, Relation
@@ -57,10 +58,14 @@ def projector(anchors: Array, similarity: Similarity = "cosine", **options: Any)
         samples = to_tensor(x, "x")
         same_width(samples, points, "x", "anchors")
         key = (samples.dtype, samples.device)
-        # x decides dtype and device; the anchors are prepared once for each.
-        if key not in bound:
-            bound[key] = bind(points.to(samples), similarity, options)
-        result = bound[key](samples)
+        relation = bound.get(key)
+        if relation is None:
+            # x decides dtype and device; the anchors are prepared once for each.
+            relation = bind(convert(points, samples, "anchors"), similarity, options)
+            # But a gradient goes through their part once.
+            if not points.requires_grad:
+                bound[key] = relation
+        result = relation(samples)
         if result.shape != (len(samples), len(points)):
             raise InvalidInputError(
                 f"similarity must return shape {(len(samples), len(points))}, found {tuple(result.shape)}"
@@ -137,7 +142,13 @@ def relative_projection(
     """
     normalize = fit_normalization(normalization, anchors, shrinkage=shrinkage)
     samples: A = normalize(x)
-    return project(samples, normalize(anchors), similarity, **options)
+    return project(samples, normalize(anchors), similarity, **normalized(options, normalize))
+
+
+def normalized(options: dict[str, Any], normalize: Normalization) -> dict[str, Any]:
+    """Options of a similarity with their `points`, where there are any, normalised as x and the anchors are."""
+    points = options.get("points")
+    return options if points is None else {**options, "points": normalize(points)}
 
 
 def bind(anchors: torch.Tensor, similarity: Similarity, options: dict[str, Any]) -> Relation:
@@ -186,6 +197,7 @@ def project_stream(
         [(8, 5), (8, 5), (4, 5)]
     """
     prepared: Array = anchors if normalization is None else normalization(anchors)
+    options = options if normalization is None else normalized(options, normalization)
     run: Callable[[A], A] = projector(prepared, similarity, **options)
     require_count(batch_size, 1 << 40, "batch_size", "a number of rows")
     return (run(batch if normalization is None else normalization(batch)) for batch in _batches(x, batch_size))

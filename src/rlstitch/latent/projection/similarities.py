@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import A, Array, like, require_count, require_positive, same_width, to_tensor
+from rlstitch.latent._arrays import A, Array, convert, like, require_count, require_positive, same_width, to_tensor
 from rlstitch.latent._linalg import cosines, distances, product
 from rlstitch.latent.normalization import fit_whitening, unit_rows
 
@@ -36,7 +36,7 @@ def relate(x: A, anchors: Array, bind: Bind, **options: Any) -> A:
     """
     points, samples = to_tensor(anchors, "anchors", min_rows=1), to_tensor(x, "x")
     same_width(samples, points, "x", "anchors")
-    return like(bind(points.to(samples), **options)(samples), x)
+    return like(bind(convert(points, samples, "anchors"), **options)(samples), x)
 
 
 def project_cosine(x: A, anchors: Array) -> A:
@@ -96,7 +96,7 @@ def angular(anchors: torch.Tensor) -> Relation:
         c = cosines_with(x)
         # The slope of arccos is infinite at -1 and 1: there the value is set and the gradient is 0.
         edge = 1 - 4 * torch.finfo(c.dtype).eps
-        inner = c.abs() < edge
+        inner = ~(c.abs() >= edge)  # NaN is passed on
         angle = torch.arccos(torch.where(inner, c, torch.zeros_like(c)))
         ends = torch.where(c > 0, torch.zeros_like(c), torch.full_like(c, torch.pi))
         return 1 - torch.where(inner, angle, ends) / torch.pi
@@ -220,7 +220,8 @@ def project_linf(x: A, anchors: Array) -> A:
 
 def linf(anchors: torch.Tensor) -> Relation:
     """x -> max |x - a|."""
-    return lambda x: torch.cdist(x, anchors, p=float("inf"))
+    # NaN would be lost in the maximum.
+    return lambda x: torch.cdist(x, anchors, p=float("inf")).masked_fill(x.isnan().any(1, keepdim=True), torch.nan)
 
 
 def project_lp(x: A, anchors: Array, *, p: float = 3.0) -> A:
@@ -279,7 +280,7 @@ def project_mahalanobis(x: A, anchors: Array, *, points: Array | None = None, sh
 
 def mahalanobis(anchors: torch.Tensor, *, points: Array | None = None, shrinkage: float = 0.1) -> Relation:
     """x -> |(x - a) @ root|, root @ root^T = S^-1."""
-    source = anchors if points is None else to_tensor(points, "points", min_rows=1).to(anchors)
+    source = anchors if points is None else convert(to_tensor(points, "points", min_rows=1), anchors, "points")
     same_width(source, anchors, "points", "anchors")
     weight = fit_whitening(source, shrinkage=shrinkage).weight.double()
     # Any root of S^-1 gives the same distances; the triangular one takes half the work.
@@ -393,7 +394,10 @@ def kernel_inverse(anchors: torch.Tensor, *, penalty: float = 1e-3) -> torch.Ten
     require_positive(penalty, "penalty")
     gram = _arc_cosine_kernel(anchors)(anchors)
     gram.diagonal().add_(penalty)
-    return torch.cholesky_inverse(torch.linalg.cholesky(gram)).contiguous()
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if int(failed):
+        raise InvalidInputError(f"penalty must be large enough for these anchors to be told apart, found {penalty!r}")
+    return torch.cholesky_inverse(factor).contiguous()
 
 
 def _arc_cosine_kernel(anchors: torch.Tensor) -> Relation:
@@ -472,7 +476,7 @@ def geodesic(anchors: torch.Tensor, *, points: Array | None = None, neighbours: 
 
     nodes = anchors.detach()
     if points is not None:
-        extra = to_tensor(points, "points").to(nodes)
+        extra = convert(to_tensor(points, "points"), nodes, "points")
         same_width(extra, nodes, "points", "anchors")
         nodes = torch.cat([nodes, extra])
     require_count(neighbours, 1_000_000, "neighbours", "a number of neighbours")

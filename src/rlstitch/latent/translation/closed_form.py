@@ -9,10 +9,11 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from typing import Literal
 
+import numpy as np
 import torch
 
 from rlstitch.errors import InvalidInputError
-from rlstitch.latent._arrays import Array, is_moderate, require_count, to_pairs, to_weights
+from rlstitch.latent._arrays import Array, gram_rounding, is_moderate, require_count, to_pairs, to_weights
 from rlstitch.latent._linalg import least_squares, one_torch_thread, product, singular, solve_positive
 from rlstitch.latent.translation.translation import Fit, Translation, centred_pairs, finish
 
@@ -259,16 +260,23 @@ def _mean(x: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
 
 def _ridge(x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, ridge: Ridge, *, free: int) -> torch.Tensor:
     """The ridge solution (d_x, d_y), float64; `free` parameters were fitted without a penalty before."""
-    if not (ridge in ("auto", "cv", "loo") or (isinstance(ridge, int | float) and 0 <= ridge < float("inf"))):
+    if not (
+        ridge in ("auto", "cv", "loo")
+        or (isinstance(ridge, int | float | np.integer | np.floating) and 0 <= ridge < float("inf"))
+    ):
         raise InvalidInputError(f"ridge must be 'auto', 'cv', 'loo' or a finite number of at least 0, found {ridge!r}")
     if weights is not None:
+        # Pairs without weight are no pairs, to an error that counts them.
+        present = weights > 0
+        x, y, weights = x[present], y[present], weights[present]
         root = weights.sqrt()[:, None]
         x, y = x * root, y * root
     if ridge == 0:
         return least_squares(x, y, x.dtype)
     if isinstance(ridge, str):
         # Leverage of the mean, which is fitted without a penalty.
-        leverage = free / len(x) * (torch.ones_like(x[:, 0]) if weights is None else weights)
+        leverage = torch.ones_like(x[:, 0]) if weights is None else weights
+        leverage = free / leverage.sum() * leverage
         exact = ridge == "loo" or (ridge == "auto" and len(x) < _FEW_PAIRS * x.shape[1])
         return _ridge_by_error(x.double(), y.double(), leverage.double(), x.dtype, exact=exact)
     solution = _ridge_by_cholesky(x, y, float(ridge))
@@ -307,7 +315,7 @@ def _ridge_by_error(
     if not bool(largest > 0):
         return x.new_zeros(d, y.shape[1])
     # Directions below this are rounding; their coordinates would be noise over nearly nothing.
-    kept = squares > largest * (max(n, d) * torch.finfo(torch.float64).eps + torch.finfo(dtype).eps ** 2)
+    kept = squares > largest * gram_rounding(x.shape, dtype)
     squares, axes = squares[kept], axes[:, kept]
     s = squares.sqrt()
     y_in_u = (axes.T @ product(x.T, y)) / s[:, None] if d <= n else axes.T @ y
@@ -376,19 +384,21 @@ def fit_total_least_squares(
     if rank is not None:
         require_count(rank, width, "rank", "the width of x")
     mean_x, mean_y, centred_x, centred_y = centred_pairs(source, target, weights)
-    spread_x, spread_y = _spread(centred_x, source), _spread(centred_y, target)
+    spread_x, spread_y = _spread(centred_x), _spread(centred_y)
     _, s, vh = singular(torch.cat([centred_x / spread_x, centred_y / spread_y], dim=1))
     energy = s.square().cumsum(0)
     kept = int((energy < 0.99 * energy[-1]).sum()) + 1 if rank is None else rank
     directions = vh[: min(kept, width)]
-    matrix = torch.linalg.pinv(directions[:, :width], rtol=1e-6) @ directions[:, width:] * (spread_y / spread_x)
+    # Where x is constant, its part of each direction is rounding of a unit vector.
+    back = torch.linalg.pinv(directions[:, :width], atol=1e-10, rtol=1e-6)
+    matrix = back @ directions[:, width:] * (spread_y / spread_x)
     return finish(matrix, mean_y - mean_x @ matrix, "total_least_squares", source, target)
 
 
-def _spread(centred: torch.Tensor, space: torch.Tensor) -> torch.Tensor:
-    """The norm of the centred space (n, d); 1 for a constant one, which centring leaves with rounding alone."""
+def _spread(centred: torch.Tensor) -> torch.Tensor:
+    """The norm of a centred space (n, d); 1 for a constant one."""
     size = torch.linalg.vector_norm(centred)
-    return torch.where(size > torch.finfo(space.dtype).eps * space.norm(), size, torch.ones_like(size))
+    return torch.where(size > 0, size, torch.ones_like(size))
 
 
 METHODS: dict[str, Fit] = {

@@ -6,6 +6,7 @@ affine map and learn what it leaves, so that they equal it where it leaves nothi
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any, NoReturn, Self
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError, require_known
-from rlstitch.latent._arrays import A, Array, like, require_count, to_pairs, to_tensor
+from rlstitch.latent._arrays import A, Array, like, negligible, noise_floor, require_count, to_pairs, to_tensor
 from rlstitch.latent.translation.closed_form import fit_affine
 from rlstitch.latent.translation.translation import FitReport, Translation
 
@@ -93,7 +94,10 @@ class LocalTranslation(CorrectedTranslation):
 
     def correction(self, x: torch.Tensor) -> torch.Tensor:
         """See `CorrectedTranslation`."""
-        nearest = (x @ self.centres.T - self.centres.square().sum(dim=1) / 2).argmax(dim=-1, keepdim=True)
+        # Inner products lose digits far from the origin.
+        middle = self.centres.mean(dim=0)
+        centres = self.centres - middle
+        nearest = ((x - middle) @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=-1, keepdim=True)
         own = (nearest == torch.arange(self.size, device=x.device)).to(x)
         everywhere = torch.einsum("...d,kde->...ke", x, self.matrices) + self.biases
         return torch.einsum("...k,...ke->...e", own, everywhere)
@@ -106,8 +110,16 @@ class ResidualTranslation(CorrectedTranslation):
 
     def __init__(self, affine: Translation, size: int, report: FitReport | None = None) -> None:
         super().__init__(affine, size, report)
-        self.hidden = nn.Linear(self.width_in, size).to(self.matrix).requires_grad_(False)
-        self.out = nn.Linear(size, self.width_out).to(self.matrix).requires_grad_(False)
+        self.hidden = self._zero_layer(self.width_in, size)
+        self.out = self._zero_layer(size, self.width_out)
+
+    def _zero_layer(self, width_in: int, width_out: int) -> nn.Linear:
+        # `nn.Linear` alone would draw weights, from the random numbers of the whole process.
+        layer = nn.utils.skip_init(
+            nn.Linear, width_in, width_out, device=self.matrix.device, dtype=self.matrix.dtype
+        ).requires_grad_(False)
+        nn.init.zeros_(layer.weight), nn.init.zeros_(layer.bias)
+        return layer
 
     def correction(self, x: torch.Tensor) -> torch.Tensor:
         """See `CorrectedTranslation`."""
@@ -156,11 +168,14 @@ def fit_local(x: Array, y: Array, *, clusters: int = 8) -> LocalTranslation:
         InvalidInputError: for a number of clusters outside its range, fewer than 3 pairs, NaN or infinity.
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     require_count(clusters, LARGEST, "clusters", "a number of clusters")
     source, target, affine, left = _fitted(*to_pairs(x, y, minimum=3, method="fit_local"))
     size = max(1, min(clusters, len(source) // _FEWEST))
-    model = KMeans(size, random_state=0, n_init=1).fit(source.double().cpu().numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different x than clusters
+        model = KMeans(size, random_state=0, n_init=1).fit(source.double().cpu().numpy())
     translation = LocalTranslation(affine, size)
     translation.centres.copy_(torch.from_numpy(model.cluster_centers_))
     for cluster in range(size):
@@ -172,11 +187,13 @@ def fit_local(x: Array, y: Array, *, clusters: int = 8) -> LocalTranslation:
     return translation
 
 
+@torch.inference_mode(False)
 def fit_residual(x: Array, y: Array, *, hidden: int = 128) -> ResidualTranslation:
     """`fit_affine`, then a network of one hidden layer on what it leaves. At least 10 pairs.
 
     Full batches, AdamW. A fifth of the pairs is not learned from: the weights of the step with the least error on them
-    are kept, and those before the first step correct nothing.
+    are kept, and those before the first step correct nothing. A column of x that is constant has no part in the
+    correction.
 
     Args:
         x: source samples `(n, d_x)`, tensor or array.
@@ -193,7 +210,10 @@ def fit_residual(x: Array, y: Array, *, hidden: int = 128) -> ResidualTranslatio
     source, target, affine, left = _fitted(*to_pairs(x, y, minimum=10, method="fit_residual"))
     generator = torch.Generator().manual_seed(0)
     aside = (torch.randperm(len(source), generator=generator) % _JUDGED == 0).to(source.device)
-    mean, deviation, scale = source.mean(0), source.std(0).clamp_min(1e-6), left.std().clamp_min(1e-12)
+    mean, deviation, scale = source.mean(0), source.std(0), left.std().clamp_min(negligible(left.dtype))
+    # What no pair shows, the network must not learn from rounding: divided by infinity, its weight is 0.
+    floor = noise_floor(source).clamp_min(float(deviation.max()) * torch.finfo(source.dtype).eps)
+    deviation = torch.where(deviation > floor, deviation, torch.inf)
     normal, goal = (source - mean) / deviation, left / scale
     translation = ResidualTranslation(affine, hidden)
     first, last = translation.hidden, translation.out

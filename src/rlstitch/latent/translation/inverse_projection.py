@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from rlstitch.errors import InvalidInputError, require_known
-from rlstitch.latent._arrays import A, Array, like, require_count, to_tensor
+from rlstitch.latent._arrays import A, Array, convert, like, require_count, to_tensor
 from rlstitch.latent.anchors import choose_farthest
 from rlstitch.latent.normalization import unit_rows
 from rlstitch.latent.projection.similarities import Relation, cosine, relate
@@ -84,7 +84,7 @@ def decode_relative(relative: A, anchors: Array, *, center: bool = True, rtol: f
         raise InvalidInputError(
             f"relative must have one column an anchor ({len(points)}), found shape {tuple(values.shape)}"
         )
-    points = points.to(values)
+    points = convert(points, values, "anchors")
     mean = points.mean(0) if center else points.new_zeros(points.shape[1])
     moved = points - mean
     directions = unit_rows(values @ torch.linalg.pinv(unit_rows(moved).T, rtol=rtol))
@@ -118,8 +118,12 @@ def prune_anchors(anchors: A, k: int, *, max_condition: float = 30.0, seed: int 
     points = to_tensor(anchors, "anchors", min_rows=1)
     require_count(k, len(points), "k", "the number of anchors")
     _require_condition(max_condition)
+    # Rows of no length have no direction; of nothing else, one stays.
+    usable = unit_rows(points).any(1).nonzero()[:, 0]
+    usable = usable if len(usable) else usable.new_zeros(1)
     # More rows than dimensions are dependent.
-    order = choose_farthest(points, min(k, points.shape[1]), metric="abs_cosine", seed=seed)
+    most = min(k, len(usable), points.shape[1])
+    order = usable[choose_farthest(points[usable], most, metric="abs_cosine", seed=seed)]
     units = unit_rows(points[order]).double()
     # Another row raises the condition number, so the longest good beginning is found by halving.
     low, high = 1, len(order)
@@ -285,7 +289,7 @@ def fit_inverse_projection(
     require_known("pruning", pruning, ["anchors", "spectrum"])
     if pruning == "spectrum" and size is not None:
         raise InvalidInputError(f"size: pruning by spectrum keeps all anchors, expected None, found {size}")
-    points_y = points_y.to(points_x)
+    points_y = convert(points_y, points_x, "anchors_y")
     mean_x, mean_y = (points_x.mean(0), points_y.mean(0)) if center else (0 * points_x[0], 0 * points_y[0])
     moved_x, moved_y = points_x - mean_x, points_y - mean_y
     units_x, units_y = unit_rows(moved_x).double(), unit_rows(moved_y).double()

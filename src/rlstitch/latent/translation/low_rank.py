@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import torch
 
-from rlstitch.latent._arrays import Array, require_between, require_count, to_pairs
+from rlstitch.latent._arrays import Array, gram_rounding, require_between, require_count, to_pairs
 from rlstitch.latent.translation.closed_form import Ridge, fit_affine
 from rlstitch.latent.translation.translation import Fit, Translation, centred_pairs, finish
 
@@ -138,7 +138,9 @@ def fit_pls(x: Array, y: Array, *, components: int | None = None, weights: Array
         require_count(components, most, "components", "the number of pairs less one, or the width of x")
     mean_x, mean_y, rest, centred_y = centred_pairs(source, target, weights)
     cross = rest.T @ centred_y
-    floor = float(torch.linalg.vector_norm(cross)) * torch.finfo(source.dtype).eps
+    # What the dtype resolves of the products, and what deflation in float64 leaves of spent directions.
+    sizes = [float(torch.linalg.vector_norm(part)) for part in (cross, rest, centred_y)]
+    floor = sizes[0] * torch.finfo(source.dtype).eps + 64 * sizes[1] * sizes[2] * torch.finfo(torch.float64).eps
     directions, loadings, responses = [], [], []
     for _ in range(min(most, 32) if components is None else components):
         direction = _leading(cross)
@@ -221,7 +223,7 @@ def _roots(centred: torch.Tensor, shrinkage: float, dtype: torch.dtype) -> tuple
     covariance = (1 - shrinkage) * covariance
     covariance.diagonal().add_(shrinkage * average)
     values, axes = torch.linalg.eigh(covariance)
-    kept = values > values[-1].clamp_min(0) * max(centred.shape) * torch.finfo(dtype).eps ** 2
+    kept = values > values[-1].clamp_min(0) * gram_rounding(centred.shape, dtype)
     deviation = torch.where(kept, values, torch.ones_like(values)).sqrt()
     inverse, root = torch.where(kept, 1 / deviation, 0.0), torch.where(kept, deviation, 0.0)
     return (axes * inverse) @ axes.T, (axes * root) @ axes.T

@@ -14,11 +14,12 @@ from torch import nn
 
 from rlstitch.errors import InvalidInputError
 from rlstitch.latent import _files
-from rlstitch.latent._arrays import A, Array, like, to_pairs, to_tensor, to_weights
+from rlstitch.latent._arrays import A, Array, like, noise_floor, to_pairs, to_tensor, to_weights
 from rlstitch.latent._linalg import product
 from rlstitch.latent.normalization import unit_rows
 
 FORMAT = 1
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
 # The most pairs that the report of a fit looks at.
 _MEASURED = 256
 
@@ -93,8 +94,9 @@ class Translation(nn.Module):
         computed when it is first asked for, as is a condition number of None.
         """
         n = len(x)
-        spaced = slice(None, None, max(1, n // _MEASURED))
-        x, y = (pairs.detach()[spaced][:_MEASURED].clone() for pairs in (x, y))
+        kept = min(n, _MEASURED)
+        spaced = torch.arange(kept, device=x.device) * n // kept
+        x, y = (pairs.detach()[spaced] for pairs in (x, y))
         self._report, self._fitted = None, (n, x, y, condition)
 
     def _load_from_state_dict(self, *args: Any) -> None:
@@ -179,25 +181,34 @@ class Translation(nn.Module):
         Raises InvalidInputError where the spec is of another format or lacks an entry.
         """
         missing = sorted({"format", "method", "width_in", "width_out", "dtype", "report"} - spec.keys())
-        if missing or spec["format"] != FORMAT:
+        if missing or type(spec["format"]) is not int or spec["format"] != FORMAT:
             stated = reprlib.repr(spec.get("format"))
             raise InvalidInputError(
                 f"spec must be of format {FORMAT}, found {stated} with {missing or 'nothing'} missing"
             )
-        dtype = torch.float64 if spec["dtype"] == "float64" else torch.float32
-        report = dict(spec["report"]) if spec["report"] else None
-        if report and report["condition_number"] is None:
-            report["condition_number"] = math.inf
+        if (name := spec["dtype"]) not in _DTYPES or not isinstance(spec["method"], str):
+            raise InvalidInputError(f"spec must have a method and a dtype of {_DTYPES}, found {reprlib.repr(name)}")
+        dtype = getattr(torch, name)
         width_in, width_out = spec["width_in"], spec["width_out"]
         if not all(type(width) is int and width > 0 for width in (width_in, width_out)):
             widths = f"{reprlib.repr(width_in)} and {reprlib.repr(width_out)}"
             raise InvalidInputError(f"spec must have widths of at least 1, found {widths}")
         zeros = torch.zeros(width_in, width_out, dtype=dtype)
-        return cls(zeros, zeros.new_zeros(width_out), str(spec["method"]), FitReport(**report) if report else None)
+        return cls(zeros, zeros.new_zeros(width_out), spec["method"], _read_report(spec["report"]))
 
     def extra_repr(self) -> str:
         """Shown by print."""
         return f"{self.method}, {self.width_in} -> {self.width_out}"
+
+
+def _read_report(stated: Any) -> FitReport | None:
+    if not stated:
+        return None
+    report = FitReport(**{**stated, **({"condition_number": math.inf} if stated["condition_number"] is None else {})})
+    figures = (report.residual, report.r2, report.mean_cosine, report.condition_number)
+    if type(report.n_pairs) is not int or report.n_pairs < 1 or not all(type(x) in (int, float) for x in figures):
+        raise InvalidInputError(f"spec must have a report of numbers, found {reprlib.repr(stated)}")
+    return report
 
 
 def _resolution(matrix: torch.Tensor) -> float:
@@ -206,7 +217,8 @@ def _resolution(matrix: torch.Tensor) -> float:
 
 def condition_number(matrix: torch.Tensor) -> float:
     """The largest over the smallest singular value; infinite where the smallest is below what the dtype resolves."""
-    values = torch.linalg.svdvals(matrix)
+    # No singular values are known of half precision.
+    values = torch.linalg.svdvals(matrix if matrix.dtype == torch.float64 else matrix.float())
     largest, smallest = float(values[0]), float(values[-1])
     return largest / smallest if smallest > largest * _resolution(matrix) else math.inf
 
@@ -241,7 +253,7 @@ def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tupl
     """Residual, r2 and mean cosine for tensors that have been checked."""
     mapped = translation.mapped(x.detach())
     error = float((mapped - y).square().sum(1).mean())
-    spread = float((y - y.mean(0)).square().sum(1).mean())
+    spread = float(_without_constants(y - y.mean(0), noise_floor(y)).square().sum(1).mean())
     # Rounding of y itself counts as an exact fit.
     exact = error <= float(y.square().sum(1).mean()) * torch.finfo(y.dtype).eps ** 2 * 64
     r2 = 1 - error / spread if spread > 0 else float(exact)
@@ -252,13 +264,28 @@ def _figures(translation: Translation, x: torch.Tensor, y: torch.Tensor) -> tupl
 def centred_pairs(
     x: torch.Tensor, y: torch.Tensor, weights: Array | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64."""
-    w, x, y = to_weights(weights, len(x), x.double()), x.double(), y.double()
-    if w is None:
-        return x.mean(0), y.mean(0), x - x.mean(0), y - y.mean(0)
-    column = w[:, None]
-    mean_x, mean_y = (x * column).mean(0), (y * column).mean(0)
-    return mean_x, mean_y, (x - mean_x) * column.sqrt(), (y - mean_y) * column.sqrt()
+    """The (weighted) means (d_x,), (d_y,) and the pairs about them, each times the root of its weight, in float64.
+
+    Constant columns are exactly 0: centring leaves rounding of them.
+    """
+    w = to_weights(weights, len(x), x.double())
+    (mean_x, centred_x), (mean_y, centred_y) = (_about_mean(space, w) for space in (x, y))
+    return mean_x, mean_y, centred_x, centred_y
+
+
+def _about_mean(space: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    wide = space.double()
+    mean = wide.mean(0) if weights is None else (wide * weights[:, None]).mean(0)
+    moved = wide - mean
+    if weights is not None:
+        root = weights[:, None].sqrt()
+        moved, wide = moved * root, wide * root
+    return mean, _without_constants(moved, noise_floor(wide, space.dtype))
+
+
+def _without_constants(centred: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+    """Columns whose deviation is not above the floor (d,) become 0."""
+    return centred * (centred.square().mean(0).sqrt() > floor)
 
 
 def finish(
