@@ -119,6 +119,9 @@ def test_each_round_of_refinement_has_a_row_and_says_what_it_gained(two):
     assert outcome.report.round == 2
     assert re.search(r"round 2: 8 states met, the same action on [\d.]+% of them; recovery .* % after", str(outcome))
     assert read_json(outcome.table.parent / "options.json", schema_version=1)["options"]["refine"] == 2
+    beside_controls = stitch("red", "green", save=False, refine=1, pairs=8, episodes=1, method="affine", controls=True)
+    assert "affine-refined-1-untrained" in [cell.method for cell in beside_controls.cells]
+    assert str(beside_controls).count("states met") == 1  # what the control's rounds gained is no gain
 
 
 def test_controls_have_rows_above_that_of_the_method(two):
