@@ -42,8 +42,7 @@ class _Share(gymnasium.Env[Observations, npt.NDArray[Any]]):
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Observations, Infos]:
         """Begin some episodes: `seed` holds the rows of these environments in the share, and their seeds."""
         rows, seeds = seed
-        if len(rows):
-            self._observer.start(rows, self._simulator.start(rows, seeds))
+        self._observer.start(rows, self._simulator.start(rows, seeds))
         return self._observer.observations, {}
 
     def step(self, actions: npt.NDArray[Any]) -> tuple[Observations, Any, Any, Any, Infos]:
@@ -75,7 +74,7 @@ class Shards:
             raise InvalidInputError(f"processes: expected a divisor of the {num_envs} environments, found {workers}")
         self._size = num_envs // workers
         makers = [functools.partial(_Share, make, self._size, os.getpid())] * workers
-        self._shares = AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+        self._shares = AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
         self.action_space = cast("ActionSpace", self._shares.single_action_space)
         self.shape: Shape = (self._shares.single_observation_space.shape or ())[1:]
         self._answered = True
@@ -93,13 +92,14 @@ class Shards:
     def start(self, rows: Rows, seeds: Sequence[int | None]) -> Shown:
         """Begin episodes in some environments; their observations `(len(rows), ...)`."""
         share = rows // self._size
+        every = range(self._shares.num_envs)
         starts: Any = [
-            (rows[share == i] % self._size, [seeds[j] for j in np.flatnonzero(share == i).tolist()])
-            for i in range(self._shares.num_envs)
+            (rows[share == i] % self._size, [seeds[j] for j in np.flatnonzero(share == i).tolist()]) for i in every
         ]
+        concerned = np.isin(every, share)
         with self._asking():
-            observations: Shown = np.concatenate(self._shares.reset(seed=starts)[0])
-        return observations[rows]
+            observations = self._shares.reset(seed=starts, options={"reset_mask": concerned})[0]
+        return np.asarray(observations[share, rows % self._size])  # a copy of what the processes write
 
     def step(self, actions: npt.NDArray[Any]) -> tuple[Shown, Rewards, Flags, Flags, Infos]:
         """Take one step everywhere; observations `(N, ...)`."""
@@ -107,7 +107,7 @@ class Shards:
         with self._asking():
             observations, rewards, terminations, truncations, infos = self._shares.step(shares)
         return (
-            observations.reshape(-1, *observations.shape[2:]),
+            np.concatenate(observations),  # a copy of what the processes write
             rewards.reshape(-1),
             terminations.reshape(-1),
             truncations.reshape(-1),
