@@ -155,8 +155,13 @@ def test_errors_of_environments_keep_their_kind_and_text(ending):
 
 
 def test_an_interrupt_within_a_step_ends_all_processes(ending):
-    with pytest.raises(KeyboardInterrupt):
-        ending.step(np.array([GO_ON, GO_ON, CTRL_C, GO_ON]))
+    # A background job inherits that Ctrl-C is ignored; a user's terminal does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ending.step(np.array([GO_ON, GO_ON, CTRL_C, GO_ON]))
+    finally:
+        signal.signal(signal.SIGINT, before)
     ending.close()
     assert not any(process.is_alive() for process in processes(ending))
 

@@ -40,7 +40,7 @@ class Family(NamedFamily):
     tasks: TaskWords = COMMON_WORDS
     gymnasium_kwargs: bool = True
     """Whether `make_kwargs` of a world are those of `gymnasium.make`; else the family reads them itself."""
-    unused: tuple[str, ...] = ("view", "tile_size")
+    unused: tuple[str, ...] = ()
     """Fields of a world that say nothing here: anything but their default is refused."""
     symbolic: bool = False
     """Whether batches have symbolic views `symbolic()`, one for each state, for `render_views` in any look."""

@@ -35,7 +35,7 @@ class Atari(Family):
     tasks = TaskWords("Atari")
 
     gymnasium_kwargs = False
-    unused = (*Family.unused, "keys")
+    unused = ("view", "tile_size", "keys")
 
     @property
     def makers(self) -> Mapping[str, Maker]:

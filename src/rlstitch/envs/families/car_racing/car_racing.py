@@ -34,7 +34,7 @@ class CarRacing(Family):
     """Gymnasium's CarRacing, stepped by Gymnasium or by envpool."""
 
     name = "CarRacing"
-    unused = (*Family.unused, "keys")
+    unused = ("view", "tile_size", "keys")
     look_free_backends = ("envpool",)
     tasks = TaskWords(
         "CarRacing",

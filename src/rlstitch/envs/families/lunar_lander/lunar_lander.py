@@ -59,7 +59,7 @@ class LunarLander(Family):
         ),
     )
 
-    unused = (*Family.unused, "keys")
+    unused = ("view", "tile_size", "keys")
 
     @property
     def makers(self) -> Mapping[str, Maker]:

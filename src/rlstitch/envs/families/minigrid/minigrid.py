@@ -55,7 +55,6 @@ class MiniGrid(Family):
 
     name = "MiniGrid"
     symbolic = True
-    unused = ()
     sensors = ("pixels", "symbolic")
     modules = ("minigrid",)
     preset_prefix = "minigrid-"
