@@ -22,7 +22,7 @@ from rlstitch.errors import InvalidInputError, RlstitchError
 
 Infos: TypeAlias = dict[str, Any]
 MakeShare: TypeAlias = Callable[[int], WorldVectorEnv]
-"""From a number of environments to these."""
+"""Makes a number of environments."""
 
 
 class _Share(gymnasium.Env[Observations, npt.NDArray[Any]]):

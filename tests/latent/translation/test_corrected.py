@@ -161,4 +161,5 @@ def test_few_different_points_make_fewer_clusters_without_a_warning():
     x = torch.tensor([[0.0], [1.0]]).repeat(100, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit_local(x, x, clusters=5)
+        translation = fit_local(x, x, clusters=5)
+    torch.testing.assert_close(translation(x), x)
